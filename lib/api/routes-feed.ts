@@ -1,0 +1,31 @@
+// The feed by which control tells gateways where sandboxes are (design D8). NDJSON over HTTP on control's feed socket:
+//
+//   GET /routes?epoch={epoch}&since={version}   one event per line, for ever
+//   GET /routes/{id}                            one Route as JSON, or 404
+//
+// A feed begins with `reset` and every known route, unless `epoch` and `since` name a point that control still remembers;
+// then only what changed follows. `ready` marks the end of the catching up. A `ping` comes every 10 s when nothing else does.
+
+export const ROUTE_STATES = ['pending', 'running', 'paused', 'stopping', 'terminated', 'failed'] as const
+export type RouteState = (typeof ROUTE_STATES)[number]
+
+/** Where the bytes for one port go: a TCP address, or a socket of one of our programs with a prefix put before the path. */
+export type RouteTarget = { host: string; port: number } | { socketPath: string; pathPrefix: string }
+
+export type Route = {
+  id: string
+  state: RouteState
+  /** The sandbox's address as seen from the gateway; absent until it has one. */
+  address?: string
+  /** Ports that do not lead to `address`, such as 18080, which egress serves. */
+  ports?: Record<string, RouteTarget>
+  /** Counts the lives of the sandbox; pooled connections of an earlier life must not be used. */
+  generation: number
+}
+
+export type RouteEvent =
+  | { type: 'reset'; epoch: string; version: number }
+  | { type: 'put'; version: number; route: Route }
+  | { type: 'delete'; version: number; id: string }
+  | { type: 'ready'; epoch: string; version: number }
+  | { type: 'ping'; version: number }

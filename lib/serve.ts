@@ -1,0 +1,87 @@
+// Serving a fetch handler on a TCP port or a Unix socket, and stopping it without cutting running work short.
+
+import { chmodSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { connect } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
+import { systemCodeOf } from './errors.ts'
+
+export type ListenAddress = { host: string; port: number } | { socketPath: string }
+
+export type ServeOptions = {
+  fetch: (request: Request, env?: unknown) => Response | Promise<Response>
+  listen: ListenAddress
+  /** Ends the server when it aborts: no new connections, running requests get `drainMs` to finish. */
+  signal: AbortSignal
+  drainMs?: number
+  /** Idle keep-alive. Longer than the SDKs keep theirs (95 s), so that the client is the one to close (clients.md). */
+  keepAliveMs?: number
+  headersTimeoutMs?: number
+  /** Called with each server before it listens, for `upgrade` handlers. */
+  prepare?: (server: Server) => void
+}
+
+export type Serving = {
+  server: Server
+  /** The port in use, 0 for a Unix socket. */
+  port: number
+  /** Resolves when the server has stopped. */
+  closed: Promise<void>
+}
+
+/**
+ * Starts serving and resolves once it listens. A Unix socket is made with mode 0600; a stale one is replaced, a live one
+ * refused with EADDRINUSE.
+ */
+export async function serve(options: ServeOptions): Promise<Serving> {
+  const { listen, signal, drainMs = 3000, keepAliveMs = 100_000, headersTimeoutMs = 10_000 } = options
+  const server = createServer(
+    {
+      keepAliveTimeout: keepAliveMs,
+      headersTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: 1000,
+      requestTimeout: 0,
+    },
+    // The global Request and Response stay the platform's own (style.md).
+    getRequestListener(options.fetch, { overrideGlobalObjects: false }),
+  )
+  options.prepare?.(server)
+  if ('socketPath' in listen) await removeStaleSocket(listen.socketPath)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen('socketPath' in listen ? { path: listen.socketPath } : listen, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  if ('socketPath' in listen) chmodSync(listen.socketPath, 0o600)
+  const address = server.address()
+  const closed = new Promise<void>((resolve) => server.once('close', () => resolve()))
+  const stop = () => {
+    server.close()
+    server.closeIdleConnections()
+    const timer = setTimeout(() => server.closeAllConnections(), drainMs)
+    void closed.then(() => clearTimeout(timer))
+  }
+  if (signal.aborted) stop()
+  else signal.addEventListener('abort', stop, { once: true })
+  return { server, port: typeof address === 'object' && address ? address.port : 0, closed }
+}
+
+async function removeStaleSocket(path: string): Promise<void> {
+  const live = await new Promise<boolean>((resolve) => {
+    const socket = connect({ path })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', (error) =>
+      resolve(systemCodeOf(error) !== 'ECONNREFUSED' && systemCodeOf(error) !== 'ENOENT'),
+    )
+  })
+  if (live)
+    throw Object.assign(new Error(`Cannot listen on "${path}" as another program does`), {
+      code: 'EADDRINUSE',
+    })
+  rmSync(path, { force: true })
+}

@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config'
+
+// What needs only this process runs in parallel; suites that start the programs, touch namespaces or measure run one at
+// a time (test/run.ts), because the machine may have two cores.
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 120_000,
+  },
+})
