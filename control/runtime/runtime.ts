@@ -1,0 +1,84 @@
+// The port behind which sandboxes really run (design D6). Control decides what should exist and writes it down first; a
+// runtime makes it so, reports what is, and keeps no intent of its own. Every call may be repeated: removing twice is fine,
+// and a create that fails or is interrupted leaves nothing that `list` does not show and `remove` does not clear.
+
+import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
+
+export type RuntimeSpec = {
+  id: string
+  image: { uri: string; auth?: { username: string; password: string } }
+  /** What the user asked to run, never empty. */
+  entrypoint: string[]
+  /** The user's variables; the image's own stand below them. */
+  env: Record<string, string>
+  limits: {
+    /** Billionths of a CPU per second: 500_000_000 is half of one. */
+    nanoCpus?: number
+    memoryBytes?: number
+  }
+  networkPolicy?: NetworkPolicy
+  /** Host directories to bind, already checked against the operator's list. */
+  mounts: { source: string; target: string; readOnly: boolean }[]
+  /** The secret of execd in this sandbox (design D4). */
+  execdToken: string
+  /** The secret of this sandbox's policy API. */
+  egressToken: string
+}
+
+export const RUNTIME_STATES = ['incomplete', 'running', 'paused', 'exited'] as const
+/** `incomplete`: a create that was interrupted left something behind; only `remove` helps. */
+export type RuntimeState = (typeof RUNTIME_STATES)[number]
+
+export type RuntimeSandbox = {
+  id: string
+  state: RuntimeState
+  /** The address that the gateway connects to, while running or paused. */
+  address?: string
+  /** Known once it has exited: the entrypoint's code, or 128 + signal number. */
+  exitCode?: number
+  /** Why it ended, in words for a person, such as "killed: out of memory". */
+  message?: string
+}
+
+export type RuntimeEvent = { type: 'exited'; sandbox: RuntimeSandbox }
+
+export const RUNTIME_FAILURES = [
+  'image_not_found', // no such image by any way there is
+  'image_pull_failed', // the registry refused or broke off, or the image cannot be unpacked
+  'platform_mismatch', // the image is for another architecture
+  'entrypoint_failed', // the image lacks the program, or it cannot be executed
+  'start_failed', // the OCI runtime, the network or execd did not come up
+  'no_space', // the disk is full
+  'not_found',
+  'not_running',
+  'not_paused',
+] as const
+export type RuntimeFailure = (typeof RUNTIME_FAILURES)[number]
+
+/** An expected failure of a runtime; the message is written for the API's caller. */
+export class RuntimeError extends Error {
+  readonly failure: RuntimeFailure
+  constructor(failure: RuntimeFailure, message: string, options: { cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'RuntimeError'
+    this.failure = failure
+  }
+}
+
+export type Runtime = {
+  readonly name: string
+  /**
+   * Makes and starts a sandbox; resolves once its execd accepts connections and the entrypoint has been started. When it
+   * rejects, with RuntimeError or the signal's reason, nothing of the sandbox is left.
+   */
+  create(spec: RuntimeSpec, signal: AbortSignal): Promise<RuntimeSandbox>
+  pause(id: string, signal: AbortSignal): Promise<void>
+  resume(id: string, signal: AbortSignal): Promise<void>
+  /** TERM to the entrypoint, KILL after `graceMs`, then everything of it goes: mounts, network, cgroup, rules, files. */
+  remove(id: string, options: { graceMs: number }, signal: AbortSignal): Promise<void>
+  inspect(id: string, signal: AbortSignal): Promise<RuntimeSandbox | undefined>
+  /** Everything that exists, `incomplete` ones too. */
+  list(signal: AbortSignal): Promise<RuntimeSandbox[]>
+  /** Ends of sandboxes, from now until the signal aborts. */
+  watch(signal: AbortSignal): AsyncIterable<RuntimeEvent>
+}

@@ -1,0 +1,44 @@
+// How a runtime hands a sandbox over to execd (design D2-D4). The runtime mounts two directories into the sandbox:
+//
+//   /opt/opensandbox   the portable runtime directory, read-only, shared by all sandboxes (control/runtime/guest-dir.ts)
+//   /run/opensandbox   this sandbox's own exchange directory, writable, owned by the sandbox's root with mode 0700
+//
+// and starts `GUEST_COMMAND`. execd reads `boot.json` from the exchange directory and deletes it before anything of the
+// user's runs; it makes `ready.json` when it accepts connections and the entrypoint has been started (or failed to), and
+// `exit.json` as the last thing before it exits with the entrypoint's code. Each file is written beside and renamed, so a
+// reader never sees half of one.
+
+export const GUEST_DIR = '/opt/opensandbox'
+export const EXCHANGE_DIR = '/run/opensandbox'
+
+/** execd's port in every sandbox (contract: execd.md 0). */
+export const EXECD_PORT = 44772
+/** The port under which a sandbox's policy API is reached; egress serves it (contract: egress.md 2). */
+export const EGRESS_PORT = 18080
+
+/** The file that lists the sandbox's first process, relative to GUEST_DIR: a JSON array of absolute arguments. */
+export const GUEST_COMMAND_FILE = 'command.json'
+
+export type BootFile = {
+  token: string
+  /** Where execd listens; `0.0.0.0` in a sandbox of its own network. */
+  host: string
+  port: number
+  entrypoint: string[]
+  /** The complete environment of the user's processes: the image's below the user's. */
+  env: Record<string, string>
+  /** Where the entrypoint starts and relative paths begin; made if missing. */
+  workdir: string
+  /** The user of the image's `User`, as numbers; absent means root. */
+  uid?: number
+  gid?: number
+  /** How long the entrypoint has between TERM and KILL when the sandbox stops. */
+  stopGraceMs: number
+}
+
+export type ReadyFile =
+  | { ok: true }
+  /** The entrypoint could not be started: execd ends by itself. */
+  | { ok: false; reason: 'entrypoint_failed' | 'listen_failed'; message: string }
+
+export type ExitFile = { exitCode: number; signal?: string; message?: string }
