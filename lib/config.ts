@@ -297,13 +297,17 @@ function readToml(
         )
       )
         unused.push(name)
-      else if (isTable(value)) walk(value, name)
+      else if (isTable(value) && isSection(name)) walk(value, name)
       else problems.push(`${where}: unknown key "${name}": ${suggest(name)}`)
     }
   }
   walk(root as Record<string, unknown>, '')
   if (unused.length > 0)
     warnings.push(`${path}: these keys have no meaning here and are not used: ${unused.join(', ')}`)
+}
+
+function isSection(name: string): boolean {
+  return [...Object.keys(SETTINGS), ...WITHOUT_MEANING].some((known) => known.startsWith(`${name}.`))
 }
 
 function suggest(name: string): string {
@@ -323,6 +327,7 @@ function lineOf(source: string, name: string): number {
   for (const [index, line] of source.split('\n').entries()) {
     const header = /^\s*\[+\s*([^\]]+?)\s*\]+/.exec(line)
     if (header) current = (header[1] ?? '').replace(/["'\s]/g, '')
+    if (header && current === name) return index + 1
     const assigned = /^\s*([^=#]+?)\s*=/.exec(line)?.[1]?.replace(/["'\s]/g, '')
     if (assigned && (assigned === name || (current === section && assigned === key))) return index + 1
   }

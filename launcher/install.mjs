@@ -1,0 +1,163 @@
+// What the programs and the tests need from the machine, and how to get it. Runs on Node >= 20 without any package.
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
+
+// Each line: a program on the PATH, an absolute file or a Python module, the Debian package that brings it, and what it is for.
+const FOR_START = [
+  ['runc', 'runc', 'runs the sandboxes'],
+  ['skopeo', 'skopeo', 'pulls images from registries'],
+  ['umoci', 'umoci', 'unpacks images'],
+  ['nft', 'nftables', 'holds sandboxes to their network policy'],
+  ['ip', 'iproute2', 'connects sandboxes to the network'],
+  ['nsenter', 'util-linux', 'sets up the network inside a sandbox'],
+  ['/usr/bin/tini-static', 'tini', 'is the first process of every sandbox'],
+  [
+    '/usr/share/containers/seccomp.json',
+    'golang-github-containers-common',
+    'says which system calls a sandbox may make',
+  ],
+  ['/etc/ssl/certs/ca-certificates.crt', 'ca-certificates', 'lets sandboxes check TLS certificates'],
+]
+const FOR_TEST = [
+  ...FOR_START,
+  ['mmdebstrap', 'mmdebstrap', 'makes the test image'],
+  ['docker-registry', 'docker-registry', 'is the registry that the tests pull from'],
+  ['chromium', 'chromium', 'opens the pages of the example'],
+  ['nginx', 'nginx-light', 'is the peer that the gateway is measured against'],
+  ['wrk', 'wrk', 'makes the load of the benchmarks'],
+  ['curl', 'curl', 'is a client of the tests'],
+  ['python3', 'python3', 'runs the published Python SDK'],
+  ['python:ensurepip', 'python3-venv', 'makes an environment for the published Python SDK'],
+  ['dockerd', 'docker.io', 'is the Docker engine beside which the sandboxes must keep their network'],
+]
+
+/**
+ * Makes sure that npm packages and system packages are there, installing what is missing when `install` is true. Says what
+ * it does and why. Returns false, after having said what is wrong, when the machine cannot run the programs.
+ */
+export async function ensureMachine({ install, purpose }) {
+  if (process.platform !== 'linux') return fail(`Sandboxes need Linux, but this is ${process.platform}.`)
+  if (process.getuid?.() !== 0) {
+    return fail(
+      'Root is needed to make namespaces, mounts and firewall rules: run this again as root, for example with sudo.',
+    )
+  }
+  const needsPackages = !npmPackagesAreCurrent()
+  const missing = (purpose === 'test' ? FOR_TEST : FOR_START).filter(([what]) => !isThere(what))
+  if (!install) {
+    if (needsPackages)
+      console.error('Missing: the npm packages of package-lock.json. Install them with: npm ci')
+    for (const [what, name, why] of missing)
+      console.error(`Missing: ${what} (Debian package ${name}), which ${why}`)
+    if (missing.length > 0) console.error(`Install them with: apt-get install -y ${names(missing).join(' ')}`)
+    return !needsPackages && missing.length === 0
+  }
+  if (needsPackages && !installNpmPackages()) return false
+  return missing.length === 0 || installSystemPackages(missing)
+}
+
+function installNpmPackages() {
+  console.log('Installing npm packages, as node_modules is not what package-lock.json says (npm ci)')
+  const done = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+    timeout: 900_000,
+  })
+  if (done.status === 0 && npmPackagesAreCurrent()) return true
+  return fail(`npm ci failed:\n${done.error ?? ''}${tail(done.stdout)}${tail(done.stderr)}`)
+}
+
+function installSystemPackages(missing) {
+  if (!isThere('apt-get')) {
+    return fail(
+      `This machine has no apt-get. Install these by hand: ${missing.map(([what, , why]) => `${what} (${why})`).join(', ')}`,
+    )
+  }
+  for (const [what, name, why] of missing) console.log(`Installing ${name}, as ${what} is missing: it ${why}`)
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3', ...args], {
+      encoding: 'utf8',
+      timeout: 900_000,
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    })
+  // Packages that are daemons must not be started by their installation: each program here starts what it needs.
+  const installed = () =>
+    withoutServices(() => apt('install', '-y', '--no-install-recommends', ...names(missing)))
+  let done = installed()
+  if (done.status !== 0) {
+    const updated = apt('update')
+    if (updated.status !== 0)
+      return fail(`apt-get update failed:\n${tail(updated.stdout)}${tail(updated.stderr)}`)
+    done = installed()
+  }
+  const still = missing.filter(([what]) => !isThere(what))
+  if (done.status === 0 && still.length === 0) return true
+  return fail(
+    `apt-get could not install ${names(still.length > 0 ? still : missing).join(', ')}:\n${done.error ?? ''}${tail(done.stdout)}${tail(done.stderr)}`,
+  )
+}
+
+// Debian's own way to say "no": policy-rc.d answers 101 while the packages are set up. One that is there already stays.
+function withoutServices(work) {
+  const policy = '/usr/sbin/policy-rc.d'
+  if (existsSync(policy)) return work()
+  execFileSync('install', ['-m', '755', '/dev/stdin', policy], { input: '#!/bin/sh\nexit 101\n' })
+  try {
+    return work()
+  } finally {
+    execFileSync('rm', ['-f', policy])
+  }
+}
+
+// npm writes what it installed to node_modules/.package-lock.json; packages for other platforms are not in it.
+function npmPackagesAreCurrent() {
+  try {
+    const wanted = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages
+    const found = JSON.parse(readFileSync(join(ROOT, 'node_modules/.package-lock.json'), 'utf8')).packages
+    accessSync(join(ROOT, 'node_modules/node/bin/node'), constants.X_OK)
+    return Object.entries(wanted).every(
+      ([path, entry]) =>
+        path === '' || entry.optional || entry.devOptional || found[path]?.version === entry.version,
+    )
+  } catch {
+    return false // not installed, or only half
+  }
+}
+
+function isThere(what) {
+  if (what.startsWith('python:')) {
+    return spawnSync('python3', ['-c', `import ${what.slice(7)}`], { timeout: 30_000 }).status === 0
+  }
+  const places = what.startsWith('/') ? [what] : [...searchPath()].map((folder) => join(folder, what))
+  return places.some((place) => existsSync(place))
+}
+
+// sbin is where runc and nft are, and not on everyone's PATH.
+function searchPath() {
+  return new Set([
+    ...(process.env.PATH ?? '').split(delimiter),
+    '/usr/local/sbin',
+    '/usr/sbin',
+    '/sbin',
+    '/usr/bin',
+    '/bin',
+  ])
+}
+
+function names(missing) {
+  return [...new Set(missing.map(([, name]) => name))]
+}
+
+function tail(text) {
+  return (text ?? '').trimEnd().split('\n').slice(-15).join('\n').concat('\n')
+}
+
+function fail(message) {
+  console.error(message.trimEnd())
+  return false
+}

@@ -1,0 +1,112 @@
+// Runs egress, control and gateway as three child processes: starts them in the order in which they need each other, stops
+// them in reverse, and starts one again that dies.
+
+import { mkdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { ConfigError, type LoadedConfig, loadConfig } from '../lib/config.ts'
+import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import { createLogger } from '../lib/log.ts'
+import { stopSignal } from '../lib/stop.ts'
+import { openLock } from './lock.ts'
+import { Program } from './supervise.ts'
+import { formatWelcome } from './welcome.ts'
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
+const STOP_SANDBOXES = '--stop-sandboxes'
+
+const args = process.argv.slice(2)
+const { config, warnings, flags } = readConfig()
+const log = createLogger({ program: 'launcher', level: config.log.level })
+for (const warning of warnings) log.warn(warning)
+
+const { dataDir, host, port } = config.server
+try {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+} catch (error) {
+  refuse(`Cannot make the data directory "${dataDir}": ${messageOf(error)}`)
+}
+using lock = openLock(dataDir)
+if (!lock)
+  refuse(
+    `Already running with the data directory "${dataDir}": stop that one, or choose another with --data-dir`,
+  )
+const taken = await whyPortIsTaken(host, port)
+if (taken) refuse(taken)
+
+const stop = stopSignal(log)
+process.on('SIGHUP', () => process.kill(process.pid, 'SIGTERM'))
+const childArgs = args.filter((arg) => arg !== STOP_SANDBOXES)
+const program = (name: string, extra: string[] = []) =>
+  new Program({
+    name,
+    file: join(ROOT, name, 'main.ts'),
+    args: [...childArgs, ...extra],
+    env: process.env,
+    log,
+    stopTimeoutMs: extra.includes(STOP_SANDBOXES) ? 60_000 : 15_000,
+  })
+const programs = [
+  program('egress'),
+  program('control', flags.has(STOP_SANDBOXES) ? [STOP_SANDBOXES] : []),
+  program('gateway'),
+]
+
+const started: Program[] = []
+let exitCode = 0
+try {
+  for (const each of programs) {
+    started.push(each)
+    await each.start(stop)
+  }
+  process.stdout.write(formatWelcome(config))
+  await new Promise<void>((resolve) => {
+    if (stop.aborted) resolve()
+    else stop.addEventListener('abort', () => resolve(), { once: true })
+  })
+} catch (error) {
+  if (!stop.aborted) {
+    exitCode = 1
+    console.error(`Cannot start: ${messageOf(error)}`)
+  }
+}
+for (const each of started.reverse()) await each.stop()
+process.exit(exitCode)
+
+function readConfig(): LoadedConfig {
+  try {
+    return loadConfig({ env: process.env, args, ownFlags: [STOP_SANDBOXES], readFile: readIfThere })
+  } catch (error) {
+    if (error instanceof ConfigError) refuse(error.message)
+    throw error
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** Binds the port for a moment, so that the reason is told before anything has been started. */
+function whyPortIsTaken(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', (error) => {
+      const code = systemCodeOf(error)
+      if (code === 'EADDRINUSE')
+        resolve(`Port ${port} on ${host} is in use: stop what uses it, or choose another with --port`)
+      else resolve(`Cannot listen on ${host} port ${port}: ${error.message}`)
+    })
+    probe.listen({ host, port }, () => probe.close(() => resolve(undefined)))
+  })
+}
+
+function refuse(message: string): never {
+  console.error(message)
+  process.exit(1)
+}

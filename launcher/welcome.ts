@@ -1,0 +1,28 @@
+// What a user sees when everything is up.
+
+import { type Config, isLoopback } from '../lib/config.ts'
+
+/** The lines that `npm start` ends with: where the API is, where the state lies, and a first command to paste. */
+export function formatWelcome(config: Config): string {
+  const { host, port, apiKey, dataDir } = config.server
+  const shownHost =
+    host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
+  const url = `http://${shownHost}:${port}`
+  const key = apiKey ? ` \\\n    -H "OPEN-SANDBOX-API-KEY: $OPENSANDBOX_SERVER_API_KEY"` : ''
+  const who = apiKey ? 'needs the API key' : isLoopback(host) ? 'no API key, for this machine only' : ''
+  return `
+OpenSandbox Edge is ready.
+
+  API        ${url}  (${who}; reference: ${url}/docs)
+  Sandboxes  http://{id}-{port}.${config.ingress.domain}:${port}/
+  State      ${dataDir}
+
+A first sandbox:
+
+  curl -s ${url}/v1/sandboxes${key} -H 'Content-Type: application/json' -d '{
+    "image": {"uri": "${config.runtime.defaultImage}"}, "entrypoint": ["python3", "-m", "http.server", "8000"],
+    "resourceLimits": {"cpu": "1", "memory": "512Mi"}, "timeout": 600}'
+
+Stop with Ctrl-C; sandboxes go on and are there again at the next start.
+`
+}

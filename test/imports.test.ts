@@ -1,0 +1,44 @@
+// The rule of the house: control, gateway, execd, egress and launcher import themselves and lib; lib imports itself.
+
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { expect, test } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '..')
+const PROGRAMS = ['control', 'gateway', 'execd', 'egress', 'launcher']
+
+type Import = { file: string; line: number; to: string }
+
+function importsOf(folder: string): Import[] {
+  return globSync(`${folder}/**/*.{ts,mjs}`, { cwd: ROOT }).flatMap((file) =>
+    readFileSync(join(ROOT, file), 'utf8')
+      .split('\n')
+      .flatMap((text, index) => {
+        const path = /(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/.exec(text)?.[1]
+        if (!path) return []
+        return [{ file, line: index + 1, to: relative(ROOT, join(ROOT, dirname(file), path)) }]
+      }),
+  )
+}
+
+test.each([...PROGRAMS, 'lib'])('%s imports only itself and lib', (folder) => {
+  const imports = importsOf(folder)
+  expect(imports.length).toBeGreaterThan(0)
+  const broken = imports.filter(({ to }) => !to.startsWith(`${folder}/`) && !to.startsWith('lib/'))
+  expect(broken.map(({ file, line, to }) => `${file}:${line} imports ${to}`)).toEqual([])
+})
+
+test('nothing outside of main.ts reads process.env', () => {
+  const readers = [...PROGRAMS.filter((name) => name !== 'launcher'), 'lib']
+    .flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: ROOT }))
+    .filter((file) => !/^[a-z]+\/main\.ts$/.test(file))
+    .filter((file) => readFileSync(join(ROOT, file), 'utf8').includes('process.env'))
+  expect(readers).toEqual([])
+})
+
+test('there is no file that only passes on what others export', () => {
+  const barrels = [...PROGRAMS, 'lib']
+    .flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: ROOT }))
+    .filter((file) => /(^|\/)index\.ts$/.test(file))
+  expect(barrels).toEqual([])
+})

@@ -1,0 +1,95 @@
+import { describe, expect, test } from 'vitest'
+import { ConfigError, loadConfig } from '../../lib/config.ts'
+
+const load = (toml: string | undefined, env: Record<string, string> = {}, args: string[] = []) =>
+  loadConfig({
+    env,
+    args: ['--config', '/c.toml', ...args],
+    readFile: () => toml,
+    ownFlags: ['--stop-sandboxes'],
+  })
+
+function problemsOf(toml: string | undefined, env?: Record<string, string>, args?: string[]): string[] {
+  try {
+    load(toml, env, args)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+    throw error
+  }
+  return []
+}
+
+describe('loadConfig()', () => {
+  test('has defaults that listen on this machine only', () => {
+    const { config, warnings } = load('')
+    expect(config.server).toEqual({ host: '127.0.0.1', port: 8080, dataDir: '/var/lib/opensandbox' })
+    expect(config.egress.defaultAction).toBe('allow')
+    expect(warnings).toEqual([])
+  })
+
+  test('lets a flag win over the environment, and that over the file', () => {
+    const toml = '[server]\nport = 1001\nhost = "127.0.0.2"\n'
+    expect(load(toml).config.server.port).toBe(1001)
+    expect(load(toml, { OPENSANDBOX_PORT: '1002' }).config.server.port).toBe(1002)
+    expect(load(toml, { OPENSANDBOX_PORT: '1002' }, ['--port=1003']).config.server.port).toBe(1003)
+    expect(load(toml, {}, ['--port', '1004']).config.server.host).toBe('127.0.0.2')
+  })
+
+  test('lets an empty key from the environment switch the key of the file off', () => {
+    expect(load('[server]\napi_key = "k"\n').config.server.apiKey).toBe('k')
+    expect(
+      load('[server]\napi_key = "k"\n', { OPENSANDBOX_SERVER_API_KEY: '' }).config.server.apiKey,
+    ).toBeUndefined()
+  })
+
+  test.each([
+    ['[server]\nprot = 1\n', '/c.toml:2: unknown key "server.prot": [server] knows host, port'],
+    ['[sever]\nport = 1\n', '/c.toml:1: unknown key "sever'],
+    [
+      '[server]\n\nport = 70000\n',
+      '/c.toml:3: "server.port" must be an integer from 1 to 65535, but it is 70000',
+    ],
+    ['[server]\nport = "x"\n', '"server.port" must be an integer from 1 to 65535, but it is "x"'],
+    [
+      '[runtime]\ntype = "podman"\n',
+      '"runtime.type" must be one of "local", "docker", "kubernetes", but it is "podman"',
+    ],
+    ['[runtime]\nsubnet = "8.8.8.8"\n', '"runtime.subnet" must be "auto", or a private IPv4 range'],
+    ['[server\n', '/c.toml:1: not valid TOML'],
+    ['[egress]\ndefault_action = "maybe"\n', 'must be one of "allow", "deny"'],
+  ])('refuses %j and names the place', (toml, expected) => {
+    expect(problemsOf(toml).join('\n')).toContain(expected)
+  })
+
+  test('names every problem at once', () => {
+    expect(problemsOf('[server]\nport = 0\nhost = ""\nx = 1\n')).toHaveLength(3)
+  })
+
+  test('never shows a key', () => {
+    expect(problemsOf('[server]\napi_key = 12345\n').join()).not.toContain('12345')
+  })
+
+  test('accepts keys of the contract that mean nothing here with one warning', () => {
+    const { warnings } = load(
+      '[docker]\nnetwork_mode = "bridge"\n[egress]\nimage = "x"\n[store]\ntype = "sqlite"\n',
+    )
+    expect(warnings).toEqual([
+      '/c.toml: these keys have no meaning here and are not used: docker.network_mode, egress.image, store.type',
+    ])
+  })
+
+  test('refuses to listen for others without an API key', () => {
+    expect(problemsOf('', {}, ['--host', '0.0.0.0']).join()).toContain('without an API key')
+    expect(problemsOf('', { OPENSANDBOX_SERVER_API_KEY: 'k' }, ['--host', '0.0.0.0'])).toEqual([])
+  })
+
+  test('refuses unknown arguments, missing values and a file that is not there', () => {
+    expect(problemsOf('', {}, ['--prot', '1']).join()).toContain('Unknown argument "--prot"')
+    expect(problemsOf('', {}, ['--port']).join()).toContain('Flag --port needs a value')
+    expect(problemsOf(undefined).join()).toContain('there is no such file')
+  })
+
+  test('leaves the flags of the program to the program', () => {
+    expect(load('', {}, ['--stop-sandboxes']).flags).toEqual(new Set(['--stop-sandboxes']))
+  })
+})
