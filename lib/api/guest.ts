@@ -37,7 +37,8 @@ export type BootFile = {
 }
 
 export type ReadyFile =
-  | { ok: true }
+  /** `port`: where execd really listens, for a boot file that said 0. */
+  | { ok: true; port?: number }
   /** The entrypoint could not be started: execd ends by itself. */
   | { ok: false; reason: 'entrypoint_failed' | 'listen_failed'; message: string }
 

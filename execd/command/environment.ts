@@ -1,0 +1,51 @@
+// The environment of the user's processes: the boot environment, then the file that clients add variables to (contract:
+// v1.1.md 2.5), then the request's own. Later ones win.
+
+import { DEFAULT_PATH } from './program.ts'
+
+/** The boot environment with what every process can rely on. */
+export function userEnvironment(
+  boot: Record<string, string>,
+  home: string | undefined,
+): Record<string, string> {
+  return { PATH: DEFAULT_PATH, HOME: home ?? '/', ...boot }
+}
+
+/**
+ * Reads the lines `NAME=value` of an environment file. A value in single quotes is literal and may span lines; in double
+ * quotes `\\ \" \n \r \t` are escapes; a bare one is trimmed and its `$NAME` and `${NAME}` come from `base`. Blank lines,
+ * comments and lines that are not assignments are skipped.
+ */
+export function parseEnvironmentFile(text: string, base: Record<string, string>): Record<string, string> {
+  const found: Record<string, string> = {}
+  const entry =
+    /[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(?:'([^']*)'[ \t]*(?=\r?\n|$)|"((?:[^"\\]|\\[^])*)"[ \t]*(?=\r?\n|$)|([^\n]*))/y
+  let at = 0
+  while (at < text.length) {
+    entry.lastIndex = at
+    const match = entry.exec(text)
+    if (match) {
+      const [whole, name = '', literal, escaped, bare] = match
+      if (literal !== undefined) found[name] = literal
+      else if (escaped !== undefined) found[name] = unescape(escaped)
+      else found[name] = expand((bare ?? '').trim(), base)
+      at += whole.length
+    }
+    const end = text.indexOf('\n', at)
+    at = end < 0 ? text.length : end + 1
+  }
+  for (const [name, value] of Object.entries(found)) if (value.includes('\0')) delete found[name]
+  return found
+}
+
+function unescape(text: string): string {
+  const escapes: Record<string, string> = { n: '\n', r: '\r', t: '\t', '"': '"', '\\': '\\' }
+  return text.replace(/\\([^])/g, (whole, char: string) => escapes[char] ?? whole)
+}
+
+function expand(text: string, base: Record<string, string>): string {
+  return text.replace(
+    /\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g,
+    (_whole, braced: string | undefined, plain: string | undefined) => base[braced ?? plain ?? ''] ?? '',
+  )
+}

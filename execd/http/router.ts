@@ -1,0 +1,157 @@
+// The routes of execd on bare node:http. A framework would cost more at each start of a sandbox than it saves here.
+// Order on every request: request id, token, route (contract: execd.md 0.1).
+
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { EXECD_TOKEN_HEADER } from '../../lib/api/execd.ts'
+import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { answerJson, answerText, execdError } from './answer.ts'
+
+/** One request with its answer. */
+export type Exchange = {
+  request: IncomingMessage
+  response: ServerResponse
+  /** The decoded parts of the path that the route leaves open. */
+  params: string[]
+  query: URLSearchParams
+}
+
+export type Handler = (exchange: Exchange) => void | Promise<void>
+
+/** `GET /command/status/{id}`, or `* /pty` with everything below it for a whole family. */
+export type Routes = Record<string, Handler>
+
+export type RouterOptions = { routes: Routes; token: string; log: Logger }
+
+/** Makes the request listener of an HTTP server. */
+export function createRouter({ routes, token, log }: RouterOptions) {
+  const exact = new Map<string, Handler>()
+  const patterns: { method: string; parts: string[]; handler: Handler }[] = []
+  for (const [route, handler] of Object.entries(routes)) {
+    const [method = '', path = ''] = route.split(' ')
+    if (method !== '*' && !path.includes('{')) exact.set(route, handler)
+    else patterns.push({ method, parts: path.split('/'), handler })
+  }
+  const isAllowed = createTokenCheck(token)
+
+  const find = (method: string, path: string): { handler: Handler; params: string[] } | undefined => {
+    const handler = exact.get(`${method} ${path}`)
+    if (handler) return { handler, params: [] }
+    const parts = path.split('/')
+    for (const pattern of patterns) {
+      const params = matchPath(pattern.parts, parts, pattern.method === '*')
+      if (params && (pattern.method === '*' || pattern.method === method))
+        return { handler: pattern.handler, params }
+    }
+    return undefined
+  }
+
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    const requestId = request.headers['x-request-id']
+    response.setHeader(
+      'X-Request-ID',
+      typeof requestId === 'string' && /^[\x21-\x7e]{1,128}$/.test(requestId)
+        ? requestId
+        : randomBytes(16).toString('hex'),
+    )
+    const method = request.method ?? ''
+    const url = request.url ?? '/'
+    const at = url.indexOf('?')
+    const path = at < 0 ? url : url.slice(0, at)
+    if (!isAllowed(request.headers[EXECD_TOKEN_HEADER])) {
+      answerJson(response, 401, {
+        error: 'Unauthorized: invalid or missing header X-EXECD-ACCESS-TOKEN',
+        code: 'UNAUTHORIZED',
+        message: 'Unauthorized: invalid or missing header X-EXECD-ACCESS-TOKEN',
+      })
+      return
+    }
+    const found = find(method, path)
+    if (!found) {
+      const shorter = path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : undefined
+      if (shorter && !shorter.startsWith('//') && find(method, shorter)) {
+        response.setHeader('Location', shorter + (at < 0 ? '' : url.slice(at)))
+        answerText(response, method === 'GET' ? 301 : 307, 'moved')
+      } else answerText(response, 404, '404 page not found')
+      return
+    }
+    run(found.handler, {
+      request,
+      response,
+      params: found.params,
+      query: new URLSearchParams(at < 0 ? '' : url.slice(at + 1)),
+    })
+  }
+
+  function run(handler: Handler, exchange: Exchange): void {
+    try {
+      const params = exchange.params.map(decodeParam)
+      const done = handler({ ...exchange, params })
+      if (done) done.catch((error: unknown) => fail(exchange, error))
+    } catch (error) {
+      fail(exchange, error)
+    }
+  }
+
+  function fail({ request, response }: Exchange, thrown: unknown): void {
+    const error = toApiError(thrown)
+    if (error.status >= 500 && error !== thrown) {
+      log.error('request failed', {
+        requestId: response.getHeader('X-Request-ID'),
+        method: request.method,
+        path: request.url?.split('?')[0],
+        error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown),
+      })
+    }
+    // Half an answer must not look like a whole one.
+    if (response.headersSent) {
+      response.destroy()
+      return
+    }
+    // What is left of the request's body is not worth reading.
+    if (!request.complete) response.setHeader('Connection', 'close')
+    answerJson(response, error.status, error.body())
+  }
+}
+
+/** Parameters of a path, or undefined when it does not match; with `below`, everything under the pattern matches. */
+function matchPath(pattern: string[], parts: string[], below: boolean): string[] | undefined {
+  if (below ? parts.length < pattern.length : parts.length !== pattern.length) return undefined
+  const params: string[] = []
+  for (const [index, part] of pattern.entries()) {
+    const found = parts[index] ?? ''
+    if (part.startsWith('{')) params.push(found)
+    else if (part !== found) return undefined
+  }
+  return params
+}
+
+function decodeParam(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (error) {
+    throw execdError(
+      'INVALID_REQUEST_BODY',
+      `The path has a part that is not percent-encoded right: "${text}"`,
+      error,
+    )
+  }
+}
+
+/** Errors of the file system that are the caller's to know, as refusals; the rest is a bug and says no more than that. */
+function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  const code = systemCodeOf(error)
+  if (code === 'ENOENT') return execdError('FILE_NOT_FOUND', messageOf(error), error)
+  if (code?.startsWith('E') && !code.startsWith('ERR_'))
+    return execdError('RUNTIME_ERROR', messageOf(error), error)
+  return execdError('RUNTIME_ERROR', 'Internal error: the log of the sandbox has more', error)
+}
+
+function createTokenCheck(token: string): (given: string | string[] | undefined) => boolean {
+  // Hashes have one length, so the time says nothing about the token, not even its length.
+  const hash = (text: string) => createHash('sha256').update(text).digest()
+  const wanted = hash(token)
+  return (given) => typeof given === 'string' && timingSafeEqual(hash(given), wanted)
+}

@@ -1,0 +1,192 @@
+// execd: the daemon inside each sandbox, and the supervisor of the user's entrypoint (design D3, lib/api/guest.ts).
+//
+//   node execd/main.ts [--exchange-dir DIR]
+//
+// It reads and deletes DIR/boot.json, listens, starts the entrypoint, writes ready.json, and at the end of the entrypoint
+// or at TERM ends everything that runs, writes exit.json, and exits with the entrypoint's code.
+
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { type BootFile, EXCHANGE_DIR, type ExitFile, type ReadyFile } from '../lib/api/guest.ts'
+import { messageOf } from '../lib/errors.ts'
+import { createLogger } from '../lib/log.ts'
+import { createRoutes } from './app.ts'
+import { Commands } from './command/commands.ts'
+import { userEnvironment } from './command/environment.ts'
+import { Journal } from './command/journal.ts'
+import { PipeStock } from './command/pipes.ts'
+import { StartError } from './command/process.ts'
+import { parseBootFile } from './config.ts'
+import { createRouter } from './http/router.ts'
+import { commandRoutes } from './routes/commands.ts'
+import { fileRoutes } from './routes/files.ts'
+import { type Entrypoint, startEntrypoint } from './supervise.ts'
+import { createUsers } from './users.ts'
+
+const ENTRYPOINT_LOG_BYTES = 8 << 20
+/** How long commands have to end once the entrypoint has ended by itself. */
+const LAST_GRACE_MS = 1000
+
+const log = createLogger({ program: 'execd' })
+
+process.umask(0o022)
+void main(readExchangeDir(process.argv.slice(2)))
+
+async function main(dir: string): Promise<void> {
+  const report = (name: string, value: ReadyFile | ExitFile) => writeWhole(join(dir, name), value)
+  let boot: BootFile
+  try {
+    boot = takeBootFile(dir)
+  } catch (error) {
+    report('ready.json', { ok: false, reason: 'listen_failed', message: messageOf(error) })
+    return quit(1, messageOf(error))
+  }
+  const user = { uid: boot.uid ?? 0, gid: boot.gid ?? 0 }
+  // Others than root reach the pipes of their own output and the file of their environment below it by name.
+  if (user.uid !== 0) chmodSync(dir, 0o711)
+
+  const users = createUsers()
+  const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: findMkfifo(), log })
+  void pipes.fill()
+  const starter = { pipes, oomScoreAdj: yieldToOthers() }
+  const env = userEnvironment(boot.env, users.byUid(user.uid)?.home)
+  const envFile = env.EXECD_ENVS ?? join(dir, 'env')
+  env.EXECD_ENVS = envFile
+  const commands = new Commands({
+    starter,
+    env,
+    envFile,
+    workdir: boot.workdir,
+    user,
+    users,
+    dir: join(dir, 'commands'),
+  })
+  const paths = { env, home: env.HOME ?? '/', cwd: boot.workdir }
+  const routes = createRoutes({
+    commands: commandRoutes({ commands, paths }),
+    files: fileRoutes({ paths, users, user, refuse: ['/opt/opensandbox', dir] }),
+  })
+  const server = createServer(
+    {
+      keepAliveTimeout: 100_000,
+      headersTimeout: 10_000,
+      requestTimeout: 0,
+      // Deletes and infos name many paths in one query.
+      maxHeaderSize: 256 << 10,
+    },
+    createRouter({ routes, token: boot.token, log }),
+  )
+  const listening = new Promise<number>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(boot.port, boot.host, () => {
+      const address = server.address()
+      resolve(typeof address === 'object' && address ? address.port : boot.port)
+    })
+  })
+  // The entrypoint's start may fail first; then nobody asks how the listening went.
+  listening.catch(() => {})
+
+  const stop = new AbortController()
+  process.on('SIGTERM', () => stop.abort())
+  process.on('SIGINT', () => stop.abort())
+
+  const journal = new Journal({ path: join(dir, 'entrypoint.log'), maxBytes: ENTRYPOINT_LOG_BYTES })
+  const starting = startEntrypoint(starter, {
+    argv: boot.entrypoint,
+    env,
+    workdir: boot.workdir,
+    user,
+    log: journal,
+  })
+  starting.catch(() => {})
+
+  let port: number
+  try {
+    port = await listening
+  } catch (error) {
+    const message = `Cannot listen on ${boot.host}:${boot.port}: ${messageOf(error)}`
+    await starting.then(
+      (entrypoint) => entrypoint.end(0),
+      () => {},
+    )
+    report('ready.json', { ok: false, reason: 'listen_failed', message })
+    return quit(1, message)
+  }
+  let entrypoint: Entrypoint
+  try {
+    entrypoint = await starting
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error
+    report('ready.json', { ok: false, reason: 'entrypoint_failed', message: error.message })
+    report('exit.json', { exitCode: error.exitCode, message: error.message })
+    return quit(error.exitCode, error.message)
+  }
+  report('ready.json', { ok: true, port })
+
+  await Promise.race([entrypoint.ended, aborted(stop.signal)])
+  const graceMs = stop.signal.aborted ? boot.stopGraceMs : Math.min(LAST_GRACE_MS, boot.stopGraceMs)
+  await Promise.all([entrypoint.end(graceMs), commands.endAll(graceMs)])
+  const ended = await entrypoint.ended
+  server.close()
+  server.closeIdleConnections()
+  const exitCode = ended.signal ? 128 + constants.signals[ended.signal] : ended.exitCode
+  report('exit.json', { exitCode, ...(ended.signal ? { signal: ended.signal } : {}) })
+  return quit(exitCode)
+}
+
+/** Ends this process at once; what still runs in the sandbox goes with its first process. */
+function quit(exitCode: number, message?: string): void {
+  if (message !== undefined) log.error(message)
+  process.exit(exitCode)
+}
+
+function readExchangeDir(args: string[]): string {
+  if (args.length === 0) return EXCHANGE_DIR
+  if (args.length === 2 && args[0] === '--exchange-dir' && args[1]) return args[1]
+  log.error(`Unknown arguments "${args.join(' ')}": allowed is --exchange-dir DIR`)
+  process.exit(2)
+}
+
+function takeBootFile(dir: string): BootFile {
+  const path = join(dir, 'boot.json')
+  const text = readFileSync(path, 'utf8')
+  rmSync(path)
+  return parseBootFile(text)
+}
+
+function writeWhole(path: string, value: unknown): void {
+  writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600 })
+  renameSync(`${path}.new`, path)
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+/** In the runtime directory `mkfifo` lies beside our Node and runs by the same loader; elsewhere the system has one. */
+function findMkfifo(): string[] {
+  const base = import.meta.dirname
+  const program = join(base, 'bin/mkfifo')
+  if (!existsSync(program)) return ['/usr/bin/mkfifo']
+  const { loader } = JSON.parse(readFileSync(join(base, 'layout.json'), 'utf8')) as { loader: string }
+  return [join(base, loader), '--library-path', join(base, 'lib'), program]
+}
+
+/**
+ * Keeps execd from being the first that the kernel ends when memory runs out. Lowering our own score takes a capability of
+ * the host; raising our children's takes none. Returns the score for children.
+ */
+function yieldToOthers(): number {
+  try {
+    const own = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
+    if (own < 0) return 0
+    writeFileSync('/proc/self/oom_score_adj', '-900')
+    return own
+  } catch {
+    // Not permitted here: then our children stand before us.
+    return 500
+  }
+}

@@ -1,0 +1,5 @@
+import type { Routes } from '../http/router.ts'
+
+export function fileRoutes(_options: object): Routes {
+  return {}
+}

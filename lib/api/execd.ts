@@ -1,0 +1,61 @@
+// The wire of execd (contract: execd.md 0-3, 6; v1.1.md 2). Plain types, not schemas: execd starts with every sandbox, and a
+// schema library would more than double its start. What a request must be is checked where it is read (execd/http/).
+
+/** The header that carries a sandbox's token, on every route. */
+export const EXECD_TOKEN_HEADER = 'x-execd-access-token'
+/** The header that carries the position after a part of a background command's log. */
+export const TAIL_CURSOR_HEADER = 'EXECD-COMMANDS-TAIL-CURSOR'
+
+/** Code and status of every refusal. */
+export const EXECD_ERRORS = {
+  INVALID_REQUEST_BODY: 400,
+  MISSING_QUERY: 400,
+  INVALID_FILE: 400,
+  INVALID_FILE_CONTENT: 400,
+  INVALID_FILE_METADATA: 400,
+  FILE_NOT_FOUND: 404,
+  CONTEXT_NOT_FOUND: 404,
+  RUNTIME_ERROR: 500,
+  NOT_SUPPORTED: 501,
+  SERVICE_UNAVAILABLE: 503,
+  UNKNOWN: 416,
+} as const
+export type ExecdErrorCode = keyof typeof EXECD_ERRORS
+
+export type ErrorBody = { code: string; message: string }
+
+/** One event of a stream; bare JSON and a blank line on the wire (lib/sse.ts). */
+export type StreamEvent =
+  | { type: 'init' | 'ping' | 'stdout' | 'stderr'; text: string; timestamp: number }
+  | { type: 'execution_complete'; execution_time: number; timestamp: number }
+  | { type: 'error'; timestamp: number; error: StreamError }
+export type StreamError = { ename: string; evalue: string; traceback: string[] }
+
+/** `GET /command/status/{id}`; what is not known yet is absent. */
+export type CommandStatus = {
+  id: string
+  content: string
+  running: boolean
+  exit_code?: number
+  error?: string
+  /** An addition: the timeout ended it. */
+  timed_out?: true
+  started_at: string
+  finished_at?: string
+}
+
+export const FILE_TYPES = ['file', 'directory', 'symlink', 'other'] as const
+export type FileInfo = {
+  path: string
+  type: (typeof FILE_TYPES)[number]
+  size: number
+  modified_at: string
+  created_at: string
+  owner: string
+  group: string
+  /** The octal digits read as a decimal number: 644 is rw-r--r--. */
+  mode: number
+}
+
+/** What a file or directory shall have; what is absent stays as it is. */
+export type Permission = { mode?: number; owner?: string; group?: string }
