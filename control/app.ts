@@ -1,0 +1,165 @@
+// The lifecycle API as one Hono app: what every request goes through, then the routes, then what every error becomes
+// (contract: lifecycle.md 1). Everything it needs is handed in, so that a test calls `app.request()` and needs no port.
+
+import { type Context, Hono } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { ApiError } from '../lib/errors.ts'
+import { createRequestId } from '../lib/id.ts'
+import type { Logger } from '../lib/log.ts'
+import { requireApiKey, requireLocalCaller } from './auth.ts'
+import { allowAnyOrigin } from './cors.ts'
+import { refusal } from './errors.ts'
+import { diagnosticsRoutes } from './routes/diagnostics.ts'
+import { docsRoutes } from './routes/docs.ts'
+import { endpointRoutes } from './routes/endpoints.ts'
+import { metricsRoutes } from './routes/metrics.ts'
+import { networkPolicyRoutes } from './routes/network-policy.ts'
+import { proxyRoutes, type SandboxProxy } from './routes/proxy.ts'
+import { sandboxRoutes } from './routes/sandboxes.ts'
+import { unsupportedRoutes } from './routes/unsupported.ts'
+import type { Lives } from './sandbox/lives.ts'
+
+export type AppSettings = {
+  apiKey?: string
+  /** The configured public base of endpoints: host, port and path, without scheme. */
+  eip?: string
+  /** `localhost`, or a wildcard domain that really leads here. */
+  domain: string
+  maxTimeoutSeconds?: number
+  /** `amd64` or `arm64`. */
+  arch: string
+  version: string
+}
+
+export type AppDeps = {
+  lives: Lives
+  settings: AppSettings
+  log: Logger
+  /** Calls egress's policy API: see routes/network-policy.ts. */
+  askEgress: (request: EgressRequest) => Promise<EgressAnswer>
+  /** Present when this server carries sandbox traffic itself because no gateway stands before it. */
+  proxy?: SandboxProxy
+  /** Whether `X-Forwarded-*` come from our own gateway. */
+  trustForwarded: boolean
+}
+
+export type EgressRequest = {
+  id: string
+  method: string
+  token: string
+  body?: Uint8Array
+  signal: AbortSignal
+}
+export type EgressAnswer = { status: number; contentType: string; body: Uint8Array }
+
+export type AppEnv = { Variables: { requestId: string } }
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+
+export function createApp(deps: AppDeps): Hono<AppEnv> {
+  const { settings, log, lives } = deps
+  const app = new Hono<AppEnv>()
+
+  app.use(async (context, next) => {
+    const began = performance.now()
+    const requestId = readRequestId(context.req.header('x-request-id'))
+    context.set('requestId', requestId)
+    await next()
+    context.res.headers.set('X-Request-ID', requestId)
+    log.debug('request', {
+      method: context.req.method,
+      path: context.req.path.slice(0, 200),
+      status: context.res.status,
+      ms: Math.round(performance.now() - began),
+      requestId,
+    })
+  })
+  if (settings.apiKey) app.use(allowAnyOrigin())
+  else app.use(requireLocalCaller(hostsOf(settings)))
+  app.use(requireApiKey(settings.apiKey))
+
+  app.get('/health', (context) => context.json({ status: 'healthy' }))
+  app.get('/version', (context) => context.json({ version: settings.version }))
+  app.route('/', docsRoutes(settings))
+  for (const prefix of ['/', '/v1']) {
+    app.route(prefix, sandboxRoutes(deps))
+    app.route(prefix, endpointRoutes(deps))
+    app.route(prefix, networkPolicyRoutes(deps))
+    app.route(prefix, diagnosticsRoutes(lives))
+    app.route(prefix, metricsRoutes(log))
+    app.route(prefix, unsupportedRoutes(lives))
+    app.route(prefix, proxyRoutes(deps))
+  }
+
+  app.notFound((context) => {
+    const allowed = allowedMethods(app, context.req.path)
+    if (allowed.length === 0) return answer(context, refusal('GENERAL::NOT_FOUND', 'There is no such route'))
+    context.header('Allow', allowed.join(', '))
+    return answer(context, refusal('GENERAL::METHOD_NOT_ALLOWED', `This route allows ${allowed.join(', ')}`))
+  })
+  app.onError((error, context) => {
+    const requestId = context.get('requestId')
+    const path = context.req.path.slice(0, 200)
+    if (!(error instanceof ApiError)) {
+      log.error('a request failed by a fault of this program', { error, stack: error.stack, path, requestId })
+      return answer(
+        context,
+        refusal('GENERAL::UNKNOWN_ERROR', `Something went wrong; the log tells more under ${requestId}`),
+      )
+    }
+    const { code, status, message } = error
+    log[status >= 500 ? 'error' : 'debug']('refused', {
+      code,
+      error: message,
+      cause: causeOf(error),
+      path,
+      requestId,
+    })
+    return answer(context, error)
+  })
+  return app
+}
+
+function answer(context: Context<AppEnv>, error: ApiError): Response {
+  return context.json(error.body(), error.status as ContentfulStatusCode)
+}
+
+/** An inbound request id is taken when it can stand in a log line and a header as it is. */
+function readRequestId(given: string | undefined): string {
+  const id = given?.trim() ?? ''
+  return /^[\w.:/+=@-]{1,128}$/.test(id) ? id : createRequestId()
+}
+
+function hostsOf({ eip, domain }: AppSettings): string[] {
+  const host = eip
+    ?.replace(/^[a-z]+:\/\//i, '')
+    .split('/')[0]
+    ?.replace(/:\d+$/, '')
+  return [...(host ? [host] : []), ...(domain === 'localhost' ? [] : [domain])]
+}
+
+function allowedMethods(app: Hono<AppEnv>, path: string): string[] {
+  const allowed = new Set<string>()
+  for (const { method, path: pattern } of app.routes) {
+    if (method === 'ALL' || !matches(pattern, path)) continue
+    allowed.add(method)
+    if (method === 'GET') allowed.add('HEAD')
+  }
+  return METHODS.filter((method) => allowed.has(method))
+}
+
+function matches(pattern: string, path: string): boolean {
+  const wanted = pattern.split('/')
+  const given = path.split('/')
+  return (
+    wanted.length === given.length &&
+    wanted.every((part, at) => (part.startsWith(':') ? given[at] !== '' : part === given[at]))
+  )
+}
+
+function causeOf(error: Error): unknown {
+  const { cause } = error
+  if (cause instanceof Error && cause.cause instanceof Error)
+    return `${cause.message}: ${cause.cause.message}`
+  return cause instanceof Error ? cause.message : cause
+}

@@ -1,0 +1,72 @@
+// What control takes from the common configuration, in the units that it works with, and its own flags.
+
+import type { Config } from '../lib/config.ts'
+import type { AppSettings } from './app.ts'
+import type { LifeSettings } from './sandbox/lives.ts'
+
+export const STOP_SANDBOXES = '--stop-sandboxes'
+export const HELP = '--help'
+
+export const USAGE = `Usage: npm run control -- [flags]
+
+Serves the lifecycle API on a Unix socket for the gateway, and on TCP with --listen.
+
+  --config PATH        the configuration, ~/.sandbox.toml by default
+  --data-dir PATH      where the state lies
+  --runtime NAME       local
+  --listen HOST:PORT   also serve the API here, without a gateway
+  --stop-sandboxes     remove all sandboxes when stopping
+  --help               this text
+`
+
+/** Takes `--listen HOST:PORT` out of the arguments; the common configuration does not know it. */
+export function takeListen(args: string[]): {
+  args: string[]
+  listen?: { host: string; port: number }
+  problem?: string
+} {
+  const at = args.findIndex((arg) => arg === '--listen' || arg.startsWith('--listen='))
+  if (at < 0) return { args }
+  const arg = args[at] ?? ''
+  const inline = arg.startsWith('--listen=')
+  const value = inline ? arg.slice('--listen='.length) : (args[at + 1] ?? '')
+  const rest = [...args.slice(0, at), ...args.slice(at + (inline ? 1 : 2))]
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value)
+  const port = Number(match?.[3])
+  if (!match || port > 65535)
+    return {
+      args: rest,
+      problem: `Flag --listen must be HOST:PORT such as "127.0.0.1:8080", but it is "${value}"`,
+    }
+  return { args: rest, listen: { host: match[1] ?? match[2] ?? '', port } }
+}
+
+/** How sandboxes are made and ended here. */
+export function lifeSettings({ runtime, storage }: Config): LifeSettings {
+  return {
+    allowedHostPaths: storage.allowedHostPaths,
+    stopGraceMs: runtime.stopGraceSeconds * 1000,
+    // The image first, then at most as long as a client waits for an answer.
+    createTimeoutMs: runtime.pullTimeoutSeconds * 1000 + 25_000,
+    createAnswerMs: 20_000,
+    deleteAnswerMs: 20_000,
+    pauseTimeoutMs: 20_000,
+  }
+}
+
+/** What the API answers from. `machine` is Node's name of this machine's architecture. */
+export function appSettings(
+  { server, ingress }: Config,
+  { version, machine }: { version: string; machine: string },
+): AppSettings {
+  return {
+    ...(server.apiKey !== undefined && { apiKey: server.apiKey }),
+    ...(server.eip !== undefined && { eip: server.eip }),
+    ...(server.maxSandboxTimeoutSeconds !== undefined && {
+      maxTimeoutSeconds: server.maxSandboxTimeoutSeconds,
+    }),
+    domain: ingress.domain,
+    arch: machine === 'x64' ? 'amd64' : machine,
+    version,
+  }
+}

@@ -1,0 +1,140 @@
+// Control put together: rows, runtime, feed, API, and the loops that keep them in agreement. main.ts opens what is outside
+// and hands it in; a test hands in a runtime of its own.
+
+import { mkdir, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
+import { messageOf } from '../lib/errors.ts'
+import type { Instance } from '../lib/instance.ts'
+import type { Logger } from '../lib/log.ts'
+import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
+import { type AppSettings, createApp, type EgressAnswer, type EgressRequest } from './app.ts'
+import { createFeedApp } from './feed-app.ts'
+import { createSandboxProxy } from './routes/proxy.ts'
+import { RoutesFeed } from './routes-feed.ts'
+import type { Runtime } from './runtime/runtime.ts'
+import { removeSandbox } from './sandbox/change.ts'
+import { runDeadlines } from './sandbox/deadlines.ts'
+import { type LifeSettings, type Lives, settlesWithin } from './sandbox/lives.ts'
+import { eachOf, reconcile, runReconciler } from './sandbox/reconcile.ts'
+import { Turns } from './sandbox/turns.ts'
+import { Store } from './store/sqlite.ts'
+
+export type ControlOptions = {
+  instance: Pick<Instance, 'controlSocket' | 'feedSocket' | 'policySocket'>
+  dataDir: string
+  migrationsDir: string
+  runtime: Runtime
+  askEgress: (request: EgressRequest) => Promise<EgressAnswer>
+  settings: AppSettings
+  lifeSettings: LifeSettings
+  /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
+  listen?: { host: string; port: number }
+  log: Logger
+  now?: () => number
+}
+
+export type Control = {
+  /** The TCP port in use, when there is one. */
+  port?: number
+  /** Ends in order: no new requests, running ones finished or cancelled, loops ended, the database closed. */
+  stop: (options?: { removeSandboxes?: boolean }) => Promise<void>
+}
+
+const FIRST_PASS_MS = 10_000
+const REMOVE_ALL_MS = 45_000
+const DRAIN_MS = 5000
+
+/** Opens the state, makes it agree with the runtime, and serves. */
+export async function startControl(options: ControlOptions): Promise<Control> {
+  const { instance, dataDir, runtime, log, settings } = options
+  const store = new Store({ path: join(dataDir, 'control.db'), migrationsDir: options.migrationsDir })
+  const serving = new AbortController()
+  const living = new AbortController()
+  const lives: Lives = {
+    store,
+    runtime,
+    turns: new Turns(),
+    creating: new Map(),
+    log,
+    now: options.now ?? Date.now,
+    files: {
+      realPath: (path) => realpath(path),
+      makeDirectory: async (path) => void (await mkdir(path, { recursive: true })),
+    },
+    settings: options.lifeSettings,
+    signal: living.signal,
+  }
+  const feed = new RoutesFeed({ store, policySocket: instance.policySocket })
+  const servers: Serving[] = []
+  const listen = async (address: ListenAddress, fetch: Parameters<typeof serve>[0]['fetch'], more = {}) => {
+    const server = await serve({ fetch, listen: address, signal: serving.signal, drainMs: DRAIN_MS, ...more })
+    servers.push(server)
+    return server
+  }
+
+  // A pass that takes long goes on beside the requests: every sandbox has its turns.
+  const firstPass = reconcile(lives)
+  firstPass.catch((error) => log.error('the first look at the runtime failed', { error: messageOf(error) }))
+  await settlesWithin(firstPass, FIRST_PASS_MS)
+  const loops = [runReconciler(lives), runDeadlines(lives)]
+
+  const app = createApp({ lives, settings, log, askEgress: options.askEgress, trustForwarded: true })
+  let port: number | undefined
+  try {
+    await listen({ socketPath: instance.feedSocket }, createFeedApp(feed, serving.signal).fetch)
+    await listen({ socketPath: instance.controlSocket }, (request, env) => app.fetch(request, env ?? {}))
+    if (options.listen) {
+      const proxy = createSandboxProxy({ feed, log })
+      const open = createApp({
+        lives,
+        settings,
+        log,
+        askEgress: options.askEgress,
+        proxy,
+        trustForwarded: false,
+      })
+      const server = await listen(options.listen, (request, env) => open.fetch(request, env ?? {}), {
+        prepare: proxy.attach,
+      })
+      port = server.port
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+
+  async function close(): Promise<void> {
+    serving.abort()
+    living.abort(new Error('The server is stopping'))
+    for (const server of servers) await server.closed
+    await Promise.all(loops)
+    await lives.turns.idle()
+    feed[Symbol.dispose]()
+    store.close()
+  }
+
+  return {
+    ...(port !== undefined && { port }),
+    async stop({ removeSandboxes = false } = {}) {
+      if (removeSandboxes) {
+        serving.abort()
+        await settlesWithin(removeAll(lives), REMOVE_ALL_MS)
+      }
+      await close()
+    },
+  }
+}
+
+async function removeAll(lives: Lives): Promise<void> {
+  await eachOf(
+    lives.store.all().map(({ id }) => id),
+    8,
+    async (id) => {
+      try {
+        await removeSandbox(lives, id, 'SERVER_STOPPED')
+      } catch (error) {
+        lives.log.error('sandbox could not be removed', { sandbox: id, error: messageOf(error) })
+      }
+    },
+  )
+}

@@ -1,0 +1,150 @@
+// How control speaks to egress: two Unix sockets, one for administration (lib/api/egress-admin.ts), one on which clients'
+// policy requests are handed on (contract: egress.md 2).
+
+import { request } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { EgressNetwork, EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
+import { EGRESS_TOKEN_HEADER } from '../lib/api/lifecycle.ts'
+import { messageOf } from '../lib/errors.ts'
+import type { EgressAnswer, EgressRequest } from './app.ts'
+
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+export type EgressClient = {
+  /** Resolves once egress answers; rejects with one clear sentence when it does not in time. */
+  waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<void>
+  network(signal: AbortSignal): Promise<EgressNetwork>
+  list(signal: AbortSignal): Promise<EgressSandbox[]>
+  /** Resolves once the rules are in the kernel. */
+  register(id: string, registration: EgressRegistration, signal: AbortSignal): Promise<void>
+  unregister(id: string, signal: AbortSignal): Promise<void>
+  /** Hands a client's policy request on. */
+  askPolicy(request: EgressRequest): Promise<EgressAnswer>
+}
+
+/** An answer of egress that says no. */
+export class EgressError extends Error {
+  readonly status: number
+  constructor(status: number, message: string) {
+    super(message)
+    this.name = 'EgressError'
+    this.status = status
+  }
+}
+
+export function createEgressClient(sockets: { egressSocket: string; policySocket: string }): EgressClient {
+  const admin = async (method: string, path: string, signal: AbortSignal, body?: unknown) => {
+    const answer = await askSocket({
+      socketPath: sockets.egressSocket,
+      method,
+      path,
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      ...(body !== undefined && { body: Buffer.from(JSON.stringify(body)) }),
+      signal,
+    })
+    const text = Buffer.from(answer.body).toString()
+    if (answer.status >= 300)
+      throw new EgressError(
+        answer.status,
+        `Egress refused ${method} ${path.split('/')[1]}: ${readMessage(text)}`,
+      )
+    return text === '' ? undefined : (JSON.parse(text) as unknown)
+  }
+  const sandboxPath = (id: string) => `/sandboxes/${encodeURIComponent(id)}`
+  return {
+    async waitUntilReady(timeoutMs, signal) {
+      const deadline = Date.now() + timeoutMs
+      for (;;) {
+        const tried = AbortSignal.any([signal, AbortSignal.timeout(2000)])
+        try {
+          const { status } = await askSocket({
+            socketPath: sockets.egressSocket,
+            method: 'GET',
+            path: '/healthz',
+            headers: {},
+            signal: tried,
+          })
+          if (status === 200) return
+          throw new EgressError(status, `it answers ${status}`)
+        } catch (error) {
+          signal.throwIfAborted()
+          if (Date.now() > deadline)
+            throw new Error(
+              `Egress does not answer on "${sockets.egressSocket}" within ${timeoutMs / 1000} seconds (${messageOf(error)}): start it first`,
+              { cause: error },
+            )
+        }
+        await delay(50, undefined, { signal })
+      }
+    },
+    network: async (signal) => (await admin('GET', '/network', signal)) as EgressNetwork,
+    list: async (signal) =>
+      ((await admin('GET', '/sandboxes', signal)) as { sandboxes: EgressSandbox[] }).sandboxes,
+    register: async (id, registration, signal) =>
+      void (await admin('PUT', sandboxPath(id), signal, registration)),
+    unregister: async (id, signal) => void (await admin('DELETE', sandboxPath(id), signal)),
+    async askPolicy({ id, method, token, body, signal }) {
+      return await askSocket({
+        socketPath: sockets.policySocket,
+        method,
+        path: `${sandboxPath(id)}/policy`,
+        headers: {
+          [EGRESS_TOKEN_HEADER]: token,
+          ...(body && { 'content-type': 'application/json' }),
+        },
+        ...(body && { body }),
+        signal,
+      })
+    },
+  }
+}
+
+type SocketRequest = {
+  socketPath: string
+  method: string
+  path: string
+  headers: Record<string, string>
+  body?: Uint8Array
+  signal: AbortSignal
+}
+
+function askSocket({ body, headers, ...options }: SocketRequest): Promise<EgressAnswer> {
+  return new Promise((resolve, reject) => {
+    const asked = request(
+      {
+        ...options,
+        headers: { host: 'egress', ...headers, ...(body && { 'content-length': String(body.byteLength) }) },
+      },
+      (answer) => {
+        const chunks: Uint8Array[] = []
+        let size = 0
+        answer.on('data', (chunk: Uint8Array) => {
+          size += chunk.byteLength
+          if (size > MAX_ANSWER_BYTES)
+            asked.destroy(new Error(`The answer has more than ${MAX_ANSWER_BYTES} bytes`))
+          else chunks.push(chunk)
+        })
+        answer.on('error', reject)
+        answer.on('end', () =>
+          resolve({
+            status: answer.statusCode ?? 502,
+            contentType: answer.headers['content-type'] ?? 'application/octet-stream',
+            body: Buffer.concat(chunks),
+          }),
+        )
+      },
+    )
+    asked.on('error', (error) => reject(options.signal.aborted ? options.signal.reason : error))
+    asked.end(body)
+  })
+}
+
+function readMessage(text: string): string {
+  try {
+    const parsed = JSON.parse(text) as unknown
+    if (typeof parsed === 'object' && parsed !== null && 'message' in parsed) return String(parsed.message)
+  } catch {
+    // Plain text is what egress answers on the policy side; it is the message then.
+  }
+  return text.trim().slice(0, 500)
+}

@@ -1,0 +1,94 @@
+// The errors that the lifecycle API answers, in one table (contract: lifecycle.md 2.5, v1.1.md). The codes keep the contract's
+// names, DOCKER:: ones too, whatever runtime is behind: clients compare them.
+
+import { ApiError, type ApiErrorOptions } from '../lib/errors.ts'
+import { RuntimeError } from './runtime/runtime.ts'
+
+const STATUS = {
+  MISSING_API_KEY: 401,
+  INVALID_API_KEY: 401,
+  MISSING_OR_INVALID_SECURE_ACCESS: 401,
+  'GENERAL::ORIGIN_NOT_ALLOWED': 403,
+  'GENERAL::HOST_NOT_ALLOWED': 403,
+  'GENERAL::INVALID_REQUEST': 422,
+  'GENERAL::BAD_REQUEST': 400,
+  'GENERAL::NOT_FOUND': 404,
+  'GENERAL::METHOD_NOT_ALLOWED': 405,
+  'GENERAL::PAYLOAD_TOO_LARGE': 413,
+  'GENERAL::REQUEST_TIMEOUT': 408,
+  'GENERAL::UNKNOWN_ERROR': 500,
+  'GENERAL::STOPPING': 503,
+  INVALID_METADATA_FORMAT: 400,
+  INVALID_METADATA_LABEL: 400,
+  'SANDBOX::INVALID_METADATA_LABEL': 400,
+  'SANDBOX::INVALID_PARAMETER': 400,
+  'SANDBOX::API_NOT_SUPPORTED': 400,
+  'SANDBOX::UNSUPPORTED_POOL_REF': 400,
+  DIAGNOSTICS_SCOPE_UNSUPPORTED: 400,
+  DIAGNOSTICS_NOT_IMPLEMENTED: 501,
+  'DOCKER::SANDBOX_NOT_FOUND': 404,
+  'DOCKER::SANDBOX_IMAGE_PULL_FAILED': 500,
+  'DOCKER::SANDBOX_START_FAILED': 500,
+  'DOCKER::INVALID_ENTRYPOINT': 400,
+  'DOCKER::SANDBOX_DELETE_FAILED': 500,
+  'DOCKER::SANDBOX_NOT_RUNNING': 409,
+  'DOCKER::SANDBOX_PAUSE_FAILED': 500,
+  'DOCKER::SANDBOX_NOT_PAUSED': 409,
+  'DOCKER::SANDBOX_RESUME_FAILED': 500,
+  'DOCKER::SANDBOX_DELETED': 409,
+  'DOCKER::INVALID_EXPIRATION': 400,
+  'DOCKER::INVALID_PORT': 400,
+  'DOCKER::NETWORK_MODE_ENDPOINT_UNAVAILABLE': 500,
+  'SNAPSHOT::NOT_FOUND': 404,
+  'SNAPSHOT::INVALID_SOURCE_STATE': 409,
+  'SNAPSHOT::NOT_IMPLEMENTED': 501,
+  'FSB::API_NOT_SUPPORTED': 501,
+  'KUBERNETES::POOL_NOT_SUPPORTED': 501,
+  'VOLUME::DUPLICATE_NAME': 400,
+  'VOLUME::INVALID_MOUNT_PATH': 400,
+  'VOLUME::INVALID_SUB_PATH': 400,
+  'VOLUME::INVALID_HOST_PATH': 400,
+  'VOLUME::HOST_PATH_NOT_ALLOWED': 400,
+  'VOLUME::UNSUPPORTED_BACKEND': 400,
+  'VOLUME::HOST_PATH_CREATE_FAILED': 500,
+  'EGRESS::POLICY_UNAVAILABLE': 409,
+  BACKEND_CONNECTION_FAILED: 502,
+  BACKEND_RESPONSE_FAILED: 502,
+  BACKEND_TIMEOUT: 504,
+} as const
+
+export type ErrorCode = keyof typeof STATUS
+
+/** An answer with a code of the table; a status other than the table's can be named where the contract has two. */
+export function refusal(
+  code: ErrorCode,
+  message: string,
+  { status, ...options }: ApiErrorOptions & { status?: number } = {},
+): ApiError {
+  return new ApiError(status ?? STATUS[code], code, message, options)
+}
+
+/** The one answer for a sandbox that does not exist, was deleted or has expired. */
+export function notFound(): ApiError {
+  return refusal('DOCKER::SANDBOX_NOT_FOUND', 'There is no sandbox with this id')
+}
+
+/** What a failed start means for the caller, and what stands in the row of a sandbox that was already acknowledged. */
+export function refusalOfStart(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  if (!(error instanceof RuntimeError))
+    return refusal('DOCKER::SANDBOX_START_FAILED', 'The sandbox could not be started', { cause: error })
+  const { message } = error
+  switch (error.failure) {
+    case 'image_not_found':
+      return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 400, cause: error })
+    case 'image_pull_failed':
+      return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { cause: error })
+    case 'platform_mismatch':
+      return refusal('SANDBOX::INVALID_PARAMETER', message, { cause: error })
+    case 'entrypoint_failed':
+      return refusal('DOCKER::INVALID_ENTRYPOINT', message, { cause: error })
+    default:
+      return refusal('DOCKER::SANDBOX_START_FAILED', message, { cause: error })
+  }
+}

@@ -1,0 +1,32 @@
+// The routes feed as HTTP, for gateways on this machine (lib/api/routes-feed.ts). The socket's file mode is its guard.
+
+import { Hono } from 'hono'
+import { stream } from 'hono/streaming'
+import type { RoutesFeed } from './routes-feed.ts'
+
+export function createFeedApp(feed: RoutesFeed, stopped: AbortSignal): Hono {
+  const app = new Hono()
+  app.get('/routes', (context) => {
+    const epoch = context.req.query('epoch')
+    const since = Number(context.req.query('since') ?? Number.NaN)
+    const left = new AbortController()
+    const signal = AbortSignal.any([stopped, left.signal])
+    context.header('Content-Type', 'application/x-ndjson')
+    context.header('Cache-Control', 'no-store')
+    const from = { ...(epoch !== undefined && { epoch }), ...(Number.isSafeInteger(since) && { since }) }
+    // Writing waits until the reader has taken what came before, so a slow one holds back only its own place in the log.
+    return stream(context, async (output) => {
+      output.onAbort(() => left.abort())
+      for await (const events of feed.read(from, signal))
+        await output.write(events.map((event) => `${JSON.stringify(event)}\n`).join(''))
+    })
+  })
+  app.get('/routes/:id', (context) => {
+    const route = feed.get(context.req.param('id'))
+    return route
+      ? context.json(route)
+      : context.json({ code: 'DOCKER::SANDBOX_NOT_FOUND', message: 'There is no sandbox with this id' }, 404)
+  })
+  app.get('/healthz', (context) => context.text('ok'))
+  return app
+}

@@ -1,0 +1,107 @@
+// The control program: reads the configuration, takes its data directory, waits for egress, opens the runtime, serves.
+
+import { mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { ConfigError, isLoopback, type LoadedConfig, loadConfig } from '../lib/config.ts'
+import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import { instanceOf } from '../lib/instance.ts'
+import { openLock } from '../lib/lock.ts'
+import { createLogger } from '../lib/log.ts'
+import { reportReady, stopSignal } from '../lib/stop.ts'
+import { appSettings, HELP, lifeSettings, STOP_SANDBOXES, takeListen, USAGE } from './config.ts'
+import { type Control, startControl } from './control.ts'
+import { createEgressClient } from './egress-client.ts'
+import { openRuntime } from './runtime/open-runtime.ts'
+
+const EGRESS_TIMEOUT_MS = 20_000
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
+
+const { args, listen, problem } = takeListen(process.argv.slice(2))
+const { config, warnings, flags } = readConfig()
+if (flags.has(HELP)) {
+  process.stdout.write(USAGE)
+  process.exit(0)
+}
+if (listen && !isLoopback(listen.host) && !config.server.apiKey)
+  refuse(
+    `Cannot listen on "${listen.host}" without an API key: set OPENSANDBOX_SERVER_API_KEY, or listen on 127.0.0.1`,
+  )
+
+const log = createLogger({ program: 'control', level: config.log.level })
+for (const warning of warnings) log.warn(warning)
+const { dataDir } = config.server
+try {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+} catch (error) {
+  refuse(`Cannot make the data directory "${dataDir}": ${messageOf(error)}`)
+}
+const lock = openLock(join(dataDir, 'control.lock'))
+if (!lock)
+  refuse(`Another control program already runs with the data directory "${dataDir}": stop that one first`)
+const instance = instanceOf(dataDir)
+mkdirSync(instance.runDir, { recursive: true, mode: 0o700 })
+
+const stop = stopSignal(log)
+const runtimeLife = new AbortController()
+let control: Control
+try {
+  const egress = createEgressClient(instance)
+  await egress.waitUntilReady(EGRESS_TIMEOUT_MS, stop)
+  const runtime = await openRuntime({ config, instance, dataDir, egress, log, signal: runtimeLife.signal })
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+  control = await startControl({
+    instance,
+    dataDir,
+    migrationsDir: join(ROOT, 'migrations'),
+    runtime,
+    askEgress: egress.askPolicy,
+    settings: appSettings(config, { version, machine: process.arch }),
+    lifeSettings: lifeSettings(config),
+    ...(listen && { listen }),
+    log,
+  })
+} catch (error) {
+  if (stop.aborted) process.exit(0)
+  refuse(`Cannot start control: ${messageOf(error)}`)
+}
+log.info('ready', {
+  dataDir,
+  socket: instance.controlSocket,
+  ...(control.port !== undefined && { port: control.port }),
+})
+reportReady(control.port === undefined ? {} : { port: control.port })
+
+await new Promise<void>((resolve) => {
+  if (stop.aborted) resolve()
+  else stop.addEventListener('abort', () => resolve(), { once: true })
+})
+await control.stop({ removeSandboxes: flags.has(STOP_SANDBOXES) })
+runtimeLife.abort()
+lock[Symbol.dispose]()
+log.info('stopped')
+process.exit(0)
+
+function readConfig(): LoadedConfig {
+  try {
+    if (problem) throw new ConfigError([problem])
+    return loadConfig({ env: process.env, args, ownFlags: [STOP_SANDBOXES, HELP], readFile: readIfThere })
+  } catch (error) {
+    if (error instanceof ConfigError) refuse(error.message)
+    throw error
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function refuse(message: string): never {
+  console.error(message)
+  process.exit(1)
+}

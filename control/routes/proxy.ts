@@ -1,0 +1,164 @@
+// Sandbox traffic through the API server itself, for when no gateway stands before it (contract: lifecycle.md 4.4, v1.1.md
+// 1.5). The gateway has the fast way; this one is for parity. It works on Node's own request and response, because what
+// passes through must arrive as it was sent: raw path, raw query, every header line.
+
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { Hono } from 'hono'
+import { createProxyServer } from 'http-proxy-3'
+import { API_KEY_HEADER } from '../../lib/api/lifecycle.ts'
+import type { RouteTarget } from '../../lib/api/routes-feed.ts'
+import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { AppEnv } from '../app.ts'
+import { notFound, refusal } from '../errors.ts'
+import type { RoutesFeed } from '../routes-feed.ts'
+import { parsePort } from './endpoints.ts'
+
+export type SandboxProxy = {
+  forward: (incoming: IncomingMessage, outgoing: ServerResponse) => void
+  /** Takes the server's WebSocket upgrades. */
+  attach: (server: Server) => void
+}
+
+const PROXY_URL = /^((?:\/v1)?\/sandboxes\/([^/?#]+)\/proxy\/([^/?#]+))(\/[^?#]*)?(\?[^#]*)?/
+const CONNECT_TIMEOUT_MS = 10_000
+const SILENCE_TIMEOUT_MS = 180_000
+/** Ours, not the sandbox's: the API key, and what a client says about how it came here. */
+const DROPPED = [
+  API_KEY_HEADER.toLowerCase(),
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-port',
+  'x-real-ip',
+  'opensandbox-access-renew',
+]
+
+export function proxyRoutes({ proxy }: { proxy?: SandboxProxy }): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>()
+  for (const path of ['/sandboxes/:id/proxy/:port', '/sandboxes/:id/proxy/:port/*']) {
+    routes.all(path, (context) => {
+      const env = context.env as { incoming?: IncomingMessage; outgoing?: ServerResponse } | undefined
+      if (!proxy || !env?.incoming || !env.outgoing)
+        throw refusal('GENERAL::NOT_FOUND', 'This server carries no sandbox traffic: the gateway does')
+      env.outgoing.setHeader('X-Request-ID', context.get('requestId'))
+      proxy.forward(env.incoming, env.outgoing)
+      return RESPONSE_ALREADY_SENT
+    })
+  }
+  return routes
+}
+
+export type ProxyTarget = { target: RouteTarget; path: string; prefix: string }
+
+/** Where a request for a sandbox's port goes. Throws what the client is answered. */
+export function resolveTarget(feed: Pick<RoutesFeed, 'get'>, url: string): ProxyTarget {
+  const match = PROXY_URL.exec(url)
+  if (!match) throw refusal('GENERAL::NOT_FOUND', 'There is no such route')
+  const [, prefix = '', id = '', portText = '', rest = '/', query = ''] = match
+  const port = parsePort(portText)
+  const route = feed.get(id)
+  if (!route) throw notFound()
+  const special = route.ports?.[String(port)]
+  if (special) {
+    const pathPrefix = 'pathPrefix' in special ? special.pathPrefix : ''
+    return { target: special, path: `${pathPrefix}${rest}${query}`, prefix }
+  }
+  if (route.state !== 'running' || route.address === undefined)
+    throw refusal('DOCKER::SANDBOX_NOT_RUNNING', `The sandbox is ${route.state}`, {
+      status: route.state === 'pending' ? 503 : 409,
+    })
+  return { target: { host: route.address, port }, path: `${rest}${query}`, prefix }
+}
+
+export function createSandboxProxy({
+  feed,
+  log,
+}: {
+  feed: Pick<RoutesFeed, 'get'>
+  log: Logger
+}): SandboxProxy {
+  const server = createProxyServer({
+    xfwd: true,
+    changeOrigin: false,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    proxyTimeout: SILENCE_TIMEOUT_MS,
+  })
+  const prefixes = new WeakMap<IncomingMessage, string>()
+  // Errors are answered where the request is known; without a listener they would end the process.
+  server.on('error', () => {})
+  server.on('proxyRes', (answer, incoming) => {
+    const { location } = answer.headers
+    const prefix = prefixes.get(incoming)
+    if (prefix && location && /^\/(?!\/)/.test(location)) answer.headers.location = `${prefix}${location}`
+  })
+  const prepare = (incoming: IncomingMessage) => {
+    const { target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
+    for (const name of DROPPED) delete incoming.headers[name]
+    prefixes.set(incoming, prefix)
+    incoming.url = path
+    return 'socketPath' in target
+      ? { host: 'localhost', port: 80, protocol: 'http:', socketPath: target.socketPath }
+      : { host: target.host, port: target.port, protocol: 'http:' }
+  }
+
+  return {
+    forward(incoming, outgoing) {
+      try {
+        server.web(incoming, outgoing, { target: prepare(incoming) }, (error) => {
+          log.debug('sandbox did not answer', { error: messageOf(error) })
+          writeRefusal(outgoing, refusalOfForward(error))
+        })
+      } catch (error) {
+        writeRefusal(outgoing, error instanceof ApiError ? error : refusalOfForward(error))
+      }
+    },
+    attach(httpServer) {
+      httpServer.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+        socket.on('error', () => socket.destroy())
+        try {
+          const target = prepare(incoming)
+          server.ws(incoming, socket, head, { target }, (error) => {
+            log.debug('sandbox did not take a WebSocket', { error: messageOf(error) })
+            writeRefusalToSocket(socket, refusalOfForward(error))
+          })
+        } catch (error) {
+          writeRefusalToSocket(socket, error instanceof ApiError ? error : refusalOfForward(error))
+        }
+      })
+    },
+  }
+}
+
+function refusalOfForward(error: unknown): ApiError {
+  const code = systemCodeOf(error)
+  if (code === 'ETIMEDOUT' || code === 'ESOCKETTIMEDOUT')
+    return refusal('BACKEND_TIMEOUT', 'The sandbox did not answer in time', { cause: error })
+  if (code === 'ECONNRESET' || code?.startsWith('HPE_'))
+    return refusal('BACKEND_RESPONSE_FAILED', 'The sandbox broke off its answer', { cause: error })
+  return refusal('BACKEND_CONNECTION_FAILED', 'Nothing in the sandbox answers on this port', { cause: error })
+}
+
+function writeRefusal(outgoing: ServerResponse, error: ApiError): void {
+  // What has begun can only be broken off, so that nobody takes half for all.
+  if (outgoing.headersSent) outgoing.destroy()
+  else {
+    const body = JSON.stringify(error.body())
+    outgoing.writeHead(error.status, {
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(body),
+    })
+    outgoing.end(body)
+  }
+}
+
+function writeRefusalToSocket(socket: Duplex, error: ApiError): void {
+  if (!socket.writable) return
+  const body = JSON.stringify(error.body())
+  socket.end(
+    `HTTP/1.1 ${error.status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
+}

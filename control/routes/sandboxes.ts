@@ -1,0 +1,110 @@
+import { Hono } from 'hono'
+import {
+  createRequestSchema,
+  formatPagination,
+  formatTime,
+  listQuerySchema,
+  metadataPatchSchema,
+  renewRequestSchema,
+  SANDBOX_STATES,
+  type SandboxList,
+} from '../../lib/api/lifecycle.ts'
+import type { AppDeps, AppEnv } from '../app.ts'
+import { invalid, queryOf, readBody, readQuery } from '../body.ts'
+import {
+  changeMetadata,
+  deleteSandbox,
+  pauseSandbox,
+  renewSandbox,
+  requireSandbox,
+  resumeSandbox,
+} from '../sandbox/change.ts'
+import { createSandbox } from '../sandbox/create.ts'
+import { formatCreated, formatSandbox } from '../sandbox/format.ts'
+import { parseMetadataFilter } from '../sandbox/metadata.ts'
+import { parseMoment } from '../sandbox/moment.ts'
+import { planCreate } from '../sandbox/plan.ts'
+
+/** The life of sandboxes (contract: lifecycle.md 2 and 3). */
+export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>()
+
+  routes.post('/sandboxes', async (context) => {
+    const request = await readBody(context, createRequestSchema)
+    const plan = planCreate(request, {
+      allowedHostPaths: lives.settings.allowedHostPaths,
+      arch: settings.arch,
+      now: lives.now(),
+      ...(settings.maxTimeoutSeconds !== undefined && { maxTimeoutSeconds: settings.maxTimeoutSeconds }),
+    })
+    const row = await createSandbox(lives, plan, context.req.raw.signal)
+    const prefix = context.req.path.startsWith('/v1/') ? '/v1' : ''
+    context.header('Location', `${prefix}/sandboxes/${row.id}`)
+    for (const warning of plan.warnings) {
+      context.header('OpenSandbox-Warning', warning, { append: true })
+      lives.log.warn('accepted without effect', { sandbox: row.id, what: warning })
+    }
+    return context.json(formatCreated(row), 202)
+  })
+
+  routes.get('/sandboxes', (context) => {
+    const { page, pageSize } = readQuery(context, listQuerySchema)
+    const query = queryOf(context)
+    const wanted = query.getAll('state').map((state) => state.toLowerCase())
+    const metadata = query.get('metadata')
+    const { rows, total } = lives.store.list({
+      ...(wanted.length > 0 && {
+        states: SANDBOX_STATES.filter((state) => wanted.includes(state.toLowerCase())),
+      }),
+      ...(metadata !== null && { labels: parseMetadataFilter(metadata) }),
+      limit: pageSize,
+      offset: (page - 1) * pageSize,
+    })
+    const list: SandboxList = {
+      items: rows.map(formatSandbox),
+      pagination: formatPagination(page, pageSize, total),
+    }
+    return context.json(list)
+  })
+
+  routes.get('/sandboxes/:id', (context) =>
+    context.json(formatSandbox(requireSandbox(lives, context.req.param('id')))),
+  )
+
+  routes.delete('/sandboxes/:id', async (context) => {
+    await deleteSandbox(lives, context.req.param('id'))
+    return context.body(null, 204)
+  })
+
+  routes.patch('/sandboxes/:id/metadata', async (context) => {
+    const patch = await readBody(context, metadataPatchSchema)
+    return context.json(formatSandbox(changeMetadata(lives, context.req.param('id'), patch)))
+  })
+
+  // An empty answer says its length, or the JavaScript SDK tries to read JSON from it (contract: clients.md rule 7).
+  const empty = { 'Content-Length': '0' }
+  routes.post('/sandboxes/:id/pause', async (context) => {
+    await pauseSandbox(lives, context.req.param('id'))
+    return context.body(null, 202, empty)
+  })
+  routes.post('/sandboxes/:id/resume', async (context) => {
+    await resumeSandbox(lives, context.req.param('id'))
+    return context.body(null, 202, empty)
+  })
+
+  routes.post('/sandboxes/:id/renew-expiration', async (context) => {
+    const { expiresAt } = await readBody(context, renewRequestSchema)
+    const moment = parseMoment(expiresAt)
+    if (moment === undefined)
+      throw invalid([
+        {
+          type: 'datetime_parsing',
+          loc: ['body', 'expiresAt'],
+          msg: 'must be a date and time such as "2026-01-02T03:04:05Z", or seconds since 1970',
+        },
+      ])
+    return context.json({ expiresAt: formatTime(renewSandbox(lives, context.req.param('id'), moment)) })
+  })
+
+  return routes
+}

@@ -1,0 +1,173 @@
+// Everything that changes a sandbox after it was made: pause, resume, removal, renewal, metadata. The intent is written
+// before the runtime is asked, the outcome after; what a death of this process leaves in between, reconcile.ts sorts out.
+
+import type { MetadataPatch } from '../../lib/api/lifecycle.ts'
+import { messageOf } from '../../lib/errors.ts'
+import { notFound, refusal } from '../errors.ts'
+import { RuntimeError } from '../runtime/runtime.ts'
+import type { SandboxRow } from '../store/sqlite.ts'
+import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
+import { patchMetadata } from './metadata.ts'
+import { decideStep } from './state.ts'
+
+/** The row of a sandbox that clients may know of. Throws 404. */
+export function requireSandbox({ store }: Pick<Lives, 'store'>, id: string): SandboxRow {
+  const row = store.get(id)
+  if (!row || row.hidden) throw notFound()
+  return row
+}
+
+export async function pauseSandbox(lives: Lives, id: string): Promise<void> {
+  const { store, runtime, turns, settings, now } = lives
+  requireSandbox(lives, id)
+  await turns.take(id, async () => {
+    const row = requireSandbox(lives, id)
+    const pausing = stepOf(row, 'pause', now())
+    if (!pausing) throw refusal('DOCKER::SANDBOX_NOT_RUNNING', refusedStep(row, 'pause'))
+    store.update(id, pausing)
+    try {
+      await runtime.pause(id, AbortSignal.timeout(settings.pauseTimeoutMs))
+    } catch (error) {
+      takeBack(lives, id, 'pause_failed', 'CONTAINER_RUNNING')
+      if (error instanceof RuntimeError && error.failure === 'not_running')
+        throw refusal('DOCKER::SANDBOX_NOT_RUNNING', error.message, { cause: error })
+      throw refusal('DOCKER::SANDBOX_PAUSE_FAILED', 'The sandbox could not be paused', { cause: error })
+    }
+    store.change(id, (current) => stepOf(current, 'paused', now(), { reason: 'CONTAINER_PAUSED' }))
+  })
+}
+
+export async function resumeSandbox(lives: Lives, id: string): Promise<void> {
+  const { store, runtime, turns, settings, now } = lives
+  requireSandbox(lives, id)
+  await turns.take(id, async () => {
+    const row = requireSandbox(lives, id)
+    const resuming = stepOf(row, 'resume', now())
+    if (!resuming) throw refusal('DOCKER::SANDBOX_NOT_PAUSED', refusedStep(row, 'resume'))
+    store.update(id, resuming)
+    try {
+      await runtime.resume(id, AbortSignal.timeout(settings.pauseTimeoutMs))
+    } catch (error) {
+      takeBack(lives, id, 'resume_failed', 'CONTAINER_PAUSED')
+      if (error instanceof RuntimeError && error.failure === 'not_paused')
+        throw refusal('DOCKER::SANDBOX_NOT_PAUSED', error.message, { cause: error })
+      throw refusal('DOCKER::SANDBOX_RESUME_FAILED', 'The sandbox could not be resumed', { cause: error })
+    }
+    store.change(id, (current) => stepOf(current, 'resumed', now(), { reason: 'CONTAINER_RUNNING' }))
+  })
+}
+
+/**
+ * Removes a sandbox for a client. Deletes that come together are one: all succeed. Resolves once nothing is left, or when that
+ * takes long, once it counts as gone and will be finished whatever happens.
+ */
+export async function deleteSandbox(lives: Lives, id: string): Promise<void> {
+  requireSandbox(lives, id)
+  const removal = removeSandbox(lives, id, 'DELETE_REQUESTED')
+  if (await settlesWithin(removal, lives.settings.deleteAnswerMs)) {
+    try {
+      await removal
+    } catch (error) {
+      throw refusal('DOCKER::SANDBOX_DELETE_FAILED', 'The sandbox could not be removed; it is tried again', {
+        cause: error,
+      })
+    }
+    return
+  }
+  removal.catch((error) =>
+    lives.log.error('removal failed and is tried again', { sandbox: id, error: messageOf(error) }),
+  )
+  hide(lives, id)
+}
+
+/** Cancels a create that is going on, then removes what there is, then the row. Rejects when something is left: see reconcile.ts. */
+export async function removeSandbox(
+  lives: Lives,
+  id: string,
+  reason: string,
+  stillWanted: (row: SandboxRow) => boolean = () => true,
+): Promise<void> {
+  const { store, runtime, turns, settings, now, creating } = lives
+  if (creating.has(id)) {
+    const row = store.get(id)
+    if (row && !stillWanted(row)) return
+    creating.get(id)?.abort(new Error('The sandbox is removed'))
+  }
+  await turns.take(id, async () => {
+    const row = store.get(id)
+    if (!row || !stillWanted(row)) return
+    const hidden = row.hidden || reason === 'EXPIRED'
+    store.update(id, { ...stepOf(row, 'remove', now(), { reason }), hidden })
+    await runtime.remove(
+      id,
+      { graceMs: settings.stopGraceMs },
+      AbortSignal.timeout(removeTimeoutMs(settings)),
+    )
+    store.delete(id)
+    lives.log.info('sandbox is gone', { sandbox: id, reason })
+  })
+}
+
+/** Removes a sandbox whose time is over, unless it was renewed in the meantime. */
+export function expireSandbox(lives: Lives, id: string): Promise<void> {
+  return removeSandbox(
+    lives,
+    id,
+    'EXPIRED',
+    (row) => row.expiresAt !== null && row.expiresAt <= lives.now() && row.state !== 'Stopping',
+  )
+}
+
+/** Sets a new end, sooner or later than the old one, and returns it. One SQL transaction, so it wins over an expiry or loses cleanly. */
+export function renewSandbox(
+  { store, now }: Pick<Lives, 'store' | 'now'>,
+  id: string,
+  expiresAt: number,
+): number {
+  const renewed = store.change(id, (row) => {
+    if (row.hidden) throw notFound()
+    if (row.state === 'Stopping')
+      throw refusal('DOCKER::INVALID_EXPIRATION', 'A sandbox that is being deleted cannot be renewed', {
+        status: 409,
+      })
+    if (row.expiresAt === null)
+      throw refusal('DOCKER::INVALID_EXPIRATION', 'The sandbox has no expiry that could be renewed', {
+        status: 409,
+      })
+    if (!(expiresAt > now())) throw refusal('DOCKER::INVALID_EXPIRATION', 'expiresAt must lie in the future')
+    return { expiresAt }
+  })
+  if (!renewed) throw notFound()
+  return expiresAt
+}
+
+export function changeMetadata(
+  { store }: Pick<Lives, 'store'>,
+  id: string,
+  patch: MetadataPatch,
+): SandboxRow {
+  const changed = store.change(id, (row) => {
+    if (row.hidden) throw notFound()
+    return { metadata: patchMetadata(row.metadata, patch) }
+  })
+  if (!changed) throw notFound()
+  return changed
+}
+
+function takeBack(
+  { store, now }: Lives,
+  id: string,
+  step: 'pause_failed' | 'resume_failed',
+  reason: string,
+): void {
+  store.change(id, (row) => stepOf(row, step, now(), { reason }))
+}
+
+function hide({ store }: Lives, id: string): void {
+  store.change(id, () => ({ hidden: true }))
+}
+
+function refusedStep(row: SandboxRow, step: 'pause' | 'resume'): string {
+  const decision = decideStep(row.state, step)
+  return decision.allowed ? '' : decision.reason
+}

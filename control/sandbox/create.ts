@@ -1,0 +1,166 @@
+// Making a sandbox. The row is written first, `Pending`, so that at no moment something runs that nobody has written down.
+// Then the runtime makes it so. The caller is answered when it runs, or when it takes long, with `Pending`; only then is the
+// sandbox acknowledged. What was not acknowledged when the create fails, is cancelled or this process dies, goes without a
+// trace; what was, ends as `Failed` with its reason, or is tried again after a restart.
+
+import { messageOf } from '../../lib/errors.ts'
+import { createSandboxId, createToken } from '../../lib/id.ts'
+import { notFound, refusal, refusalOfStart } from '../errors.ts'
+import type { RuntimeSpec } from '../runtime/runtime.ts'
+import type { SandboxRow } from '../store/sqlite.ts'
+import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
+import type { CreatePlan } from './plan.ts'
+import { openMounts } from './volumes.ts'
+
+/**
+ * Makes a sandbox as planned and returns its row, running, or pending when it takes longer than the answer may. Rejects with
+ * an ApiError when it cannot be made, and when `caller` aborts before the answer.
+ */
+export async function createSandbox(
+  lives: Lives,
+  plan: CreatePlan,
+  caller: AbortSignal,
+): Promise<SandboxRow> {
+  const { store, settings, now } = lives
+  const mounts = await openMounts(plan.mounts, settings.allowedHostPaths, lives.files)
+  const row: SandboxRow = {
+    id: createSandboxId(),
+    state: 'Pending',
+    reason: 'SANDBOX_SCHEDULED',
+    message: null,
+    acknowledged: false,
+    hidden: false,
+    image: plan.image.uri,
+    entrypoint: plan.entrypoint,
+    env: plan.env,
+    hasImageAuth: plan.image.auth !== undefined,
+    metadata: plan.metadata,
+    extensions: plan.extensions,
+    platform: plan.platform ?? null,
+    limits: plan.limits,
+    mounts,
+    networkPolicy: plan.networkPolicy ?? null,
+    execdToken: createToken(),
+    egressToken: createToken(),
+    address: null,
+    generation: 1,
+    createdAt: plan.createdAt,
+    expiresAt: plan.expiresAt ?? null,
+    lastTransitionAt: now(),
+  }
+  if (lives.signal.aborted)
+    throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
+  store.insert(row)
+  const start = beginStart(lives, row, plan.image)
+  const cancel = () => start.cancel(new Error('The caller left before the sandbox was ready'))
+  if (caller.aborted) cancel()
+  else caller.addEventListener('abort', cancel, { once: true })
+  try {
+    if (await settlesWithin(start.done, settings.createAnswerMs)) return await start.done
+    // From here on the caller knows of it. The create may have ended in this very moment: then its end decides.
+    const pending = store.change(row.id, (current) =>
+      current.state === 'Pending' ? { acknowledged: true } : undefined,
+    )
+    if (pending?.state !== 'Pending') return await start.done
+    start.done.catch((error) =>
+      lives.log.warn('sandbox could not be started', { sandbox: row.id, error: messageOf(error) }),
+    )
+    return pending
+  } finally {
+    caller.removeEventListener('abort', cancel)
+  }
+}
+
+export type Start = { done: Promise<SandboxRow>; cancel: (reason: Error) => void }
+
+/** Starts what a `Pending` row says, for a new sandbox or for one whose start was interrupted. */
+export function beginStart(lives: Lives, row: SandboxRow, image: RuntimeSpec['image']): Start {
+  const controller = new AbortController()
+  lives.creating.set(row.id, controller)
+  const done = lives.turns.take(row.id, async () => {
+    try {
+      return await start(lives, row, image, controller.signal)
+    } finally {
+      lives.creating.delete(row.id)
+    }
+  })
+  // Whoever waits sees the failure; when nobody does any more, it stands in the row.
+  done.catch(() => {})
+  return { done, cancel: (reason) => controller.abort(reason) }
+}
+
+async function start(
+  { store, runtime, settings, now, log, signal }: Lives,
+  row: SandboxRow,
+  image: RuntimeSpec['image'],
+  cancelled: AbortSignal,
+): Promise<SandboxRow> {
+  const began = now()
+  try {
+    const deadline = AbortSignal.timeout(settings.createTimeoutMs)
+    const made = await runtime.create(specOf(row, image), AbortSignal.any([cancelled, signal, deadline]))
+    const running = store.change(row.id, (current) =>
+      stepOf(current, 'started', now(), {
+        reason: 'CONTAINER_RUNNING',
+        address: made.address ?? null,
+        env: {},
+      }),
+    )
+    if (running?.state !== 'Running') throw notFound()
+    log.info('sandbox runs', { sandbox: row.id, image: row.image, ms: now() - began })
+    return running
+  } catch (error) {
+    const refused = cancelled.aborted
+      ? refusal('DOCKER::SANDBOX_DELETED', 'The sandbox was deleted before it was ready', { cause: error })
+      : signal.aborted
+        ? refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment', { cause: error })
+        : refusalOfStart(error)
+    await settleFailedStart({ store, runtime, settings, now, log, signal }, row.id, refused.message)
+    throw refused
+  }
+}
+
+type Rest = Pick<Lives, 'store' | 'runtime' | 'settings' | 'now' | 'log' | 'signal'>
+
+async function settleFailedStart(rest: Rest, id: string, message: string): Promise<void> {
+  const { store, runtime, settings, now, log, signal } = rest
+  const current = store.get(id)
+  if (!current) return
+  // The runtime leaves nothing behind by its own promise; asking it costs little, and makes it true.
+  let removed = true
+  try {
+    await runtime.remove(id, { graceMs: 0 }, AbortSignal.timeout(removeTimeoutMs(settings)))
+  } catch (error) {
+    removed = false
+    log.error('what is left of a failed start could not be removed yet', { sandbox: id, error })
+  }
+  // A start that the program's own stop interrupted goes on after its next start.
+  if (current.acknowledged && current.state === 'Pending' && signal.aborted) return
+  if (current.acknowledged || current.state !== 'Pending') {
+    store.change(id, (row) =>
+      row.state === 'Pending'
+        ? stepOf(row, 'start_failed', now(), { reason: 'PROVISIONING_ERROR', message, env: {} })
+        : undefined,
+    )
+    return
+  }
+  if (removed) store.delete(id)
+  else
+    store.change(id, (row) =>
+      stepOf(row, 'remove', now(), { reason: 'PROVISIONING_ERROR', hidden: true, env: {} }),
+    )
+}
+
+function specOf(row: SandboxRow, image: RuntimeSpec['image']): RuntimeSpec {
+  return {
+    id: row.id,
+    image,
+    entrypoint: row.entrypoint,
+    env: row.env,
+    limits: row.limits,
+    ...(row.networkPolicy && { networkPolicy: row.networkPolicy }),
+    mounts: row.mounts,
+    execdToken: row.execdToken,
+    egressToken: row.egressToken,
+  }
+}

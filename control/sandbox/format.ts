@@ -1,0 +1,28 @@
+// A row as clients see it. Absent fields are left out, never null (contract: lifecycle.md 0).
+
+import { type CreatedSandbox, formatTime, type Sandbox } from '../../lib/api/lifecycle.ts'
+import type { SandboxRow } from '../store/sqlite.ts'
+
+/** The answer of create. */
+export function formatCreated(row: SandboxRow): CreatedSandbox {
+  return {
+    id: row.id,
+    status: {
+      state: row.state,
+      ...(row.reason !== null && { reason: row.reason }),
+      ...(row.message !== null && { message: row.message }),
+      lastTransitionAt: formatTime(row.lastTransitionAt),
+    },
+    ...(Object.keys(row.metadata).length > 0 && { metadata: row.metadata }),
+    ...(Object.keys(row.extensions).length > 0 && { extensions: row.extensions }),
+    ...(row.platform && { platform: row.platform }),
+    ...(row.expiresAt !== null && { expiresAt: formatTime(row.expiresAt) }),
+    createdAt: formatTime(row.createdAt),
+    entrypoint: row.entrypoint,
+  }
+}
+
+/** A sandbox as get, list and the metadata patch answer it. */
+export function formatSandbox(row: SandboxRow): Sandbox {
+  return { ...formatCreated(row), image: { uri: row.image } }
+}

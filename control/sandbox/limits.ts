@@ -1,0 +1,70 @@
+// `resourceLimits` as numbers (contract: lifecycle.md 5.5, v1.1.md 1.3). What cannot be read or cannot be held is refused:
+// a limit that is silently dropped is no limit.
+
+import { refusal } from '../errors.ts'
+import type { Limits } from '../store/schema.ts'
+
+const UNITS: Record<string, number> = {
+  '': 1,
+  b: 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+}
+
+/** Below these a sandbox cannot even start its own daemon. */
+const MIN_MEMORY_BYTES = 32 * 2 ** 20
+const MIN_NANO_CPUS = 10_000_000
+const MAX_CPUS = 4096
+
+/** Reads the limits; `ignored` names the keys that have no effect here. Throws a 400 for what cannot be read or held. */
+export function parseLimits(resourceLimits: Record<string, string>): { limits: Limits; ignored: string[] } {
+  const limits: Limits = {}
+  const ignored: string[] = []
+  for (const [key, value] of Object.entries(resourceLimits)) {
+    if (key === 'cpu') limits.nanoCpus = parseCpu(value)
+    else if (key === 'memory') limits.memoryBytes = parseMemory(value)
+    else if (key === 'gpu') refuse('gpu', 'this runtime gives no GPUs: leave it out')
+    else ignored.push(key)
+  }
+  return { limits, ignored }
+}
+
+/** `500m` or `0.5` as billionths of a CPU. */
+export function parseCpu(value: string): number {
+  const match = /^\s*(?:(\d{1,9})m|(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9}))\s*$/.exec(value)
+  if (!match) return refuse('cpu', 'must be a number of CPUs such as "0.5", or thousandths such as "500m"')
+  const nanoCpus = match[1] === undefined ? Math.round(Number(match[2]) * 1e9) : Number(match[1]) * 1e6
+  if (nanoCpus < MIN_NANO_CPUS || nanoCpus > MAX_CPUS * 1e9)
+    return refuse('cpu', `must be from "10m" to "${MAX_CPUS}"`)
+  return nanoCpus
+}
+
+/** `512Mi`, `2G` or a number of bytes, as bytes. */
+export function parseMemory(value: string): number {
+  const match = /^\s*(\d{1,18})\s*([a-z]{0,3})\s*$/i.exec(value)
+  const unit = match ? UNITS[(match[2] ?? '').toLowerCase()] : undefined
+  if (!match || unit === undefined)
+    return refuse('memory', 'must be a whole number with a unit such as "512Mi" or "2G", or of bytes')
+  const bytes = Number(match[1]) * unit
+  if (bytes < MIN_MEMORY_BYTES || bytes > Number.MAX_SAFE_INTEGER)
+    return refuse('memory', 'must be from "32Mi" to "8191Ti"')
+  return bytes
+}
+
+function refuse(key: string, message: string): never {
+  throw refusal('SANDBOX::INVALID_PARAMETER', `resourceLimits.${key} ${message}`)
+}

@@ -1,0 +1,69 @@
+// What all changes of sandboxes share: the rows, the runtime, the turns, the clock. One value, made in main.ts, handed to
+// whoever changes something.
+
+import type { Logger } from '../../lib/log.ts'
+import type { Runtime } from '../runtime/runtime.ts'
+import type { SandboxChange, SandboxRow, Store } from '../store/sqlite.ts'
+import { decideStep, type Step } from './state.ts'
+import type { Turns } from './turns.ts'
+import type { HostFiles } from './volumes.ts'
+
+export type Lives = {
+  store: Store
+  runtime: Runtime
+  turns: Turns
+  /** Creates that are going on in this process; aborting one makes it clean up and end. */
+  creating: Map<string, AbortController>
+  log: Logger
+  now: () => number
+  files: HostFiles
+  settings: LifeSettings
+  /** Aborts when the program stops. */
+  signal: AbortSignal
+}
+
+export type LifeSettings = {
+  allowedHostPaths: string[]
+  stopGraceMs: number
+  /** How long a create may take in all, pulling its image included. */
+  createTimeoutMs: number
+  /** After this long a create is answered with `Pending` and goes on by itself (contract: lifecycle.md 9). */
+  createAnswerMs: number
+  /** After this long a delete is answered although the removal is still going on. */
+  deleteAnswerMs: number
+  pauseTimeoutMs: number
+}
+
+/** The change that takes a row one step, or undefined when the table does not allow it. */
+export function stepOf(
+  row: SandboxRow,
+  step: Step,
+  now: number,
+  { reason = null, message = null, ...more }: SandboxChange = {},
+): SandboxChange | undefined {
+  const decision = decideStep(row.state, step)
+  if (!decision.allowed) return undefined
+  return { ...more, state: decision.state, reason, message, lastTransitionAt: now }
+}
+
+/** How long a removal may take before it counts as failed: the grace, and time for what comes after it. */
+export function removeTimeoutMs(settings: LifeSettings): number {
+  return settings.stopGraceMs + 30_000
+}
+
+/** Resolves to true when `work` settles within `ms`, to false when it does not. */
+export async function settlesWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms)
+  })
+  const settled = work.then(
+    () => true as const,
+    () => true as const,
+  )
+  try {
+    return await Promise.race([settled, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

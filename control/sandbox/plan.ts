@@ -1,0 +1,177 @@
+// Judges a create request whose form is already right: what this installation allows, what this runtime can do. Pure, so that
+// every refusal is a line in a table of tests. The order of the checks is the contract's (lifecycle.md 2.1).
+
+import type { CreateRequest, Platform } from '../../lib/api/lifecycle.ts'
+import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
+import { refusal } from '../errors.ts'
+import type { Limits, Mount } from '../store/schema.ts'
+import { parseLimits } from './limits.ts'
+import { checkMetadata } from './metadata.ts'
+import { planMounts } from './volumes.ts'
+
+export type PlanLimits = {
+  maxTimeoutSeconds?: number
+  allowedHostPaths: string[]
+  /** `amd64` or `arm64`: what the machine runs. */
+  arch: string
+  now: number
+}
+
+/** Everything that is to be written down about a sandbox that may be made. */
+export type CreatePlan = {
+  image: { uri: string; auth?: { username: string; password: string } }
+  entrypoint: string[]
+  env: Record<string, string>
+  metadata: Record<string, string>
+  extensions: Record<string, string>
+  platform?: Platform
+  limits: Limits
+  mounts: Mount[]
+  networkPolicy?: NetworkPolicy
+  createdAt: number
+  expiresAt?: number
+  /** What was accepted and has no effect here, in words for the caller. */
+  warnings: string[]
+}
+
+/** The last moment that a date can name (contract: lifecycle.md 2.1, "not representable as a date"). */
+const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+const ECHOED_EXTENSION = /^opensandbox\.extensions\./
+const EGRESS_ENV = /^OPENSANDBOX_EGRESS_/
+const CALLER_EGRESS_ENV = new Set(
+  [
+    'LOG_LEVEL',
+    'DNS_UPSTREAM_TIMEOUT',
+    'MITMPROXY_SSL_INSECURE',
+    'MITMPROXY_TRANSPARENT',
+    'MITMPROXY_EXTRA_PORTS',
+    'DENY_WEBHOOK',
+    'METRICS_EXTRA_ATTRS',
+    'CREDENTIAL_VAULT_REQUIRE_TLS',
+    'CREDENTIAL_VAULT_REQUIRE_SCOPED_MATCH',
+    'CREDENTIAL_VAULT_TRUSTED_PROXY_CIDRS',
+    'POLICY_FILE',
+  ].map((name) => `OPENSANDBOX_EGRESS_${name}`),
+)
+
+/** What to write down and to start, or an ApiError that names the field. */
+export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePlan {
+  const { extensions = {}, metadata = {}, networkPolicy } = request
+  const warnings: string[] = []
+  checkRenewExtension(extensions['access.renew.extend.seconds'])
+  if (!isBlank(extensions.poolRef))
+    throw refusal(
+      'SANDBOX::UNSUPPORTED_POOL_REF',
+      'extensions.poolRef is not supported: this runtime has no pools',
+    )
+  if (!isBlank(request.templateId))
+    throw refusal('FSB::API_NOT_SUPPORTED', 'templateId is not supported: this runtime has no templates')
+  if (!isBlank(request.snapshotId)) throw refusal('SNAPSHOT::NOT_FOUND', 'There is no snapshot with this id')
+  const { image, entrypoint, resourceLimits } = request
+  // The schema has asked for these three; only the types do not know.
+  if (!image || !entrypoint || !resourceLimits)
+    throw refusal('SANDBOX::INVALID_PARAMETER', 'image, entrypoint and resourceLimits are required')
+  if (entrypoint[0]?.trim() === '')
+    throw refusal(
+      'DOCKER::INVALID_ENTRYPOINT',
+      'entrypoint must begin with a program, but its first word is blank',
+    )
+  checkMetadata(metadata)
+  const platform = request.platform && planPlatform(request.platform, limits.arch)
+  const expiresAt = planExpiry(request.timeout, limits)
+  if (request.secureAccess)
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      'secureAccess is not supported by this runtime: leave it out or false',
+    )
+  if (request.credentialProxy?.enabled)
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      'credentialProxy is not supported by this runtime: leave it out',
+    )
+  if (request.lifecycle)
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      'lifecycle hooks are not supported by this runtime: leave it out',
+    )
+  const env = planEnv(request.env ?? {}, warnings)
+  const parsed = parseLimits(resourceLimits)
+  for (const key of parsed.ignored) warnings.push(`resourceLimits.${key} has no effect on this runtime`)
+  const mounts = planMounts(request.volumes ?? [], limits.allowedHostPaths)
+  const { auth } = image
+  return {
+    image: { uri: image.uri.trim(), ...(auth && { auth }) },
+    entrypoint,
+    env,
+    metadata,
+    extensions: Object.fromEntries(Object.entries(extensions).filter(([key]) => ECHOED_EXTENSION.test(key))),
+    ...(platform && { platform }),
+    limits: parsed.limits,
+    mounts,
+    ...(networkPolicy && {
+      networkPolicy: {
+        defaultAction: networkPolicy.defaultAction ?? 'deny',
+        egress: (networkPolicy.egress ?? []).map(({ action, target }) => ({
+          action: action ?? 'deny',
+          target: target.trim(),
+        })),
+      },
+    }),
+    createdAt: limits.now,
+    ...(expiresAt !== undefined && { expiresAt }),
+    warnings,
+  }
+}
+
+function checkRenewExtension(value: string | undefined): void {
+  if (value === undefined) return
+  const seconds = /^\s*\d{1,9}\s*$/.test(value) ? Number(value) : Number.NaN
+  if (!(seconds >= 300 && seconds <= 86_400))
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      'extensions["access.renew.extend.seconds"] must be a whole number of seconds from 300 to 86400',
+    )
+}
+
+function planPlatform({ os, arch }: Platform, machineArch: string): Platform {
+  const platform = { os: os.trim().toLowerCase(), arch: arch.trim().toLowerCase() }
+  const refuse = (message: string) => {
+    throw refusal('SANDBOX::INVALID_PARAMETER', message)
+  }
+  if (!['linux', 'windows'].includes(platform.os)) refuse('platform.os must be "linux" or "windows"')
+  if (!['amd64', 'arm64'].includes(platform.arch)) refuse('platform.arch must be "amd64" or "arm64"')
+  if (platform.os !== 'linux') refuse('platform.os must be "linux": this runtime has no Windows sandboxes')
+  if (platform.arch !== machineArch) refuse(`platform.arch must be "${machineArch}", as this machine is`)
+  return platform
+}
+
+function planExpiry(timeout: number | undefined, { maxTimeoutSeconds, now }: PlanLimits): number | undefined {
+  if (timeout === undefined) return undefined
+  if (maxTimeoutSeconds !== undefined && timeout > maxTimeoutSeconds)
+    throw refusal('SANDBOX::INVALID_PARAMETER', `timeout must be at most ${maxTimeoutSeconds} seconds`)
+  const expiresAt = now + timeout * 1000
+  if (expiresAt > LAST_MOMENT)
+    throw refusal('SANDBOX::INVALID_PARAMETER', 'timeout leads beyond the year 9999')
+  return expiresAt
+}
+
+function planEnv(env: Record<string, string>, warnings: string[]): Record<string, string> {
+  const planned: Record<string, string> = {}
+  for (const [name, value] of Object.entries(env)) {
+    if (!EGRESS_ENV.test(name)) {
+      planned[name] = value
+      continue
+    }
+    if (!CALLER_EGRESS_ENV.has(name))
+      throw refusal(
+        'SANDBOX::INVALID_PARAMETER',
+        `env: names that begin with "OPENSANDBOX_EGRESS_" are reserved, but for ${[...CALLER_EGRESS_ENV].map((known) => known.slice(19)).join(', ')}`,
+      )
+    warnings.push(`env.${name} has no effect on this runtime`)
+  }
+  return planned
+}
+
+function isBlank(value: string | undefined): boolean {
+  return value === undefined || value.trim() === ''
+}

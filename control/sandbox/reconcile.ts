@@ -1,0 +1,208 @@
+// Makes rows and reality agree, at the start and for ever (design D5). Rows are the truth about what should be, the runtime
+// about what is. A list is only a hint that something differs: what is done is decided again in the sandbox's turn, with the
+// row and the runtime's answer as they are then.
+//
+//   row          runtime              outcome
+//   Pending      whatever             not acknowledged: gone; acknowledged: started anew, unless its registry login is lost
+//   live         running, paused      the row follows
+//   live         exited               Terminated or Failed
+//   live         nothing, incomplete  Failed, what is left is removed
+//   Stopping     whatever             removed, row deleted
+//   ended        incomplete           what is left is removed
+//   none         whatever             removed: an orphan
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { messageOf } from '../../lib/errors.ts'
+import type { RuntimeSandbox } from '../runtime/runtime.ts'
+import type { SandboxRow } from '../store/sqlite.ts'
+import { removeSandbox } from './change.ts'
+import { beginStart } from './create.ts'
+import { type Lives, removeTimeoutMs, stepOf } from './lives.ts'
+import { isLive, type Step } from './state.ts'
+
+const INSPECT_TIMEOUT_MS = 10_000
+const LIST_TIMEOUT_MS = 30_000
+/** So many sandboxes are looked at side by side. */
+const WIDTH = 8
+
+/** What one look at one sandbox found and did, for the log. */
+export type Outcome = 'agrees' | 'changed' | 'removed' | 'restarted' | 'busy'
+
+/** One pass over all rows and all sandboxes. Rejects when the runtime cannot list; a single sandbox's trouble is logged. */
+export async function reconcile(lives: Lives): Promise<void> {
+  const { runtime, store, log } = lives
+  const listed = await runtime.list(AbortSignal.any([lives.signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]))
+  const found = new Map(listed.map((sandbox) => [sandbox.id, sandbox]))
+  const doubtful = new Set<string>()
+  for (const row of store.all()) {
+    if (!agree(row, found.get(row.id)) && !lives.creating.has(row.id)) doubtful.add(row.id)
+    found.delete(row.id)
+  }
+  for (const id of found.keys()) doubtful.add(id)
+  await eachOf(doubtful, WIDTH, async (id) => {
+    if (lives.signal.aborted || lives.turns.isBusy(id)) return
+    try {
+      const outcome = await reconcileOne(lives, id)
+      if (outcome !== 'agrees') log.info('reconciled', { sandbox: id, outcome })
+    } catch (error) {
+      log.error('could not reconcile; it is tried again', { sandbox: id, error: messageOf(error) })
+    }
+  })
+}
+
+/** Makes one sandbox's row and reality agree. */
+export async function reconcileOne(lives: Lives, id: string): Promise<Outcome> {
+  const { store, runtime, turns, now, settings } = lives
+  if (store.get(id)?.state === 'Stopping') {
+    await removeSandbox(lives, id, store.get(id)?.reason ?? 'DELETE_REQUESTED')
+    return 'removed'
+  }
+  const removeRest = () => runtime.remove(id, { graceMs: 0 }, AbortSignal.timeout(removeTimeoutMs(settings)))
+  let restart: SandboxRow | undefined
+  const outcome = await turns.take(id, async (): Promise<Outcome> => {
+    const row = store.get(id)
+    const real = await runtime.inspect(id, AbortSignal.timeout(INSPECT_TIMEOUT_MS))
+    if (!row) {
+      if (!real) return 'agrees'
+      await removeRest()
+      return 'removed'
+    }
+    if (agree(row, real)) return 'agrees'
+    if (row.state === 'Pending') {
+      // Nobody in this process makes it, or the turn would not be free: it is left from one that died.
+      await removeRest()
+      if (!row.acknowledged) {
+        store.delete(id)
+        return 'removed'
+      }
+      if (row.hasImageAuth) {
+        const message = 'The server was restarted while the image was fetched: create it again'
+        store.change(id, (current) =>
+          stepOf(current, 'start_failed', now(), { reason: 'PROVISIONING_ERROR', message, env: {} }),
+        )
+        return 'changed'
+      }
+      restart = row
+      return 'restarted'
+    }
+    if (isLive(row.state)) {
+      follow(lives, row, real)
+      if (!real || real.state === 'incomplete') await removeRest()
+      return 'changed'
+    }
+    await removeRest()
+    return 'removed'
+  })
+  if (restart) beginStart(lives, restart, { uri: restart.image })
+  return outcome
+}
+
+/** Takes the end of a sandbox, as the runtime reports it, into its row. */
+export async function recordExit(lives: Lives, sandbox: RuntimeSandbox): Promise<void> {
+  await lives.turns.take(sandbox.id, () => {
+    const row = lives.store.get(sandbox.id)
+    if (row && isLive(row.state)) follow(lives, row, sandbox)
+  })
+}
+
+/** Whether nothing is to be done. */
+export function agree(row: SandboxRow, real: RuntimeSandbox | undefined): boolean {
+  switch (row.state) {
+    case 'Running':
+      return real?.state === 'running' && addressAgrees(row, real)
+    case 'Paused':
+      return real?.state === 'paused' && addressAgrees(row, real)
+    case 'Terminated':
+    case 'Failed':
+      return !real || real.state === 'exited'
+    default:
+      return false
+  }
+}
+
+function addressAgrees(row: SandboxRow, real: RuntimeSandbox): boolean {
+  return real.address === undefined || real.address === row.address
+}
+
+function follow({ store, now, log }: Lives, row: SandboxRow, real: RuntimeSandbox | undefined): void {
+  const [step, reason, message] = stepTowards(real)
+  const moved = real?.address !== undefined && real.address !== row.address
+  const address = moved ? { address: real.address ?? null, generation: row.generation + 1 } : {}
+  const sameState =
+    (step === 'resumed' && row.state === 'Running') || (step === 'paused' && row.state === 'Paused')
+  store.change(row.id, (current) =>
+    sameState ? address : stepOf(current, step, now(), { reason, message: message ?? null, ...address }),
+  )
+  if (step === 'crashed' || step === 'exited' || step === 'lost')
+    log.info('sandbox ended', { sandbox: row.id, reason, message })
+}
+
+function stepTowards(real: RuntimeSandbox | undefined): [Step, string, string?] {
+  if (!real || real.state === 'incomplete')
+    return ['lost', 'SANDBOX_LOST', 'The sandbox is not there any more; the machine may have been restarted']
+  if (real.state === 'running') return ['resumed', 'CONTAINER_RUNNING']
+  if (real.state === 'paused') return ['paused', 'CONTAINER_PAUSED']
+  if (real.exitCode === 0)
+    return ['exited', 'CONTAINER_EXITED', real.message ?? 'The entrypoint ended with code 0']
+  const code = real.exitCode === undefined ? 'an unknown code' : `code ${real.exitCode}`
+  return ['crashed', 'CONTAINER_EXITED_ERROR', real.message ?? `The entrypoint ended with ${code}`]
+}
+
+export type ReconcileLoopOptions = { everyMs?: number; firstPauseMs?: number }
+
+/** Reconciles now and again, and takes reported ends into the rows, until `lives.signal` aborts. */
+export async function runReconciler(
+  lives: Lives,
+  { everyMs = 30_000, firstPauseMs = 1000 }: ReconcileLoopOptions = {},
+): Promise<void> {
+  await Promise.all([repeat(lives, everyMs, firstPauseMs), follows(lives, firstPauseMs)])
+}
+
+async function repeat(lives: Lives, everyMs: number, firstPauseMs: number): Promise<void> {
+  let pauseMs = firstPauseMs
+  while (!lives.signal.aborted) {
+    try {
+      await reconcile(lives)
+      pauseMs = everyMs
+    } catch (error) {
+      if (lives.signal.aborted) return
+      lives.log.error('could not reconcile; it is tried again', { error: messageOf(error), inMs: pauseMs })
+      pauseMs = Math.min(pauseMs * 2, everyMs)
+    }
+    await pause(pauseMs, lives.signal)
+  }
+}
+
+async function follows(lives: Lives, pauseMs: number): Promise<void> {
+  while (!lives.signal.aborted) {
+    try {
+      for await (const event of lives.runtime.watch(lives.signal)) await recordExit(lives, event.sandbox)
+    } catch (error) {
+      if (lives.signal.aborted) return
+      lives.log.error('the runtime stopped reporting ends; it is asked again', { error: messageOf(error) })
+    }
+    await pause(pauseMs, lives.signal)
+  }
+}
+
+/** Waits `ms`, or until `signal` aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, { signal })
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
+/** Does `work` for each item, at most `width` at a time. */
+export async function eachOf<T>(
+  items: Iterable<T>,
+  width: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = [...items]
+  const lane = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(width, queue.length) }, lane))
+}

@@ -1,0 +1,343 @@
+// The shapes of the lifecycle API, requests and answers, written once (design D13; contract: lifecycle.md 2, v1.1.md 1). The
+// rules that stand here are those of form: what breaks one is answered 422. What depends on the configuration, on other
+// sandboxes or on this runtime is decided by control (control/sandbox/plan.ts) and answered 400.
+
+import { z } from 'zod'
+import { bool, exactFields, fields, integer, text, textMap } from './lifecycle-coerce.ts'
+import { POLICY_ACTIONS } from './network-policy.ts'
+
+export const SANDBOX_STATES = [
+  'Pending',
+  'Running',
+  'Pausing',
+  'Paused',
+  'Resuming',
+  'Stopping',
+  'Terminated',
+  'Failed',
+] as const
+export type SandboxState = (typeof SANDBOX_STATES)[number]
+
+export const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
+export const EXECD_TOKEN_HEADER = 'X-EXECD-ACCESS-TOKEN'
+export const EGRESS_TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
+
+/** The longest argument or variable that Linux hands to a program, its ending NUL included. */
+const MAX_ARGUMENT_BYTES = 131_072
+const argument = text.refine(
+  (value) => Buffer.byteLength(value) < MAX_ARGUMENT_BYTES,
+  `must be shorter than ${MAX_ARGUMENT_BYTES} bytes`,
+)
+const label = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must consist of a-z, 0-9 and inner hyphens')
+const isBlank = (value: string | undefined) => value === undefined || value.trim() === ''
+
+const imageSchema = fields({
+  uri: text
+    .max(512)
+    .refine(
+      (value) => isBlank(value) || /^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$/.test(value.trim()),
+      'must be an image reference such as "debian:13" or "registry.example.com/team/app@sha256:..."',
+    ),
+  auth: fields({ username: text.max(1024), password: text.max(16_384) }).optional(),
+})
+
+const lowerCase = (value: unknown) => (typeof value === 'string' ? value.trim().toLowerCase() : value)
+const policyAction = z.preprocess(lowerCase, z.enum(POLICY_ACTIONS))
+
+/** A target is opaque here; what it may be is egress's to judge (contract: egress.md 1). */
+const policyTarget = z
+  .string()
+  .max(512)
+  .refine(
+    (value) => /^[^\s\p{Cc}]+$/u.test(value.trim()),
+    'must be a name, "*.name", an IP address or a CIDR range',
+  )
+
+export const networkPolicyRequestSchema = fields({
+  defaultAction: policyAction.optional(),
+  egress: z
+    .array(fields({ action: policyAction.optional(), target: policyTarget }))
+    .max(4096)
+    .optional(),
+})
+
+const envName = text.refine(
+  (value) => value !== '' && !value.includes('='),
+  'must not be empty and must not hold "="',
+)
+const envSchema = z.preprocess(
+  (value) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null))
+      : value,
+  z.record(envName, argument),
+)
+
+const volumeSchema = fields({
+  name: label.max(63),
+  mountPath: text.max(4096).startsWith('/', 'must begin with "/"'),
+  readOnly: bool.optional(),
+  subPath: text.max(4096).optional(),
+  host: fields({ path: text.max(4096).regex(/^(\/|[A-Za-z]:[\\/])/, 'must be an absolute path') }).optional(),
+  pvc: fields({
+    claimName: label.max(253),
+    createIfNotExists: bool.optional(),
+    deleteOnSandboxTermination: bool.optional(),
+    storageClass: text.optional(),
+    storage: z
+      .string()
+      .regex(/^\d+(\.\d+)?(Ki|Mi|Gi|Ti|Pi|Ei)?$/, 'must be an amount such as "10Gi"')
+      .optional(),
+    accessModes: z.array(text).optional(),
+  }).optional(),
+  ossfs: fields({
+    bucket: text.min(3).max(63),
+    endpoint: text.min(1),
+    version: z.enum(['1.0', '2.0']).optional(),
+    options: z.union([z.array(text), z.record(text, text)]).optional(),
+    accessKeyId: text.min(1),
+    accessKeySecret: text.min(1),
+  }).optional(),
+})
+export type VolumeRequest = z.output<typeof volumeSchema>
+
+const hookCommand = z
+  .array(argument)
+  .min(1)
+  .refine((words) => !isBlank(words[0]), 'must begin with a word that is not blank')
+const lifecycleSchema = exactFields({
+  preStart: exactFields({ command: hookCommand, timeoutSeconds: integer(1, 10_800).optional() }).optional(),
+  periodic: z
+    .array(
+      exactFields({
+        name: text.min(1),
+        schedule: text.min(1),
+        command: hookCommand,
+        timeoutSeconds: integer(1, 300).optional(),
+      }),
+    )
+    .refine(
+      (hooks) => new Set(hooks.map((hook) => hook.name.trim())).size === hooks.length,
+      'must have unique names',
+    )
+    .optional(),
+})
+
+const createShape = {
+  image: imageSchema.optional(),
+  snapshotId: text.optional(),
+  templateId: text.min(1).optional(),
+  platform: fields({ os: text, arch: text }).optional(),
+  timeout: integer(60).optional(),
+  resourceLimits: textMap().optional(),
+  resourceRequests: textMap().optional(),
+  env: envSchema.optional(),
+  metadata: z.record(z.string(), z.string()).optional(),
+  entrypoint: z.array(argument).min(1).max(10_000).optional(),
+  networkPolicy: networkPolicyRequestSchema.optional(),
+  credentialProxy: fields({ enabled: bool.optional() }).optional(),
+  secureAccess: bool.optional(),
+  volumes: z.array(volumeSchema).max(256).optional(),
+  extensions: z.record(text, text).optional(),
+  lifecycle: lifecycleSchema.optional(),
+}
+
+/** Body of `POST /sandboxes`. */
+export const createRequestSchema = fields(createShape).superRefine((request, context) => {
+  const refuse = (path: (string | number)[], message: string) =>
+    context.addIssue({ code: 'custom', path, message, input: undefined })
+  const { env, volumes, lifecycle, credentialProxy, extensions } = request
+  const hasImage = !isBlank(request.image?.uri)
+  const hasSnapshot = !isBlank(request.snapshotId)
+  const isPooled = !isBlank(extensions?.poolRef)
+
+  for (const [index, volume] of (volumes ?? []).entries()) {
+    const backends = [volume.host, volume.pvc, volume.ossfs].filter((backend) => backend !== undefined).length
+    if (backends !== 1)
+      refuse(['volumes', index], `must name exactly one of host, pvc and ossfs, but it names ${backends}`)
+  }
+  if (env && 'OPENSANDBOX_LIFECYCLE' in env)
+    refuse(['env', 'OPENSANDBOX_LIFECYCLE'], 'is reserved: use "lifecycle" instead')
+  if (credentialProxy?.enabled && !request.networkPolicy)
+    refuse(['credentialProxy'], 'needs "networkPolicy" when it is enabled')
+  if (lifecycle && isPooled) refuse(['lifecycle'], 'cannot be used together with extensions.poolRef')
+
+  if (!isBlank(request.templateId)) {
+    const others = [
+      'entrypoint',
+      'env',
+      'resourceLimits',
+      'resourceRequests',
+      'volumes',
+      'platform',
+      'credentialProxy',
+      'lifecycle',
+    ] as const
+    const forbidden = [
+      ...(hasImage ? ['image'] : []),
+      ...(hasSnapshot ? ['snapshotId'] : []),
+      ...others.filter((name) => request[name] !== undefined),
+      ...(request.secureAccess ? ['secureAccess'] : []),
+    ]
+    for (const name of forbidden) refuse([name], 'cannot be used together with "templateId"')
+    if (request.timeout === undefined) refuse(['timeout'], 'is required with "templateId"')
+    return
+  }
+  if (isPooled) {
+    if (hasSnapshot) refuse(['snapshotId'], 'cannot be used together with extensions.poolRef')
+    if (credentialProxy?.enabled)
+      refuse(['credentialProxy'], 'cannot be used together with extensions.poolRef')
+    return
+  }
+  if (hasImage === hasSnapshot)
+    refuse(
+      ['image'],
+      `exactly one of "image" and "snapshotId" is required, but ${hasImage ? 'both' : 'none'} was given`,
+    )
+  else if (hasImage && !request.entrypoint) refuse(['entrypoint'], 'is required with "image"')
+  if (!request.resourceLimits) refuse(['resourceLimits'], 'is required; {} sets no limit')
+})
+export type CreateRequest = z.output<typeof createRequestSchema>
+
+/** Body of `PATCH /sandboxes/{id}/metadata`: the patch map itself; null removes a key. */
+export const metadataPatchSchema = z.record(z.string(), z.string().nullable())
+export type MetadataPatch = z.output<typeof metadataPatchSchema>
+
+/** Body of `POST /sandboxes/{id}/renew-expiration`: a date and time in any usual form, or seconds since 1970. */
+export const renewRequestSchema = fields({
+  expiresAt: z.union([z.string().max(64), z.number()]),
+})
+
+export const listQuerySchema = z.object({
+  page: integer(1).default(1),
+  pageSize: integer(1, 200).default(20),
+})
+
+export const endpointQuerySchema = z.object({
+  use_server_proxy: bool.default(false),
+  expires: integer(-Number.MAX_SAFE_INTEGER).optional(),
+})
+
+/** Body of `POST /metrics/events`. */
+export const metricsEventSchema = fields({
+  eventType: z.literal('sandbox.create'),
+  createDurationMs: integer(0),
+  success: bool,
+  sandboxId: z.string().optional(),
+  image: z.string().optional(),
+})
+
+/** Body of `POST /sandboxes/{id}/snapshots`; it may be missing. */
+export const snapshotRequestSchema = fields({ name: text.min(1).max(256).optional() })
+
+const capacitySchema = fields({
+  bufferMax: integer(0),
+  bufferMin: integer(0),
+  poolMax: integer(0),
+  poolMin: integer(0),
+})
+export const poolRequestSchema = fields({
+  name: label.max(253),
+  template: z.record(z.string(), z.unknown()),
+  capacitySpec: capacitySchema,
+})
+export const poolUpdateSchema = fields({ capacitySpec: capacitySchema })
+
+export const templateRequestSchema = exactFields({
+  image: text.min(1),
+  publish: text.min(1),
+  resourceLimits: z.record(z.string(), z.string()).optional(),
+  entrypoint: z.array(argument).min(1).optional(),
+  env: envSchema.optional(),
+  metadata: z.record(z.string(), z.string()).optional(),
+  readiness: fields({
+    probe: z
+      .string()
+      .regex(/^(tcp|cmd):\/\//, 'must begin with "tcp://" or "cmd://"')
+      .optional(),
+    warmupSeconds: integer(0).optional(),
+  }).optional(),
+  format: z.enum(['native', 'overlaybd']).optional(),
+})
+
+// ---- answers
+
+const time = z.iso.datetime({ offset: true })
+
+export const errorSchema = z.object({ code: z.string(), message: z.string() })
+
+export const sandboxStatusSchema = z.object({
+  state: z.enum(SANDBOX_STATES),
+  reason: z.string().optional(),
+  message: z.string().optional(),
+  lastTransitionAt: time.optional(),
+})
+
+export const platformSchema = z.object({ os: z.string(), arch: z.string() })
+export type Platform = z.output<typeof platformSchema>
+
+/** Answer of create. */
+export const createdSandboxSchema = z.object({
+  id: z.string(),
+  status: sandboxStatusSchema,
+  metadata: z.record(z.string(), z.string()).optional(),
+  extensions: z.record(z.string(), z.string()).optional(),
+  platform: platformSchema.optional(),
+  expiresAt: time.optional(),
+  createdAt: time,
+  entrypoint: z.array(z.string()),
+})
+export type CreatedSandbox = z.output<typeof createdSandboxSchema>
+
+export const sandboxSchema = createdSandboxSchema.extend({
+  image: z.object({ uri: z.string() }).optional(),
+  snapshotId: z.string().optional(),
+})
+export type Sandbox = z.output<typeof sandboxSchema>
+
+export const paginationSchema = z.object({
+  page: z.int(),
+  pageSize: z.int(),
+  totalItems: z.int(),
+  totalPages: z.int(),
+  hasNextPage: z.boolean(),
+})
+export type Pagination = z.output<typeof paginationSchema>
+
+export const sandboxListSchema = z.object({ items: z.array(sandboxSchema), pagination: paginationSchema })
+export type SandboxList = z.output<typeof sandboxListSchema>
+
+export const endpointSchema = z.object({
+  endpoint: z.string(),
+  headers: z.record(z.string(), z.string()).optional(),
+})
+export type Endpoint = z.output<typeof endpointSchema>
+
+export const renewedSchema = z.object({ expiresAt: time })
+
+export const diagnosticsSchema = z.object({
+  sandboxId: z.string(),
+  kind: z.enum(['logs', 'events']),
+  scope: z.string(),
+  delivery: z.enum(['inline', 'url']),
+  contentType: z.string(),
+  content: z.string().optional(),
+  contentLength: z.int().optional(),
+  truncated: z.boolean(),
+  warnings: z.array(z.string()).optional(),
+})
+export type Diagnostics = z.output<typeof diagnosticsSchema>
+
+/** The five numbers that every list carries; `totalPages` of an empty list is 0. */
+export function formatPagination(page: number, pageSize: number, totalItems: number): Pagination {
+  const totalPages = Math.ceil(totalItems / pageSize)
+  return { page, pageSize, totalItems, totalPages, hasNextPage: page < totalPages }
+}
+
+/** A time as it stands on the wire: UTC, six fractional digits, or none when they are zero (contract: lifecycle.md 0). */
+export function formatTime(ms: number): string {
+  const iso = new Date(ms).toISOString()
+  return ms % 1000 === 0 ? `${iso.slice(0, -5)}Z` : `${iso.slice(0, -1)}000Z`
+}

@@ -1,0 +1,107 @@
+// The lifecycle API over a fake runtime, in this process and without a port.
+
+import { fileURLToPath } from 'node:url'
+import type { Hono } from 'hono'
+import { type AppDeps, type AppEnv, type AppSettings, createApp } from '../../control/app.ts'
+import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
+import { Turns } from '../../control/sandbox/turns.ts'
+import { Store } from '../../control/store/sqlite.ts'
+import { createSilentLogger, type Logger } from '../../lib/log.ts'
+import { createFakeRuntime, type FakeRuntime } from './fake-runtime.ts'
+
+export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
+
+export const LIFE_SETTINGS: LifeSettings = {
+  allowedHostPaths: [],
+  stopGraceMs: 0,
+  createTimeoutMs: 20_000,
+  createAnswerMs: 10_000,
+  deleteAnswerMs: 10_000,
+  pauseTimeoutMs: 5000,
+}
+
+export type ControlAppOptions = {
+  settings?: Partial<AppSettings>
+  life?: Partial<LifeSettings>
+  runtime?: FakeRuntime
+  store?: Store
+  askEgress?: AppDeps['askEgress']
+  now?: () => number
+  log?: Logger
+  files?: Lives['files']
+}
+
+export type ControlApp = {
+  app: Hono<AppEnv>
+  lives: Lives
+  runtime: FakeRuntime
+  store: Store
+  /** Ends what the app started. */
+  close: () => Promise<void>
+  /** Calls the app with a JSON body, and reads a JSON answer. */
+  call: (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>
+}
+
+export type Answer = { status: number; headers: Headers; text: string; body: Record<string, unknown> }
+
+export function createControlApp(options: ControlAppOptions = {}): ControlApp {
+  const runtime = options.runtime ?? createFakeRuntime()
+  const store = options.store ?? new Store({ path: ':memory:', migrationsDir: MIGRATIONS })
+  const stopped = new AbortController()
+  const log = options.log ?? createSilentLogger()
+  const lives: Lives = {
+    store,
+    runtime,
+    turns: new Turns(),
+    creating: new Map(),
+    log,
+    now: options.now ?? Date.now,
+    files: options.files ?? { realPath: async (path) => path, makeDirectory: async () => {} },
+    settings: { ...LIFE_SETTINGS, ...options.life },
+    signal: stopped.signal,
+  }
+  const app = createApp({
+    lives,
+    log,
+    settings: { domain: 'localhost', arch: 'amd64', version: '9.9.9', ...options.settings },
+    askEgress:
+      options.askEgress ??
+      (() => {
+        throw new Error('no egress in this test')
+      }),
+    trustForwarded: false,
+  })
+  return {
+    app,
+    lives,
+    runtime,
+    store,
+    async close() {
+      stopped.abort(new Error('The test is over'))
+      await lives.turns.idle()
+      store.close()
+    },
+    async call(method, path, body, headers = {}) {
+      const response = await app.request(`http://localhost${path}`, {
+        method,
+        headers: {
+          host: 'localhost:8080',
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      })
+      const text = await response.text()
+      const isJson = response.headers.get('content-type')?.includes('json') && text !== ''
+      return {
+        status: response.status,
+        headers: response.headers,
+        text,
+        body: isJson ? (JSON.parse(text) as Record<string, unknown>) : {},
+      }
+    },
+  }
+}
+
+/** The smallest body that create takes. */
+export const MINIMAL = { image: { uri: 'debian' }, entrypoint: ['sleep', '1000'], resourceLimits: {} }
