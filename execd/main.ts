@@ -17,13 +17,13 @@ import { Commands } from './command/commands.ts'
 import { userEnvironment } from './command/environment.ts'
 import { Journal } from './command/journal.ts'
 import { PipeStock } from './command/pipes.ts'
-import { StartError } from './command/process.ts'
+import { StartError, type UserIds } from './command/process.ts'
 import { parseBootFile } from './config.ts'
 import { createRouter } from './http/router.ts'
 import { commandRoutes } from './routes/commands.ts'
 import { fileRoutes } from './routes/files.ts'
 import { type Entrypoint, startEntrypoint } from './supervise.ts'
-import { createUsers } from './users.ts'
+import { createUsers, type Users } from './users.ts'
 
 const ENTRYPOINT_LOG_BYTES = 8 << 20
 /** How long commands have to end once the entrypoint has ended by itself. */
@@ -43,14 +43,14 @@ async function main(dir: string): Promise<void> {
     report('ready.json', { ok: false, reason: 'listen_failed', message: messageOf(error) })
     return quit(1, messageOf(error))
   }
-  const user = { uid: boot.uid ?? 0, gid: boot.gid ?? 0 }
+  const users = createUsers()
+  const user = bootUser(boot, users)
   // Others than root reach the pipes of their own output and the file of their environment below it by name.
   if (user.uid !== 0) chmodSync(dir, 0o711)
 
-  const users = createUsers()
-  const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: findMkfifo(), log })
+  const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: hostProgram('mkfifo'), log })
   void pipes.fill()
-  const starter = { pipes, oomScoreAdj: yieldToOthers() }
+  const starter = { pipes, oomScoreAdj: yieldToOthers(), setpriv: hostProgram('setpriv') }
   const env = userEnvironment(boot.env, users.byUid(user.uid)?.home)
   const envFile = env.EXECD_ENVS ?? join(dir, 'env')
   env.EXECD_ENVS = envFile
@@ -65,7 +65,7 @@ async function main(dir: string): Promise<void> {
   })
   const paths = { env, home: env.HOME ?? '/', cwd: boot.workdir }
   const routes = createRoutes({
-    commands: commandRoutes({ commands, paths }),
+    commands: commandRoutes(commands),
     files: fileRoutes({ paths, users, user, refuse: ['/opt/opensandbox', dir] }),
   })
   const server = createServer(
@@ -136,6 +136,16 @@ async function main(dir: string): Promise<void> {
   return quit(exitCode)
 }
 
+/** Who runs the entrypoint and every command that names nobody. */
+function bootUser({ uid = 0, gid }: BootFile, users: Users): UserIds {
+  const known = users.byUid(uid)
+  return {
+    uid,
+    gid: gid ?? known?.gid ?? uid,
+    groups: known && uid !== 0 ? users.supplementaryGroups(known.name) : [],
+  }
+}
+
 /** Ends this process at once; what still runs in the sandbox goes with its first process. */
 function quit(exitCode: number, message?: string): void {
   if (message !== undefined) log.error(message)
@@ -166,11 +176,11 @@ function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
-/** In the runtime directory `mkfifo` lies beside our Node and runs by the same loader; elsewhere the system has one. */
-function findMkfifo(): string[] {
+/** In the runtime directory a program lies beside our Node and runs by the same loader; elsewhere the system has it. */
+function hostProgram(name: string): string[] {
   const base = import.meta.dirname
-  const program = join(base, 'bin/mkfifo')
-  if (!existsSync(program)) return ['/usr/bin/mkfifo']
+  const program = join(base, 'bin', name)
+  if (!existsSync(program)) return [`/usr/bin/${name}`]
   const { loader } = JSON.parse(readFileSync(join(base, 'layout.json'), 'utf8')) as { loader: string }
   return [join(base, loader), '--library-path', join(base, 'lib'), program]
 }

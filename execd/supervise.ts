@@ -5,14 +5,20 @@ import { chownSync, mkdirSync, statSync } from 'node:fs'
 import { systemCodeOf } from '../lib/errors.ts'
 import type { Journal } from './command/journal.ts'
 import { relayOutput } from './command/output.ts'
-import { type ProcessEnd, type ProcessStarter, StartError, startProcess } from './command/process.ts'
+import {
+  type ProcessEnd,
+  type ProcessStarter,
+  StartError,
+  startProcess,
+  type UserIds,
+} from './command/process.ts'
 import { findProgram } from './command/program.ts'
 
 export type EntrypointSpec = {
   argv: string[]
   env: Record<string, string>
   workdir: string
-  user: { uid: number; gid: number }
+  user: UserIds
   log: Journal
 }
 
@@ -37,13 +43,7 @@ export async function startEntrypoint(starter: ProcessStarter, spec: EntrypointS
     user: spec.user,
     output: 'merged',
   })
-  const ended = relayOutput(running, {
-    write: (_name, bytes) => {
-      spec.log.append(bytes)
-      return true
-    },
-    drained: () => Promise.resolve(),
-  })
+  const ended = relayOutput(running, spec.log.sink())
   return {
     pid: running.pid,
     ended,
@@ -51,7 +51,7 @@ export async function startEntrypoint(starter: ProcessStarter, spec: EntrypointS
   }
 }
 
-function makeWorkdir(path: string, user: { uid: number; gid: number }): void {
+function makeWorkdir(path: string, user: UserIds): void {
   try {
     if (mkdirSync(path, { recursive: true }) !== undefined) chownSync(path, user.uid, user.gid)
     if (statSync(path).isDirectory()) return

@@ -19,7 +19,7 @@ export function userEnvironment(
 export function parseEnvironmentFile(text: string, base: Record<string, string>): Record<string, string> {
   const found: Record<string, string> = {}
   const entry =
-    /[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(?:'([^']*)'[ \t]*(?=\r?\n|$)|"((?:[^"\\]|\\[^])*)"[ \t]*(?=\r?\n|$)|([^\n]*))/y
+    /[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(?:'([^']*)'[ \t]*(?=\r?\n|$)|"((?:[^"\\]|\\[\s\S])*)"[ \t]*(?=\r?\n|$)|([^\n]*))/y
   let at = 0
   while (at < text.length) {
     entry.lastIndex = at
@@ -27,7 +27,7 @@ export function parseEnvironmentFile(text: string, base: Record<string, string>)
     if (match) {
       const [whole, name = '', literal, escaped, bare] = match
       if (literal !== undefined) found[name] = literal
-      else if (escaped !== undefined) found[name] = unescape(escaped)
+      else if (escaped !== undefined) found[name] = readEscapes(escaped)
       else found[name] = expand((bare ?? '').trim(), base)
       at += whole.length
     }
@@ -38,9 +38,9 @@ export function parseEnvironmentFile(text: string, base: Record<string, string>)
   return found
 }
 
-function unescape(text: string): string {
+function readEscapes(text: string): string {
   const escapes: Record<string, string> = { n: '\n', r: '\r', t: '\t', '"': '"', '\\': '\\' }
-  return text.replace(/\\([^])/g, (whole, char: string) => escapes[char] ?? whole)
+  return text.replace(/\\([\s\S])/g, (whole, char: string) => escapes[char] ?? whole)
 }
 
 function expand(text: string, base: Record<string, string>): string {

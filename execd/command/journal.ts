@@ -2,6 +2,7 @@
 // Positions count every byte that was ever written, so a reader's cursor stays true after bytes have been dropped.
 
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import type { OutputSink } from './output.ts'
 
 export type JournalOptions = {
   path: string
@@ -61,6 +62,19 @@ export class Journal {
       }
       this.#end += written
       rest = rest.subarray(written)
+    }
+  }
+
+  /** Takes all output of a process, both streams in the order of writing, to the very end. */
+  sink(): OutputSink {
+    return {
+      write: (_name, bytes) => {
+        this.append(bytes)
+        return true
+      },
+      drained: () => Promise.resolve(),
+      lasting: true,
+      closed: () => this.close(),
     }
   }
 

@@ -15,6 +15,10 @@ export type OutputSink = {
   /** Takes bytes. False asks to hold the writer back until `drained` resolves. */
   write(name: OutputName, bytes: Buffer): boolean
   drained(): Promise<void>
+  /** Whether it also takes what children left in the background write later; else that goes nowhere. */
+  lasting: boolean
+  /** Nobody can write any more. */
+  closed?(): void
 }
 
 /** Hands the output of `process` to `sink`; resolves when the process has ended and all that it wrote was handed on. */
@@ -22,16 +26,18 @@ export async function relayOutput(process: RunningProcess, sink: OutputSink): Pr
   let bytes = 0
   let open = 0
   let held: Promise<void> | undefined
+  let isOver = false
   const attach = (stream: Readable, name: OutputName) => {
     open++
-    const closed = () => {
+    stream.once('close', () => {
       open--
-    }
-    stream.once('close', closed)
+      if (open === 0) sink.closed?.()
+    })
     // A broken pipe has nothing more to give; `close` follows.
     stream.on('error', () => {})
     stream.on('data', (chunk: Buffer) => {
       bytes += chunk.length
+      if (isOver && !sink.lasting) return
       if (sink.write(name, chunk)) return
       stream.pause()
       held = sink.drained().then(() => {
@@ -52,6 +58,7 @@ export async function relayOutput(process: RunningProcess, sink: OutputSink): Pr
     await turn()
     if (bytes === before && !held) break
   }
+  isOver = true
   return end
 }
 

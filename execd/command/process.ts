@@ -9,6 +9,9 @@ import { type EndOptions, endGroup, signalGroup } from './end.ts'
 import type { Pipe, PipeStock } from './pipes.ts'
 import { explainStartFailure } from './program.ts'
 
+/** Numbers of a user; `groups` are the supplementary ones. */
+export type UserIds = { uid: number; gid: number; groups?: number[] }
+
 export type ProcessSpec = {
   /** The program as an absolute path. */
   path: string
@@ -16,7 +19,7 @@ export type ProcessSpec = {
   argv: string[]
   cwd: string
   env: Record<string, string>
-  user: { uid: number; gid: number }
+  user: UserIds
   /** `merged`: both streams into one pipe, in the order of writing. */
   output: 'separate' | 'merged'
 }
@@ -49,13 +52,15 @@ export type ProcessStarter = {
   pipes: PipeStock
   /** Written to each child's `oom_score_adj`, so that the kernel takes it before execd. */
   oomScoreAdj: number
+  /** The program that sets supplementary groups, with its first arguments: Node can only drop them. */
+  setpriv: string[]
 }
 
 /** Starts a process. Rejects with StartError when it cannot be executed. */
 export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): Promise<RunningProcess> {
   const out = await starter.pipes.take(spec.user)
   const err = spec.output === 'separate' ? await starter.pipes.take(spec.user) : undefined
-  const child = spawnOn(spec, out, err)
+  const child = spawnOn(withGroups(spec, starter.setpriv), out, err)
   if (child.pid === undefined) {
     // Their writers are closed, so they end at once and go back to the stock.
     out?.read.resume()
@@ -67,6 +72,15 @@ export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): 
   child.on('error', () => {})
   setOomScore(child.pid, starter.oomScoreAdj)
   return runningProcess(child, child.pid, out, err)
+}
+
+/** The same process started by `setpriv`, when its user has groups beside the primary one. */
+function withGroups(spec: ProcessSpec, setpriv: string[]): ProcessSpec {
+  const { uid, gid, groups = [] } = spec.user
+  if (groups.length === 0 || process.getuid?.() !== 0) return spec
+  const ids = [`--reuid=${uid}`, `--regid=${gid}`, `--groups=${groups.join(',')}`]
+  const argv = [...setpriv, ...ids, '--', spec.path, ...spec.argv.slice(1)]
+  return { ...spec, path: setpriv[0] ?? '', argv, user: { uid: 0, gid: 0 } }
 }
 
 function spawnOn(spec: ProcessSpec, out: Pipe | undefined, err: Pipe | undefined): ChildProcess {

@@ -1,0 +1,74 @@
+// One stream of events to one client. The status goes out with the first event, so what fails before it is an ordinary
+// error answer. A client that leaves is not an error: from then on events go nowhere, and nothing waits for it.
+
+import type { ServerResponse } from 'node:http'
+import type { StreamError, StreamEvent } from '../../lib/api/execd.ts'
+import { EVENT_STREAM_HEADERS, formatEvent } from '../../lib/sse.ts'
+
+const PING_MS = 3000
+
+export class EventStream {
+  readonly #response: ServerResponse
+  #pings: NodeJS.Timeout | undefined
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+  }
+
+  /** Begins the stream: `init` with the id that the client will use, and the first ping. */
+  begin(id: string): void {
+    this.#response.writeHead(200, EVENT_STREAM_HEADERS)
+    const timestamp = Date.now()
+    this.#write(
+      formatEvent({ type: 'init', text: id, timestamp } satisfies StreamEvent) +
+        formatEvent({ type: 'ping', text: 'pong', timestamp } satisfies StreamEvent),
+    )
+    this.#pings = setInterval(() => {
+      // A client that does not read needs no ping to know that we are there.
+      if (!this.#response.writableNeedDrain)
+        this.#write(formatEvent({ type: 'ping', text: 'pong', timestamp: Date.now() } satisfies StreamEvent))
+    }, PING_MS)
+    this.#response.once('close', () => clearInterval(this.#pings))
+  }
+
+  /** Sends one event per text, in one write. False asks to hold back until `drained` resolves. */
+  output(type: 'stdout' | 'stderr', texts: string[]): boolean {
+    if (texts.length === 0) return true
+    const timestamp = Date.now()
+    let frames = ''
+    for (const text of texts) frames += formatEvent({ type, text, timestamp } satisfies StreamEvent)
+    return this.#write(frames)
+  }
+
+  /** Resolves when the client has taken what was sent, or has left. */
+  drained(): Promise<void> {
+    const response = this.#response
+    if (response.destroyed || !response.writableNeedDrain) return Promise.resolve()
+    return new Promise((resolve) => {
+      const done = () => {
+        response.off('drain', done)
+        response.off('close', done)
+        resolve()
+      }
+      response.on('drain', done)
+      response.on('close', done)
+    })
+  }
+
+  complete(durationMs: number): void {
+    this.#end({ type: 'execution_complete', execution_time: Math.round(durationMs), timestamp: Date.now() })
+  }
+
+  fail(error: StreamError): void {
+    this.#end({ type: 'error', timestamp: Date.now(), error })
+  }
+
+  #end(event: StreamEvent): void {
+    clearInterval(this.#pings)
+    if (!this.#response.destroyed) this.#response.end(formatEvent(event))
+  }
+
+  #write(text: string): boolean {
+    return this.#response.destroyed || this.#response.writableEnded || this.#response.write(text)
+  }
+}
