@@ -1,6 +1,7 @@
 // The lifecycle API as one Hono app: what every request goes through, then the routes, then what every error becomes
 // (contract: lifecycle.md 1). Everything it needs is handed in, so that a test calls `app.request()` and needs no port.
 
+import type { IncomingMessage } from 'node:http'
 import { type Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { ApiError } from '../lib/errors.ts'
@@ -71,6 +72,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       path: context.req.path.slice(0, 200),
       status: context.res.status,
       ms: Math.round(performance.now() - began),
+      client: clientOf(context, deps.trustForwarded),
       requestId,
     })
   })
@@ -122,6 +124,13 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
 
 function answer(context: Context<AppEnv>, error: ApiError): Response {
   return context.json(error.body(), error.status as ContentfulStatusCode)
+}
+
+/** Who asks, for the log: what our gateway says on its socket, else the other end of the connection. */
+function clientOf(context: Context<AppEnv>, trustForwarded: boolean): string | undefined {
+  if (trustForwarded) return context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim().slice(0, 64)
+  const env = context.env as { incoming?: IncomingMessage } | undefined
+  return env?.incoming?.socket.remoteAddress
 }
 
 /** An inbound request id is taken when it can stand in a log line and a header as it is. */

@@ -3,7 +3,7 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import { systemCodeOf } from './errors.ts'
 
 export type ListenAddress = { host: string; port: number } | { socketPath: string }
@@ -43,7 +43,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       requestTimeout: 0,
     },
     // The global Request and Response stay the platform's own (style.md).
-    getRequestListener(options.fetch, { overrideGlobalObjects: false }),
+    getRequestListener(options.fetch, { overrideGlobalObjects: false, errorHandler: answerFault }),
   )
   options.prepare?.(server)
   if ('socketPath' in listen) await removeStaleSocket(listen.socketPath)
@@ -66,6 +66,16 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   if (signal.aborted) stop()
   else signal.addEventListener('abort', stop, { once: true })
   return { server, port: typeof address === 'object' && address ? address.port : 0, closed }
+}
+
+// A request that no Request can be made of, such as one with a Host that is no host. An error's body is never empty
+// (clients.md rule 8).
+function answerFault(error: unknown): Response {
+  const isRequest = error instanceof RequestError
+  const body = isRequest
+    ? { code: 'GENERAL::BAD_REQUEST', message: 'The request line or the Host header is not valid' }
+    : { code: 'GENERAL::UNKNOWN_ERROR', message: 'Something went wrong' }
+  return Response.json(body, { status: isRequest ? 400 : 500 })
 }
 
 async function removeStaleSocket(path: string): Promise<void> {

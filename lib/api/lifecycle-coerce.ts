@@ -76,7 +76,7 @@ export function describeIssues(error: z.ZodError, where: 'body' | 'query' | 'pat
   return error.issues.slice(0, 20).map((issue) => ({
     type: issue.code === 'invalid_type' && isMissing(issue) ? 'missing' : issue.code,
     loc: [where, ...issue.path.map((part) => (typeof part === 'number' ? part : String(part).slice(0, 100)))],
-    msg: isMissing(issue) ? 'is required' : issue.message.replace(/^Invalid input: /, ''),
+    msg: isMissing(issue) ? 'is required' : issue.message.replace(/^(Invalid \w+|Too small|Too big): /, ''),
   }))
 }
 

@@ -1,0 +1,113 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { isLocalHost, isOpenPath } from '../../control/auth.ts'
+import { type ControlApp, createControlApp } from '../support/control-app.ts'
+
+const KEY = 'a-key'
+
+function open(apiKey?: string): ControlApp {
+  const control = createControlApp({ settings: apiKey === undefined ? {} : { apiKey } })
+  onTestFinished(control.close)
+  return control
+}
+
+test.each([
+  ['GET', '/v1/sandboxes'],
+  ['POST', '/sandboxes'],
+  ['GET', '/v1/pools'],
+  ['GET', '/nothing'],
+  ['GET', '/'],
+  ['GET', '/v1/health'],
+  ['GET', '/v1/version'],
+  ['GET', '/healthz'],
+  ['GET', '/versionx'],
+  ['PUT', '/v1/sandboxes'],
+  ['GET', '/sandboxes/x/proxy/80x/'],
+])('%s %s needs the key before anything else', async (method, path) => {
+  const control = open(KEY)
+  const none = await control.call(method, path)
+  expect([none.status, none.body.code]).toEqual([401, 'MISSING_API_KEY'])
+  const empty = await control.call(method, path, undefined, { 'open-sandbox-api-key': '' })
+  expect([empty.status, empty.body.code]).toEqual([401, 'MISSING_API_KEY'])
+  for (const wrong of ['a-keyy', 'A-KEY', 'a-ke']) {
+    const answer = await control.call(method, path, undefined, { 'open-sandbox-api-key': wrong })
+    expect([answer.status, answer.body.code]).toEqual([401, 'INVALID_API_KEY'])
+    expect(answer.text).not.toContain(wrong)
+  }
+  expect(none.headers.get('x-request-id')).toBeTruthy()
+  const right = await control.call(method, path, undefined, { 'open-sandbox-api-key': KEY })
+  expect(right.status).not.toBe(401)
+})
+
+test.each([
+  ['/health', true],
+  ['/version', true],
+  ['/docs', true],
+  ['/openapi.json', true],
+  ['/sandboxes/id/proxy/8080', true],
+  ['/sandboxes/id/proxy/8080/', true],
+  ['/v1/sandboxes/id/proxy/8080/a/b', true],
+  ['/foo/sandboxes/id/proxy/8080', false],
+  ['/sandboxes/id/proxy/8080x', false],
+  ['/sandboxes/id/proxy/8080/../../..', false],
+  ['/sandboxes/id/proxy/', false],
+  ['/health/', false],
+  ['/sandboxes', false],
+])('isOpenPath(%s) is %s', (path, open) => {
+  expect(isOpenPath(path)).toBe(open)
+})
+
+test('a preflight needs no key and is answered for any origin', async () => {
+  const { status, headers, text } = await open(KEY).call('OPTIONS', '/v1/sandboxes', undefined, {
+    origin: 'https://app.example',
+    'access-control-request-method': 'POST',
+    'access-control-request-headers': 'x-a, x-b',
+  })
+  expect([status, text]).toEqual([200, 'OK'])
+  expect(headers.get('access-control-allow-origin')).toBe('https://app.example')
+  expect(headers.get('access-control-allow-credentials')).toBe('true')
+  expect(headers.get('access-control-allow-headers')).toBe('x-a, x-b')
+  expect(headers.get('access-control-max-age')).toBe('600')
+})
+
+test('with a key, answers and refusals carry the origin back', async () => {
+  const control = open(KEY)
+  const refused = await control.call('GET', '/sandboxes', undefined, { origin: 'https://app.example' })
+  expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([
+    401,
+    'https://app.example',
+  ])
+  const plain = await control.call('GET', '/sandboxes', undefined, { 'open-sandbox-api-key': KEY })
+  expect([plain.status, plain.headers.get('vary'), plain.headers.get('access-control-allow-origin')]).toEqual(
+    [200, 'Origin', null],
+  )
+})
+
+test.each([
+  ['https://evil.example', 'localhost:8080', 403],
+  ['null', 'localhost:8080', 403],
+  ['http://localhost:3000', 'localhost:8080', 403],
+  ['http://abc-3000.localhost:8080', 'localhost:8080', 403],
+  ['http://localhost:8080', 'localhost:8080', 200],
+  ['http://127.0.0.1:8080', '127.0.0.1:8080', 200],
+  [undefined, 'evil.example', 403],
+  [undefined, 'evil.example:8080', 403],
+  [undefined, '127.0.0.1.evil.example', 403],
+  [undefined, '[::1]:8080', 200],
+  [undefined, 'LOCALHOST', 200],
+])('without a key, Origin %s at Host %s is %i', async (origin, host, status) => {
+  const control = open()
+  const answer = await control.call('GET', '/v1/sandboxes', undefined, { host, ...(origin && { origin }) })
+  expect(answer.status).toBe(status)
+  expect(answer.headers.get('access-control-allow-origin')).toBeNull()
+})
+
+test.each([
+  ['localhost', true],
+  ['localhost.', true],
+  ['127.1.2.3:99', true],
+  ['10.0.0.1', false],
+  ['x.localhost', false],
+  ['', false],
+])('isLocalHost(%s) is %s', (host, local) => {
+  expect(isLocalHost(host)).toBe(local)
+})
