@@ -1,0 +1,402 @@
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { runDeadlines } from '../../control/sandbox/deadlines.ts'
+import { reconcile, runReconciler } from '../../control/sandbox/reconcile.ts'
+import type { SandboxRow } from '../../control/store/sqlite.ts'
+import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
+
+function open(options: ControlAppOptions = {}): ControlApp {
+  const control = createControlApp(options)
+  onTestFinished(control.close)
+  return control
+}
+
+/** A gate that calls of the runtime wait at, as long as it is closed; it gives way to their signal. */
+function gate() {
+  const opened = Promise.withResolvers<void>()
+  const reached = Promise.withResolvers<AbortSignal>()
+  return {
+    reached: reached.promise,
+    open: opened.resolve,
+    wait: (signal: AbortSignal) => {
+      reached.resolve(signal)
+      return new Promise<void>((resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+        void opened.promise.then(resolve)
+      })
+    },
+  }
+}
+
+function row(change: Partial<SandboxRow> = {}): SandboxRow {
+  return {
+    id: 'aaaaaaaaaaaaaaaa',
+    state: 'Running',
+    reason: null,
+    message: null,
+    acknowledged: false,
+    hidden: false,
+    image: 'debian',
+    entrypoint: ['sleep'],
+    env: {},
+    hasImageAuth: false,
+    metadata: {},
+    extensions: {},
+    platform: null,
+    limits: {},
+    mounts: [],
+    networkPolicy: null,
+    execdToken: 'e',
+    egressToken: 'g',
+    address: '10.88.0.10',
+    generation: 1,
+    createdAt: 1,
+    expiresAt: null,
+    lastTransitionAt: 1,
+    ...change,
+  }
+}
+
+const stateOf = async (control: ControlApp, id: string) =>
+  ((await control.call('GET', `/sandboxes/${id}`)).body.status as { state: string } | undefined)?.state
+
+async function make(control: ControlApp, more: Record<string, unknown> = {}): Promise<string> {
+  return String((await control.call('POST', '/sandboxes', { ...MINIMAL, ...more })).body.id)
+}
+
+test('the row stands before the runtime is asked, and shows as Pending', async () => {
+  const control = open()
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'create' ? held.wait(signal) : undefined)
+  const making = control.call('POST', '/sandboxes', MINIMAL)
+  await held.reached
+  const [pending] = control.store.all()
+  expect(pending?.state).toBe('Pending')
+  const early = await control.call('GET', `/sandboxes/${pending?.id}/endpoints/44772`)
+  expect(early.status).toBe(200)
+  held.open()
+  expect((await making).body.id).toBe(pending?.id)
+})
+
+test('a create that takes long is answered Pending, and goes on by itself', async () => {
+  const control = open({ life: { createAnswerMs: 20 } })
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'create' ? held.wait(signal) : undefined)
+  const { status, body } = await control.call('POST', '/sandboxes', { ...MINIMAL, env: { SECRET: 'x' } })
+  expect([status, body.status]).toEqual([202, expect.objectContaining({ state: 'Pending' })])
+  held.open()
+  await vi.waitFor(async () => expect(await stateOf(control, String(body.id))).toBe('Running'))
+  expect(control.store.get(String(body.id))?.env).toEqual({})
+})
+
+test('a create that fails after it was answered is Failed with its reason', async () => {
+  const control = open({ life: { createAnswerMs: 20 } })
+  const failed = Promise.withResolvers<void>()
+  control.runtime.before = (call) => (call === 'create' ? failed.promise : undefined)
+  const { body } = await control.call('POST', '/sandboxes', MINIMAL)
+  failed.reject(new Error('inner words'))
+  await vi.waitFor(async () => expect(await stateOf(control, String(body.id))).toBe('Failed'))
+  expect(control.store.get(String(body.id))).toMatchObject({
+    reason: 'PROVISIONING_ERROR',
+    message: 'The sandbox could not be started',
+  })
+})
+
+test('a delete during create cancels it, and nothing is left', async () => {
+  const control = open()
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'create' ? held.wait(signal) : undefined)
+  const making = control.call('POST', '/sandboxes', MINIMAL)
+  const signal = await held.reached
+  const id = control.store.all()[0]?.id
+  expect((await control.call('DELETE', `/sandboxes/${id}`)).status).toBe(204)
+  expect(signal.aborted).toBe(true)
+  expect((await making).body.code).toBe('DOCKER::SANDBOX_DELETED')
+  expect(control.store.all()).toEqual([])
+  expect(control.runtime.sandboxes.size).toBe(0)
+})
+
+test('a caller that leaves before the answer takes its sandbox with it', async () => {
+  const control = open()
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'create' ? held.wait(signal) : undefined)
+  const caller = new AbortController()
+  const making = control.app.request('http://localhost/sandboxes', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(MINIMAL),
+    signal: caller.signal,
+  })
+  await held.reached
+  caller.abort()
+  await making
+  expect(control.store.all()).toEqual([])
+  expect(control.runtime.sandboxes.size).toBe(0)
+})
+
+test('deletes that come together all succeed, with one removal', async () => {
+  const control = open()
+  const id = await make(control)
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'remove' ? held.wait(signal) : undefined)
+  const deleting = Array.from({ length: 5 }, () => control.call('DELETE', `/sandboxes/${id}`))
+  await held.reached
+  expect(await stateOf(control, id)).toBe('Stopping')
+  held.open()
+  expect((await Promise.all(deleting)).map(({ status }) => status)).toEqual([204, 204, 204, 204, 204])
+  expect(control.runtime.calls.filter((call) => call.startsWith('remove'))).toHaveLength(1)
+})
+
+test('pauses that come together: one wins, the others are told 409', async () => {
+  const control = open()
+  const id = await make(control)
+  const answers = await Promise.all([1, 2, 3].map(() => control.call('POST', `/sandboxes/${id}/pause`)))
+  expect(answers.map(({ status }) => status).sort()).toEqual([202, 409, 409])
+})
+
+test('pause, renew and patch of a sandbox that is being deleted', async () => {
+  const control = open()
+  const id = await make(control, { timeout: 600 })
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'remove' ? held.wait(signal) : undefined)
+  const deleting = control.call('DELETE', `/sandboxes/${id}`)
+  await held.reached
+  const renewed = await control.call('POST', `/sandboxes/${id}/renew-expiration`, { expiresAt: '2099-01-01' })
+  expect(renewed.status).toBe(409)
+  const pausing = control.call('POST', `/sandboxes/${id}/pause`)
+  held.open()
+  expect((await deleting).status).toBe(204)
+  // It waited for its turn, and there was nothing left to pause.
+  expect((await pausing).status).toBe(404)
+})
+
+test('a delete that takes long is answered, counts as gone, and is finished', async () => {
+  const control = open({ life: { deleteAnswerMs: 20 } })
+  const id = await make(control)
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'remove' ? held.wait(signal) : undefined)
+  expect((await control.call('DELETE', `/sandboxes/${id}`)).status).toBe(204)
+  expect((await control.call('GET', `/sandboxes/${id}`)).status).toBe(404)
+  expect((await control.call('GET', '/sandboxes')).body.items).toEqual([])
+  expect(control.store.get(id)).toMatchObject({ state: 'Stopping', hidden: true })
+  held.open()
+  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+})
+
+test('a removal that fails answers 500, stays Stopping, and the next pass finishes it', async () => {
+  const control = open()
+  const id = await make(control)
+  control.runtime.before = (call) => {
+    if (call === 'remove') throw new Error('device busy')
+  }
+  const answer = await control.call('DELETE', `/sandboxes/${id}`)
+  expect([answer.status, answer.body.code]).toEqual([500, 'DOCKER::SANDBOX_DELETE_FAILED'])
+  expect(await stateOf(control, id)).toBe('Stopping')
+  control.runtime.before = () => {}
+  await reconcile(control.lives)
+  expect(control.store.all()).toEqual([])
+  expect(control.runtime.sandboxes.size).toBe(0)
+})
+
+test('the end of an entrypoint becomes Terminated or Failed', async () => {
+  const control = open()
+  const [good, bad, killed] = [await make(control), await make(control), await make(control)]
+  const loop = runReconciler(control.lives)
+  await vi.waitFor(() => {
+    control.runtime.exit(good, 0)
+    control.runtime.exit(bad, 3)
+    control.runtime.exit(killed, 137, 'killed: out of memory')
+    expect(control.store.get(killed)?.state).toBe('Failed')
+  })
+  const statuses = await Promise.all(
+    [good, bad, killed].map(async (id) => (await control.call('GET', `/sandboxes/${id}`)).body.status),
+  )
+  expect(statuses).toMatchObject([
+    { state: 'Terminated', reason: 'CONTAINER_EXITED' },
+    { state: 'Failed', reason: 'CONTAINER_EXITED_ERROR', message: 'The entrypoint ended with code 3' },
+    { state: 'Failed', reason: 'CONTAINER_EXITED_ERROR', message: 'killed: out of memory' },
+  ])
+  expect((await control.call('POST', `/sandboxes/${bad}/pause`)).status).toBe(409)
+  expect((await control.call('DELETE', `/sandboxes/${bad}`)).status).toBe(204)
+  await control.close()
+  await loop
+})
+
+const ID = 'aaaaaaaaaaaaaaaa'
+const RECONCILED: [
+  string,
+  Partial<SandboxRow> | undefined,
+  string | undefined,
+  string | undefined,
+  boolean,
+][] = [
+  // what, row before, the runtime's state, the row's state after, whether the runtime still has it
+  ['running that is lost', {}, undefined, 'Failed', false],
+  ['running of which a part is left', {}, 'incomplete', 'Failed', false],
+  ['running that has ended', {}, 'exited', 'Failed', true],
+  ['running that is paused', {}, 'paused', 'Paused', true],
+  ['paused that runs', { state: 'Paused' }, 'running', 'Running', true],
+  ['pausing, not yet done', { state: 'Pausing' }, 'running', 'Running', true],
+  ['pausing, done', { state: 'Pausing' }, 'paused', 'Paused', true],
+  ['resuming, not yet done', { state: 'Resuming' }, 'paused', 'Paused', true],
+  ['resuming, done', { state: 'Resuming' }, 'running', 'Running', true],
+  ['pending of a dead process, nothing begun', { state: 'Pending' }, undefined, undefined, false],
+  ['pending of a dead process, half made', { state: 'Pending' }, 'incomplete', undefined, false],
+  ['pending of a dead process, made', { state: 'Pending' }, 'running', undefined, false],
+  ['pending that was acknowledged', { state: 'Pending', acknowledged: true }, 'incomplete', 'Running', true],
+  [
+    'pending that needs credentials',
+    { state: 'Pending', acknowledged: true, hasImageAuth: true },
+    'incomplete',
+    'Failed',
+    false,
+  ],
+  ['stopping, not begun', { state: 'Stopping' }, 'running', undefined, false],
+  ['stopping, done but for the row', { state: 'Stopping', hidden: true }, undefined, undefined, false],
+  ['failed with something left', { state: 'Failed' }, 'incomplete', 'Failed', false],
+  ['failed with its files', { state: 'Failed' }, 'exited', 'Failed', true],
+  ['no row: an orphan', undefined, 'running', undefined, false],
+  ['no row: half an orphan', undefined, 'incomplete', undefined, false],
+]
+test.each(RECONCILED)('reconcile: %s', async (_what, before, real, after, isLeft) => {
+  const control = open()
+  if (before) control.store.insert(row(before))
+  if (real) {
+    const state = real as 'running'
+    control.runtime.sandboxes.set(ID, {
+      id: ID,
+      state,
+      address: '10.88.0.10',
+      ...(real === 'exited' && { exitCode: 1 }),
+    })
+  }
+  await reconcile(control.lives)
+  await control.lives.turns.idle()
+  expect(control.store.get(ID)?.state).toBe(after)
+  expect(control.runtime.sandboxes.has(ID)).toBe(isLeft)
+  const calls = control.runtime.calls.length
+  await reconcile(control.lives)
+  // Once it agrees, a second pass has nothing to do.
+  expect(control.runtime.calls.length).toBe(calls)
+})
+
+test('reconcile takes a new address with a new generation, so that no old connection is used', async () => {
+  const control = open()
+  control.store.insert(row())
+  control.runtime.sandboxes.set(ID, { id: ID, state: 'running', address: '10.88.0.77' })
+  await reconcile(control.lives)
+  expect(control.store.get(ID)).toMatchObject({ state: 'Running', address: '10.88.0.77', generation: 2 })
+})
+
+test('reconcile leaves a create alone that is going on', async () => {
+  const control = open()
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'create' ? held.wait(signal) : undefined)
+  const making = control.call('POST', '/sandboxes', MINIMAL)
+  await held.reached
+  await reconcile(control.lives)
+  held.open()
+  expect((await making).status).toBe(202)
+  expect(control.runtime.sandboxes.size).toBe(1)
+})
+
+test('reconcile goes on with the others when one sandbox makes trouble', async () => {
+  const control = open()
+  control.runtime.sandboxes.set('bad', { id: 'bad', state: 'running' })
+  control.runtime.sandboxes.set('good', { id: 'good', state: 'running' })
+  control.runtime.before = (call, id) => {
+    if (call === 'remove' && id === 'bad') throw new Error('busy')
+  }
+  await reconcile(control.lives)
+  expect([...control.runtime.sandboxes.keys()]).toEqual(['bad'])
+})
+
+test('a sandbox whose time is over is removed and is 404 from then on', async () => {
+  const control = open()
+  const id = await make(control, { timeout: 60 })
+  const other = await make(control, { timeout: 600 })
+  const loop = runDeadlines(control.lives)
+  control.store.update(id, { expiresAt: Date.now() + 30 })
+  await vi.waitFor(() => expect(control.store.get(id)).toBeUndefined())
+  expect(control.runtime.sandboxes.has(id)).toBe(false)
+  expect(await stateOf(control, other)).toBe('Running')
+  await control.close()
+  await loop
+})
+
+test('an expiry shows as gone at once, also while the removal takes its time', async () => {
+  const control = open()
+  const id = await make(control, { timeout: 60 })
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'remove' ? held.wait(signal) : undefined)
+  const loop = runDeadlines(control.lives)
+  control.store.update(id, { expiresAt: Date.now() - 1 })
+  await held.reached
+  expect((await control.call('GET', `/sandboxes/${id}`)).status).toBe(404)
+  const late = await control.call('POST', `/sandboxes/${id}/renew-expiration`, { expiresAt: '2099-01-01' })
+  expect(late.status).toBe(404)
+  held.open()
+  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await control.close()
+  await loop
+})
+
+test('a renewal that lands before the expiry has its turn wins', async () => {
+  const control = open()
+  const id = await make(control, { timeout: 60 })
+  const held = gate()
+  // Something else has the sandbox's turn when its time is over.
+  control.runtime.before = (call, _id, signal) => (call === 'pause' ? held.wait(signal) : undefined)
+  const pausing = control.call('POST', `/sandboxes/${id}/pause`)
+  await held.reached
+  const loop = runDeadlines(control.lives)
+  control.store.update(id, { expiresAt: Date.now() - 1 })
+  const renewed = await control.call('POST', `/sandboxes/${id}/renew-expiration`, { expiresAt: '2099-01-01' })
+  expect(renewed.status).toBe(200)
+  held.open()
+  expect((await pausing).status).toBe(202)
+  await control.lives.turns.idle()
+  expect(await stateOf(control, id)).toBe('Paused')
+  await control.close()
+  await loop
+})
+
+test('an expiry that comes while a sandbox is still pending cancels its start', async () => {
+  const control = open({ life: { createAnswerMs: 10 } })
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'create' ? held.wait(signal) : undefined)
+  const { body } = await control.call('POST', '/sandboxes', { ...MINIMAL, timeout: 60 })
+  const loop = runDeadlines(control.lives)
+  control.store.update(String(body.id), { expiresAt: Date.now() - 1 })
+  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  expect(control.runtime.sandboxes.size).toBe(0)
+  await control.close()
+  await loop
+})
+
+test('many deadlines at once are all kept', async () => {
+  const control = open()
+  for (let at = 0; at < 250; at++) {
+    const id = `s${at}`
+    control.store.insert(row({ id, expiresAt: Date.now() - 1 }))
+    control.runtime.sandboxes.set(id, { id, state: 'running' })
+  }
+  const loop = runDeadlines(control.lives)
+  await vi.waitFor(() => expect(control.store.all()).toEqual([]), 5000)
+  expect(control.runtime.sandboxes.size).toBe(0)
+  await control.close()
+  await loop
+})
+
+test('an expired sandbox that cannot be removed is not asked for again and again', async () => {
+  const control = open()
+  const id = await make(control, { timeout: 60 })
+  control.runtime.before = (call) => {
+    if (call === 'remove') throw new Error('busy')
+  }
+  const loop = runDeadlines(control.lives)
+  control.store.update(id, { expiresAt: Date.now() - 1 })
+  await vi.waitFor(() => expect(control.store.get(id)?.state).toBe('Stopping'))
+  await control.close()
+  await loop
+  expect(control.runtime.calls.filter((call) => call.startsWith('remove'))).toHaveLength(1)
+})
