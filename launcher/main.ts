@@ -7,9 +7,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ConfigError, type LoadedConfig, loadConfig } from '../lib/config.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import { stopSignal } from '../lib/stop.ts'
-import { openLock } from './lock.ts'
+
 import { Program } from './supervise.ts'
 import { formatWelcome } from './welcome.ts'
 
@@ -27,7 +28,7 @@ try {
 } catch (error) {
   refuse(`Cannot make the data directory "${dataDir}": ${messageOf(error)}`)
 }
-using lock = openLock(dataDir)
+using lock = openLock(join(dataDir, 'launcher.lock'))
 if (!lock)
   refuse(
     `Already running with the data directory "${dataDir}": stop that one, or choose another with --data-dir`,
