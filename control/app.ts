@@ -9,7 +9,7 @@ import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { requireApiKey, requireLocalCaller } from './auth.ts'
 import { allowAnyOrigin } from './cors.ts'
-import { refusal } from './errors.ts'
+import { isDiskFull, refusal } from './errors.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { endpointRoutes } from './routes/endpoints.ts'
@@ -102,6 +102,13 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.onError((error, context) => {
     const requestId = context.get('requestId')
     const path = context.req.path.slice(0, 200)
+    if (isDiskFull(error)) {
+      log.error('the disk of the data directory is full', { error, path, requestId })
+      return answer(
+        context,
+        refusal('GENERAL::NO_SPACE', 'There is no space left on the disk of the data directory'),
+      )
+    }
     if (!(error instanceof ApiError)) {
       log.error('a request failed by a fault of this program', { error, stack: error.stack, path, requestId })
       return answer(
@@ -109,9 +116,9 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
         refusal('GENERAL::UNKNOWN_ERROR', `Something went wrong; the log tells more under ${requestId}`),
       )
     }
-    const { code, status, message } = error
+    const { status, message } = error
     log[status >= 500 ? 'error' : 'debug']('refused', {
-      code,
+      code: error.code,
       error: message,
       cause: causeOf(error),
       path,

@@ -14,6 +14,7 @@ import { RoutesFeed } from './routes-feed.ts'
 import type { Runtime } from './runtime/runtime.ts'
 import { removeSandbox } from './sandbox/change.ts'
 import { runDeadlines } from './sandbox/deadlines.ts'
+import { Doubts } from './sandbox/doubts.ts'
 import { type LifeSettings, type Lives, settlesWithin } from './sandbox/lives.ts'
 import { eachOf, reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { Turns } from './sandbox/turns.ts'
@@ -54,6 +55,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     store,
     runtime,
     turns: new Turns(),
+    doubts: new Doubts(),
     creating: new Map(),
     log,
     now: options.now ?? Date.now,

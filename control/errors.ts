@@ -1,7 +1,7 @@
 // The errors that the lifecycle API answers, in one table (contract: lifecycle.md 2.5, v1.1.md). The codes keep the contract's
 // names, DOCKER:: ones too, whatever runtime is behind: clients compare them.
 
-import { ApiError, type ApiErrorOptions } from '../lib/errors.ts'
+import { ApiError, type ApiErrorOptions, systemCodeOf } from '../lib/errors.ts'
 import { RuntimeError } from './runtime/runtime.ts'
 
 const STATUS = {
@@ -18,6 +18,7 @@ const STATUS = {
   'GENERAL::REQUEST_TIMEOUT': 408,
   'GENERAL::UNKNOWN_ERROR': 500,
   'GENERAL::STOPPING': 503,
+  'GENERAL::NO_SPACE': 500,
   INVALID_METADATA_FORMAT: 400,
   INVALID_METADATA_LABEL: 400,
   'SANDBOX::INVALID_METADATA_LABEL': 400,
@@ -73,9 +74,19 @@ export function notFound(): ApiError {
   return refusal('DOCKER::SANDBOX_NOT_FOUND', 'There is no sandbox with this id')
 }
 
+/** Whether the data directory's disk is full. */
+export function isDiskFull(error: unknown): boolean {
+  const code = systemCodeOf(error)
+  return code === 'SQLITE_FULL' || code === 'ENOSPC'
+}
+
 /** What a failed start means for the caller, and what stands in the row of a sandbox that was already acknowledged. */
 export function refusalOfStart(error: unknown): ApiError {
   if (error instanceof ApiError) return error
+  if (isDiskFull(error))
+    return refusal('GENERAL::NO_SPACE', 'There is no space left on the disk of the data directory', {
+      cause: error,
+    })
   if (!(error instanceof RuntimeError))
     return refusal('DOCKER::SANDBOX_START_FAILED', 'The sandbox could not be started', { cause: error })
   const { message } = error

@@ -68,15 +68,17 @@ export async function deleteSandbox(lives: Lives, id: string): Promise<void> {
     try {
       await removal
     } catch (error) {
+      lives.doubts.add(id, lives.now())
       throw refusal('DOCKER::SANDBOX_DELETE_FAILED', 'The sandbox could not be removed; it is tried again', {
         cause: error,
       })
     }
     return
   }
-  removal.catch((error) =>
-    lives.log.error('removal failed and is tried again', { sandbox: id, error: messageOf(error) }),
-  )
+  removal.catch((error) => {
+    lives.log.error('removal failed and is tried again', { sandbox: id, error: messageOf(error) })
+    lives.doubts.add(id, lives.now())
+  })
   hide(lives, id)
 }
 

@@ -90,14 +90,15 @@ export function beginStart(lives: Lives, row: SandboxRow, image: RuntimeSpec['im
 }
 
 async function start(
-  { store, runtime, settings, now, log, signal }: Lives,
+  lives: Lives,
   row: SandboxRow,
   image: RuntimeSpec['image'],
   cancelled: AbortSignal,
 ): Promise<SandboxRow> {
+  const { store, runtime, settings, now, log, signal } = lives
   const began = now()
+  const deadline = AbortSignal.timeout(settings.createTimeoutMs)
   try {
-    const deadline = AbortSignal.timeout(settings.createTimeoutMs)
     const made = await runtime.create(specOf(row, image), AbortSignal.any([cancelled, signal, deadline]))
     const running = store.change(row.id, (current) =>
       stepOf(current, 'started', now(), {
@@ -114,16 +115,25 @@ async function start(
       ? refusal('DOCKER::SANDBOX_DELETED', 'The sandbox was deleted before it was ready', { cause: error })
       : signal.aborted
         ? refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment', { cause: error })
-        : refusalOfStart(error)
-    await settleFailedStart({ store, runtime, settings, now, log, signal }, row.id, refused.message)
+        : deadline.aborted
+          ? refusal(
+              'DOCKER::SANDBOX_START_FAILED',
+              `The sandbox was not ready within ${settings.createTimeoutMs / 1000} seconds`,
+              { cause: error },
+            )
+          : refusalOfStart(error)
+    try {
+      await settleFailedStart(lives, row.id, refused.message)
+    } catch (trouble) {
+      log.error('a failed start could not be written down yet', { sandbox: row.id, error: trouble })
+      lives.doubts.add(row.id, now())
+    }
     throw refused
   }
 }
 
-type Rest = Pick<Lives, 'store' | 'runtime' | 'settings' | 'now' | 'log' | 'signal'>
-
-async function settleFailedStart(rest: Rest, id: string, message: string): Promise<void> {
-  const { store, runtime, settings, now, log, signal } = rest
+async function settleFailedStart(lives: Lives, id: string, message: string): Promise<void> {
+  const { store, runtime, settings, now, log, signal, doubts } = lives
   const current = store.get(id)
   if (!current) return
   // The runtime leaves nothing behind by its own promise; asking it costs little, and makes it true.
@@ -133,6 +143,7 @@ async function settleFailedStart(rest: Rest, id: string, message: string): Promi
   } catch (error) {
     removed = false
     log.error('what is left of a failed start could not be removed yet', { sandbox: id, error })
+    doubts.add(id, now())
   }
   // A start that the program's own stop interrupted goes on after its next start.
   if (current.acknowledged && current.state === 'Pending' && signal.aborted) return

@@ -34,6 +34,7 @@ export async function runDeadlines(lives: Lives): Promise<void> {
           await expireSandbox(lives, id)
         } catch (error) {
           log.error('an expired sandbox could not be removed yet', { sandbox: id, error: messageOf(error) })
+          lives.doubts.add(id, now())
           // The reconciler goes on with it; until then this clock must not ask again at once.
           await pause(AFTER_FAILURE_MS, signal)
         } finally {

@@ -4,6 +4,7 @@
 import type { Logger } from '../../lib/log.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow, Store } from '../store/sqlite.ts'
+import type { Doubts } from './doubts.ts'
 import { decideStep, type Step } from './state.ts'
 import type { Turns } from './turns.ts'
 import type { HostFiles } from './volumes.ts'
@@ -12,6 +13,8 @@ export type Lives = {
   store: Store
   runtime: Runtime
   turns: Turns
+  /** What has to be looked at again soon. */
+  doubts: Doubts
   /** Creates that are going on in this process; aborting one makes it clean up and end. */
   creating: Map<string, AbortController>
   log: Logger

@@ -2,7 +2,7 @@
 // every refusal is a line in a table of tests. The order of the checks is the contract's (lifecycle.md 2.1).
 
 import type { CreateRequest, Platform } from '../../lib/api/lifecycle.ts'
-import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
+import { checkNetworkPolicy, formatPolicyProblem, type NetworkPolicy } from '../../lib/api/network-policy.ts'
 import { refusal } from '../errors.ts'
 import type { Limits, Mount } from '../store/schema.ts'
 import { parseLimits } from './limits.ts'
@@ -94,6 +94,7 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
       'SANDBOX::INVALID_PARAMETER',
       'lifecycle hooks are not supported by this runtime: leave it out',
     )
+  const policy = networkPolicy && planPolicy(networkPolicy)
   const env = planEnv(request.env ?? {}, warnings)
   const parsed = parseLimits(resourceLimits)
   for (const key of parsed.ignored) warnings.push(`resourceLimits.${key} has no effect on this runtime`)
@@ -108,19 +109,22 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     ...(platform && { platform }),
     limits: parsed.limits,
     mounts,
-    ...(networkPolicy && {
-      networkPolicy: {
-        defaultAction: networkPolicy.defaultAction ?? 'deny',
-        egress: (networkPolicy.egress ?? []).map(({ action, target }) => ({
-          action: action ?? 'deny',
-          target: target.trim(),
-        })),
-      },
-    }),
+    ...(policy && { networkPolicy: policy }),
     createdAt: limits.now,
     ...(expiresAt !== undefined && { expiresAt }),
     warnings,
   }
+}
+
+// The one reading of policies that egress has too, so that what is taken here is not refused there.
+function planPolicy(value: unknown): NetworkPolicy {
+  const checked = checkNetworkPolicy(value)
+  if ('policy' in checked) return checked.policy
+  const { field } = checked
+  throw refusal(
+    'SANDBOX::INVALID_PARAMETER',
+    formatPolicyProblem({ ...checked, field: field === '' ? 'networkPolicy' : `networkPolicy.${field}` }),
+  )
 }
 
 function checkRenewExtension(value: string | undefined): void {

@@ -46,6 +46,7 @@ export async function reconcile(lives: Lives): Promise<void> {
       if (outcome !== 'agrees') log.info('reconciled', { sandbox: id, outcome })
     } catch (error) {
       log.error('could not reconcile; it is tried again', { sandbox: id, error: messageOf(error) })
+      lives.doubts.add(id, lives.now())
     }
   })
 }
@@ -155,7 +156,7 @@ export async function runReconciler(
   lives: Lives,
   { everyMs = 30_000, firstPauseMs = 1000 }: ReconcileLoopOptions = {},
 ): Promise<void> {
-  await Promise.all([repeat(lives, everyMs, firstPauseMs), follows(lives, firstPauseMs)])
+  await Promise.all([repeat(lives, everyMs, firstPauseMs), follows(lives, firstPauseMs), clearDoubts(lives)])
 }
 
 async function repeat(lives: Lives, everyMs: number, firstPauseMs: number): Promise<void> {
@@ -170,6 +171,24 @@ async function repeat(lives: Lives, everyMs: number, firstPauseMs: number): Prom
       pauseMs = Math.min(pauseMs * 2, everyMs)
     }
     await pause(pauseMs, lives.signal)
+  }
+}
+
+async function clearDoubts(lives: Lives): Promise<void> {
+  const { doubts, signal, now, log } = lives
+  while (!signal.aborted) {
+    await eachOf(doubts.due(now()), WIDTH, async (id) => {
+      if (signal.aborted) return
+      try {
+        const outcome = await reconcileOne(lives, id)
+        doubts.clear(id)
+        log.info('reconciled', { sandbox: id, outcome })
+      } catch (error) {
+        log.error('could not reconcile; it is tried again', { sandbox: id, error: messageOf(error) })
+        doubts.add(id, now())
+      }
+    })
+    await doubts.wait(now(), signal)
   }
 }
 

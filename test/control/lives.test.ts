@@ -3,6 +3,7 @@ import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { reconcile, runReconciler } from '../../control/sandbox/reconcile.ts'
 import type { SandboxRow } from '../../control/store/sqlite.ts'
 import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
+import { sandboxRow } from '../support/sandbox-row.ts'
 
 function open(options: ControlAppOptions = {}): ControlApp {
   const control = createControlApp(options)
@@ -24,35 +25,6 @@ function gate() {
         void opened.promise.then(resolve)
       })
     },
-  }
-}
-
-function row(change: Partial<SandboxRow> = {}): SandboxRow {
-  return {
-    id: 'aaaaaaaaaaaaaaaa',
-    state: 'Running',
-    reason: null,
-    message: null,
-    acknowledged: false,
-    hidden: false,
-    image: 'debian',
-    entrypoint: ['sleep'],
-    env: {},
-    hasImageAuth: false,
-    metadata: {},
-    extensions: {},
-    platform: null,
-    limits: {},
-    mounts: [],
-    networkPolicy: null,
-    execdToken: 'e',
-    egressToken: 'g',
-    address: '10.88.0.10',
-    generation: 1,
-    createdAt: 1,
-    expiresAt: null,
-    lastTransitionAt: 1,
-    ...change,
   }
 }
 
@@ -259,7 +231,7 @@ const RECONCILED: [
 ]
 test.each(RECONCILED)('reconcile: %s', async (_what, before, real, after, isLeft) => {
   const control = open()
-  if (before) control.store.insert(row(before))
+  if (before) control.store.insert(sandboxRow(before))
   if (real) {
     const state = real as 'running'
     control.runtime.sandboxes.set(ID, {
@@ -281,7 +253,7 @@ test.each(RECONCILED)('reconcile: %s', async (_what, before, real, after, isLeft
 
 test('reconcile takes a new address with a new generation, so that no old connection is used', async () => {
   const control = open()
-  control.store.insert(row())
+  control.store.insert(sandboxRow())
   control.runtime.sandboxes.set(ID, { id: ID, state: 'running', address: '10.88.0.77' })
   await reconcile(control.lives)
   expect(control.store.get(ID)).toMatchObject({ state: 'Running', address: '10.88.0.77', generation: 2 })
@@ -377,7 +349,7 @@ test('many deadlines at once are all kept', async () => {
   const control = open()
   for (let at = 0; at < 250; at++) {
     const id = `s${at}`
-    control.store.insert(row({ id, expiresAt: Date.now() - 1 }))
+    control.store.insert(sandboxRow({ id, expiresAt: Date.now() - 1 }))
     control.runtime.sandboxes.set(id, { id, state: 'running' })
   }
   const loop = runDeadlines(control.lives)

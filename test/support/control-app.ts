@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import type { Hono } from 'hono'
 import { type AppDeps, type AppEnv, type AppSettings, createApp } from '../../control/app.ts'
+import { Doubts } from '../../control/sandbox/doubts.ts'
 import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
 import { Turns } from '../../control/sandbox/turns.ts'
 import { Store } from '../../control/store/sqlite.ts'
@@ -53,6 +54,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     store,
     runtime,
     turns: new Turns(),
+    doubts: new Doubts(),
     creating: new Map(),
     log,
     now: options.now ?? Date.now,
