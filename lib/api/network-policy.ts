@@ -129,7 +129,6 @@ export function parseTarget(text: string): Target | { problem: string } {
 /** A host name in canonical form: lower case, punycode, no trailing dot. */
 export function parseName(text: string): { name: string } | { problem: string } {
   const bare = text.endsWith('.') ? text.slice(0, -1) : text
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: this is how ASCII is told from the rest
   const isAscii = /^[\x00-\x7f]*$/.test(bare)
   const name = isAscii ? bare.toLowerCase() : domainToASCII(bare)
   if (name === '') return { problem: 'is not a host name' }

@@ -1,0 +1,152 @@
+// What a sandbox is answered: decide on the name, ask, take out what must not be seen, open the addresses, and only then answer.
+// Every refusal is a line in the log with the sandbox, the name and the reason.
+
+import { messageOf } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { closedReason } from '../policy/addresses.ts'
+import type { Sandbox, Sandboxes } from '../sandboxes.ts'
+import {
+  canonical,
+  filterAnswer,
+  formatProblem,
+  formatReply,
+  MAX_TTL_SECONDS,
+  parseQuery,
+  type Query,
+  RCODE,
+  type Reply,
+  treatmentOf,
+  withTtl,
+} from './message.ts'
+import type { Upstream } from './upstream.ts'
+
+export type Transport = 'udp' | 'tcp'
+/** Undefined: the question gets no answer at all. */
+export type Answerer = (message: Buffer, source: string, transport: Transport) => Promise<Buffer | undefined>
+
+export type AnswererOptions = {
+  sandboxes: Pick<Sandboxes, 'byAddress' | 'decide' | 'learn'>
+  upstream: Pick<Upstream, 'ask'>
+  log: Logger
+  signal: AbortSignal
+  maxPerSandbox?: number
+  maxTotal?: number
+  now?: () => number
+}
+
+/** Lines about one sandbox: this many at once, then this many a second. */
+const LOG_BURST = 100
+const LOG_PER_SECOND = 10
+/** The same refusal within this time is one event: a program asks for A and AAAA, and again. */
+const LOG_SAME_MS = 1000
+
+export function createAnswerer(options: AnswererOptions): Answerer {
+  const { sandboxes, upstream, signal, maxPerSandbox = 256, maxTotal = 2048, now = Date.now } = options
+  const log = createRefusalLog(options.log, now)
+  const running = new Map<string, number>()
+  let total = 0
+
+  return async (message, source, transport) => {
+    const sandbox = sandboxes.byAddress(source)
+    if (!sandbox) return undefined
+    const query = parseQuery(message)
+    if (!query) return undefined
+    if ('rcode' in query) return formatProblem(query)
+    const own = running.get(sandbox.id) ?? 0
+    if (own >= maxPerSandbox || total >= maxTotal) {
+      log(sandbox, query, 'too many questions at once')
+      return formatReply(query, { rcode: RCODE.failed }, transport)
+    }
+    running.set(sandbox.id, own + 1)
+    total++
+    try {
+      return formatReply(query, await answer(sandbox, query), transport)
+    } finally {
+      total--
+      const left = (running.get(sandbox.id) ?? 1) - 1
+      if (left > 0) running.set(sandbox.id, left)
+      else running.delete(sandbox.id)
+    }
+  }
+
+  async function answer(sandbox: Sandbox, query: Query): Promise<Reply> {
+    const name = canonical(query.name)
+    const decision = sandboxes.decide(sandbox, name)
+    if (decision.action === 'deny') {
+      log(sandbox, query, decision.reason, decision.rule)
+      return {
+        rcode: RCODE.noSuchName,
+        blocked: `denied by the sandbox's network policy: ${decision.reason}`,
+      }
+    }
+    const treatment = treatmentOf(query.type)
+    if (treatment === 'refuse') {
+      log(sandbox, query, `questions of type ${query.type} are not answered`)
+      return { rcode: RCODE.refused }
+    }
+    if (treatment === 'empty') return { rcode: RCODE.ok }
+    try {
+      return await ask(sandbox, query, name)
+    } catch (error) {
+      options.log.warn('cannot resolve', {
+        sandbox: sandbox.id,
+        name,
+        type: query.type,
+        error: messageOf(error),
+      })
+      return { rcode: RCODE.failed }
+    }
+  }
+
+  async function ask(sandbox: Sandbox, query: Query, name: string): Promise<Reply> {
+    const found = await upstream.ask({ name, type: query.type }, signal)
+    const filtered = filterAnswer(sandbox.policy, { name, type: query.type, answers: found.answers })
+    const [withheld] = filtered.withheld
+    if (withheld !== undefined)
+      log(
+        sandbox,
+        query,
+        `its address ${withheld} is closed (${closedReason(withheld) ?? 'not an address'}) and no rule opens it`,
+      )
+    if (filtered.addresses.length > 0) {
+      const open = await sandboxes.learn(sandbox, name, filtered.addresses, filtered.ttl)
+      if (!open) return { rcode: RCODE.failed }
+    }
+    return { rcode: found.rcode, answers: withTtl(filtered.answers, MAX_TTL_SECONDS) }
+  }
+}
+
+type RefusalLog = (sandbox: Sandbox, query: Query, reason: string, rule?: string) => void
+
+/** One line per refusal, but no more than a sandbox can be allowed to fill a disk with; what is left out is counted. */
+function createRefusalLog(log: Logger, now: () => number): RefusalLog {
+  type Budget = { left: number; at: number; unsaid: number; last: string; lastAt: number }
+  const budgets = new WeakMap<Sandbox, Budget>()
+  return (sandbox, query, reason, rule) => {
+    const at = now()
+    const budget = budgets.get(sandbox) ?? { left: LOG_BURST, at, unsaid: 0, last: '', lastAt: 0 }
+    budgets.set(sandbox, budget)
+    budget.left = Math.min(LOG_BURST, budget.left + ((at - budget.at) / 1000) * LOG_PER_SECOND)
+    budget.at = at
+    const name = canonical(query.name)
+    const event = `${name} ${reason}`
+    if (budget.last === event && at - budget.lastAt < LOG_SAME_MS) return
+    budget.last = event
+    budget.lastAt = at
+    if (budget.left < 1) {
+      budget.unsaid++
+      return
+    }
+    budget.left -= 1
+    log.info('name denied', {
+      sandbox: sandbox.id,
+      name: name.slice(0, 253),
+      type: query.type,
+      verdict: 'deny',
+      reason,
+      rule,
+      ...(budget.unsaid > 0 && { unsaid: budget.unsaid }),
+    })
+    budget.unsaid = 0
+  }
+}

@@ -1,0 +1,237 @@
+// DNS messages: which questions are taken, and what answers look like. Pure. Messages are decoded by dns-packet and built anew,
+// never passed through, so that nothing reaches a sandbox or a name server that was not understood here.
+
+import { isIPv4 } from 'node:net'
+import dnsPacket, { type Answer, type OptAnswer, type Packet } from 'dns-packet'
+import { type CompiledPolicy, mayAnswer } from '../policy/decide.ts'
+
+export const RCODE = { ok: 0, malformed: 1, failed: 2, noSuchName: 3, notImplemented: 4, refused: 5 } as const
+export type Rcode = number
+
+export type Query = {
+  id: number
+  /** As it was written, because some clients compare it letter by letter. */
+  name: string
+  type: string
+  recursionDesired: boolean
+  /** Whether the client speaks EDNS, and how large an answer it takes by UDP. */
+  edns: boolean
+  maxBytes: number
+}
+
+export type QueryProblem = { id: number; rcode: Rcode }
+
+export type Reply = {
+  rcode: Rcode
+  answers?: Answer[]
+  truncated?: boolean
+  /** Why a name was denied, for clients that show it (RFC 8914, code 15: blocked). */
+  blocked?: string
+}
+
+/** The largest message that crosses any network whole (DNS flag day 2020). */
+export const UDP_BYTES = 1232
+const PLAIN_UDP_BYTES = 512
+const QR = 0x8000
+const TC = 0x0200
+const RD = 0x0100
+const RA = 0x0080
+const EDE_BLOCKED = 15
+
+/** Types whose answers carry addresses past the A records, or a whole zone. */
+const ADDRESS_HINTS = ['AAAA', 'HTTPS', 'SVCB', 'UNKNOWN_64', 'UNKNOWN_65', 'A6', 'UNKNOWN_38']
+const WHOLE = [
+  'ANY',
+  'AXFR',
+  'IXFR',
+  'UNKNOWN_251',
+  'UNKNOWN_252',
+  'UNKNOWN_253',
+  'UNKNOWN_254',
+  'UNKNOWN_255',
+]
+
+/** How a question of an allowed name is treated: asked, answered with nothing, or refused. */
+export function treatmentOf(type: string): 'ask' | 'empty' | 'refuse' {
+  if (WHOLE.includes(type)) return 'refuse'
+  // Sandboxes have no IPv6, and hints in HTTPS records would lead around the A records.
+  return ADDRESS_HINTS.includes(type) ? 'empty' : 'ask'
+}
+
+/** Reads a question. Undefined: not worth an answer (too short, or itself an answer). */
+export function parseQuery(message: Buffer): Query | QueryProblem | undefined {
+  if (message.length < 12 || (message.readUInt16BE(2) & QR) !== 0) return undefined
+  const id = message.readUInt16BE(0)
+  const opcode = (message.readUInt16BE(2) >> 11) & 15
+  if (opcode !== 0) return { id, rcode: RCODE.notImplemented }
+  const counts = [4, 6, 8, 10].map((at) => message.readUInt16BE(at))
+  const [questions = 0, answers = 0, authorities = 0, additionals = 0] = counts
+  if (questions !== 1 || answers !== 0 || authorities !== 0 || additionals > 2)
+    return { id, rcode: RCODE.malformed }
+  let packet: Packet
+  try {
+    packet = dnsPacket.decode(message)
+  } catch {
+    // Whatever was wrong with it, the asker is told that it was malformed.
+    return { id, rcode: RCODE.malformed }
+  }
+  const question = packet.questions?.[0]
+  if (!question) return { id, rcode: RCODE.malformed }
+  if ((question.class ?? 'IN') !== 'IN') return { id, rcode: RCODE.refused }
+  const options = packet.additionals?.find((each): each is OptAnswer => each.type === 'OPT')
+  return {
+    id,
+    name: question.name === '.' ? '' : question.name,
+    type: String(question.type).toUpperCase(),
+    recursionDesired: ((packet.flags ?? 0) & RD) !== 0,
+    edns: options !== undefined,
+    maxBytes: Math.min(Math.max(options?.udpPayloadSize ?? 0, PLAIN_UDP_BYTES), UDP_BYTES),
+  }
+}
+
+/** The answer to a question, cut to what fits when it goes by UDP. */
+export function formatReply(query: Query, reply: Reply, transport: 'udp' | 'tcp'): Buffer {
+  const whole = encodeReply(query, reply)
+  if (transport === 'tcp' ? whole.length <= 0xffff : whole.length <= query.maxBytes) return whole
+  // The client asks again by TCP; a part of an answer would only mislead it.
+  return encodeReply(query, { rcode: reply.rcode, truncated: true })
+}
+
+/** The answer to what could not be read: a header alone. */
+export function formatProblem({ id, rcode }: QueryProblem): Buffer {
+  const message = Buffer.alloc(12)
+  message.writeUInt16BE(id, 0)
+  message.writeUInt16BE(QR | RA | rcode, 2)
+  return message
+}
+
+/** The question that goes to a name server. */
+export function formatQuestion({ id, name, type }: { id: number; name: string; type: string }): Buffer {
+  return dnsPacket.encode({
+    type: 'query',
+    id,
+    flags: RD,
+    questions: [{ type: type as 'A', class: 'IN', name }],
+    additionals: [ednsRecord([])],
+  })
+}
+
+export type ServerReply = { rcode: Rcode; truncated: boolean; answers: Answer[] }
+
+/** Reads what a name server said, or undefined when it does not answer this question. */
+export function parseServerReply(
+  message: Buffer,
+  question: { id: number; name: string; type: string },
+): ServerReply | undefined {
+  if (message.length < 12 || message.readUInt16BE(0) !== question.id) return undefined
+  const flags = message.readUInt16BE(2)
+  if ((flags & QR) === 0) return undefined
+  let packet: Packet
+  try {
+    packet = dnsPacket.decode(message)
+  } catch {
+    // A truncated answer may end in the middle of a record; TCP will bring it whole.
+    return (flags & TC) === 0 ? undefined : { rcode: flags & 15, truncated: true, answers: [] }
+  }
+  const echoed = packet.questions?.[0]
+  if (!echoed || packet.questions?.length !== 1) return undefined
+  if (canonical(echoed.name) !== question.name || String(echoed.type).toUpperCase() !== question.type)
+    return undefined
+  const answers = (packet.answers ?? []).filter(
+    (answer) => answer.type !== 'OPT' && (answer.class ?? 'IN') === 'IN',
+  )
+  return { rcode: flags & 15, truncated: (flags & TC) !== 0, answers }
+}
+
+export type FilteredAnswer = {
+  answers: Answer[]
+  /** The addresses that the sandbox will see. */
+  addresses: string[]
+  /** Addresses taken out because they are closed. */
+  withheld: string[]
+  /** Seconds, of the shortest-lived record. */
+  ttl: number
+}
+
+/**
+ * What a sandbox may see of an answer to `name`: records of the name itself and of the names that it is an alias for; of their
+ * addresses those that are public, or that a range of the policy opens. The asked name has been decided on; its aliases are not
+ * asked about.
+ */
+export function filterAnswer(
+  policy: CompiledPolicy,
+  { name, type, answers }: { name: string; type: string; answers: readonly Answer[] },
+): FilteredAnswer {
+  const chain = new Set([name])
+  // An alias may stand after its target's records, so the chain is followed until it grows no more.
+  for (let size = 0; size !== chain.size; ) {
+    size = chain.size
+    for (const answer of answers)
+      if (answer.type === 'CNAME' && chain.has(canonical(answer.name))) chain.add(canonical(answer.data))
+  }
+  const result: FilteredAnswer = { answers: [], addresses: [], withheld: [], ttl: MAX_TTL_SECONDS }
+  for (const answer of answers) {
+    if (!chain.has(canonical(answer.name))) continue
+    if (answer.type !== 'CNAME' && answer.type !== type) continue
+    if (answer.type === 'A') {
+      if (!isIPv4(answer.data) || !mayAnswer(policy, answer.data)) {
+        result.withheld.push(answer.data)
+        continue
+      }
+      result.addresses.push(answer.data)
+    }
+    result.answers.push(answer)
+    result.ttl = Math.min(result.ttl, ttlOf(answer))
+  }
+  return result
+}
+
+/** No answer is kept longer than its address stays open (contract: egress.md 4.2; weaknesses R5). */
+export const MAX_TTL_SECONDS = 300
+
+/** The same records, with at most this much time left in each. */
+export function withTtl(answers: readonly Answer[], maxSeconds: number): Answer[] {
+  return answers.map((answer) => ({ ...answer, ttl: Math.max(0, Math.min(ttlOf(answer), maxSeconds)) }))
+}
+
+/** Lower case, without a dot at the end. */
+export function canonical(name: string): string {
+  return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase()
+}
+
+function ttlOf(answer: Answer): number {
+  const ttl = 'ttl' in answer ? Number(answer.ttl ?? 0) : 0
+  // Above 2^31 a TTL counts as zero (RFC 2181 8).
+  return ttl < 2 ** 31 ? ttl : 0
+}
+
+function encodeReply(query: Query, { rcode, answers = [], truncated = false, blocked }: Reply): Buffer {
+  const name = query.name === '' ? '.' : query.name
+  return dnsPacket.encode({
+    type: 'response',
+    id: query.id,
+    flags: rcode | RA | (query.recursionDesired ? RD : 0) | (truncated ? TC : 0),
+    questions: [{ type: query.type as 'A', class: 'IN', name }],
+    answers,
+    additionals: query.edns ? [ednsRecord(blocked === undefined ? [] : [extendedError(blocked)])] : [],
+  })
+}
+
+function ednsRecord(options: OptAnswer['options']): OptAnswer {
+  return {
+    type: 'OPT',
+    name: '.',
+    udpPayloadSize: UDP_BYTES,
+    extendedRcode: 0,
+    ednsVersion: 0,
+    flags: 0,
+    flag_do: false,
+    options,
+  }
+}
+
+function extendedError(text: string): OptAnswer['options'][number] {
+  const data = Buffer.concat([Buffer.from([0, EDE_BLOCKED]), Buffer.from(text)])
+  // dns-packet encodes any code that comes with its bytes; only its types know the older ones alone.
+  return { code: EDE_BLOCKED, data } as unknown as OptAnswer['options'][number]
+}

@@ -1,0 +1,256 @@
+// Starts egress: network, name server, rules, then the two APIs. Stops in reverse and leaves the rules of running sandboxes.
+
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { NetworkPolicy } from '../lib/api/network-policy.ts'
+import { ConfigError, loadConfig } from '../lib/config.ts'
+import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import { type Instance, instanceOf } from '../lib/instance.ts'
+import { createLogger } from '../lib/log.ts'
+import { serve } from '../lib/serve.ts'
+import { reportReady, stopSignal } from '../lib/stop.ts'
+import { createAdminApp, createPolicyApp } from './app.ts'
+import { type EgressConfig, HELP, parseResolvConf, readEgressConfig } from './config.ts'
+import { type Answerer, createAnswerer } from './dns/answer.ts'
+import { openDnsServer } from './dns/server.ts'
+import { type NameServer, Upstream } from './dns/upstream.ts'
+import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
+import { Nft } from './nft/apply.ts'
+import { createForeignFirewalls } from './nft/foreign.ts'
+import { formatTeardown, tableName } from './nft/rules.ts'
+import { createRefusedLog } from './refused-log.ts'
+import { runCommand } from './run-command.ts'
+import { openSandboxFiles } from './sandbox-files.ts'
+import { Sandboxes } from './sandboxes.ts'
+
+const TEARDOWN = '--teardown'
+/** How often the kernel is asked what it refused and whether the rules are still there. */
+const WATCH_MS = 3000
+const RESOLV_CONF_MS = 5000
+const DNS_PORT = 53
+
+const args = process.argv.slice(2)
+if (args.includes('--help')) {
+  process.stdout.write(HELP)
+  process.exit(0)
+}
+const { config, warnings, isTeardown } = readConfig()
+const log = createLogger({ program: 'egress', level: config.logLevel })
+for (const warning of warnings) log.warn(warning)
+try {
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+} catch (error) {
+  refuse(`Cannot make the data directory "${config.dataDir}": ${messageOf(error)}`)
+}
+if (process.getuid?.() !== 0)
+  refuse('Cannot filter the network of sandboxes without root: start as root, or with sudo')
+const instance = instanceOf(config.dataDir)
+mkdirSync(instance.runDir, { recursive: true, mode: 0o700 })
+if (await isListening(instance.egressSocket))
+  refuse(`Egress of "${config.dataDir}" runs already: stop it first`)
+
+const { key, interfacePrefix } = instance
+const table = tableName(key)
+const stateDir = join(config.dataDir, 'egress')
+const networkFile = join(stateDir, 'network.json')
+const files = openSandboxFiles(join(stateDir, 'sandboxes'), log)
+const nft = new Nft(runCommand)
+const foreign = createForeignFirewalls({
+  nft,
+  run: runCommand,
+  interfacePrefix,
+  comment: table,
+  log,
+  readLegacyTables: () => readIfThere('/proc/net/ip_tables_names'),
+})
+
+await checkMachine()
+if (isTeardown) {
+  try {
+    await removeAll()
+    rmSync(stateDir, { recursive: true, force: true })
+  } catch (error) {
+    refuse(`Cannot remove everything: ${messageOf(error)}`)
+  }
+  process.exit(0)
+}
+
+const stop = stopSignal(log)
+try {
+  await run(config, instance)
+} catch (error) {
+  if (!stop.aborted) {
+    log.debug('start failed', { error })
+    refuse(`Cannot start egress: ${messageOf(error)}`)
+  }
+}
+process.exit(0)
+
+async function run(config: EgressConfig, instance: Instance): Promise<void> {
+  const network = await openNetwork({
+    wanted: config.subnet,
+    key,
+    interfacePrefix,
+    file: networkFile,
+    hasSandboxes: files.load().length > 0,
+    run: runCommand,
+    log,
+  })
+  // The server's port is part of the rules, and its answers need the sandboxes that the rules are made for.
+  let answerer: Answerer | undefined
+  const dns = await openDnsServer({
+    address: network.gateway,
+    port: DNS_PORT,
+    answer: async (...question) => answerer?.(...question),
+    log,
+    signal: stop,
+  })
+  if (dns.port !== DNS_PORT)
+    log.info('another program has port 53: sandboxes are led to another port', { port: dns.port })
+  const defaultPolicy: NetworkPolicy = { defaultAction: config.defaultAction, egress: [] }
+  const base = { table, interfacePrefix, dnsPort: dns.port, ...network }
+  const sandboxes = new Sandboxes({ base, nft, files, defaultPolicy, log })
+  await sandboxes.load()
+  answerer = createAnswerer({
+    sandboxes,
+    upstream: new Upstream({ servers: nameServers(config) }),
+    log,
+    signal: stop,
+  })
+  await makeWay()
+
+  const admin = await serve({
+    fetch: createAdminApp({
+      network: { ...network, interfacePrefix },
+      sandboxes,
+      log,
+      onRegistered: () => void makeWay(),
+    }).fetch,
+    listen: { socketPath: instance.egressSocket },
+    signal: stop,
+  })
+  const policy = await serve({
+    fetch: createPolicyApp({ sandboxes, log }).fetch,
+    listen: { socketPath: instance.policySocket },
+    signal: stop,
+  })
+  log.info('ready', { subnet: network.subnet, gateway: network.gateway, sandboxes: sandboxes.size, table })
+  reportReady()
+
+  await watch(sandboxes)
+  await Promise.all([policy.closed, admin.closed, dns.closed])
+  // With no sandbox there is nothing to keep closed, so nothing is left behind.
+  if (sandboxes.size === 0) await removeAll()
+}
+
+/** Until the stop: tells what the kernel refused, puts back rules that something removed, follows other firewalls. */
+async function watch(sandboxes: Sandboxes): Promise<void> {
+  const logRefused = createRefusedLog({
+    nft,
+    table,
+    sandboxOf: (name) => sandboxes.byInterface(name),
+    log,
+  })
+  while (!stop.aborted) {
+    try {
+      await delay(WATCH_MS, undefined, { signal: stop })
+      if (await logRefused()) await foreign.open()
+      else {
+        log.warn('the rules were removed by something else: putting them back', { table })
+        await sandboxes.repair()
+      }
+    } catch (error) {
+      if (!stop.aborted) log.error('cannot look after the rules', { error })
+    }
+  }
+}
+
+async function makeWay(): Promise<void> {
+  try {
+    await foreign.open()
+  } catch (error) {
+    log.warn('cannot look at other firewalls', { error })
+  }
+}
+
+async function removeAll(): Promise<void> {
+  await foreign.close()
+  await nft.apply(formatTeardown({ table }))
+  await closeNetwork({ interfacePrefix, file: networkFile, run: runCommand })
+  if (isTeardown) forgetNetwork(networkFile)
+}
+
+function nameServers(config: EgressConfig): () => readonly NameServer[] {
+  if (config.nameServers.length > 0) return () => config.nameServers
+  let known: NameServer[] = []
+  let readAt = 0
+  return () => {
+    if (Date.now() - readAt > RESOLV_CONF_MS) {
+      known = parseResolvConf(readIfThere('/etc/resolv.conf') ?? '')
+      readAt = Date.now()
+    }
+    return known
+  }
+}
+
+async function checkMachine(): Promise<void> {
+  for (const [program, args, packageName] of [
+    ['nft', ['list', 'tables'], 'nftables'],
+    ['ip', ['-V'], 'iproute2'],
+  ] as const) {
+    try {
+      const { code, stderr } = await runCommand(program, args)
+      if (code !== 0)
+        refuse(
+          `Cannot filter the network of sandboxes: the kernel refuses "${program} ${args.join(' ')}": ${stderr.trim().split('\n')[0]}`,
+        )
+    } catch (error) {
+      if (systemCodeOf(error) === 'ENOENT')
+        refuse(
+          `Cannot filter the network of sandboxes without the program "${program}": install ${packageName}`,
+        )
+      throw error
+    }
+  }
+}
+
+function readConfig(): { config: EgressConfig; warnings: string[]; isTeardown: boolean } {
+  try {
+    const loaded = loadConfig({ env: process.env, args, ownFlags: [TEARDOWN], readFile: readIfThere })
+    return {
+      config: readEgressConfig(loaded.config),
+      warnings: loaded.warnings,
+      isTeardown: loaded.flags.has(TEARDOWN),
+    }
+  } catch (error) {
+    if (error instanceof ConfigError) refuse(error.message)
+    throw error
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function isListening(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path: socketPath })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
+
+function refuse(message: string): never {
+  console.error(message)
+  process.exit(1)
+}

@@ -1,0 +1,206 @@
+// The sandboxes' network on this host: a range of addresses that nobody else uses, its first address as everyone's gateway and
+// name server on an interface of its own, and forwarding. The range is chosen once and kept, because running sandboxes have
+// addresses in it.
+
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { formatAddress4, parseAddress4 } from '../lib/api/network-policy.ts'
+import { systemCodeOf } from '../lib/errors.ts'
+import type { Logger } from '../lib/log.ts'
+import { formatRange, parseRange, type Range } from './policy/addresses.ts'
+import type { RunCommand } from './run-command.ts'
+
+export type Network = { subnet: string; gateway: string }
+
+export type NetworkOptions = {
+  /** "auto", or what the operator wants. */
+  wanted: string
+  /** Four hex characters: where the search begins, so that installations rarely want the same. */
+  key: string
+  /** The gateway's interface; those of the sandboxes begin with this name. */
+  interfacePrefix: string
+  file: string
+  hasSandboxes: boolean
+  run: RunCommand
+  log: Logger
+}
+
+const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10'].map(parseRange)
+const FORWARDING = '/proc/sys/net/ipv4/ip_forward'
+/** Where "auto" looks: 10.64.0.0/10, then 172.16.0.0/12, a /16 at a time. */
+const FIRST_BLOCK = { start: parseAddress4('10.64.0.0'), count: 64 }
+const SECOND_BLOCK = { start: parseAddress4('172.16.0.0'), count: 16 }
+const BLOCK_SIZE = 2 ** 16
+
+/** Chooses the range, gives the gateway its address, and lets the host forward. Doing it twice changes nothing. */
+export async function openNetwork(options: NetworkOptions): Promise<Network> {
+  const { interfacePrefix, run, log, file } = options
+  const stored = readStored(file)
+  const used = await usedRanges(options, stored)
+  const subnet = chooseSubnet({ ...options, stored, used })
+  const gateway = gatewayOf(subnet)
+  if (stored && stored !== subnet) await removeRoute(run, stored)
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  writeFileSync(`${file}.new`, `${JSON.stringify({ subnet })}\n`, { mode: 0o600 })
+  renameSync(`${file}.new`, file)
+  await putInterface(run, interfacePrefix, gateway)
+  // An address of no sandbox is refused at once; by the default route it would leave the machine.
+  await must(run, ['route', 'replace', 'unreachable', subnet])
+  enableForwarding(log)
+  return { subnet, gateway }
+}
+
+/** Removes what `openNetwork` made on the host, except forwarding, which others may have come to rely on. */
+export async function closeNetwork({
+  interfacePrefix,
+  file,
+  run,
+}: Pick<NetworkOptions, 'interfacePrefix' | 'file' | 'run'>): Promise<void> {
+  const stored = readStored(file)
+  if (stored) await removeRoute(run, stored)
+  const { code, stderr } = await run('ip', ['link', 'delete', interfacePrefix])
+  if (code !== 0 && !/Cannot find device/.test(stderr))
+    throw new Error(`Cannot remove the interface "${interfacePrefix}": ${stderr.trim()}`)
+}
+
+/** The range to use, or an error that says what is in the way. Pure. */
+export function chooseSubnet({
+  wanted,
+  key,
+  stored,
+  used,
+  hasSandboxes,
+}: {
+  wanted: string
+  key: string
+  stored: string | undefined
+  /** Ranges that the host knows of, without those of this installation. */
+  used: readonly { range: Range; owner: string }[]
+  hasSandboxes: boolean
+}): string {
+  const inTheWay = (range: Range) =>
+    used.find((each) => each.range.first <= range.last && range.first <= each.range.last)
+  if (wanted !== 'auto') {
+    const range = parseRange(wanted)
+    const masked = `${formatAddress4(range.first)}/${wanted.split('/')[1]}`
+    if (masked !== wanted)
+      throw new Error(`runtime.subnet must begin at its first address: write "${masked}" for "${wanted}"`)
+    if (!PRIVATE.some(({ first, last }) => range.first >= first && range.last <= last))
+      throw new Error(
+        `runtime.subnet must lie within ${PRIVATE.map(formatRange).join(', ')}, but it is "${wanted}"`,
+      )
+    if (stored && stored !== wanted && hasSandboxes)
+      throw new Error(
+        `runtime.subnet cannot change from "${stored}" to "${wanted}" while there are sandboxes: delete them first`,
+      )
+    const other = inTheWay(range)
+    if (other)
+      throw new Error(
+        `runtime.subnet "${wanted}" overlaps ${formatRange(other.range)} of ${other.owner}: choose another, or "auto"`,
+      )
+    return wanted
+  }
+  if (stored && (hasSandboxes || !inTheWay(parseRange(stored)))) return stored
+  const begin = Number.parseInt(key, 16)
+  for (const { start, count } of [FIRST_BLOCK, SECOND_BLOCK])
+    for (let step = 0; step < count; step++) {
+      const first = start + ((begin + step) % count) * BLOCK_SIZE
+      if (!inTheWay({ first, last: first + BLOCK_SIZE - 1 })) return `${formatAddress4(first)}/16`
+    }
+  throw new Error(
+    'Every /16 of 10.64.0.0/10 and 172.16.0.0/12 is in use on this machine: name a free range as runtime.subnet',
+  )
+}
+
+/** The first address of a range. */
+export function gatewayOf(subnet: string): string {
+  return formatAddress4(parseRange(subnet).first + 1)
+}
+
+type AddressEntry = { ifname: string; addr_info?: { family?: string; local?: string; prefixlen?: number }[] }
+type RouteEntry = { dst?: string; dev?: string; type?: string }
+
+async function usedRanges(
+  { run, interfacePrefix }: NetworkOptions,
+  stored: string | undefined,
+): Promise<{ range: Range; owner: string }[]> {
+  const [addresses, routes] = await Promise.all([
+    must(run, ['-j', '-4', 'address', 'show']),
+    must(run, ['-j', '-4', 'route', 'show', 'table', 'all']),
+  ])
+  const isOurs = (name: string | undefined) => name?.startsWith(interfacePrefix) === true
+  const used: { range: Range; owner: string }[] = []
+  for (const { ifname, addr_info = [] } of parseList<AddressEntry>(addresses))
+    for (const { local, prefixlen } of addr_info)
+      if (local && prefixlen !== undefined && !isOurs(ifname))
+        used.push({ range: parseRange(`${local}/${prefixlen}`), owner: `interface ${ifname}` })
+  for (const { dst, dev, type } of parseList<RouteEntry>(routes)) {
+    if (!dst || dst === 'default' || dst === '0.0.0.0/0' || isOurs(dev)) continue
+    if (dst === stored && type === 'unreachable') continue
+    // Halves of everything (VPNs split the default route so) leave no range free and mean no network of their own.
+    if (/\/[0-7]$/.test(dst)) continue
+    used.push({
+      range: parseRange(dst),
+      owner: dev ? `the route to ${dst} by ${dev}` : `the route to ${dst}`,
+    })
+  }
+  return used
+}
+
+async function putInterface(run: RunCommand, name: string, gateway: string): Promise<void> {
+  const shown = await run('ip', ['-j', '-4', 'address', 'show', 'dev', name])
+  const there = shown.code === 0
+  if (!there) {
+    const dummy = await run('ip', ['link', 'add', name, 'type', 'dummy'])
+    // Not every kernel has dummy interfaces; a bridge with no ports holds an address as well.
+    if (dummy.code !== 0) await must(run, ['link', 'add', name, 'type', 'bridge'])
+  }
+  const have = there
+    ? parseList<AddressEntry>(shown.stdout).flatMap(({ addr_info = [] }) =>
+        addr_info.map(({ local }) => local),
+      )
+    : []
+  for (const address of have)
+    if (address && address !== gateway) await must(run, ['address', 'flush', 'dev', name])
+  await must(run, ['address', 'replace', `${gateway}/32`, 'dev', name])
+  await must(run, ['link', 'set', name, 'up'])
+}
+
+async function removeRoute(run: RunCommand, subnet: string): Promise<void> {
+  // Gone already is as good.
+  await run('ip', ['route', 'delete', 'unreachable', subnet])
+}
+
+async function must(run: RunCommand, args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run('ip', args)
+  if (code !== 0) throw new Error(`Cannot set up the network: "ip ${args.join(' ')}" says: ${stderr.trim()}`)
+  return stdout
+}
+
+function parseList<T>(text: string): T[] {
+  return text.trim() === '' ? [] : (JSON.parse(text) as T[])
+}
+
+function readStored(file: string): string | undefined {
+  try {
+    const { subnet } = JSON.parse(readFileSync(file, 'utf8')) as { subnet?: unknown }
+    return typeof subnet === 'string' && /^\d+\.\d+\.\d+\.\d+\/(1[6-9]|2[0-4])$/.test(subnet)
+      ? subnet
+      : undefined
+  } catch (error) {
+    // A file that is missing or damaged means that the range is chosen anew.
+    if (systemCodeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/** Forgets which range was chosen. */
+export function forgetNetwork(file: string): void {
+  rmSync(file, { force: true })
+}
+
+function enableForwarding(log: Logger): void {
+  if (readFileSync(FORWARDING, 'utf8').trim() === '1') return
+  writeFileSync(FORWARDING, '1')
+  log.info('IPv4 forwarding is now on for this machine: net.ipv4.ip_forward=1')
+}

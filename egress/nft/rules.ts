@@ -1,0 +1,204 @@
+// The packet rules, as text. One table holds everything of an installation; `nft/apply.ts` hands the text to the kernel.
+//
+// A packet from a sandbox passes these in order:
+//   raw      its interface must be registered and its source be the registered address: anything else is dropped, IPv6 too, so
+//            a sandbox has nothing before egress knows it, and cannot pretend to be another
+//   dns      port 53, whatever server it was meant for, goes to egress's own
+//   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
+//   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
+//            ranges, closed ranges, addresses learned from DNS, the default action
+// A packet to a sandbox passes only as part of a connection that the sandbox or the host began.
+//
+// A connection that is established stays when its policy gets stricter: the contract has it so, and a learned address expires
+// long before a healthy connection does. What is refused is each new one.
+
+import { closedRanges, formatRange, type Range } from '../policy/addresses.ts'
+import type { CompiledPolicy } from '../policy/decide.ts'
+
+export type RulesNames = {
+  /** The installation's table, without its family. */
+  table: string
+  interfacePrefix: string
+}
+
+export type BaseRules = RulesNames & {
+  subnet: string
+  gateway: string
+  /** Where egress's DNS server listens on the gateway's address. */
+  dnsPort: number
+}
+
+export type SandboxRules = {
+  id: string
+  address: string
+  interface: string
+  policy: CompiledPolicy
+  learned: readonly LearnedElement[]
+}
+
+export type LearnedElement = { address: string; seconds: number }
+
+/** An address may be learned this often before the kernel itself refuses more; egress's own bound is lower. */
+const LEARNED_SET_SIZE = 8192
+/** How long a refused connection is remembered, and so how seldom the same one is told again. */
+const REFUSED_SECONDS = 60
+const REFUSED_SET_SIZE = 4096
+
+/** The table's name for an installation's key. */
+export function tableName(key: string): string {
+  return `opensandbox_${key}`
+}
+
+/** Replaces the whole table by one with these sandboxes: no moment without rules, and applying twice changes nothing. */
+export function formatTable(base: BaseRules, sandboxes: readonly SandboxRules[]): string {
+  const { table, interfacePrefix, subnet, gateway, dnsPort } = base
+  const own = `"${interfacePrefix}*"`
+  return `add table inet ${table}
+delete table inet ${table}
+table inet ${table} {
+  set registered { type ifname . ipv4_addr; }
+  map forward_by { type ifname : verdict; }
+  map input_by { type ifname : verdict; }
+  set closed { type ipv4_addr; flags interval; elements = { ${closedRanges.map(formatRange).join(', ')} }; }
+  set refused {
+    type ifname . ipv4_addr . inet_proto . inet_service
+    flags dynamic,timeout
+    timeout ${REFUSED_SECONDS}s
+    size ${REFUSED_SET_SIZE}
+  }
+  chain refuse {
+    meta l4proto { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . th dport }
+    meta l4proto != { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . 0 }
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx admin-prohibited
+  }
+  chain raw {
+    type filter hook prerouting priority raw; policy accept;
+    iifname ${own} meta nfproto != ipv4 drop
+    iifname ${own} iifname . ip saddr != @registered drop
+  }
+  chain dns {
+    type nat hook prerouting priority dstnat - 1; policy accept;
+    iifname ${own} meta l4proto { tcp, udp } th dport 53 dnat ip to ${gateway}:${dnsPort}
+  }
+  chain input {
+    type filter hook input priority filter - 1; policy accept;
+    iifname ${own} goto from_sandbox_to_host
+  }
+  chain from_sandbox_to_host {
+    ct state established accept
+    ct state related meta l4proto icmp accept
+    ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 accept
+    ip daddr ${subnet} goto refuse
+    iifname vmap @input_by
+    goto refuse
+  }
+  chain forward {
+    type filter hook forward priority filter - 1; policy accept;
+    iifname ${own} goto from_sandbox
+    oifname ${own} ct state established accept
+    oifname ${own} ct state related meta l4proto icmp accept
+    oifname ${own} drop
+  }
+  chain from_sandbox {
+    oifname ${own} goto refuse
+    ip daddr ${subnet} goto refuse
+    ct state established accept
+    ct state related meta l4proto icmp accept
+    meta l4proto { tcp, udp } th dport 853 goto refuse
+    iifname vmap @forward_by
+    drop
+  }
+  chain nat {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr ${subnet} oifname != ${own} masquerade
+  }
+}
+${sandboxes.map((sandbox) => formatAdd(base, sandbox)).join('')}`
+}
+
+/** Adds a sandbox, or does it once more for one that is there with the same address and interface. */
+export function formatAdd(names: RulesNames, sandbox: SandboxRules): string {
+  const { table } = names
+  const { id, address, interface: name } = sandbox
+  return `${formatPolicy(names, sandbox)}add element inet ${table} forward_by { "${name}" : goto ${forwardChain(id)} }
+add element inet ${table} input_by { "${name}" : goto ${inputChain(id)} }
+add element inet ${table} registered { "${name}" . ${address} }
+`
+}
+
+/** Puts a policy in force, whole, with the learned addresses that it still allows. */
+export function formatPolicy(
+  { table }: RulesNames,
+  { id, policy, learned }: Pick<SandboxRules, 'id' | 'policy' | 'learned'>,
+): string {
+  const forward = forwardChain(id)
+  const input = inputChain(id)
+  const set = learnedSet(id)
+  const lines = [
+    `add chain inet ${table} ${forward}`,
+    `flush chain inet ${table} ${forward}`,
+    `add chain inet ${table} ${input}`,
+    `flush chain inet ${table} ${input}`,
+    `add set inet ${table} ${set} { type ipv4_addr; flags timeout; size ${LEARNED_SET_SIZE}; }`,
+    `flush set inet ${table} ${set}`,
+  ]
+  if (learned.length > 0)
+    lines.push(
+      `add element inet ${table} ${set} { ${learned.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')} }`,
+    )
+  const rule = (chain: string, text: string) => lines.push(`add rule inet ${table} ${chain} ${text}`)
+  if (policy.denied.length > 0) {
+    rule(forward, `ip daddr ${formatSet(policy.denied)} goto refuse`)
+    rule(input, `ip daddr ${formatSet(policy.denied)} goto refuse`)
+  }
+  if (policy.allowed.length > 0) rule(forward, `ip daddr ${formatSet(policy.allowed)} accept`)
+  // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
+  if (policy.allowedHosts.length > 0) rule(input, `ip daddr ${formatSet(policy.allowedHosts)} accept`)
+  rule(forward, 'ip daddr @closed goto refuse')
+  rule(forward, policy.policy.defaultAction === 'allow' ? 'accept' : `ip daddr @${set} accept`)
+  rule(forward, 'goto refuse')
+  rule(input, 'goto refuse')
+  return `${lines.join('\n')}\n`
+}
+
+/**
+ * Adds addresses that DNS has found, or gives those that are there their time anew: the kernel keeps the old time of an element
+ * that is merely added again (before 6.12), so it goes and comes in one transaction.
+ */
+export function formatLearn({ table }: RulesNames, id: string, elements: readonly LearnedElement[]): string {
+  const set = `inet ${table} ${learnedSet(id)}`
+  const addresses = elements.map(({ address }) => address).join(', ')
+  const timed = elements.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')
+  return `add element ${set} { ${addresses} }\ndelete element ${set} { ${addresses} }\nadd element ${set} { ${timed} }\n`
+}
+
+/** Removes a sandbox that is there. */
+export function formatRemove(
+  { table }: RulesNames,
+  { id, address, interface: name }: Pick<SandboxRules, 'id' | 'address' | 'interface'>,
+): string {
+  return `delete element inet ${table} registered { "${name}" . ${address} }
+delete element inet ${table} forward_by { "${name}" }
+delete element inet ${table} input_by { "${name}" }
+delete chain inet ${table} ${forwardChain(id)}
+delete chain inet ${table} ${inputChain(id)}
+delete set inet ${table} ${learnedSet(id)}
+`
+}
+
+/** Removes the table; not an error when there is none. */
+export function formatTeardown({ table }: Pick<RulesNames, 'table'>): string {
+  return `add table inet ${table}\ndelete table inet ${table}\n`
+}
+
+/** The id in the name of a learned set, or undefined for another set. */
+export function parseLearnedSet(name: string): string | undefined {
+  return name.startsWith('learned-') ? name.slice('learned-'.length) : undefined
+}
+
+const forwardChain = (id: string) => `forward-${id}`
+const inputChain = (id: string) => `input-${id}`
+const learnedSet = (id: string) => `learned-${id}`
+const formatSet = (ranges: readonly Range[]) => `{ ${mergedText(ranges)} }`
+const mergedText = (ranges: readonly Range[]) => [...new Set(ranges.map(formatRange))].join(', ')

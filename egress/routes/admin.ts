@@ -1,0 +1,90 @@
+// What control asks (lib/api/egress-admin.ts).
+
+import { isIPv4 } from 'node:net'
+import { Hono } from 'hono'
+import { z } from 'zod'
+import type { EgressNetwork, EgressRegistration } from '../../lib/api/egress-admin.ts'
+import { checkNetworkPolicy, formatPolicyProblem, parseAddress4 } from '../../lib/api/network-policy.ts'
+import { ApiError } from '../../lib/errors.ts'
+import { covers, parseRange } from '../policy/addresses.ts'
+import type { Sandboxes } from '../sandboxes.ts'
+import { readBody } from './body.ts'
+
+const ID = /^[a-z0-9-]{1,63}$/
+
+const registrationSchema = z.object({
+  address: z.string().refine((address) => isIPv4(address), 'must be an IPv4 address'),
+  interface: z.string().max(15),
+  policy: z.unknown().optional(),
+  token: z.string().min(16).max(1024),
+})
+
+export type AdminDeps = {
+  network: EgressNetwork
+  sandboxes: Sandboxes
+  /** Called after a registration, for what need not be waited for. */
+  onRegistered: () => void
+}
+
+export function adminRoutes({ network, sandboxes, onRegistered }: AdminDeps): Hono {
+  const routes = new Hono()
+  routes.get('/healthz', (context) => context.text('ok'))
+  routes.get('/network', (context) => context.json(network))
+  routes.get('/sandboxes', (context) => context.json({ sandboxes: sandboxes.list() }))
+  routes.put('/sandboxes/:id', async (context) => {
+    const id = readId(context.req.param('id'))
+    const registration = readRegistration(await readBody(context.req.raw), network)
+    await sandboxes.register(id, registration)
+    onRegistered()
+    return context.body(null, 204)
+  })
+  routes.delete('/sandboxes/:id', async (context) => {
+    await sandboxes.remove(readId(context.req.param('id')))
+    return context.body(null, 204)
+  })
+  return routes
+}
+
+function readId(id: string): string {
+  if (!ID.test(id))
+    throw new ApiError(400, 'INVALID_ID', 'The id of a sandbox must be 1 to 63 of a-z, 0-9 and "-"')
+  return id
+}
+
+/** Reads a registration, or throws an ApiError that names the field. */
+export function readRegistration(body: string, network: EgressNetwork): EgressRegistration {
+  const invalid = (field: string, message: string) =>
+    new ApiError(400, 'INVALID_REGISTRATION', `${field} ${message}`)
+  let value: unknown
+  try {
+    value = JSON.parse(body)
+  } catch (error) {
+    throw new ApiError(400, 'INVALID_JSON', 'The body must be JSON', { cause: error })
+  }
+  const parsed = registrationSchema.safeParse(value)
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    throw invalid(issue?.path.join('.') || 'the body', issue?.message ?? 'is not valid')
+  }
+  const { address, interface: name, policy, token } = parsed.data
+  const subnet = parseRange(network.subnet)
+  if (
+    !covers([subnet], address) ||
+    [subnet.first, subnet.last].includes(parseAddress4(address)) ||
+    address === network.gateway
+  )
+    throw invalid(
+      'address',
+      `must be a free one of ${network.subnet}, not its first, second or last, but it is "${address}"`,
+    )
+  const suffix = name.slice(network.interfacePrefix.length)
+  if (!name.startsWith(network.interfacePrefix) || !/^[A-Za-z0-9_-]{1,8}$/.test(suffix))
+    throw invalid(
+      'interface',
+      `must be "${network.interfacePrefix}" and 1 to 8 more of letters, digits, "_" and "-", but it is ${JSON.stringify(name)}`,
+    )
+  if (policy === undefined || policy === null) return { address, interface: name, token }
+  const checked = checkNetworkPolicy(policy)
+  if (!('policy' in checked)) throw invalid('policy', formatPolicyProblem(checked))
+  return { address, interface: name, token, policy: checked.policy }
+}

@@ -1,0 +1,208 @@
+// A sandbox's own policy API, as clients know it at port 18080 (contract: egress.md 2), here below `/sandboxes/{id}`. Errors are
+// plain text, which is what the published SDKs show.
+
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { type Context, Hono } from 'hono'
+import {
+  checkNetworkPolicy,
+  checkNetworkRules,
+  formatPolicyProblem,
+  MAX_POLICY_RULES,
+  type NetworkPolicy,
+  type PolicyProblem,
+  tooManyRules,
+} from '../../lib/api/network-policy.ts'
+import { ApiError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { modeOf, patchPolicy, removeTargets } from '../policy/change.ts'
+import { notFound, type Sandbox, type Sandboxes } from '../sandboxes.ts'
+import { readBody } from './body.ts'
+
+export const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
+const ENFORCEMENT_MODE = 'dns+nft'
+const POLICY_METHODS = 'GET, POST, PUT, PATCH, DELETE'
+const VAULT_METHODS = 'GET, POST, PATCH, DELETE'
+
+export type PolicyDeps = { sandboxes: Sandboxes; log: Logger }
+
+export function policyRoutes({ sandboxes, log }: PolicyDeps): Hono {
+  const routes = new Hono()
+
+  routes.all('/sandboxes/:id/healthz', (context) => {
+    requireSandbox(sandboxes, context)
+    return context.text('ok')
+  })
+
+  routes.all('/sandboxes/:id/policy', async (context) => {
+    const { id } = requireCaller(sandboxes, context)
+    switch (context.req.method) {
+      case 'GET':
+      case 'HEAD': {
+        const { policy } = requireSandbox(sandboxes, context).policy
+        return answer(context, policy, { policy })
+      }
+      case 'POST':
+      case 'PUT':
+        return replace(context, id, await readBody(context.req.raw))
+      case 'PATCH':
+        return patch(context, id, await readBody(context.req.raw))
+      case 'DELETE':
+        return remove(context, id, await readBody(context.req.raw))
+      default:
+        throw methodNotAllowed(context, POLICY_METHODS)
+    }
+  })
+
+  // No secrets are kept here yet: reading finds none, and writing says why not (contract: egress.md 6.2).
+  routes.all('/sandboxes/:id/credential-vault/_active', (context) => {
+    requireSandbox(sandboxes, context)
+    if (context.req.method !== 'GET') throw methodNotAllowed(context, 'GET')
+    throw new ApiError(403, 'FORBIDDEN', 'forbidden')
+  })
+  routes.all('/sandboxes/:id/credential-vault', (context) => {
+    requireCaller(sandboxes, context)
+    switch (context.req.method) {
+      case 'GET':
+        throw new ApiError(404, 'NOT_FOUND', 'credential vault not found')
+      case 'POST':
+      case 'PATCH':
+      case 'DELETE':
+        throw new ApiError(
+          412,
+          'NOT_SUPPORTED',
+          'the credential vault is not supported by this runtime: transparent mitmproxy is not available',
+        )
+      default:
+        throw methodNotAllowed(context, VAULT_METHODS)
+    }
+  })
+  routes.all('/sandboxes/:id/credential-vault/*', (context) => {
+    requireCaller(sandboxes, context)
+    if (context.req.method !== 'GET') throw methodNotAllowed(context, 'GET')
+    throw new ApiError(404, 'NOT_FOUND', 'credential vault not found')
+  })
+  return routes
+
+  async function replace(context: Context, id: string, body: string): Promise<Response> {
+    const isReset = body.trim() === ''
+    const checked = isReset ? checkNetworkPolicy(undefined) : checkNetworkPolicy(parseJson(body))
+    if (!('policy' in checked)) throw problem(checked)
+    const policy = await sandboxes.changePolicy(id, () => checked.policy)
+    report(id, policy, isReset ? 'reset' : 'replaced')
+    if (isReset)
+      return json(context, {
+        status: 'ok',
+        mode: 'deny_all',
+        reason: 'policy reset to default deny-all',
+      })
+    return answer(context, checked.policy)
+  }
+
+  async function patch(context: Context, id: string, body: string): Promise<Response> {
+    const checked = checkNetworkRules(parseList(body, 'rules'), 'rules')
+    if (!('rules' in checked)) throw problem(checked)
+    const policy = await sandboxes.changePolicy(id, (current) => {
+      const next = patchPolicy(current, checked.rules)
+      if (next.egress.length > MAX_POLICY_RULES) throw problem(tooManyRules(next.egress.length))
+      return next
+    })
+    report(id, policy, 'patched')
+    return answer(context, policy ?? requireSandbox(sandboxes, context).policy.policy)
+  }
+
+  async function remove(context: Context, id: string, body: string): Promise<Response> {
+    const targets = parseList(body, 'targets')
+    const wrong = targets.findIndex((target) => typeof target !== 'string' || target.trim() === '')
+    if (wrong >= 0)
+      throw new ApiError(400, 'INVALID_TARGET', `targets[${wrong}] must be a text that is not empty`)
+    const policy = await sandboxes.changePolicy(id, (current) => removeTargets(current, targets.map(String)))
+    if (policy) {
+      report(id, policy, 'rules removed')
+      return answer(context, policy)
+    }
+    const { policy: unchanged } = requireSandbox(sandboxes, context).policy
+    return answer(context, unchanged, { reason: 'no matching targets found' })
+  }
+
+  function report(id: string, policy: NetworkPolicy | undefined, change: string): void {
+    log.info(`policy ${change}`, {
+      sandbox: id,
+      default: policy?.defaultAction,
+      rules: policy?.egress.length,
+    })
+  }
+}
+
+/** Every error as the contract's sidecar writes it: a line of plain text. */
+export function formatError(error: ApiError): Response {
+  const allow = error.extra?.allow
+  return new Response(`${error.message}\n`, {
+    status: error.status,
+    headers: {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'X-Content-Type-Options': 'nosniff',
+      ...(typeof allow === 'string' && { Allow: allow }),
+    },
+  })
+}
+
+function requireSandbox(sandboxes: Sandboxes, context: Context): Sandbox {
+  const id = context.req.param('id') ?? ''
+  const sandbox = sandboxes.get(id)
+  if (!sandbox) throw notFound(/^[a-z0-9-]{1,63}$/.test(id) ? id : '?')
+  return sandbox
+}
+
+/** The caller has shown the secret of this very sandbox; it is asked for before the method (contract: egress.md 2.1). */
+function requireCaller(sandboxes: Sandboxes, context: Context): Sandbox {
+  const sandbox = requireSandbox(sandboxes, context)
+  const given = context.req.header(TOKEN_HEADER) ?? ''
+  // Digests are of one length, whatever was sent, so the time says nothing about the secret.
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  if (!timingSafeEqual(digest(given), digest(sandbox.token)))
+    throw new ApiError(401, 'UNAUTHORIZED', 'unauthorized')
+  return sandbox
+}
+
+function answer(context: Context, policy: NetworkPolicy, extra: Record<string, unknown> = {}): Response {
+  const { reason, ...rest } = extra
+  return json(context, {
+    status: 'ok',
+    mode: modeOf(policy),
+    enforcementMode: ENFORCEMENT_MODE,
+    ...(reason !== undefined && { reason }),
+    ...rest,
+  })
+}
+
+function json(context: Context, body: unknown): Response {
+  return context.body(`${JSON.stringify(body)}\n`, 200, { 'Content-Type': 'application/json' })
+}
+
+function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body)
+  } catch (error) {
+    throw new ApiError(400, 'INVALID_JSON', 'the body is not valid JSON', { cause: error })
+  }
+}
+
+function parseList(body: string, what: string): unknown[] {
+  if (body.trim() === '')
+    throw new ApiError(400, 'INVALID_BODY', `a JSON list of ${what} is required as body`)
+  const value = parseJson(body)
+  if (!Array.isArray(value))
+    throw new ApiError(400, 'INVALID_BODY', `the body must be a JSON list of ${what}`)
+  if (value.length === 0) throw new ApiError(400, 'INVALID_BODY', `the list of ${what} must not be empty`)
+  return value
+}
+
+function problem(found: PolicyProblem): ApiError {
+  return new ApiError(found.tooMany ? 413 : 400, 'INVALID_POLICY', formatPolicyProblem(found))
+}
+
+function methodNotAllowed(context: Context, allow: string): ApiError {
+  return new ApiError(405, 'METHOD_NOT_ALLOWED', `method ${context.req.method} not allowed`, {
+    extra: { allow },
+  })
+}

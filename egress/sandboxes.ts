@@ -1,0 +1,322 @@
+// The sandboxes that egress knows: who has which address, under which policy, and what the kernel was told about it. Changes of
+// one sandbox happen one after the other; those of different sandboxes together.
+
+import type { EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
+import type { NetworkPolicy } from '../lib/api/network-policy.ts'
+import { ApiError, messageOf } from '../lib/errors.ts'
+import type { Logger } from '../lib/log.ts'
+import { Learned } from './learned.ts'
+import type { Nft } from './nft/apply.ts'
+import {
+  type BaseRules,
+  formatAdd,
+  formatLearn,
+  formatPolicy,
+  formatRemove,
+  formatTable,
+  type LearnedElement,
+  parseLearnedSet,
+  type SandboxRules,
+} from './nft/rules.ts'
+import { type CompiledPolicy, compilePolicy, type Decision, decideName } from './policy/decide.ts'
+import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
+
+export type Sandbox = {
+  readonly id: string
+  readonly address: string
+  readonly interface: string
+  readonly token: string
+  /** Whether the policy is the operator's default and nobody's own. */
+  readonly isDefault: boolean
+  policy: CompiledPolicy
+  /** A policy on its way into the kernel: until it is there, a name must pass both. */
+  coming: CompiledPolicy | undefined
+  readonly learned: Learned
+}
+
+export type SandboxesOptions = {
+  base: BaseRules
+  nft: Nft
+  files: SandboxFiles
+  /** For sandboxes without a policy of their own. */
+  defaultPolicy: NetworkPolicy
+  log: Logger
+  now?: () => number
+}
+
+export class Sandboxes {
+  readonly #options: SandboxesOptions
+  readonly #now: () => number
+  readonly #byId = new Map<string, Sandbox>()
+  readonly #byAddress = new Map<string, Sandbox>()
+  readonly #byInterface = new Map<string, Sandbox>()
+  /** The last change of each sandbox that has one under way. */
+  readonly #turns = new Map<string, Promise<unknown>>()
+  #repairing: Promise<unknown> | undefined
+
+  constructor(options: SandboxesOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  get(id: string): Sandbox | undefined {
+    return this.#byId.get(id)
+  }
+
+  /** The sandbox behind a source address. nft has made sure that nobody else sends from it. */
+  byAddress(address: string): Sandbox | undefined {
+    return this.#byAddress.get(address)
+  }
+
+  byInterface(name: string): Sandbox | undefined {
+    return this.#byInterface.get(name)
+  }
+
+  list(): EgressSandbox[] {
+    return [...this.#byId.values()].map(({ id, address, interface: name }) => ({
+      id,
+      address,
+      interface: name,
+    }))
+  }
+
+  /** Reads the registrations and makes the kernel's table the one that follows from them. */
+  async load(): Promise<void> {
+    const { nft, base, files } = this.#options
+    const sets = (await nft.list('table', 'inet', base.table)) ?? []
+    for (const stored of files.load()) this.#put(this.#create(stored))
+    for (const { set } of sets) {
+      const sandbox = set && this.#byId.get(parseLearnedSet(set.name) ?? '')
+      if (sandbox) sandbox.learned.adopt(readElements(set?.elem ?? []), this.#now())
+    }
+    await nft.apply(formatTable(base, this.#rulesOfAll()))
+  }
+
+  /** Builds the whole table again, for when something else has changed it. */
+  repair(): Promise<void> {
+    const { nft, base } = this.#options
+    const run = async () => {
+      await Promise.allSettled(this.#turns.values())
+      await nft.apply(formatTable(base, this.#rulesOfAll()))
+    }
+    const repairing = (this.#repairing ?? Promise.resolve()).catch(() => {}).then(run)
+    this.#repairing = repairing
+    return repairing.finally(() => {
+      if (this.#repairing === repairing) this.#repairing = undefined
+    })
+  }
+
+  /** Resolves once the rules are in the kernel. A sandbox that is there keeps the policy that it has by now. */
+  register(id: string, registration: EgressRegistration): Promise<void> {
+    return this.#inTurn(id, async () => {
+      const known = this.#byId.get(id)
+      this.#refuseTaken(id, registration)
+      const { address, interface: name, token } = registration
+      const stored: StoredSandbox = { id, address, interface: name, token, ...policyOf(known, registration) }
+      const sandbox = this.#create(stored, known?.learned)
+      const moved = known && (known.address !== address || known.interface !== name)
+      // Taken before the kernel has it, so that two registrations at once cannot both get an address.
+      if (!known) this.#reserve(sandbox)
+      const file = this.#options.files.prepare(stored)
+      try {
+        await this.#options.nft.apply(
+          (moved ? formatRemove(this.#options.base, known) : '') +
+            formatAdd(this.#options.base, this.#rulesOf(sandbox)),
+        )
+        file.commit()
+      } catch (error) {
+        file.discard()
+        if (!known) this.#drop(sandbox)
+        throw error
+      }
+      if (known) this.#drop(known)
+      this.#put(sandbox)
+    })
+  }
+
+  /** Resolves once nothing of the sandbox is left; also when there was nothing. */
+  async remove(id: string): Promise<void> {
+    const isClean = await this.#inTurn(id, async () => {
+      const sandbox = this.#byId.get(id)
+      this.#options.files.remove(id)
+      if (!sandbox) return true
+      try {
+        await this.#options.nft.apply(formatRemove(this.#options.base, sandbox))
+        return true
+      } catch (error) {
+        this.#options.log.warn('cannot remove the rules of a sandbox: building all anew', {
+          sandbox: id,
+          error: messageOf(error),
+        })
+        return false
+      } finally {
+        this.#drop(sandbox)
+      }
+    })
+    // Something else has been at the table, which is built once more without this sandbox.
+    if (!isClean) await this.repair()
+  }
+
+  /**
+   * Puts the policy in force that `decide` makes of the present one, in one transaction, and remembers it. Nothing changes when
+   * `decide` throws or returns undefined, or when the kernel refuses.
+   */
+  changePolicy(
+    id: string,
+    decide: (policy: NetworkPolicy) => NetworkPolicy | undefined,
+  ): Promise<NetworkPolicy | undefined> {
+    return this.#inTurn(id, async () => {
+      const sandbox = this.#byId.get(id)
+      if (!sandbox) throw notFound(id)
+      const next = decide(sandbox.policy.policy)
+      if (!next) return undefined
+      const policy = compilePolicy(next)
+      const { address, interface: name, token } = sandbox
+      const file = this.#options.files.prepare({ id, address, interface: name, token, policy: next })
+      sandbox.coming = policy
+      sandbox.learned.retain((learnedName) => decideName(policy, learnedName).action === 'allow')
+      try {
+        const rules = this.#rulesOf({ ...sandbox, policy })
+        const applied = this.#options.nft.apply(formatPolicy(this.#options.base, rules))
+        sandbox.learned.applying(rules.learned, applied)
+        await applied
+        file.commit()
+        this.#drop(sandbox)
+        this.#put({ ...sandbox, isDefault: false, policy, coming: undefined })
+      } catch (error) {
+        file.discard()
+        throw error
+      } finally {
+        sandbox.coming = undefined
+      }
+      return next
+    })
+  }
+
+  /** What the sandbox's policy says about a name, and the one that is coming. */
+  decide(sandbox: Sandbox, name: string): Decision {
+    const decision = decideName(sandbox.policy, name)
+    if (decision.action === 'deny' || !sandbox.coming) return decision
+    return decideName(sandbox.coming, name)
+  }
+
+  /**
+   * Opens the addresses of an allowed name; resolves to true once the kernel lets them through, so that the answer may be sent.
+   * False: the name or the sandbox has gone meanwhile, or the kernel refused.
+   */
+  async learn(
+    { id }: Pick<Sandbox, 'id'>,
+    name: string,
+    addresses: readonly string[],
+    ttl: number,
+  ): Promise<boolean> {
+    // While the answer was awaited, the policy may have changed.
+    const sandbox = this.#byId.get(id)
+    if (!sandbox || this.decide(sandbox, name).action === 'deny') return false
+    const plan = sandbox.learned.note(name, addresses, ttl, this.#now())
+    if (!plan) {
+      this.#options.log.warn('a sandbox has learned too many addresses', { sandbox: id, name })
+      return false
+    }
+    const { nft, base } = this.#options
+    const needed =
+      sandbox.policy.policy.defaultAction === 'deny' || sandbox.coming?.policy.defaultAction === 'deny'
+    if (!needed) return true
+    try {
+      if (plan.elements.length > 0) {
+        const applied = nft.apply(formatLearn(base, id, plan.elements))
+        sandbox.learned.applying(plan.elements, applied)
+        await applied
+      }
+      await Promise.all(plan.underWay)
+      return true
+    } catch (error) {
+      this.#options.log.error('cannot open the addresses of a name', {
+        sandbox: id,
+        name,
+        error: messageOf(error),
+      })
+      return false
+    }
+  }
+
+  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    while (this.#repairing) await this.#repairing.catch(() => {})
+    const before = this.#turns.get(id) ?? Promise.resolve()
+    const turn = before.catch(() => {}).then(work)
+    this.#turns.set(id, turn)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id)
+    }
+  }
+
+  #create({ policy, ...stored }: StoredSandbox, learned = new Learned()): Sandbox {
+    return {
+      ...stored,
+      isDefault: policy === undefined,
+      policy: compilePolicy(policy ?? this.#options.defaultPolicy),
+      coming: undefined,
+      learned,
+    }
+  }
+
+  #rulesOf(sandbox: Sandbox): SandboxRules {
+    return { ...sandbox, learned: sandbox.learned.elements(this.#now()) }
+  }
+
+  #rulesOfAll(): SandboxRules[] {
+    return [...this.#byId.values()].map((sandbox) => this.#rulesOf(sandbox))
+  }
+
+  #refuseTaken(id: string, { address, interface: name }: EgressRegistration): void {
+    const other = [this.#byAddress.get(address), this.#byInterface.get(name)].find(
+      (sandbox) => sandbox && sandbox.id !== id,
+    )
+    if (!other) return
+    const what = other.address === address ? `address ${address}` : `interface "${name}"`
+    throw new ApiError(409, 'CONFLICT', `The ${what} belongs to sandbox "${other.id}"`)
+  }
+
+  #reserve(sandbox: Sandbox): void {
+    this.#byAddress.set(sandbox.address, sandbox)
+    this.#byInterface.set(sandbox.interface, sandbox)
+  }
+
+  #put(sandbox: Sandbox): void {
+    this.#byId.set(sandbox.id, sandbox)
+    this.#reserve(sandbox)
+  }
+
+  #drop(sandbox: Sandbox): void {
+    this.#byId.delete(sandbox.id)
+    this.#byAddress.delete(sandbox.address)
+    this.#byInterface.delete(sandbox.interface)
+  }
+}
+
+/** What a caller hears about a sandbox that egress does not know. */
+export function notFound(id: string): ApiError {
+  return new ApiError(404, 'NOT_FOUND', `There is no sandbox "${id}"`)
+}
+
+function policyOf(known: Sandbox | undefined, { policy }: EgressRegistration): { policy?: NetworkPolicy } {
+  if (known) return known.isDefault ? {} : { policy: known.policy.policy }
+  return policy ? { policy } : {}
+}
+
+function readElements(elements: readonly unknown[]): LearnedElement[] {
+  const found: LearnedElement[] = []
+  for (const element of elements) {
+    if (typeof element !== 'object' || element === null || !('elem' in element)) continue
+    const { val, expires } = element.elem as { val?: unknown; expires?: unknown }
+    if (typeof val === 'string' && typeof expires === 'number' && expires > 0)
+      found.push({ address: val, seconds: expires })
+  }
+  return found
+}
