@@ -1,6 +1,7 @@
-// Other firewalls on the host. A packet must pass every table, so a foreign forward chain that drops by default (Docker's, ufw's)
-// would cut all sandboxes off; for our interfaces it is told to accept, since our own table has judged the packet. The rules are
-// marked, so that they are found again and removed. Docker may start after us: this is looked at again and again.
+// Other firewalls on the host. A packet must pass every table, so a foreign chain that drops by default (Docker's for what is
+// forwarded, ufw's for that and for the questions to our name server) would cut all sandboxes off; for our interfaces it is told
+// to accept, since our own table has judged the packet. The rules are marked, so that they are found again and removed. Docker
+// may start after us: this is looked at again and again.
 
 import type { Logger } from '../../lib/log.ts'
 import type { RunCommand } from '../run-command.ts'
@@ -40,7 +41,7 @@ export function createForeignFirewalls(options: ForeignOptions): ForeignFirewall
       return opening
     },
     async close() {
-      for (const name of ['DOCKER-USER', 'FORWARD']) {
+      for (const name of ['DOCKER-USER', 'FORWARD', 'INPUT']) {
         const chain = { family: 'ip', table: 'filter', name }
         const handles = await ownRules(chain)
         if (handles.length > 0)
@@ -53,19 +54,19 @@ export function createForeignFirewalls(options: ForeignOptions): ForeignFirewall
   }
 
   async function open(): Promise<void> {
-    const chains = (await nft.list('chains')) ?? []
-    const { target, strangers } = chooseTarget(chains)
-    if (target && !(await ownRules(target)).length) {
+    const { targets, strangers } = chooseTargets((await nft.list('chains')) ?? [])
+    for (const target of targets) {
+      if ((await ownRules(target)).length > 0) continue
       await nft.apply(formatInsert(target, interfacePrefix, comment))
-      log.info('another firewall drops forwarded packets by default: sandboxes are let through', {
-        chain: `${target.family} ${target.table} ${target.name}`,
+      log.info('another firewall drops packets by default: those of sandboxes are let through to our rules', {
+        chain: describe(target),
       })
     }
-    for (const { family, table, name } of strangers) {
-      const chain = `${family} ${table} ${name}`
+    for (const stranger of strangers) {
+      const chain = describe(stranger)
       if (told.has(chain)) continue
       told.add(chain)
-      log.warn('another firewall drops forwarded packets by default and may cut the sandboxes off', {
+      log.warn('another firewall drops packets by default and may cut the sandboxes off', {
         chain,
         allow: `iifname "${interfacePrefix}*" accept`,
       })
@@ -100,32 +101,36 @@ export function createForeignFirewalls(options: ForeignOptions): ForeignFirewall
   }
 }
 
-/** Where an accepting rule is needed and heard, and the chains that must be opened by whoever owns them. Pure. */
-export function chooseTarget(objects: readonly NftObject[]): { target?: Chain; strangers: Chain[] } {
+/** Where accepting rules are needed and heard, and the chains that must be opened by whoever owns them. Pure. */
+export function chooseTargets(objects: readonly NftObject[]): { targets: Chain[]; strangers: Chain[] } {
   const chains = objects.flatMap(({ chain }) => (chain ? [chain] : []))
-  const closed = chains.filter(({ hook, policy }) => hook === 'forward' && policy === 'drop')
   const isIptables = ({ family, table }: Chain) => family === 'ip' && table === 'filter'
-  const user = chains.find((chain) => isIptables(chain) && chain.name === 'DOCKER-USER')
-  const forward = closed.find((chain) => isIptables(chain) && chain.name === 'FORWARD')
-  const target = user ?? forward
+  const closed = chains.filter(
+    ({ hook, policy, family }) =>
+      (hook === 'forward' || hook === 'input') && policy === 'drop' && family !== 'ip6',
+  )
+  const find = (name: string, among: Chain[]) =>
+    among.find((chain) => isIptables(chain) && chain.name === name)
+  // Docker keeps DOCKER-USER for others, and jumps to it first; it is there before FORWARD drops.
+  const targets = [find('DOCKER-USER', chains) ?? find('FORWARD', closed), find('INPUT', closed)]
   return {
-    ...(target && { target }),
-    strangers: closed.filter(
-      ({ family, table }) => family !== 'ip6' && !(family === 'ip' && table === 'filter'),
-    ),
+    targets: targets.filter((chain) => chain !== undefined),
+    strangers: closed.filter((chain) => !isIptables(chain)),
   }
 }
 
-/** Rules at the head of a foreign chain, both ways. Pure. */
+/** Rules at the head of a foreign chain: for packets from sandboxes, and to them where packets pass in both directions. Pure. */
 export function formatInsert(
   { family, table, name }: Pick<Chain, 'family' | 'table' | 'name'>,
   interfacePrefix: string,
   comment: string,
 ): string {
-  return ['iifname', 'oifname']
+  return (name === 'INPUT' ? ['iifname'] : ['iifname', 'oifname'])
     .map(
       (direction) =>
         `insert rule ${family} ${table} ${name} ${direction} "${interfacePrefix}*" counter accept comment "${comment}"\n`,
     )
     .join('')
 }
+
+const describe = ({ family, table, name }: Chain) => `${family} ${table} ${name}`
