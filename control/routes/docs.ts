@@ -26,8 +26,9 @@ details { border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0; pa
 summary { cursor: pointer }
 code, pre { font: 14px/1.45 ui-monospace, monospace }
 pre { background: var(--soft); padding: .75rem; border-radius: 6px; overflow: auto; max-height: 30rem }
-.method { display: inline-block; min-width: 4.2rem; font-weight: 700 }
+.method { display: inline-block; min-width: 5.2rem; font-weight: 700 }
 table { border-collapse: collapse; margin: .5rem 0 }
+td code { overflow-wrap: anywhere }
 td, th { text-align: left; padding: .15rem .9rem .15rem 0; vertical-align: top }
 `
 

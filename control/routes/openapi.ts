@@ -235,7 +235,7 @@ function describe(operation: Operation): OpenApiOperation {
     schema: name === 'port' ? { type: 'integer', minimum: 1, maximum: 65535 } : { type: 'string' },
   }))
   const refused = {
-    description: 'Refused: `code` says why, `message` names the field',
+    description: 'Refused: the code says why, the message names the field',
     ...content('ErrorResponse'),
   }
   return {

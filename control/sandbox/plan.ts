@@ -58,7 +58,10 @@ const CALLER_EGRESS_ENV = new Set(
 export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePlan {
   const { extensions = {}, metadata = {}, networkPolicy } = request
   const warnings: string[] = []
-  checkRenewExtension(extensions['access.renew.extend.seconds'])
+  if (checkRenewExtension(extensions['access.renew.extend.seconds']))
+    warnings.push(
+      'extensions["access.renew.extend.seconds"] has no effect: nothing is renewed on access here',
+    )
   if (!isBlank(extensions.poolRef))
     throw refusal(
       'SANDBOX::UNSUPPORTED_POOL_REF',
@@ -127,14 +130,15 @@ function planPolicy(value: unknown): NetworkPolicy {
   )
 }
 
-function checkRenewExtension(value: string | undefined): void {
-  if (value === undefined) return
+function checkRenewExtension(value: string | undefined): boolean {
+  if (value === undefined) return false
   const seconds = /^\s*\d{1,9}\s*$/.test(value) ? Number(value) : Number.NaN
   if (!(seconds >= 300 && seconds <= 86_400))
     throw refusal(
       'SANDBOX::INVALID_PARAMETER',
       'extensions["access.renew.extend.seconds"] must be a whole number of seconds from 300 to 86400',
     )
+  return true
 }
 
 function planPlatform({ os, arch }: Platform, machineArch: string): Platform {
