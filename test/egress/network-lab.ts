@@ -1,0 +1,332 @@
+// A small network on this machine for the system tests: egress as a real process with a data directory of its own, guests in
+// network namespaces behind veth pairs as the local runtime makes them, and an outside in another namespace with addresses that
+// stand for the internet (TEST-NET-2) and for a private network.
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createSocket, type Socket } from 'node:dgram'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request as httpRequest } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import dnsPacket from 'dns-packet'
+import type { EgressNetwork } from '../../lib/api/egress-admin.ts'
+import { type Instance, instanceOf } from '../../lib/instance.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const NODE = join(ROOT, 'node_modules/node/bin/node')
+const FIXTURES = join(import.meta.dirname, 'fixtures')
+const START_MS = 20_000
+
+export const TOKEN = 'a-token-of-a-guest-1'
+/** Stands for the internet. */
+export const PUBLIC = '198.51.100.10'
+export const PUBLIC_TOO = '198.51.100.11'
+/** Stands for a network that is nobody's business. */
+export const PRIVATE = '10.201.77.10'
+
+const execute = promisify(execFile)
+export async function run(command: string, ...args: string[]): Promise<string> {
+  const { stdout } = await execute(command, args, { timeout: 20_000 })
+  return stdout
+}
+const ip = (...args: string[]) => run('ip', ...args)
+
+export type Answer = { status: number; headers: Record<string, string | string[] | undefined>; body: string }
+
+/** One request over a Unix socket. */
+export function ask(
+  socketPath: string,
+  method: string,
+  path: string,
+  { body, token }: { body?: unknown; token?: string } = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(
+      { socketPath, method, path, headers: token ? { 'OPENSANDBOX-EGRESS-AUTH': token } : {} },
+      (response) => {
+        let text = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => {
+          text += chunk
+        })
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }),
+        )
+      },
+    )
+    request.on('error', reject)
+    request.setTimeout(10_000, () => request.destroy(new Error(`no answer to ${method} ${path}`)))
+    request.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body))
+  })
+}
+
+export class Lab {
+  readonly dataDir = mkdtempSync(join(tmpdir(), 'egress-lab-'))
+  readonly instance: Instance = instanceOf(this.dataDir)
+  readonly by: 'node' | 'deno'
+  /** What the fake name server of the host answers: name to addresses. */
+  readonly zone = new Map<string, string[]>()
+  readonly asked: string[] = []
+  network: EgressNetwork = { subnet: '', gateway: '', interfacePrefix: '' }
+  #egress: ChildProcess | undefined
+  #log = ''
+  #dns: Socket | undefined
+  #outside: ChildProcess[] = []
+  readonly #namespaces: string[] = []
+  readonly #key: string
+
+  constructor(by: 'node' | 'deno' = 'node') {
+    this.by = by
+    this.#key = this.instance.key
+  }
+
+  get table(): string {
+    return `opensandbox_${this.#key}`
+  }
+
+  get log(): string {
+    return this.#log
+  }
+
+  /** Opens the outside and starts egress. */
+  async open(): Promise<void> {
+    await this.#openDns()
+    await this.#openOutside()
+    await this.start()
+  }
+
+  async start(): Promise<void> {
+    const config = join(this.dataDir, 'edge.toml')
+    const port = this.#dns?.address().port
+    writeFileSync(config, `[egress]\nupstream_dns = ["127.0.0.1:${port}"]\n`)
+    const program = [join(ROOT, 'egress/main.ts'), '--config', config, '--data-dir', this.dataDir]
+    const child =
+      this.by === 'deno'
+        ? spawn(join(ROOT, 'node_modules/.bin/deno'), ['run', '-A', ...program], {
+            stdio: ['ignore', 'ignore', 'pipe'],
+          })
+        : spawn(NODE, program, { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.#egress = child
+    const from = this.#log.length
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#log += text
+    })
+    await this.waitForLog(/ ready /, { from, timeoutMs: START_MS })
+    this.network = JSON.parse((await this.admin('GET', '/network')).body) as EgressNetwork
+  }
+
+  /** Ends egress and resolves with its exit code, or null after a signal that it does not handle. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const child = this.#egress
+    this.#egress = undefined
+    if (!child || child.exitCode !== null) return child?.exitCode ?? null
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+    child.kill(signal)
+    return ended
+  }
+
+  /** Resolves once the log matches, with the match. */
+  async waitForLog(
+    pattern: RegExp,
+    { from = 0, timeoutMs = 10_000 }: { from?: number; timeoutMs?: number } = {},
+  ): Promise<RegExpExecArray> {
+    const child = this.#egress
+    return new Promise((resolve, reject) => {
+      const check = () => {
+        const match = pattern.exec(this.#log.slice(from))
+        if (match) finish(() => resolve(match))
+      }
+      const finish = (settle: () => void) => {
+        clearTimeout(timer)
+        child?.stderr?.off('data', check)
+        child?.off('exit', onExit)
+        settle()
+      }
+      const fail = (why: string) => reject(new Error(`${why}: ${pattern} is not in:\n${this.#log}`))
+      const timer = setTimeout(() => finish(() => fail('not in time')), timeoutMs)
+      const onExit = () => finish(() => fail('egress ended'))
+      child?.stderr?.on('data', check)
+      child?.on('exit', onExit)
+      check()
+    })
+  }
+
+  admin(method: string, path: string, body?: unknown): Promise<Answer> {
+    return ask(this.instance.egressSocket, method, path, body === undefined ? {} : { body })
+  }
+
+  policy(id: string, method: string, body?: unknown, token = TOKEN): Promise<Answer> {
+    return ask(this.instance.policySocket, method, `/sandboxes/${id}/policy`, {
+      token,
+      ...(body !== undefined && { body }),
+    })
+  }
+
+  /** A namespace behind a veth pair, as the local runtime makes one. It is not registered yet. */
+  async addGuest(index: number): Promise<Guest> {
+    const { gateway, interfacePrefix } = this.network
+    const namespace = `lab-${this.#key}-${index}`
+    const address = gateway.replace(/\d+$/, String(10 + index))
+    const name = `${interfacePrefix}g${index}`
+    await ip('netns', 'add', namespace)
+    this.#namespaces.push(namespace)
+    await ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
+    await ip('link', 'set', name, 'up')
+    await ip('route', 'add', `${address}/32`, 'dev', name, 'src', gateway)
+    const inside = (...args: string[]) => ip('-n', namespace, ...args)
+    await inside('link', 'set', 'lo', 'up')
+    await inside('address', 'add', `${address}/32`, 'dev', 'eth0')
+    await inside('link', 'set', 'eth0', 'up')
+    await inside('route', 'add', 'default', 'via', gateway, 'dev', 'eth0', 'onlink')
+    return new Guest({ id: `guest-${index}`, namespace, address, interface: name, gateway })
+  }
+
+  async register(guest: Guest, policy?: unknown): Promise<Answer> {
+    return this.admin('PUT', `/sandboxes/${guest.id}`, {
+      address: guest.address,
+      interface: guest.interface,
+      token: TOKEN,
+      ...(policy !== undefined && { policy }),
+    })
+  }
+
+  async rules(): Promise<string> {
+    return run('nft', 'list', 'table', 'inet', this.table).catch(() => '')
+  }
+
+  /** Leaves nothing behind; resolves with what `--teardown` said. */
+  async close(): Promise<void> {
+    await this.stop()
+    for (const child of this.#outside) child.kill('SIGKILL')
+    for (const namespace of this.#namespaces) await ip('netns', 'delete', namespace)
+    await this.teardown()
+    this.#dns?.close()
+    rmSync(this.dataDir, { recursive: true, force: true })
+    rmSync(this.instance.runDir, { recursive: true, force: true })
+  }
+
+  async teardown(): Promise<void> {
+    await run(NODE, join(ROOT, 'egress/main.ts'), '--data-dir', this.dataDir, '--teardown')
+  }
+
+  /** The pid that writes the log, to be killed by a test. */
+  get pid(): number {
+    return this.#egress?.pid ?? 0
+  }
+
+  async #openDns(): Promise<void> {
+    const socket = createSocket('udp4')
+    this.#dns = socket
+    socket.on('message', (message, from) => {
+      const query = dnsPacket.decode(message)
+      const [question] = query.questions ?? []
+      if (!question) return
+      this.asked.push(question.name)
+      const addresses = this.zone.get(question.name)
+      const reply = dnsPacket.encode({
+        type: 'response',
+        id: query.id ?? 0,
+        flags: addresses ? 0 : 3,
+        questions: [question],
+        answers:
+          question.type === 'A'
+            ? (addresses ?? []).map((data) => ({ type: 'A', name: question.name, ttl: 60, data }))
+            : [],
+      })
+      socket.send(reply, from.port, from.address)
+    })
+    await new Promise<void>((resolve) => socket.bind({ address: '127.0.0.1', port: 0 }, resolve))
+  }
+
+  async #openOutside(): Promise<void> {
+    const namespace = `lab-${this.#key}-out`
+    await ip('netns', 'add', namespace)
+    this.#namespaces.push(namespace)
+    const name = `lab${this.#key}out`
+    await ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
+    await ip('address', 'add', '198.51.100.1/24', 'dev', name)
+    await ip('address', 'add', '10.201.77.1/24', 'dev', name)
+    await ip('link', 'set', name, 'up')
+    for (const address of [`${PUBLIC}/24`, `${PUBLIC_TOO}/24`, `${PRIVATE}/24`])
+      await ip('-n', namespace, 'address', 'add', address, 'dev', 'eth0')
+    await ip('-n', namespace, 'link', 'set', 'eth0', 'up')
+    await ip('-n', namespace, 'route', 'add', 'default', 'via', '198.51.100.1')
+    for (const port of [80, 853]) this.#outside.push(await listen(namespace, '0.0.0.0', port))
+  }
+}
+
+/** Starts the listener fixture in a namespace and resolves once it listens. */
+export async function listen(namespace: string, address: string, port: number): Promise<ChildProcess> {
+  const child = spawn(
+    'ip',
+    ['netns', 'exec', namespace, NODE, join(FIXTURES, 'listener.ts'), address, String(port)],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.once('data', () => resolve())
+    child.once('exit', (code) => reject(new Error(`the listener ended with ${code}`)))
+  })
+  return child
+}
+
+export class Guest {
+  readonly id: string
+  readonly namespace: string
+  readonly address: string
+  readonly interface: string
+  readonly gateway: string
+
+  constructor(values: Pick<Guest, 'id' | 'namespace' | 'address' | 'interface' | 'gateway'>) {
+    this.id = values.id
+    this.namespace = values.namespace
+    this.address = values.address
+    this.interface = values.interface
+    this.gateway = values.gateway
+  }
+
+  /** `open …`, `failed CODE` or `silent`. */
+  async dial(address: string, port = 80, ...more: string[]): Promise<string> {
+    return (await this.#node('dial.ts', address, String(port), ...more)).trim()
+  }
+
+  async resolve(
+    name: string,
+    { server = this.gateway, transport = 'udp' }: { server?: string; transport?: 'udp' | 'tcp' } = {},
+  ): Promise<{ rcode?: number; data?: string[]; outcome?: string }> {
+    const { name: _, ...rest } = JSON.parse(await this.#node('resolve.ts', server, transport, name))
+    return rest
+  }
+
+  /** Keeps a connection open; `say` resolves with what came back. */
+  async hold(address: string, port = 80): Promise<{ say(text: string): Promise<string>; end(): void }> {
+    const child = spawn('ip', this.#command('dial.ts', address, String(port), 'tcp', 'stay'), {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    child.stdout.setEncoding('utf8')
+    const line = () =>
+      new Promise<string>((resolve) => child.stdout.once('data', (text: string) => resolve(text.trim())))
+    await line()
+    return {
+      say: (text) => {
+        const answered = line()
+        child.stdin.write(`${text}\n`)
+        return answered
+      },
+      end: () => void child.kill('SIGKILL'),
+    }
+  }
+
+  #node(fixture: string, ...args: string[]): Promise<string> {
+    return run('ip', ...this.#command(fixture, ...args))
+  }
+
+  #command(fixture: string, ...args: string[]): string[] {
+    return ['netns', 'exec', this.namespace, NODE, join(FIXTURES, fixture), ...args]
+  }
+}
+
+/** Whether the forwarding of this machine was on, for tests that must not change what they find. */
+export function forwarding(): string {
+  return readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim()
+}

@@ -1,0 +1,336 @@
+// Egress against the real kernel: namespaces, veth pairs and nftables, in an installation of its own. Needs root.
+
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { type Guest, Lab, listen, PRIVATE, PUBLIC, PUBLIC_TOO, run } from '../egress/network-lab.ts'
+
+const allow = (...targets: string[]) => ({
+  defaultAction: 'deny',
+  egress: targets.map((target) => ({ action: 'allow', target })),
+})
+const NO_SUCH_NAME = { rcode: 3, data: [] }
+
+const lab = new Lab()
+let one: Guest
+let two: Guest
+
+beforeAll(async () => {
+  lab.zone.set('good.example', [PUBLIC])
+  lab.zone.set('other.example', [PUBLIC_TOO])
+  lab.zone.set('inside.example', [PRIVATE])
+  lab.zone.set('metadata.example', ['169.254.169.254'])
+  lab.zone.set('mixed.example', ['127.0.0.1', PUBLIC])
+  await lab.open()
+  one = await lab.addGuest(1)
+  two = await lab.addGuest(2)
+})
+afterAll(() => lab.close())
+
+async function setPolicy(guest: Guest, policy: unknown): Promise<void> {
+  const answer = await lab.policy(guest.id, 'PUT', policy)
+  expect(answer.status, answer.body).toBe(200)
+}
+
+test('a sandbox that egress does not know has nothing, not even names', async () => {
+  expect(await one.dial(PUBLIC)).toBe('silent')
+  expect(await one.resolve('good.example')).toEqual({ outcome: 'silent' })
+  expect(await one.dial(one.gateway, 53)).toBe('silent')
+})
+
+describe('with one name allowed', () => {
+  beforeAll(async () => {
+    expect((await lab.register(one, allow('good.example'))).status).toBe(204)
+    expect((await lab.register(two, { defaultAction: 'allow', egress: [] })).status).toBe(204)
+  })
+
+  test('the name resolves, and its address connects from then on, and not before', async () => {
+    expect(await one.dial(PUBLIC)).toBe('failed ECONNREFUSED')
+    expect(await one.resolve('good.example')).toEqual({ rcode: 0, data: [PUBLIC] })
+    expect(await one.dial(PUBLIC)).toBe('open from 198.51.100.1')
+    expect(await one.dial(PUBLIC, 80, 'udp')).toBe('open from 198.51.100.1')
+  })
+
+  test('another name does not exist for it, by UDP and TCP, and the log says why', async () => {
+    const from = lab.log.length
+    expect(await one.resolve('other.example')).toEqual(NO_SUCH_NAME)
+    expect(await one.resolve('other.example', { transport: 'tcp' })).toEqual(NO_SUCH_NAME)
+    const [line] = await lab.waitForLog(/.*other\.example.*\n/, { from })
+    expect(line).toContain('sandbox=guest-1')
+    expect(line).toContain('verdict=deny reason="no rule matches: default action"')
+    expect(lab.asked).not.toContain('other.example')
+  })
+
+  test('names resolve the same whichever server is asked', async () => {
+    expect(await one.resolve('good.example', { server: PUBLIC })).toEqual({ rcode: 0, data: [PUBLIC] })
+    expect(await one.resolve('other.example', { server: '8.8.8.8' })).toEqual(NO_SUCH_NAME)
+  })
+
+  test('an address that no name led to is refused at once, and the log says so', async () => {
+    const from = lab.log.length
+    const startedAt = Date.now()
+    expect(await one.dial(PUBLIC_TOO)).toBe('failed ECONNREFUSED')
+    expect(await one.dial(PUBLIC_TOO, 80, 'udp')).toMatch(/^failed E(HOSTUNREACH|ACCES|PERM|CONNREFUSED)/)
+    expect(Date.now() - startedAt).toBeLessThan(1500)
+    const [line] = await lab.waitForLog(/.*connection denied.*protocol=tcp.*\n/, { from })
+    expect(line).toContain(`sandbox=guest-1 address=${PUBLIC_TOO} protocol=tcp port=80 verdict=deny`)
+  })
+
+  test.each([
+    ['the metadata service', '169.254.169.254', 80],
+    ['a private network', PRIVATE, 80],
+    ['the host by its outer address', '198.51.100.1', 22],
+    ['the host by the gateway address', 'gateway', 80],
+    ['DNS over TLS', PUBLIC, 853],
+  ])('%s is closed', async (_, address, port) => {
+    await one.resolve('good.example')
+    const target = address === 'gateway' ? one.gateway : address
+    expect(await one.dial(target, port)).toMatch(/^failed E/)
+  })
+
+  test('another sandbox is closed, whatever the policies', async () => {
+    const listener = await listen(two.namespace, two.address, 80)
+    onTestFinished(() => void listener.kill('SIGKILL'))
+    await setPolicy(one, allow('good.example', '0.0.0.0/0', two.address))
+    expect(await one.dial(two.address)).toBe('failed ECONNREFUSED')
+    expect(await one.dial(two.address, 80, 'udp')).toMatch(/^failed/)
+    await setPolicy(one, allow('good.example'))
+  })
+
+  test('a source address that is not its own is dropped', async () => {
+    await run('ip', '-n', one.namespace, 'address', 'add', `${two.address}/32`, 'dev', 'eth0')
+    onTestFinished(
+      async () =>
+        void (await run('ip', '-n', one.namespace, 'address', 'del', `${two.address}/32`, 'dev', 'eth0')),
+    )
+    // Guest two may go there, so an answer would have come if the rules looked at the address alone.
+    expect(await two.dial(PUBLIC_TOO)).toBe('open from 198.51.100.1')
+    expect(await one.dial(PUBLIC_TOO, 80, 'tcp', two.address)).toBe('silent')
+  })
+
+  test('IPv6 is closed, even to an address next door', async () => {
+    const { createServer } = await import('node:net')
+    const inside = (...args: string[]) => run('ip', '-n', one.namespace, ...args)
+    const macOf = async (shown: Promise<string>) =>
+      (JSON.parse(await shown) as { address: string }[])[0]?.address
+    const hostMac = await macOf(run('ip', '-j', 'link', 'show', 'dev', one.interface))
+    const guestMac = await macOf(inside('-j', 'link', 'show', 'dev', 'eth0'))
+    await run('ip', 'address', 'add', 'fd77::1/64', 'dev', one.interface, 'nodad')
+    await inside('address', 'add', 'fd77::2/64', 'dev', 'eth0', 'nodad')
+    // With the neighbours known, nothing but the rules is in the way.
+    await run('ip', 'neigh', 'replace', 'fd77::2', 'lladdr', guestMac ?? '', 'dev', one.interface)
+    await inside('neigh', 'replace', 'fd77::1', 'lladdr', hostMac ?? '', 'dev', 'eth0')
+    const server = createServer((socket) => socket.end('host\n'))
+    await new Promise<void>((resolve) => server.listen({ host: 'fd77::1', port: 0 }, resolve))
+    onTestFinished(() => void server.close())
+    const address = server.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    expect(await one.dial('fd77::1', port)).toBe('silent')
+  })
+
+  test('the host reaches ports inside', async () => {
+    const listener = await listen(one.namespace, one.address, 8000)
+    onTestFinished(() => void listener.kill('SIGKILL'))
+    const { connect } = await import('node:net')
+    const text = await new Promise<string>((resolve, reject) => {
+      const socket = connect({ host: one.address, port: 8000 })
+      socket.once('error', reject)
+      socket.once('data', (data) => {
+        resolve(String(data).trim())
+        socket.destroy()
+      })
+    })
+    expect(text).toBe(`from ${one.gateway}`)
+  })
+
+  test('a packet from elsewhere does not get in', async () => {
+    const listener = await listen(one.namespace, one.address, 8000)
+    onTestFinished(() => void listener.kill('SIGKILL'))
+    const outside = `lab-${lab.instance.key}-out`
+    const outcome = await run(
+      'ip',
+      'netns',
+      'exec',
+      outside,
+      process.execPath,
+      new URL('../egress/fixtures/dial.ts', import.meta.url).pathname,
+      one.address,
+      '8000',
+    )
+    expect(outcome.trim()).toBe('silent')
+  })
+})
+
+describe('addresses that a name may not open', () => {
+  beforeAll(() => setPolicy(one, allow('*.example')))
+
+  test.each(['inside.example', 'metadata.example'])('%s has no address for a sandbox', async (name) => {
+    const from = lab.log.length
+    expect(await one.resolve(name)).toEqual({ rcode: 0, data: [] })
+    const [line] = await lab.waitForLog(new RegExp(`.*name=${name}.*\\n`), { from })
+    expect(line).toMatch(/its address [0-9.]+ is closed \((private|link-local)\) and no rule opens it/)
+  })
+
+  test('only the closed addresses of a name are taken out', async () => {
+    expect(await one.resolve('mixed.example')).toEqual({ rcode: 0, data: [PUBLIC] })
+  })
+
+  test('a range in the policy opens a private network, and its names', async () => {
+    expect(await one.dial(PRIVATE)).toMatch(/^failed E/)
+    await setPolicy(one, allow('*.example', '10.201.0.0/16'))
+    expect(await one.resolve('inside.example')).toEqual({ rcode: 0, data: [PRIVATE] })
+    expect(await one.dial(PRIVATE)).toMatch(/^open/)
+  })
+
+  test('a denied range beats allowed names and ranges', async () => {
+    await setPolicy(one, {
+      defaultAction: 'deny',
+      egress: [
+        { action: 'allow', target: '*.example' },
+        { action: 'allow', target: '198.51.100.0/24' },
+        { action: 'deny', target: PUBLIC },
+      ],
+    })
+    await one.resolve('good.example')
+    expect(await one.dial(PUBLIC)).toBe('failed ECONNREFUSED')
+    expect(await one.dial(PUBLIC_TOO)).toMatch(/^open/)
+  })
+
+  test('an address of the host is opened by a rule that names it alone, and by no range', async () => {
+    const { createServer } = await import('node:net')
+    const server = createServer((socket) => socket.end('host\n'))
+    await new Promise<void>((resolve) => server.listen({ host: '198.51.100.1', port: 0 }, resolve))
+    onTestFinished(() => void server.close())
+    const address = server.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    await setPolicy(one, allow('198.51.100.0/24'))
+    expect(await one.dial('198.51.100.1', port)).toBe('failed ECONNREFUSED')
+    await setPolicy(one, allow('198.51.100.1'))
+    expect(await one.dial('198.51.100.1', port)).toBe('open host')
+  })
+})
+
+describe('a policy that changes while connections are open', () => {
+  test('opens and closes names at once, and leaves an open connection alone', async () => {
+    await setPolicy(one, allow('good.example'))
+    await one.resolve('good.example')
+    const held = await one.hold(PUBLIC)
+    onTestFinished(() => held.end())
+    expect(await one.resolve('other.example')).toEqual(NO_SUCH_NAME)
+    const patched = await lab.policy(one.id, 'PATCH', [{ action: 'allow', target: 'other.example' }])
+    expect(patched.status).toBe(200)
+    expect(await one.resolve('other.example')).toEqual({ rcode: 0, data: [PUBLIC_TOO] })
+    expect(await one.dial(PUBLIC_TOO)).toMatch(/^open/)
+    // What was learned before is still open: its name is still allowed.
+    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+
+    await lab.policy(one.id, 'PATCH', [{ action: 'deny', target: 'good.example' }])
+    expect(await one.resolve('good.example')).toEqual(NO_SUCH_NAME)
+    expect(await one.dial(PUBLIC)).toBe('failed ECONNREFUSED')
+    expect(await one.dial(PUBLIC_TOO)).toMatch(/^open/)
+    expect(await held.say('still here')).toBe('echo still here')
+  })
+
+  test('default allow opens public addresses and keeps private ones closed', async () => {
+    await setPolicy(one, { defaultAction: 'allow', egress: [{ action: 'deny', target: 'other.example' }] })
+    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.dial(PRIVATE)).toMatch(/^failed E/)
+    expect(await one.resolve('other.example')).toEqual(NO_SUCH_NAME)
+    // What was resolved while everything was open stays reachable when only its name is.
+    await one.resolve('good.example')
+    await setPolicy(one, allow('good.example'))
+    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC_TOO)).toBe('failed ECONNREFUSED')
+  })
+})
+
+describe('egress that goes away', () => {
+  test('leaves rules that open nothing new, and finds everything again', async () => {
+    await setPolicy(one, allow('good.example', 'other.example'))
+    await one.resolve('good.example')
+    await lab.stop('SIGKILL')
+    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.resolve('other.example')).toEqual({ outcome: 'silent' })
+    expect(await one.dial(PUBLIC_TOO)).toBe('failed ECONNREFUSED')
+    expect(await one.dial(PRIVATE)).toMatch(/^failed E/)
+
+    const { subnet } = lab.network
+    await lab.start()
+    expect(lab.network.subnet).toBe(subnet)
+    // Open before the name is asked for again: the kernel still knew the address.
+    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.resolve('other.example')).toEqual({ rcode: 0, data: [PUBLIC_TOO] })
+    const policy = JSON.parse((await lab.policy(one.id, 'GET')).body)
+    expect(policy.policy).toEqual(allow('good.example', 'other.example'))
+  })
+
+  test('puts back rules that something else has removed', async () => {
+    const from = lab.log.length
+    await run('nft', 'delete', 'table', 'inet', lab.table)
+    await lab.waitForLog(/the rules were removed by something else/, { from })
+    const ready = async () => (await lab.rules()).includes(`forward-${one.id}`)
+    await expect.poll(ready, { timeout: 5000 }).toBe(true)
+    expect(await one.dial(PRIVATE)).toMatch(/^failed E/)
+  })
+})
+
+describe('registrations', () => {
+  test('twenty at once are in the kernel when they are answered', async () => {
+    const { interfacePrefix, gateway } = lab.network
+    const ids = Array.from({ length: 20 }, (_, index) => `burst-${index}`)
+    const startedAt = performance.now()
+    const answers = await Promise.all(
+      ids.map((id, index) =>
+        lab.admin('PUT', `/sandboxes/${id}`, {
+          address: gateway.replace(/\d+$/, String(100 + index)),
+          interface: `${interfacePrefix}b${index}`,
+          token: 'a-token-of-the-burst',
+          policy: allow('good.example'),
+        }),
+      ),
+    )
+    console.log(`20 registrations at once: ${(performance.now() - startedAt).toFixed(1)} ms`)
+    expect(answers.map(({ status }) => status)).toEqual(ids.map(() => 204))
+    const rules = await lab.rules()
+    for (const id of ids) expect(rules).toContain(`chain forward-${id} {`)
+    await Promise.all(ids.map((id) => lab.admin('DELETE', `/sandboxes/${id}`)))
+    expect(await lab.rules()).not.toContain('burst')
+  })
+
+  test('putting a sandbox twice changes nothing, and keeps the policy that it has by now', async () => {
+    await setPolicy(one, allow('other.example'))
+    const rules = async () => (await lab.rules()).replaceAll(/ expires \S+/g, '')
+    const before = await rules()
+    expect((await lab.register(one, allow('good.example'))).status).toBe(204)
+    expect(await rules()).toBe(before)
+    expect(await one.resolve('good.example')).toEqual(NO_SUCH_NAME)
+  })
+
+  test('an address that another sandbox has is refused', async () => {
+    const answer = await lab.admin('PUT', '/sandboxes/thief', {
+      address: one.address,
+      interface: `${lab.network.interfacePrefix}th`,
+      token: 'a-token-of-a-thief-1',
+    })
+    expect(answer.status).toBe(409)
+    expect(answer.body).toContain(`address ${one.address} belongs to`)
+  })
+
+  test('delete leaves nothing of a sandbox, and closes it', async () => {
+    expect(await two.dial(PUBLIC)).toMatch(/^open/)
+    expect((await lab.admin('DELETE', `/sandboxes/${two.id}`)).status).toBe(204)
+    expect((await lab.admin('DELETE', `/sandboxes/${two.id}`)).status).toBe(204)
+    const rules = await lab.rules()
+    expect(rules).not.toContain(two.id)
+    expect(rules).not.toContain(two.address)
+    expect(await two.dial(PUBLIC)).toBe('silent')
+  })
+})
+
+test('nothing of the installation is left when it stops without sandboxes', async () => {
+  await lab.admin('DELETE', `/sandboxes/${one.id}`)
+  expect(await lab.stop()).toBe(0)
+  expect(await lab.rules()).toBe('')
+  const { interfacePrefix, subnet } = lab.network
+  await expect(run('ip', 'link', 'show', 'dev', interfacePrefix)).rejects.toThrow(/does not exist/)
+  expect(await run('ip', 'route', 'show')).not.toContain(subnet)
+  expect(await run('nft', 'list', 'ruleset')).not.toContain(interfacePrefix)
+})
