@@ -77,7 +77,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     })
   })
   if (settings.apiKey) app.use(allowAnyOrigin())
-  else app.use(requireLocalCaller(hostsOf(settings)))
+  else app.use(requireLocalCaller(hostsOf(settings), deps.trustForwarded))
   app.use(requireApiKey(settings.apiKey))
 
   app.get('/health', (context) => context.json({ status: 'healthy' }))

@@ -4,6 +4,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import { API_KEY_HEADER } from '../lib/api/lifecycle.ts'
 import { refusal } from './errors.ts'
+import { publicHost } from './public-host.ts'
 
 const OPEN_PATHS = new Set(['/health', '/version', '/docs', '/redoc', '/openapi.json'])
 const PROXY_PATH = /^(\/v1)?\/sandboxes\/[^/]+\/proxy\/\d+(\/|$)/
@@ -37,10 +38,10 @@ export function requireApiKey(apiKey: string | undefined): MiddlewareHandler {
  * a request from its own origin, or by a name of its own that it points to this machine. So a foreign `Origin` and a `Host`
  * that does not name this machine are refused.
  */
-export function requireLocalCaller(ownHosts: string[]): MiddlewareHandler {
+export function requireLocalCaller(ownHosts: string[], trustForwarded: boolean): MiddlewareHandler {
   const own = new Set(ownHosts.map((host) => host.toLowerCase()))
   return async (context, next) => {
-    const host = context.req.header('host')
+    const host = publicHost(context, trustForwarded)
     if (host !== undefined && !isLocalHost(host, own))
       throw refusal(
         'GENERAL::HOST_NOT_ALLOWED',

@@ -9,11 +9,12 @@ import {
 import type { AppDeps, AppEnv, AppSettings } from '../app.ts'
 import { invalid, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
+import { publicHost } from '../public-host.ts'
 import { requireSandbox } from '../sandbox/change.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
 
 /** Where a port of a sandbox is reached (contract: lifecycle.md 4.1, design D11). It answers in every state, running or not. */
-export function endpointRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
+export function endpointRoutes({ lives, settings, trustForwarded }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
   routes.get('/sandboxes/:id/endpoints/:port', (context) => {
     const query = readQuery(context, endpointQuerySchema)
@@ -27,7 +28,7 @@ export function endpointRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
     const endpoint: Endpoint = {
       endpoint: formatEndpoint({
         settings,
-        host: context.req.header('host'),
+        host: publicHost(context, trustForwarded),
         id: row.id,
         port,
         ...(query.use_server_proxy && { proxyPrefix: context.req.path.startsWith('/v1/') ? '/v1' : '' }),
@@ -50,7 +51,7 @@ export function parsePort(text: string): number {
 
 export type EndpointParts = {
   settings: Pick<AppSettings, 'eip' | 'domain'>
-  /** The request's own `Host`. */
+  /** The host by which the client called. */
   host: string | undefined
   id: string
   port: number

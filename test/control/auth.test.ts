@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { isLocalHost, isOpenPath } from '../../control/auth.ts'
-import { type ControlApp, createControlApp } from '../support/control-app.ts'
+import { type ControlApp, createControlApp, MINIMAL } from '../support/control-app.ts'
 
 const KEY = 'a-key'
 
@@ -99,6 +99,23 @@ test.each([
   const answer = await control.call('GET', '/v1/sandboxes', undefined, { host, ...(origin && { origin }) })
   expect(answer.status).toBe(status)
   expect(answer.headers.get('access-control-allow-origin')).toBeNull()
+})
+
+test('what a gateway says of the host counts on its own socket only', async () => {
+  const forged = { host: 'localhost', 'x-forwarded-host': 'evil.example' }
+  expect((await open().call('GET', '/sandboxes', undefined, forged)).status).toBe(200)
+  const behind = createControlApp({ trustForwarded: true })
+  onTestFinished(behind.close)
+  expect((await behind.call('GET', '/sandboxes', undefined, forged)).status).toBe(403)
+  const made = await behind.call('POST', '/sandboxes', MINIMAL)
+  const named = { host: 'control', 'x-forwarded-host': '127.0.0.1:8080' }
+  const { body } = await behind.call(
+    'GET',
+    `/sandboxes/${String(made.body.id)}/endpoints/80`,
+    undefined,
+    named,
+  )
+  expect(body.endpoint).toBe(`127.0.0.1:8080/sandboxes/${String(made.body.id)}/proxy/80`)
 })
 
 test.each([

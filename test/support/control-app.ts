@@ -29,6 +29,7 @@ export type ControlAppOptions = {
   askEgress?: AppDeps['askEgress']
   now?: () => number
   log?: Logger
+  trustForwarded?: boolean
   files?: Lives['files']
 }
 
@@ -71,7 +72,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
       (() => {
         throw new Error('no egress in this test')
       }),
-    trustForwarded: false,
+    trustForwarded: options.trustForwarded ?? false,
   })
   return {
     app,
