@@ -1,0 +1,379 @@
+// One client connection: heads are read one after the other, each request is decided and answered before the next, however
+// many have been sent ahead. It owns the client's socket and nothing else; what happens with a request is decided in
+// server.ts and done in forward.ts.
+
+import type { Socket } from 'node:net'
+import { Exchange, type ExchangeOwner, type Plan } from './forward.ts'
+import { formatUpgradeHead } from './headers.ts'
+import {
+  checkUnfinishedHead,
+  findHeadEnd,
+  isEmpty,
+  parseRequestHead,
+  type RequestHead,
+  type ResponseHead,
+} from './http1/head.ts'
+import type { Upstream, UpstreamPool } from './pool.ts'
+import { formatRefusal, REFUSED, type Refusal } from './refusal.ts'
+import { splice } from './upgrade.ts'
+
+/** What is to be done with a request. */
+export type Verdict =
+  | { kind: 'forward'; plan: Plan }
+  | { kind: 'refuse'; refusal: Refusal }
+  /** An answer of the gateway's own: its head without the empty line, and its body. */
+  | { kind: 'answer'; status: number; head: string; body?: string }
+  /** Not known yet; `cancel` when nobody waits any more. */
+  | { kind: 'wait'; verdict: Promise<Verdict>; cancel: () => void }
+
+export type Outcome = {
+  head: RequestHead | undefined
+  plan: Plan | undefined
+  client: string
+  status: number
+  ms: number
+  reason?: string
+  /** A refusal that another try may not meet, such as of a port that nothing listens on yet. */
+  isPassing?: boolean
+}
+
+/** What a connection needs from the gateway that it belongs to. */
+export type ConnectionContext = {
+  readonly now: number
+  readonly isStopping: boolean
+  readonly pool: UpstreamPool
+  decide(head: RequestHead, clientAddress: string): Verdict
+  report(outcome: Outcome): void
+  createRequestId(): string
+  onClosed(connection: ClientConnection): void
+}
+
+export const HEAD_TIMEOUT_MS = 10_000
+/** Longer than the SDKs keep theirs (95 s), so that the client is the one to close (contract: clients.md). */
+export const IDLE_TIMEOUT_MS = 100_000
+const LINGER_MS = 2000
+/** What a client has sent ahead while an earlier request is under way. */
+const MAX_AHEAD_BYTES = 64 * 1024
+const CR = 13
+const LF = 10
+
+export class ClientConnection implements ExchangeOwner {
+  readonly socket: Socket
+  readonly clientAddress: string
+  readonly #context: ConnectionContext
+  #state: 'head' | 'waiting' | 'exchange' | 'lingering' | 'spliced' | 'closed' = 'head'
+  #pending: Buffer | undefined
+  #scanned = 0
+  #head: RequestHead | undefined
+  #exchange: Exchange | undefined
+  #cancelWait: (() => void) | undefined
+  #startedAt = 0
+  #deadline: number
+  #isAdvancing = false
+  #isHeld = false
+  readonly #onData = (chunk: Buffer) => this.#receive(chunk)
+  readonly #onEnd = () => this.#onClientEnd()
+  readonly #onDrain = () => {
+    this.#exchange?.onClientDrain()
+    this.#advance()
+  }
+
+  constructor(socket: Socket, context: ConnectionContext) {
+    this.socket = socket
+    this.#context = context
+    this.clientAddress = readAddress(socket)
+    this.#deadline = context.now + IDLE_TIMEOUT_MS
+    socket
+      .on('data', this.#onData)
+      .on('end', this.#onEnd)
+      .on('drain', this.#onDrain)
+      // The close that follows does what is to be done.
+      .on('error', () => {})
+      .on('close', () => this.#onClose())
+  }
+
+  get now(): number {
+    return this.#context.now
+  }
+
+  get isStopping(): boolean {
+    return this.#context.isStopping
+  }
+
+  get isIdle(): boolean {
+    return this.#state === 'head' && this.#pending === undefined
+  }
+
+  get deadline(): number {
+    return this.#deadline
+  }
+
+  setDeadline(ms: number): void {
+    this.#deadline = ms === 0 ? 0 : this.#context.now + ms
+  }
+
+  pauseReading(): void {
+    if (this.#isHeld) return
+    this.#isHeld = true
+    this.socket.pause()
+  }
+
+  resumeReading(): void {
+    if (!this.#isHeld) return
+    if (this.#state !== 'head' && (this.#pending?.length ?? 0) > MAX_AHEAD_BYTES) return
+    this.#isHeld = false
+    this.socket.resume()
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    this.#deadline = 0
+    if (this.#state === 'exchange') this.#exchange?.onDeadline()
+    else if (this.#state === 'head' && this.#pending !== undefined)
+      this.#refuse(REFUSED.bad(408, 'its head did not come in time'), true)
+    else this.socket.destroy()
+  }
+
+  /** Closes at once what is idle; what is under way goes on. */
+  stop(): void {
+    if (this.isIdle || this.#state === 'lingering') this.socket.destroy()
+  }
+
+  onAnswered({ status, reusable }: { status: number; reusable: boolean }): void {
+    this.#report(status)
+    this.#exchange = undefined
+    if (reusable && !this.#context.isStopping) this.#next()
+    else this.#linger()
+  }
+
+  onRefused(refusal: Refusal): void {
+    const isComplete = this.#exchange?.requestDone === true
+    this.#exchange = undefined
+    this.#refuse(refusal, !isComplete)
+  }
+
+  onBroken({ status, reason, untold }: { status: number; reason: string; untold: boolean }): void {
+    this.#report(status, reason)
+    this.#exchange = undefined
+    if (untold) this.socket.resetAndDestroy()
+    else this.socket.destroy()
+  }
+
+  onUpgraded({ head, upstream, first }: { head: ResponseHead; upstream: Upstream; first: Buffer }): void {
+    const { socket } = this
+    this.#exchange = undefined
+    this.#state = 'spliced'
+    this.#deadline = 0
+    const other = upstream.detach()
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
+    socket.write(formatUpgradeHead(head), 'latin1')
+    if (first.length > 0) socket.write(first)
+    const ahead = this.#pending
+    this.#pending = undefined
+    if (ahead) other.write(ahead)
+    splice(socket, other, () => this.#report(101))
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#state === 'lingering' || this.#state === 'closed') return
+    const exchange = this.#exchange
+    if (exchange && !exchange.requestDone) {
+      const end = exchange.onRequestBytes(chunk)
+      if (end < chunk.length) this.#keep(chunk.subarray(end))
+      return
+    }
+    this.#keep(chunk)
+    this.#advance()
+  }
+
+  #keep(chunk: Buffer): void {
+    this.#pending = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk
+    if (this.#state !== 'head' && this.#pending.length > MAX_AHEAD_BYTES) this.pauseReading()
+  }
+
+  /** Reads heads for as long as each is answered at once. */
+  #advance(): void {
+    if (this.#isAdvancing) return
+    this.#isAdvancing = true
+    // Who sends requests without reading the answers is not read from either.
+    while (this.#state === 'head' && this.#pending !== undefined) {
+      if (this.socket.writableNeedDrain) {
+        this.pauseReading()
+        break
+      }
+      if (!this.#readHead(this.#pending)) break
+    }
+    this.#isAdvancing = false
+    if (this.#state === 'head' && !this.socket.writableNeedDrain) this.resumeReading()
+  }
+
+  /** Whether a head was read. */
+  #readHead(bytes: Buffer): boolean {
+    const start = skipEmptyLines(bytes)
+    if (start === bytes.length) {
+      this.#pending = undefined
+      return false
+    }
+    const end = findHeadEnd(bytes, Math.max(start, this.#scanned - 3))
+    if (end < 0) {
+      const problem = checkUnfinishedHead(
+        start === 0 ? bytes : bytes.subarray(start),
+        Math.max(0, this.#scanned - start),
+      )
+      if (problem) this.#refuse(REFUSED.bad(problem.status, problem.problem), true)
+      else if (this.#startedAt === 0) {
+        this.#startedAt = performance.now()
+        this.setDeadline(HEAD_TIMEOUT_MS)
+      }
+      this.#scanned = bytes.length
+      return false
+    }
+    this.#scanned = 0
+    if (this.#startedAt === 0) this.#startedAt = performance.now()
+    const head = parseRequestHead(bytes.toString('latin1', start, end))
+    if ('problem' in head) {
+      this.#refuse(REFUSED.bad(head.status, head.problem), true)
+      return true
+    }
+    this.#head = head
+    this.#deadline = 0
+    this.#pending = end === bytes.length ? undefined : bytes.subarray(end)
+    this.#act(this.#context.decide(head, this.clientAddress), head)
+    return true
+  }
+
+  #act(verdict: Verdict, head: RequestHead): void {
+    switch (verdict.kind) {
+      case 'forward': {
+        const bytes = this.#pending ?? EMPTY
+        this.#pending = undefined
+        this.#state = 'exchange'
+        const exchange = new Exchange(head, verdict.plan, this, this.#context.pool)
+        this.#exchange = exchange
+        const end = exchange.start(bytes, 0)
+        if (end < bytes.length && this.#isOpen()) this.#keep(bytes.subarray(end))
+        return
+      }
+      case 'refuse':
+        this.#refuse(verdict.refusal, !isEmpty(head.framing))
+        return
+      case 'answer': {
+        const close = !isEmpty(head.framing) || !head.keepAlive || this.#context.isStopping
+        const body = head.method === 'HEAD' ? '' : (verdict.body ?? '')
+        this.socket.write(`${verdict.head}${close ? 'Connection: close\r\n' : ''}\r\n${body}`, 'latin1')
+        this.#report(verdict.status)
+        if (close) this.#linger()
+        else this.#next()
+        return
+      }
+      case 'wait': {
+        this.#state = 'waiting'
+        this.#cancelWait = verdict.cancel
+        void verdict.verdict.then((decided) => {
+          if (this.#state !== 'waiting') return
+          this.#cancelWait = undefined
+          this.#state = 'head'
+          this.#act(decided, head)
+          this.#advance()
+        })
+      }
+    }
+  }
+
+  #isOpen(): boolean {
+    return this.#state === 'head' || this.#state === 'exchange'
+  }
+
+  #next(): void {
+    this.#state = 'head'
+    this.#head = undefined
+    this.#startedAt = 0
+    this.#deadline = this.#context.now + IDLE_TIMEOUT_MS
+    if (this.#pending !== undefined || this.#isHeld) this.#advance()
+  }
+
+  #refuse(refusal: Refusal, isUnread: boolean): void {
+    const head = this.#head
+    const close = isUnread || !head?.keepAlive || this.#context.isStopping
+    const answer = formatRefusal(refusal, {
+      wantsPage: head !== undefined && wantsPage(head),
+      isHead: head?.method === 'HEAD',
+      close,
+      requestId: this.#context.createRequestId(),
+      now: new Date(),
+    })
+    this.socket.write(answer)
+    this.#report(refusal.status, refusal.message, refusal.retryAfter !== undefined)
+    if (close) this.#linger()
+    else this.#next()
+  }
+
+  // Closing a socket that still receives makes the other side lose what it has not read yet, so the last of the answer is
+  // sent first and what comes is thrown away for a moment.
+  #linger(): void {
+    this.#state = 'lingering'
+    this.#pending = undefined
+    this.socket.end()
+    this.setDeadline(LINGER_MS)
+    this.#isHeld = false
+    this.socket.resume()
+  }
+
+  #onClientEnd(): void {
+    const { socket } = this
+    if (this.#state === 'head' && this.#pending === undefined) socket.end()
+    else if (this.#state === 'exchange' || this.#state === 'waiting') {
+      // Half closed or gone looks the same; who closes without having read the answer has left.
+      this.#leave()
+    }
+    socket.destroySoon()
+  }
+
+  #leave(): void {
+    this.#report(499, 'the client has left')
+    this.#exchange?.abandon()
+    this.#exchange = undefined
+    this.#cancelWait?.()
+    this.#cancelWait = undefined
+    this.#state = 'closed'
+  }
+
+  #onClose(): void {
+    if (this.#state === 'exchange' || this.#state === 'waiting') this.#leave()
+    this.#state = 'closed'
+    this.#pending = undefined
+    this.#context.onClosed(this)
+  }
+
+  #report(status: number, reason?: string, isPassing = false): void {
+    this.#context.report({
+      head: this.#head,
+      plan: this.#exchange?.plan,
+      client: this.clientAddress,
+      status,
+      ms: this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt,
+      ...(reason !== undefined && { reason }),
+      ...(isPassing && { isPassing }),
+    })
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+/** A server should overlook an empty line before a request (RFC 9112 2.2); two, and no more. */
+function skipEmptyLines(bytes: Buffer): number {
+  let at = 0
+  while (at < 4 && bytes[at] === CR && bytes[at + 1] === LF) at += 2
+  return at
+}
+
+function wantsPage({ fields }: RequestHead): boolean {
+  return fields.some(({ key, value }) => key === 'accept' && value.toLowerCase().includes('text/html'))
+}
+
+/** The client's address; an IPv4 address that came to an IPv6 socket is written as what it is. */
+function readAddress({ remoteAddress = 'unknown' }: Socket): string {
+  return remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.')
+    ? remoteAddress.slice(7)
+    : remoteAddress
+}

@@ -1,0 +1,215 @@
+// Connections to sandboxes and to control. Idle ones are kept for the next request to the very same place in the very same
+// life of the sandbox: an address may belong to another sandbox a moment later. When a route changes its life or goes away,
+// all its connections are cut, because nothing else might ever end them.
+
+import { connect, type Socket } from 'node:net'
+
+export type Target = {
+  /** Names the place and the sandbox's life: only what has the same key shares connections. */
+  key: string
+  /** The sandbox's id, or empty for control: what is cut together. */
+  group: string
+  connect: { host: string; port: number } | { path: string }
+}
+
+/** What uses a connection at the moment hears from it. */
+export type UpstreamUser = {
+  onUpstreamConnect(): void
+  onUpstreamData(chunk: Buffer): void
+  onUpstreamDrain(): void
+  /** The other side has sent its last byte. */
+  onUpstreamEnd(): void
+  onUpstreamClose(error: Error | undefined): void
+}
+
+export type PoolLimits = {
+  /** Connections to one place, idle ones included. */
+  perTarget: number
+  idlePerTarget: number
+  idleTotal: number
+}
+
+export type TakeOptions = {
+  /** The request may be sent again, so a connection that was idle for longer may be tried. */
+  repeatable: boolean
+  now: number
+}
+
+const LIMITS: PoolLimits = { perTarget: 1024, idlePerTarget: 64, idleTotal: 2048 }
+/** Many servers close idle connections after 5 s without saying so, some after 2 s. */
+const IDLE_REPEATABLE_MS = 4000
+const IDLE_OTHERWISE_MS = 1500
+/** A server that names its time is believed, less this margin for what is on its way. */
+const ANNOUNCED_MARGIN_MS = 1000
+const LONGEST_IDLE_MS = 90_000
+export const STREAM_BUFFER_BYTES = 256 * 1024
+
+const SOCKET_OPTIONS = {
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: 30_000,
+  allowHalfOpen: true,
+  highWaterMark: STREAM_BUFFER_BYTES,
+}
+
+export class Upstream {
+  readonly target: Target
+  readonly socket: Socket
+  user: UpstreamUser | undefined
+  connected = false
+  /** Whether it has served a request before. */
+  reused = false
+  idleSince = 0
+  /** How long it may be idle, as the server announced; 0 when it did not. */
+  announcedMs = 0
+  #error: Error | undefined
+  readonly #onData = (chunk: Buffer) => {
+    // An idle connection has nothing to say.
+    if (this.user) this.user.onUpstreamData(chunk)
+    else this.socket.destroy()
+  }
+  readonly #onEnd = () => {
+    if (this.user) this.user.onUpstreamEnd()
+    else this.socket.destroy()
+  }
+  readonly #onDrain = () => this.user?.onUpstreamDrain()
+
+  constructor(target: Target, onClose: (upstream: Upstream) => void) {
+    this.target = target
+    this.socket = connect({ ...target.connect, ...SOCKET_OPTIONS })
+    this.socket
+      .on('connect', () => {
+        this.connected = true
+        this.user?.onUpstreamConnect()
+      })
+      .on('data', this.#onData)
+      .on('end', this.#onEnd)
+      .on('drain', this.#onDrain)
+      .on('error', (error: Error) => {
+        this.#error = error
+      })
+      .on('close', () => {
+        onClose(this)
+        const { user } = this
+        this.user = undefined
+        user?.onUpstreamClose(this.#error)
+      })
+  }
+
+  /** Hands the bare socket over to somebody who listens to it alone; its end is still noted here. */
+  detach(): Socket {
+    this.user = undefined
+    return this.socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
+  }
+
+  mayServe(repeatable: boolean, now: number): boolean {
+    const { socket, announcedMs } = this
+    if (socket.destroyed || socket.readableEnded || !socket.writable) return false
+    const longest =
+      announcedMs > 0
+        ? Math.min(announcedMs - ANNOUNCED_MARGIN_MS, LONGEST_IDLE_MS)
+        : repeatable
+          ? IDLE_REPEATABLE_MS
+          : IDLE_OTHERWISE_MS
+    return now - this.idleSince <= longest
+  }
+}
+
+export class UpstreamPool {
+  readonly #limits: PoolLimits
+  readonly #idle = new Map<string, Upstream[]>()
+  readonly #counts = new Map<string, number>()
+  readonly #groups = new Map<string, Set<Upstream>>()
+  #idleTotal = 0
+
+  constructor(limits: Partial<PoolLimits> = {}) {
+    this.#limits = { ...LIMITS, ...limits }
+  }
+
+  get idleTotal(): number {
+    return this.#idleTotal
+  }
+
+  /** A connection that was used before if there is one, else a new one; undefined when there are too many. */
+  take(target: Target, { repeatable, now }: TakeOptions): Upstream | undefined {
+    const idle = this.#idle.get(target.key)
+    // The youngest first, so that the others can grow old.
+    for (let upstream = idle?.pop(); upstream; upstream = idle?.pop()) {
+      this.#idleTotal--
+      if (idle?.length === 0) this.#idle.delete(target.key)
+      if (upstream.mayServe(repeatable, now)) {
+        upstream.reused = true
+        return upstream
+      }
+      upstream.socket.destroy()
+    }
+    return this.open(target)
+  }
+
+  /** A new connection; undefined when there are too many. */
+  open(target: Target): Upstream | undefined {
+    const count = this.#counts.get(target.key) ?? 0
+    if (count >= this.#limits.perTarget) return undefined
+    this.#counts.set(target.key, count + 1)
+    const upstream = new Upstream(target, (closed) => this.#forget(closed))
+    let group = this.#groups.get(target.group)
+    if (!group) {
+      group = new Set()
+      this.#groups.set(target.group, group)
+    }
+    group.add(upstream)
+    return upstream
+  }
+
+  /** Takes back a connection whose last answer was complete. */
+  release(upstream: Upstream, now: number): void {
+    upstream.user = undefined
+    const { key } = upstream.target
+    const idle = this.#idle.get(key)
+    const isFull =
+      this.#idleTotal >= this.#limits.idleTotal || (idle?.length ?? 0) >= this.#limits.idlePerTarget
+    if (isFull || upstream.socket.destroyed) {
+      upstream.socket.destroy()
+      return
+    }
+    upstream.idleSince = now
+    this.#idleTotal++
+    if (idle) idle.push(upstream)
+    else this.#idle.set(key, [upstream])
+  }
+
+  /** Cuts the connections of one sandbox, all of them or those of other lives than `exceptKey` begins with. */
+  cut(group: string, exceptKeyPrefix?: string): void {
+    for (const upstream of [...(this.#groups.get(group) ?? [])]) {
+      if (exceptKeyPrefix !== undefined && upstream.target.key.startsWith(exceptKeyPrefix)) continue
+      upstream.socket.destroy()
+    }
+  }
+
+  /** Closes what has been idle for too long. */
+  sweep(now: number): void {
+    for (const idle of [...this.#idle.values()])
+      for (const upstream of [...idle]) if (!upstream.mayServe(true, now)) upstream.socket.destroy()
+  }
+
+  close(): void {
+    for (const group of [...this.#groups.keys()]) this.cut(group)
+  }
+
+  #forget(upstream: Upstream): void {
+    const { key, group } = upstream.target
+    const count = (this.#counts.get(key) ?? 1) - 1
+    if (count > 0) this.#counts.set(key, count)
+    else this.#counts.delete(key)
+    const idle = this.#idle.get(key)
+    const at = idle?.indexOf(upstream) ?? -1
+    if (idle && at >= 0) {
+      idle.splice(at, 1)
+      this.#idleTotal--
+      if (idle.length === 0) this.#idle.delete(key)
+    }
+    const members = this.#groups.get(group)
+    members?.delete(upstream)
+    if (members?.size === 0) this.#groups.delete(group)
+  }
+}

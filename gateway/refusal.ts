@@ -1,0 +1,166 @@
+// What the gateway answers itself: `{code, message}` for programs, and for browsers a small page that needs nothing else and
+// says what to do next. The codes are the contract's where it has one. Pure, but for the request id that is handed in.
+
+import { STATUS_CODES } from 'node:http'
+import type { SandboxAddress } from './host.ts'
+
+export type Refusal = {
+  status: number
+  code: string
+  message: string
+  /** What the reader can do, as one more sentence on the page. */
+  advice?: string
+  /** Seconds after which another try makes sense; a browser's page tries by itself. */
+  retryAfter?: number
+  /** Complete header lines. */
+  extra?: string
+}
+
+export type RefusalOptions = {
+  wantsPage: boolean
+  isHead: boolean
+  close: boolean
+  requestId: string
+  now: Date
+}
+
+export const REFUSED = {
+  unknown: (): Refusal => ({
+    status: 404,
+    code: 'DOCKER::SANDBOX_NOT_FOUND',
+    message: 'There is no sandbox with this id',
+    advice:
+      'It may have been deleted, or its time may have run out. GET /v1/sandboxes lists those that there are.',
+  }),
+  starting: (): Refusal => ({
+    status: 503,
+    code: 'DOCKER::SANDBOX_NOT_RUNNING',
+    message: 'The sandbox is still starting',
+    advice: 'This page tries again by itself.',
+    retryAfter: 1,
+  }),
+  paused: (): Refusal => ({
+    status: 409,
+    code: 'DOCKER::SANDBOX_NOT_RUNNING',
+    message: 'The sandbox is paused',
+    advice: 'POST /v1/sandboxes/{id}/resume lets it go on where it was.',
+  }),
+  ended: (state: 'stopping' | 'terminated' | 'failed'): Refusal => ({
+    status: 410,
+    code: 'DOCKER::SANDBOX_NOT_RUNNING',
+    message: state === 'failed' ? 'The sandbox has failed' : 'The sandbox has ended',
+    advice: 'It does not come back: create another one. GET /v1/sandboxes/{id} tells how it ended.',
+  }),
+  closed: ({ port }: Pick<SandboxAddress, 'port'>): Refusal => ({
+    status: 502,
+    code: 'BACKEND_CONNECTION_FAILED',
+    message: `Nothing in the sandbox answers on port ${port}`,
+    advice: `Start a server in the sandbox that listens on port ${port} of all addresses (0.0.0.0, not 127.0.0.1). This page tries again by itself.`,
+    retryAfter: 3,
+  }),
+  unreachable: (): Refusal => ({
+    status: 502,
+    code: 'BACKEND_CONNECTION_FAILED',
+    message: 'The sandbox cannot be reached',
+    advice: 'This page tries again by itself.',
+    retryAfter: 3,
+  }),
+  connectTimeout: (): Refusal => ({
+    status: 504,
+    code: 'BACKEND_TIMEOUT',
+    message: 'The sandbox did not take the connection in time',
+    advice: 'Its processes may be stuck or out of memory.',
+  }),
+  answerTimeout: (): Refusal => ({
+    status: 504,
+    code: 'BACKEND_TIMEOUT',
+    message: 'The sandbox did not answer in time',
+    advice: 'What answers this port in the sandbox took the request, and never began its answer.',
+  }),
+  broken: (problem?: string): Refusal => ({
+    status: 502,
+    code: 'BACKEND_RESPONSE_FAILED',
+    message:
+      problem === undefined
+        ? 'The connection ended before the answer began'
+        : `The answer is not valid HTTP/1.1: ${problem}`,
+    advice: 'The log of what answers this port tells more.',
+  }),
+  noControl: (): Refusal => ({
+    status: 503,
+    code: 'GENERAL::UNAVAILABLE',
+    message: 'The API is not running at the moment',
+    advice: 'Sandboxes go on meanwhile. This page tries again by itself.',
+    retryAfter: 1,
+  }),
+  busy: (): Refusal => ({
+    status: 503,
+    code: 'GENERAL::UNAVAILABLE',
+    message: 'Too many requests are under way to this place',
+    advice: 'Try again when some of them have ended.',
+    retryAfter: 1,
+  }),
+  bad: (status: number, problem: string): Refusal => ({
+    status,
+    code: HEAD_CODES[status] ?? 'GENERAL::BAD_REQUEST',
+    message: `Cannot read the request: ${problem}`,
+    ...(status === 405 && { extra: 'Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n' }),
+  }),
+} as const
+
+const HEAD_CODES: Record<number, string> = {
+  405: 'GENERAL::METHOD_NOT_ALLOWED',
+  408: 'GENERAL::REQUEST_TIMEOUT',
+  414: 'GENERAL::URI_TOO_LONG',
+  417: 'GENERAL::EXPECTATION_FAILED',
+  431: 'GENERAL::HEADERS_TOO_LARGE',
+  505: 'GENERAL::VERSION_NOT_SUPPORTED',
+}
+
+/** The whole answer: head and body. */
+export function formatRefusal(
+  refusal: Refusal,
+  { wantsPage, isHead, close, requestId, now }: RefusalOptions,
+): string {
+  const { status, code, message, retryAfter, extra = '' } = refusal
+  const body = wantsPage ? formatPage(refusal) : JSON.stringify({ code, message })
+  const type = wantsPage ? 'text/html; charset=utf-8' : 'application/json'
+  // The page must run nothing, whatever stands in it.
+  const page = wantsPage
+    ? "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\nX-Content-Type-Options: nosniff\r\n"
+    : ''
+  const retry = retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`
+  return (
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}\r\nContent-Type: ${type}\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\nDate: ${now.toUTCString()}\r\nCache-Control: no-store\r\n` +
+    `X-Request-ID: ${requestId}\r\n${retry}${page}${extra}${close ? 'Connection: close\r\n' : ''}\r\n${isHead ? '' : body}`
+  )
+}
+
+function formatPage({ status, code, message, advice = '', retryAfter }: Refusal): string {
+  const refresh = retryAfter === undefined ? '' : `<meta http-equiv="refresh" content="${retryAfter}">`
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">${refresh}
+<title>${escapeHtml(message)}</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 1.05rem/1.55 system-ui, sans-serif; max-width: 34rem; margin: 16vh auto 2rem; padding: 0 1.5rem }
+h1 { font-size: 1.45rem; line-height: 1.3; margin: 0 0 .8rem }
+p { margin: 0 0 1.2rem }
+small { opacity: .65; font-family: ui-monospace, monospace; font-size: .85rem }
+</style></head>
+<body><main><h1>${escapeHtml(message)}</h1><p>${escapeHtml(advice)}</p><small>${status} ${escapeHtml(code)}</small></main></body></html>
+`
+}
+
+const ENTITIES: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (char) => ENTITIES[char] ?? char)
+}
