@@ -1,0 +1,73 @@
+// Where a sandbox's cgroup lies and what it tells: on hosts with v1, hybrid and v2 layouts.
+
+import { existsSync, readFileSync } from 'node:fs'
+import { rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+const MOUNT = '/sys/fs/cgroup'
+
+export type CgroupLayout = { version: 1 | 2; countsSwap: boolean }
+
+/** How this host mounts its cgroups. Hybrid hosts, whose v2 tree has no controllers, count as v1. */
+export function readCgroupLayout(mount = MOUNT): CgroupLayout {
+  if (existsSync(join(mount, 'cgroup.controllers'))) return { version: 2, countsSwap: true }
+  return { version: 1, countsSwap: existsSync(join(mount, 'memory/memory.memsw.limit_in_bytes')) }
+}
+
+/** The path of a sandbox's cgroup below each hierarchy. */
+export function cgroupPathOf(instanceKey: string, id: string): string {
+  return `/opensandbox-${instanceKey}/${id}`
+}
+
+/** Whether the freezer holds the sandbox. */
+export function isFrozen(path: string, { version }: CgroupLayout): boolean {
+  const file =
+    version === 2 ? join(MOUNT, path, 'cgroup.freeze') : join(MOUNT, 'freezer', path, 'freezer.state')
+  const state = readIfThere(file)?.trim()
+  return state === '1' || state === 'FROZEN' || state === 'FREEZING'
+}
+
+/** How many processes of the sandbox the kernel has ended for memory. */
+export function readOomKills(path: string, { version }: CgroupLayout): number {
+  const file =
+    version === 2 ? join(MOUNT, path, 'memory.events') : join(MOUNT, 'memory', path, 'memory.oom_control')
+  return Number(/^oom_kill (\d+)$/m.exec(readIfThere(file) ?? '')?.[1] ?? 0)
+}
+
+/** Removes what the OCI runtime has left of a cgroup, in every hierarchy; fine when there is nothing. */
+export async function removeCgroup(path: string, { version }: CgroupLayout): Promise<void> {
+  const hierarchies = version === 2 ? [''] : V1_HIERARCHIES
+  for (const name of hierarchies)
+    await rmdir(join(MOUNT, name, path)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
+    })
+}
+
+const V1_HIERARCHIES = [
+  'blkio',
+  'cpu',
+  'cpuacct',
+  'cpu,cpuacct',
+  'cpuset',
+  'devices',
+  'freezer',
+  'hugetlb',
+  'memory',
+  'misc',
+  'net_cls',
+  'net_prio',
+  'net_cls,net_prio',
+  'perf_event',
+  'pids',
+  'rdma',
+  'systemd',
+  'unified',
+] // prettier-ignore
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined // the sandbox is gone, or the host has no such controller
+  }
+}

@@ -1,0 +1,439 @@
+// Sandboxes on this machine by an OCI runtime, without a daemon (design D6a). A create goes: record, root, `create` (the
+// namespaces exist, nothing runs), network, egress rules, `start`, and then execd says that it is ready. Every step can be
+// undone by `remove`, which looks at what is there and not at what should be; so an interrupted create, a crash and an
+// ordinary delete all end in the same way.
+
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { lchown, mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type BootFile, EXECD_PORT, type ExitFile, type ReadyFile } from '../../../lib/api/guest.ts'
+import type { Config } from '../../../lib/config.ts'
+import { messageOf } from '../../../lib/errors.ts'
+import type { Instance } from '../../../lib/instance.ts'
+import type { Logger } from '../../../lib/log.ts'
+import type { EgressClient } from '../../egress-client.ts'
+import { ID_MAP, type Image } from '../../image/image.ts'
+import { ImageStore } from '../../image/store.ts'
+import { isNoSpace } from '../../image/tool.ts'
+import { type GuestDir, prepareGuestDir } from '../guest-dir.ts'
+import {
+  type Runtime,
+  RuntimeError,
+  type RuntimeEvent,
+  type RuntimeSandbox,
+  type RuntimeSpec,
+} from '../runtime.ts'
+import { type AddressPool, createAddressPool } from './addresses.ts'
+import {
+  type CgroupLayout,
+  cgroupPathOf,
+  isFrozen,
+  readCgroupLayout,
+  readOomKills,
+  removeCgroup,
+} from './cgroup.ts'
+import { findMissing, SECCOMP_PROFILE, thisMachine } from './checks.ts'
+import { connectSandbox, disconnectSandbox } from './network.ts'
+import { createOciRuntime, type OciRuntime } from './oci-runtime.ts'
+import { makeOwned, mountRoot, unmountRoot } from './root.ts'
+import {
+  interfaceOf,
+  isRunning,
+  listSandboxIds,
+  pathsOf,
+  readRecord,
+  type SandboxPaths,
+  type SandboxRecord,
+  startTimeOf,
+  writeRecord,
+} from './sandbox-record.ts'
+import { type DockerProfile, type OciSeccomp, toOciSeccomp } from './seccomp.ts'
+import { CAPABILITIES, makeSpec } from './spec.ts'
+import { readJson, waitForJson } from './watch-file.ts'
+
+const READY_TIMEOUT_MS = 20_000
+const REMOVE_TIMEOUT_MS = 60_000
+/** How often the first processes of sandboxes are looked at. */
+const WATCH_EVERY_MS = 250
+/** What execd needs beyond the grace of the entrypoint to end by itself. */
+const EXTRA_GRACE_MS = 1500
+const OPEN_FILES = 65_536
+
+export type LocalRuntimeOptions = {
+  config: Config
+  instance: Instance
+  dataDir: string
+  egress: EgressClient
+  log: Logger
+  signal: AbortSignal
+}
+
+/** Opens the runtime. Throws one clear sentence when the machine lacks something. */
+export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Runtime> {
+  const { config, instance, dataDir, egress, log, signal } = options
+  const missing = findMissing(thisMachine(process.env.PATH), config.runtime.ociRuntime)
+  if (missing.length > 0) throw new Error(missing.join(' '))
+  for (const path of [
+    join(dataDir, 'sandboxes'),
+    join(instance.runDir, 'roots'),
+    join(instance.runDir, 'runc'),
+  ])
+    mkdirSync(path, { recursive: true, mode: 0o711 })
+  // The sandbox's root user walks to its root from here; the sockets beside it are closed by their own modes.
+  for (const path of [instance.runDir, join(instance.runDir, 'roots')]) chmodSync(path, 0o711)
+  const [guest, images, network] = await Promise.all([
+    prepareGuestDir({ dataDir, log, signal }),
+    ImageStore.open({
+      dataDir,
+      aliases: config.runtime.images,
+      insecureRegistries: config.runtime.insecureRegistries,
+      pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
+      log,
+      signal,
+    }),
+    egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
+  ])
+  const addresses = createAddressPool(network.subnet, network.gateway)
+  for (const id of await listSandboxIds(dataDir)) {
+    const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
+    if (record) addresses.reserve(record.address)
+  }
+  const profile = JSON.parse(readFileSync(SECCOMP_PROFILE, 'utf8')) as DockerProfile
+  return new LocalRuntime({
+    ...options,
+    guest,
+    images,
+    addresses,
+    gateway: network.gateway,
+    oci: createOciRuntime(config.runtime.ociRuntime, join(instance.runDir, 'runc')),
+    cgroups: readCgroupLayout(),
+    seccomp: toOciSeccomp(profile, process.arch, CAPABILITIES),
+  })
+}
+
+type Parts = LocalRuntimeOptions & {
+  guest: GuestDir
+  images: ImageStore
+  addresses: AddressPool
+  gateway: string
+  oci: OciRuntime
+  cgroups: CgroupLayout
+  seccomp: OciSeccomp
+}
+
+class LocalRuntime implements Runtime {
+  readonly name = 'local'
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async create(spec: RuntimeSpec, signal: AbortSignal): Promise<RuntimeSandbox> {
+    const { images, addresses, instance, log } = this.#parts
+    const image = await images.resolve(spec.image.uri, spec.image.auth, signal)
+    const record: SandboxRecord = {
+      id: spec.id,
+      address: takeAddress(addresses),
+      interface: interfaceOf(spec.id, instance.interfacePrefix),
+      complete: false,
+    }
+    try {
+      await this.#build(spec, image, record, signal)
+    } catch (error) {
+      const gone = AbortSignal.timeout(REMOVE_TIMEOUT_MS)
+      await this.#clear(spec.id, record, gone).catch((trouble) =>
+        log.error('what a failed create left could not be removed yet', {
+          sandbox: spec.id,
+          error: messageOf(trouble),
+        }),
+      )
+      signal.throwIfAborted()
+      throw asRuntimeError(error)
+    }
+    return { id: spec.id, state: 'running', address: record.address }
+  }
+
+  async #build(spec: RuntimeSpec, image: Image, record: SandboxRecord, signal: AbortSignal): Promise<void> {
+    const { config, oci, egress, gateway, guest, cgroups, seccomp, instance, log } = this.#parts
+    const { id } = spec
+    const paths = this.#paths(id)
+    const clock = stopwatch()
+    await mkdir(paths.folder, { mode: 0o711 })
+    await writeRecord(paths.record, record)
+    const files = async () => {
+      await makeOwned(paths.exchange, 0o700)
+      const boot = bootFile(spec, image, config.runtime.stopGraceSeconds * 1000)
+      await writeFile(join(paths.exchange, 'boot.json'), JSON.stringify(boot), { mode: 0o400 })
+      await lchown(join(paths.exchange, 'boot.json'), ID_MAP.hostId, ID_MAP.hostId)
+      const oci = makeSpec({
+        id,
+        rootfs: paths.root,
+        command: guest.command,
+        guestDir: guest.path,
+        exchangeDir: paths.exchange,
+        hostDirs: image.hostDirs,
+        mounts: spec.mounts,
+        cgroupPath: cgroupPathOf(instance.key, id),
+        limits: spec.limits,
+        pidsLimit: config.runtime.pidsLimit,
+        openFiles: Math.min(OPEN_FILES, ownOpenFilesLimit()),
+        countsSwap: cgroups.countsSwap,
+        seccomp,
+      })
+      await writeFile(join(paths.folder, 'config.json'), JSON.stringify(oci), { mode: 0o600 })
+    }
+    const root = () =>
+      mountRoot(
+        {
+          lower: image.rootfs,
+          folder: paths.folder,
+          mountPoint: paths.root,
+          etc: etcFiles(id, record.address, gateway),
+        },
+        signal,
+      )
+    await settleAll([files(), root()])
+    clock.mark('root')
+    const pidFile = join(paths.folder, 'init.pid')
+    const registered = egress.register(
+      id,
+      {
+        address: record.address,
+        interface: record.interface,
+        ...(spec.networkPolicy && { policy: spec.networkPolicy }),
+        token: spec.egressToken,
+      },
+      signal,
+    )
+    const joined = async () => {
+      await oci.create(id, { bundle: paths.folder, pidFile, log: join(paths.folder, 'oci.log') }, signal)
+      clock.mark('create')
+      const pid = Number(readFileSync(pidFile, 'utf8'))
+      const startTime = startTimeOf(pid)
+      if (startTime === undefined)
+        throw new RuntimeError('start_failed', 'The first process of the sandbox ended at once')
+      record.init = { pid, startTime }
+      await settleAll([
+        writeRecord(paths.record, record),
+        connectSandbox({ ...record, gateway }, pid, signal),
+      ])
+      clock.mark('network')
+    }
+    // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
+    await settleAll([registered, joined()])
+    clock.mark('egress')
+    await oci.start(id, signal)
+    clock.mark('start')
+    await this.#untilReady(paths, record, signal)
+    clock.mark('ready')
+    record.complete = true
+    await writeRecord(paths.record, record)
+    log.debug('sandbox made', { sandbox: id, ...clock.times() })
+  }
+
+  async #untilReady(paths: SandboxPaths, record: SandboxRecord, signal: AbortSignal): Promise<void> {
+    const over = new AbortController()
+    const waiting = AbortSignal.any([signal, over.signal, AbortSignal.timeout(READY_TIMEOUT_MS)])
+    const ready = waitForJson<ReadyFile>(paths.exchange, 'ready.json', waiting)
+    // A first process that is gone will never say anything.
+    const watching = (async () => {
+      while (!waiting.aborted && isRunning(record))
+        await delay(50, undefined, { signal: waiting }).catch(() => {})
+      if (!waiting.aborted && !existsSync(join(paths.exchange, 'ready.json')))
+        over.abort(new Error('The sandbox ended before it was ready'))
+    })()
+    try {
+      const answer = await ready
+      if (answer.ok) return
+      const failure = answer.reason === 'entrypoint_failed' ? 'entrypoint_failed' : 'start_failed'
+      throw new RuntimeError(failure, answer.message)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof RuntimeError) throw error
+      const why = over.signal.aborted
+        ? 'it ended before it was ready'
+        : `it was not ready within ${READY_TIMEOUT_MS / 1000} seconds`
+      const oom =
+        readOomKills(this.#cgroup(record.id), this.#parts.cgroups) > 0 ? ' (killed: out of memory)' : ''
+      throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}${oom}`, { cause: error })
+    } finally {
+      over.abort()
+      await watching
+    }
+  }
+
+  async pause(id: string, signal: AbortSignal): Promise<void> {
+    const { state } = this.#mustFind(id)
+    if (state !== 'running') throw new RuntimeError('not_running', `Sandbox "${id}" is ${state}`)
+    await this.#parts.oci.pause(id, signal)
+  }
+
+  async resume(id: string, signal: AbortSignal): Promise<void> {
+    const { state } = this.#mustFind(id)
+    if (state !== 'paused') throw new RuntimeError('not_paused', `Sandbox "${id}" is ${state}`)
+    await this.#parts.oci.resume(id, signal)
+  }
+
+  async remove(id: string, { graceMs }: { graceMs: number }, signal: AbortSignal): Promise<void> {
+    const record = readRecord(this.#paths(id).record)
+    if (record?.complete && graceMs > 0) await this.#endGently(record, graceMs, signal)
+    await this.#clear(id, record, signal)
+  }
+
+  async #endGently(record: SandboxRecord, graceMs: number, signal: AbortSignal): Promise<void> {
+    if (!record.init || !isRunning(record)) return
+    // A frozen process takes no signal.
+    if (isFrozen(this.#cgroup(record.id), this.#parts.cgroups))
+      await this.#parts.oci.resume(record.id, signal)
+    process.kill(record.init.pid, 'SIGTERM')
+    const deadline = performance.now() + graceMs + EXTRA_GRACE_MS
+    while (isRunning(record) && performance.now() < deadline) await delay(10, undefined, { signal })
+  }
+
+  /** Removes whatever there is of a sandbox, in the reverse order of its making. */
+  async #clear(id: string, record: SandboxRecord | undefined, signal: AbortSignal): Promise<void> {
+    const { oci, egress, addresses, cgroups, instance } = this.#parts
+    const paths = this.#paths(id)
+    if (existsSync(join(instance.runDir, 'runc', id)) || record?.init) {
+      if (record?.init && isRunning(record) && isFrozen(this.#cgroup(id), cgroups))
+        await oci.resume(id, signal)
+      await oci.delete(id, signal)
+    }
+    await disconnectSandbox(record?.interface ?? interfaceOf(id, instance.interfacePrefix), signal)
+    // Only once nothing of it can send any more.
+    await egress.unregister(id, signal)
+    await unmountRoot(paths.root, signal)
+    await removeCgroup(this.#cgroup(id), cgroups)
+    await rm(paths.folder, { recursive: true, force: true, maxRetries: 3 })
+    if (record) addresses.release(record.address)
+  }
+
+  inspect(id: string): Promise<RuntimeSandbox | undefined> {
+    return Promise.resolve(this.#find(id))
+  }
+
+  async list(): Promise<RuntimeSandbox[]> {
+    const ids = new Set(await listSandboxIds(this.#parts.dataDir))
+    // Egress may know one whose directory is gone: a delete that was interrupted at its last step.
+    for (const { id } of await this.#parts.egress.list(AbortSignal.timeout(10_000))) ids.add(id)
+    return [...ids].map((id) => this.#find(id) ?? { id, state: 'incomplete' as const })
+  }
+
+  async *watch(signal: AbortSignal): AsyncGenerator<RuntimeEvent> {
+    const { dataDir, log } = this.#parts
+    const told = new Set<string>()
+    while (!signal.aborted) {
+      const ids = await listSandboxIds(dataDir)
+      for (const id of ids) {
+        if (told.has(id)) continue
+        const sandbox = this.#find(id)
+        if (sandbox?.state !== 'exited') continue
+        told.add(id)
+        log.debug('sandbox ended', { sandbox: id, exitCode: sandbox.exitCode })
+        yield { type: 'exited', sandbox }
+      }
+      for (const id of told) if (!ids.includes(id)) told.delete(id)
+      // The end of the waiting is the end of the loop.
+      await delay(WATCH_EVERY_MS, undefined, { signal }).catch(() => {})
+    }
+  }
+
+  #mustFind(id: string): RuntimeSandbox {
+    const found = this.#find(id)
+    if (!found) throw new RuntimeError('not_found', `There is no sandbox "${id}"`)
+    return found
+  }
+
+  #find(id: string): RuntimeSandbox | undefined {
+    const paths = this.#paths(id)
+    if (!existsSync(paths.folder)) return undefined
+    const record = readRecord(paths.record)
+    if (!record?.complete) return { id, state: 'incomplete' }
+    const { address } = record
+    if (isRunning(record)) {
+      const paused = isFrozen(this.#cgroup(id), this.#parts.cgroups)
+      return { id, state: paused ? 'paused' : 'running', address }
+    }
+    const exit = readJson<ExitFile>(join(paths.exchange, 'exit.json'))
+    const oom = readOomKills(this.#cgroup(id), this.#parts.cgroups) > 0
+    const message =
+      exit?.message ??
+      (oom ? 'killed: out of memory' : exit ? undefined : 'ended from outside, or the machine was restarted')
+    return { id, state: 'exited', exitCode: exit?.exitCode ?? 137, ...(message !== undefined && { message }) }
+  }
+
+  #paths(id: string): SandboxPaths {
+    const { dataDir, instance } = this.#parts
+    return pathsOf(id, { dataDir, runDir: instance.runDir })
+  }
+
+  #cgroup(id: string): string {
+    return cgroupPathOf(this.#parts.instance.key, id)
+  }
+}
+
+function takeAddress(addresses: AddressPool): string {
+  try {
+    return addresses.take()
+  } catch (error) {
+    throw new RuntimeError('start_failed', messageOf(error), { cause: error })
+  }
+}
+
+function bootFile(spec: RuntimeSpec, { config }: Image, stopGraceMs: number): BootFile {
+  return {
+    token: spec.execdToken,
+    host: '0.0.0.0',
+    port: EXECD_PORT,
+    entrypoint: spec.entrypoint,
+    env: { ...config.env, ...spec.env },
+    workdir: config.workdir,
+    uid: config.uid,
+    gid: config.gid,
+    stopGraceMs,
+  }
+}
+
+function etcFiles(id: string, address: string, gateway: string): Record<string, string> {
+  return {
+    'resolv.conf': `nameserver ${gateway}\n`,
+    hosts: `127.0.0.1 localhost\n${address} ${id}\n`,
+    hostname: `${id}\n`,
+  }
+}
+
+/** Waits for all, also when one fails, and then throws the first failure. */
+async function settleAll(promises: Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
+}
+
+function asRuntimeError(error: unknown): unknown {
+  if (isNoSpace(error))
+    return new RuntimeError('no_space', 'Cannot start the sandbox: no space left on the disk', {
+      cause: error,
+    })
+  if (error instanceof RuntimeError) return error
+  return new RuntimeError('start_failed', `Cannot start the sandbox: ${messageOf(error)}`, { cause: error })
+}
+
+function ownOpenFilesLimit(): number {
+  const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+  return hard ? Number(hard) : OPEN_FILES
+}
+
+/** Milliseconds from step to step, for the log. */
+function stopwatch(): { mark(step: string): void; times(): Record<string, number> } {
+  const times: Record<string, number> = {}
+  let last = performance.now()
+  return {
+    mark(step) {
+      times[step] = Math.round(performance.now() - last)
+      last = performance.now()
+    },
+    times: () => times,
+  }
+}

@@ -1,0 +1,84 @@
+// A sandbox's root: the image below, what the sandbox writes above, joined by overlayfs. The joined root is mounted under
+// the run directory, because the sandbox's root user, who is nobody on the host, must be able to walk there, and the data
+// directory is closed to everyone.
+
+import { spawn } from 'node:child_process'
+import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { chmod, lchown, mkdir, rmdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ID_MAP } from '../../image/image.ts'
+import { ToolError } from '../../image/tool.ts'
+
+const TIMEOUT_MS = 20_000
+
+export type RootOptions = {
+  /** The image's root. */
+  lower: string
+  /** The sandbox's own directory: `upper` and `work` are made in it. */
+  folder: string
+  mountPoint: string
+  /** Files that are written into /etc of the sandbox, by name. */
+  etc: Record<string, string>
+}
+
+/** Makes and mounts the root. */
+export async function mountRoot(
+  { lower, folder, mountPoint, etc }: RootOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const upper = join(folder, 'upper')
+  const work = join(folder, 'work')
+  await mkdir(work, { mode: 0o755 })
+  await makeOwned(upper, 0o755)
+  // An image whose /etc is no directory of its own keeps what it has.
+  if (lstatSync(join(lower, 'etc'), { throwIfNoEntry: false })?.isDirectory() !== false) {
+    await makeOwned(join(upper, 'etc'), 0o755)
+    for (const [name, text] of Object.entries(etc)) {
+      const path = join(upper, 'etc', name)
+      await writeFile(path, text, { mode: 0o644 })
+      await lchown(path, ID_MAP.hostId, ID_MAP.hostId)
+    }
+  }
+  await mkdir(mountPoint, { mode: 0o755 })
+  await runMount(
+    'mount',
+    ['-t', 'overlay', 'overlay', '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`, mountPoint],
+    signal,
+  )
+}
+
+/** Unmounts the root, at once for everyone even when something still holds it; fine when it is not mounted. */
+export async function unmountRoot(mountPoint: string, signal: AbortSignal): Promise<void> {
+  if (isMounted(mountPoint)) await runMount('umount', ['--lazy', mountPoint], signal)
+  if (existsSync(mountPoint)) await rmdir(mountPoint)
+}
+
+function isMounted(path: string): boolean {
+  return readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `)
+}
+
+/** A directory that belongs to the sandbox's root. */
+export async function makeOwned(path: string, mode: number): Promise<void> {
+  await mkdir(path)
+  await chmod(path, mode)
+  await lchown(path, ID_MAP.hostId, ID_MAP.hostId)
+}
+
+function runMount(program: string, args: string[], signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+      signal,
+    })
+    let errors = ''
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      errors = (errors + chunk).slice(-2048)
+    })
+    child.once('error', (error) => reject(signal.aborted ? signal.reason : error))
+    child.once('close', (code) =>
+      code === 0 ? resolve() : reject(new ToolError(program, errors.trim() || `exit code ${code}`)),
+    )
+  })
+}

@@ -1,0 +1,63 @@
+// The seccomp part of config.json, made from Debian's containers-common profile. That file is in Docker's format: rules may
+// depend on the architecture and on the capabilities that the container has; OCI's format knows no such conditions.
+
+export type DockerProfile = {
+  defaultAction: string
+  defaultErrnoRet?: number
+  archMap?: { architecture: string; subArchitectures?: string[] }[]
+  syscalls: DockerRule[]
+}
+
+type Condition = { caps?: string[]; arches?: string[]; minKernel?: string }
+type DockerRule = {
+  names: string[]
+  action: string
+  args?: { index: number; value: number; valueTwo?: number; op: string }[]
+  errnoRet?: number
+  includes?: Condition
+  excludes?: Condition
+}
+
+export type OciSeccomp = {
+  defaultAction: string
+  defaultErrnoRet?: number
+  architectures: string[]
+  syscalls: { names: string[]; action: string; errnoRet?: number; args?: DockerRule['args'] }[]
+}
+
+const ARCHES: Partial<Record<NodeJS.Architecture, { seccomp: string; names: string[] }>> = {
+  x64: { seccomp: 'SCMP_ARCH_X86_64', names: ['amd64', 'x86', 'x32'] },
+  arm64: { seccomp: 'SCMP_ARCH_AARCH64', names: ['arm64', 'arm'] },
+}
+
+/** Resolves a profile's conditions for this architecture and these capabilities (`CAP_…`). */
+export function toOciSeccomp(
+  profile: DockerProfile,
+  arch: NodeJS.Architecture,
+  capabilities: readonly string[],
+): OciSeccomp {
+  const known = ARCHES[arch]
+  if (!known)
+    throw new Error(
+      `There is no seccomp profile for the architecture "${arch}": allowed are ${Object.keys(ARCHES).join(', ')}`,
+    )
+  const held = new Set(capabilities)
+  const arches = new Set(known.names)
+  const applies = ({ includes = {}, excludes = {} }: DockerRule) =>
+    (includes.caps ?? []).every((cap) => held.has(cap)) &&
+    (!includes.arches || includes.arches.some((name) => arches.has(name))) &&
+    !(excludes.caps ?? []).some((cap) => held.has(cap)) &&
+    !(excludes.arches ?? []).some((name) => arches.has(name))
+  const mapped = profile.archMap?.find(({ architecture }) => architecture === known.seccomp)
+  return {
+    defaultAction: profile.defaultAction,
+    ...(profile.defaultErrnoRet !== undefined && { defaultErrnoRet: profile.defaultErrnoRet }),
+    architectures: [known.seccomp, ...(mapped?.subArchitectures ?? [])],
+    syscalls: profile.syscalls.filter(applies).map(({ names, action, args, errnoRet }) => ({
+      names,
+      action,
+      ...(errnoRet !== undefined && { errnoRet }),
+      ...(args && args.length > 0 && { args }),
+    })),
+  }
+}
