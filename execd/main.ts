@@ -5,11 +5,11 @@
 // It reads and deletes DIR/boot.json, listens, starts the entrypoint, writes ready.json, and at the end of the entrypoint
 // or at TERM ends everything that runs, writes exit.json, and exits with the entrypoint's code.
 
-import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { type BootFile, EXCHANGE_DIR, type ExitFile, type ReadyFile } from '../lib/api/guest.ts'
+import { type BootFile, EXCHANGE_DIR, type ExitFile, GUEST_DIR, type ReadyFile } from '../lib/api/guest.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createLogger } from '../lib/log.ts'
 import { createRoutes } from './app.ts'
@@ -54,6 +54,10 @@ async function main(dir: string): Promise<void> {
   const env = userEnvironment(boot.env, users.byUid(user.uid)?.home)
   const envFile = env.EXECD_ENVS ?? join(dir, 'env')
   env.EXECD_ENVS = envFile
+  if (envFile === join(dir, 'env')) {
+    writeFileSync(envFile, '', { mode: 0o600 })
+    chownSync(envFile, user.uid, user.gid)
+  }
   const commands = new Commands({
     starter,
     env,
@@ -66,7 +70,7 @@ async function main(dir: string): Promise<void> {
   const paths = { env, home: env.HOME ?? '/', cwd: boot.workdir }
   const routes = createRoutes({
     commands: commandRoutes(commands),
-    files: fileRoutes({ paths, users, user, refuse: ['/opt/opensandbox', dir] }),
+    files: fileRoutes({ paths, users, owner: user, vital: [GUEST_DIR, dir] }),
   })
   const server = createServer(
     {

@@ -60,6 +60,7 @@ export function createRouter({ routes, token, log }: RouterOptions) {
     const at = url.indexOf('?')
     const path = at < 0 ? url : url.slice(0, at)
     if (!isAllowed(request.headers[EXECD_TOKEN_HEADER])) {
+      response.setHeader('Connection', 'close')
       answerJson(response, 401, {
         error: 'Unauthorized: invalid or missing header X-EXECD-ACCESS-TOKEN',
         code: 'UNAUTHORIZED',
@@ -109,8 +110,8 @@ export function createRouter({ routes, token, log }: RouterOptions) {
       response.destroy()
       return
     }
-    // What is left of the request's body is not worth reading.
-    if (!request.complete) response.setHeader('Connection', 'close')
+    // A client reads no answer before it has sent everything, so the rest of its body is taken and thrown away.
+    if (!request.complete) request.resume()
     answerJson(response, error.status, error.body())
   }
 }
