@@ -309,7 +309,8 @@ async def check_snapshots_are_said_to_be_unsupported():
     try:
         await State.sandbox.create_snapshot("s")
     except SandboxApiException as error:
-        assert error.status_code == 501 and error.error.code == "SNAPSHOT::NOT_IMPLEMENTED", (error.status_code, error.error)
+        # The SDK reads the body of the statuses that its own OpenAPI file lists; 501 is not among them.
+        assert error.status_code == 501 and "SNAPSHOT::NOT_IMPLEMENTED" in str(error), error
     else:
         raise AssertionError("no error")
 
