@@ -164,14 +164,14 @@ export class ClientConnection implements ExchangeOwner {
     this.#exchange = undefined
     this.#state = 'spliced'
     this.#deadline = 0
-    const other = upstream.detach()
     socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
     socket.write(formatUpgradeHead(head), 'latin1')
     if (first.length > 0) socket.write(first)
     const ahead = this.#pending
     this.#pending = undefined
-    if (ahead) other.write(ahead)
-    splice(socket, other, () => this.#report(101))
+    if (ahead) upstream.socket.write(ahead)
+    splice(socket, upstream, () => this.#report(101))
+    this.#isHeld = false
   }
 
   #receive(chunk: Buffer): void {

@@ -83,6 +83,12 @@ export class Exchange implements UpstreamUser {
   readonly #passResponse = (bytes: Buffer) => {
     if (!this.#owner.socket.write(bytes)) this.#block()
   }
+  readonly #passBorrowed = (bytes: Buffer) => {
+    this.#owner.socket.write(bytes, this.#onWritten)
+  }
+  readonly #onWritten = () => {
+    if (this.#owner.socket.writableLength === 0) this.onClientDrain()
+  }
 
   constructor(head: RequestHead, plan: Plan, owner: ExchangeOwner, pool: UpstreamPool) {
     this.head = head
@@ -150,9 +156,9 @@ export class Exchange implements UpstreamUser {
     this.#owner.resumeReading()
   }
 
-  onUpstreamData(chunk: Buffer): void {
+  onUpstreamData(chunk: Buffer, isBorrowed: boolean): void {
     this.#heard = true
-    if (this.#state === 'streaming') this.#relay(chunk)
+    if (this.#state === 'streaming') this.#relay(chunk, isBorrowed)
     else if (this.#state === 'waiting') this.#readHead(chunk)
   }
 
@@ -219,10 +225,12 @@ export class Exchange implements UpstreamUser {
     this.#afterBody(body, end < bytes.length)
   }
 
-  #relay(chunk: Buffer): void {
+  #relay(chunk: Buffer, isBorrowed: boolean): void {
     const body = this.#responseBody
     if (!body) return
-    const end = body.read(chunk, 0, this.#passResponse)
+    const end = body.read(chunk, 0, isBorrowed ? this.#passBorrowed : this.#passResponse)
+    // What is still being written must stay as it is.
+    if (isBorrowed && this.#owner.socket.writableLength > 0) this.#block()
     this.#afterBody(body, end < chunk.length)
   }
 

@@ -1,42 +1,60 @@
 // After a 101 the two connections belong together and HTTP has ended: bytes go both ways until both sides have said their
-// last, or one of them breaks.
+// last, or one of them breaks. Each is read only as fast as the other takes it.
 
 import type { Socket } from 'node:net'
+import type { Upstream } from './pool.ts'
 
 /** When one side has ended, so long may the other be silent before both are closed. */
 const HALF_CLOSED_TIMEOUT_MS = 5 * 60_000
 
-/** Joins two sockets that nobody else listens to. `onClosed` is called once, when both are gone. */
-export function splice(a: Socket, b: Socket, onClosed: () => void): void {
-  let open = 2
-  const close = () => {
-    if (--open === 0) onClosed()
+/** Joins a client's socket, which nobody else listens to any more, and an upstream. `onClosed` is called once, at the end. */
+export function splice(client: Socket, upstream: Upstream, onClosed: () => void): void {
+  const { socket } = upstream
+  let isOver = false
+  const finish = () => {
+    if (isOver) return
+    isOver = true
+    onClosed()
   }
-  join(a, b, close)
-  join(b, a, close)
-  a.resume()
-  b.resume()
+  const onWritten = () => {
+    if (client.writableLength === 0) socket.resume()
+  }
+  upstream.user = {
+    onUpstreamConnect: () => {},
+    onUpstreamData: (chunk, isBorrowed) => {
+      if (!isBorrowed) {
+        if (!client.write(chunk)) socket.pause()
+        return
+      }
+      client.write(chunk, onWritten)
+      if (client.writableLength > 0) socket.pause()
+    },
+    onUpstreamDrain: () => client.resume(),
+    onUpstreamEnd: () => endAfter(client),
+    onUpstreamClose: (error) => {
+      // Without an error it had ended, or was cut: then the client can no longer be served.
+      if (error || !socket.readableEnded) client.destroy()
+      else client.end()
+      if (client.destroyed) finish()
+    },
+  }
+  client
+    .on('data', (chunk: Buffer) => {
+      if (!socket.write(chunk)) client.pause()
+    })
+    .on('drain', () => socket.resume())
+    .on('end', () => endAfter(socket))
+    .on('close', () => {
+      if (client.readableEnded && !client.errored) socket.end()
+      else socket.destroy()
+      finish()
+    })
+  if (client.destroyed) socket.destroy()
+  client.resume()
+  socket.resume()
 }
 
-function join(from: Socket, to: Socket, onClosed: () => void): void {
-  from.on('data', (chunk: Buffer) => {
-    if (!to.write(chunk)) from.pause()
-  })
-  to.on('drain', () => from.resume())
-  from.on('end', () => {
-    to.end()
-    to.setTimeout(HALF_CLOSED_TIMEOUT_MS, () => to.destroy())
-  })
-  // Without an error both had ended, or this side was cut: then the other can no longer be served.
-  from.on('close', (hadError: boolean) => {
-    if (hadError || !from.readableEnded) to.destroy()
-    else to.end()
-    onClosed()
-  })
-  // The destruction that follows tells the other side; the text of the error says nothing more.
-  from.on('error', () => {})
-  if (from.destroyed) {
-    to.destroy()
-    onClosed()
-  }
+function endAfter(socket: Socket): void {
+  socket.end()
+  socket.setTimeout(HALF_CLOSED_TIMEOUT_MS, () => socket.destroy())
 }
