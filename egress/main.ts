@@ -39,13 +39,14 @@ if (args.includes('--help')) {
 const { config, warnings, isTeardown } = readConfig()
 const log = createLogger({ program: 'egress', level: config.logLevel })
 for (const warning of warnings) log.warn(warning)
+if (process.getuid?.() !== 0)
+  refuse('Cannot filter the network of sandboxes without root: start as root, or with sudo')
+await checkMachine()
 try {
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
 } catch (error) {
   refuse(`Cannot make the data directory "${config.dataDir}": ${messageOf(error)}`)
 }
-if (process.getuid?.() !== 0)
-  refuse('Cannot filter the network of sandboxes without root: start as root, or with sudo')
 const instance = instanceOf(config.dataDir)
 mkdirSync(instance.runDir, { recursive: true, mode: 0o700 })
 if (await isListening(instance.egressSocket))
@@ -66,11 +67,12 @@ const foreign = createForeignFirewalls({
   readLegacyTables: () => readIfThere('/proc/net/ip_tables_names'),
 })
 
-await checkMachine()
 if (isTeardown) {
   try {
     await removeAll()
     rmSync(stateDir, { recursive: true, force: true })
+    rmSync(instance.egressSocket, { force: true })
+    rmSync(instance.policySocket, { force: true })
   } catch (error) {
     refuse(`Cannot remove everything: ${messageOf(error)}`)
   }
