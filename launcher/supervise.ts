@@ -18,7 +18,7 @@ export type ProgramOptions = {
 }
 
 const FIRST_PAUSE_MS = 200
-const LONGEST_PAUSE_MS = 10_000
+const LONGEST_PAUSE_MS = 3000
 /** After this long without dying, a program's next death is its first again. */
 const STEADY_MS = 60_000
 

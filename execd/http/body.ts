@@ -4,7 +4,7 @@
 import type { IncomingMessage } from 'node:http'
 import { execdError } from './answer.ts'
 
-const MAX_BODY_BYTES = 16 << 20
+const MAX_BODY_BYTES = 8 << 20
 const BODY_DEADLINE_MS = 60_000
 
 export type Body = Record<string, unknown>

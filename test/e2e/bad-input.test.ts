@@ -47,8 +47,8 @@ async function expectRefusal(
   startedAt: number,
 ): Promise<{ code: string; message: string }> {
   const text = await response.text()
-  expect(response.status, text).toBeGreaterThanOrEqual(400)
-  expect(response.status, text).toBeLessThan(500)
+  expect(response.status, text.slice(0, 500)).toBeGreaterThanOrEqual(400)
+  expect(response.status, text.slice(0, 500)).toBeLessThan(500)
   expect(performance.now() - startedAt).toBeLessThan(LIMIT_MS)
   const body = JSON.parse(text) as { code: string; message: string }
   expect(body.code).toMatch(/\w/)
@@ -64,7 +64,7 @@ describe('POST /v1/sandboxes refuses', () => {
     [{ image: 'host' }, 'image'],
     [{ image: {} }, 'uri'],
     [{ image: { uri: 7 } }, 'uri'],
-    [{ image: { uri: '' } }, 'uri'],
+    [{ image: { uri: '' } }, 'image'],
     [{ image: { uri: 'host', auth: 'me' } }, 'auth'],
     [{ entrypoint: undefined }, 'entrypoint'],
     [{ entrypoint: [] }, 'entrypoint'],
@@ -234,7 +234,7 @@ describe('the gateway refuses heads that can be read in two ways', () => {
     [
       'two addresses of sandboxes',
       () =>
-        `GET / HTTP/1.1\r\n${host()}\r\nOpenSandbox-Ingress-To: a-1\r\nOpenSandbox-Ingress-To: b-2\r\n\r\n`,
+        `GET / HTTP/1.1\r\n${host()}\r\nOpenSandbox-Ingress-To: a-1\r\nOpenSandbox-Ingress-To: b-2\r\nConnection: close\r\n\r\n`,
     ],
     ['no HTTP', () => 'hello\r\n\r\n'],
   ]
