@@ -1,0 +1,153 @@
+import dnsPacket, { type Answer } from 'dns-packet'
+import { expect, test } from 'vitest'
+import { createAnswerer } from '../../../egress/dns/answer.ts'
+import { Learned } from '../../../egress/learned.ts'
+import { compilePolicy, decideName } from '../../../egress/policy/decide.ts'
+import type { Sandbox } from '../../../egress/sandboxes.ts'
+import { createLogger } from '../../../lib/log.ts'
+
+const A: Answer = { type: 'A', name: 'good.example', ttl: 900, data: '198.51.100.1' }
+
+function setup({
+  ask = async () => ({ rcode: 0, answers: [A] }),
+  learn = async () => true,
+  maxPerSandbox = 256,
+}: {
+  ask?: (question: { name: string; type: string }) => Promise<{ rcode: number; answers: Answer[] }>
+  learn?: (...args: unknown[]) => Promise<boolean>
+  maxPerSandbox?: number
+} = {}) {
+  const sandbox: Sandbox = {
+    id: 'sb',
+    address: '10.88.0.5',
+    interface: 'osb0000aa',
+    token: 'x',
+    isDefault: false,
+    policy: compilePolicy({ defaultAction: 'deny', egress: [{ action: 'allow', target: 'good.example' }] }),
+    coming: undefined,
+    learned: new Learned(),
+  }
+  const events: string[] = []
+  const lines: string[] = []
+  let now = 0
+  const answer = createAnswerer({
+    sandboxes: {
+      byAddress: (address) => (address === sandbox.address ? sandbox : undefined),
+      decide: (one, name) => decideName(one.policy, name),
+      learn: async (_, name, addresses, ttl) => {
+        events.push(`learn ${name} ${addresses.join(',')} ${ttl}`)
+        return learn()
+      },
+    },
+    upstream: {
+      ask: async (question) => {
+        events.push(`ask ${question.type} ${question.name}`)
+        return ask(question)
+      },
+    },
+    log: createLogger({ program: 'test', write: (line) => void lines.push(line) }),
+    signal: new AbortController().signal,
+    maxPerSandbox,
+    now: () => now,
+  })
+  const query = async (name: string, type = 'A', source = sandbox.address) => {
+    const message = dnsPacket.encode({ type: 'query', id: 3, questions: [{ type: type as 'A', name }] })
+    const reply = await answer(message, source, 'udp')
+    return reply && { rcode: reply.readUInt16BE(2) & 15, answers: dnsPacket.decode(reply).answers ?? [] }
+  }
+  const later = (ms: number) => {
+    now += ms
+  }
+  return { query, answer, events, lines, later }
+}
+
+test('an allowed name is asked, learned, and answered, in this order, and not for longer than it is open', async () => {
+  const { query, events } = setup()
+  const reply = await query('Good.Example')
+  expect(events).toEqual(['ask A good.example', 'learn good.example 198.51.100.1 300'])
+  expect(reply).toMatchObject({ rcode: 0, answers: [{ data: '198.51.100.1', ttl: 300 }] })
+})
+
+test('a denied name is NXDOMAIN, is not asked, and is in the log once for A and AAAA together', async () => {
+  const { query, events, lines } = setup()
+  expect(await query('bad.example')).toEqual({ rcode: 3, answers: [] })
+  expect(await query('bad.example', 'AAAA')).toEqual({ rcode: 3, answers: [] })
+  expect(events).toEqual([])
+  expect(lines).toHaveLength(1)
+  expect(lines[0]).toContain('sandbox=sb name=bad.example type=A verdict=deny reason="no rule matches')
+})
+
+test('a source that nobody registered gets no answer', async () => {
+  const { query, events } = setup()
+  expect(await query('good.example', 'A', '10.88.0.6')).toBeUndefined()
+  expect(events).toEqual([])
+})
+
+test.each([
+  ['AAAA', 0],
+  ['UNKNOWN_65', 0],
+  ['ANY', 5],
+])('type %s of an allowed name is answered with code %i and nothing, without asking', async (type, rcode) => {
+  const { query, events } = setup()
+  expect(await query('good.example', type)).toEqual({ rcode, answers: [] })
+  expect(events).toEqual([])
+})
+
+test('closed addresses are taken out, and the log says which', async () => {
+  const { query, lines, events } = setup({
+    ask: async () => ({ rcode: 0, answers: [{ ...A, data: '169.254.169.254' }] }),
+  })
+  expect(await query('good.example')).toEqual({ rcode: 0, answers: [] })
+  expect(events).toEqual(['ask A good.example'])
+  expect(lines[0]).toContain('its address 169.254.169.254 is closed (link-local) and no rule opens it')
+})
+
+test('when the address cannot be opened, the answer is a failure and not a hang', async () => {
+  const { query } = setup({ learn: async () => false })
+  expect(await query('good.example')).toEqual({ rcode: 2, answers: [] })
+})
+
+test('when no server answers, that is a failure with a line in the log', async () => {
+  const { query, lines } = setup({
+    ask: async () => {
+      throw new Error('192.0.2.53: did not answer in time')
+    },
+  })
+  expect(await query('good.example')).toEqual({ rcode: 2, answers: [] })
+  expect(lines[0]).toContain('cannot resolve sandbox=sb name=good.example')
+})
+
+test('one sandbox has so many questions at once and no more', async () => {
+  let release = () => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const { query } = setup({
+    maxPerSandbox: 2,
+    ask: async () => {
+      await held
+      return { rcode: 0, answers: [A] }
+    },
+  })
+  const running = [query('good.example'), query('good.example')]
+  expect(await query('good.example')).toEqual({ rcode: 2, answers: [] })
+  release()
+  expect(await Promise.all(running)).toMatchObject([{ rcode: 0 }, { rcode: 0 }])
+  expect(await query('good.example')).toMatchObject({ rcode: 0 })
+})
+
+test('a sandbox cannot fill the log: what is left out is counted', async () => {
+  const { query, lines, later } = setup()
+  for (let count = 0; count < 150; count++) await query(`n${count}.example`)
+  expect(lines).toHaveLength(100)
+  later(10_000)
+  await query('later.example')
+  expect(lines).toHaveLength(101)
+  expect(lines[100]).toContain('unsaid=50')
+})
+
+test('a malformed question is told so', async () => {
+  const { answer } = setup()
+  const reply = await answer(Buffer.from('000901000001000000000000ff', 'hex'), '10.88.0.5', 'udp')
+  expect(reply && reply.readUInt16BE(2) & 15).toBe(1)
+})

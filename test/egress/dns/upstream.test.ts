@@ -1,0 +1,130 @@
+// The name servers are real sockets on loopback.
+
+import { createSocket } from 'node:dgram'
+import { createServer } from 'node:net'
+import dnsPacket, { type Packet } from 'dns-packet'
+import { expect, onTestFinished, test } from 'vitest'
+import { type NameServer, Upstream } from '../../../egress/dns/upstream.ts'
+
+type Respond = (query: Packet) => Partial<Packet> | undefined
+const never = new AbortController().signal
+
+async function nameServer(respond: Respond): Promise<NameServer & { asked: string[] }> {
+  const socket = createSocket('udp4')
+  const asked: string[] = []
+  socket.on('message', (message, from) => {
+    const query = dnsPacket.decode(message)
+    asked.push(`${query.questions?.[0]?.type} ${query.questions?.[0]?.name}`)
+    const reply = respond(query)
+    if (reply) socket.send(encode(query, reply), from.port, from.address)
+  })
+  await new Promise<void>((resolve) => socket.bind({ address: '127.0.0.1', port: 0 }, resolve))
+  onTestFinished(() => void socket.close())
+  return { address: '127.0.0.1', port: socket.address().port, asked }
+}
+
+function encode(query: Packet, reply: Partial<Packet>): Buffer {
+  return dnsPacket.encode({ type: 'response', id: query.id ?? 0, questions: query.questions ?? [], ...reply })
+}
+
+const address = (query: Packet, data: string, ttl = 60): Partial<Packet> => ({
+  answers: [{ type: 'A', name: query.questions?.[0]?.name ?? '', ttl, data }],
+})
+
+test('asks once for the same question, also when asked at once, until the answer has aged', async () => {
+  const server = await nameServer((query) => address(query, '198.51.100.1', 30))
+  let now = 1_000_000
+  const upstream = new Upstream({ servers: () => [server], now: () => now })
+  const ask = () => upstream.ask({ name: 'a.example', type: 'A' }, never)
+  const [first, second] = await Promise.all([ask(), ask()])
+  expect(first).toEqual(second)
+  now += 10_000
+  expect((await ask()).answers).toMatchObject([{ ttl: 20, data: '198.51.100.1' }])
+  expect(server.asked).toHaveLength(1)
+  now += 20_000
+  await ask()
+  expect(server.asked).toHaveLength(2)
+})
+
+test('remembers that a name does not exist, for a short time', async () => {
+  const server = await nameServer(() => ({ flags: 3 }))
+  let now = 0
+  const upstream = new Upstream({ servers: () => [server], now: () => now })
+  const ask = () => upstream.ask({ name: 'none.example', type: 'A' }, never)
+  expect(await ask()).toEqual({ rcode: 3, answers: [] })
+  await ask()
+  expect(server.asked).toHaveLength(1)
+  now = 5001
+  await ask()
+  expect(server.asked).toHaveLength(2)
+})
+
+test('goes on to the next server after one that is silent, and after one that fails', async () => {
+  const silent = await nameServer(() => undefined)
+  const failing = await nameServer(() => ({ flags: 2 }))
+  const good = await nameServer((query) => address(query, '198.51.100.1'))
+  const upstream = new Upstream({ servers: () => [silent, failing, good], timeoutMs: 100 })
+  const answer = await upstream.ask({ name: 'a.example', type: 'A' }, never)
+  expect(answer.answers).toMatchObject([{ data: '198.51.100.1' }])
+})
+
+test('says what each server did when none answered', async () => {
+  const silent = await nameServer(() => undefined)
+  const failing = await nameServer(() => ({ flags: 5 }))
+  const upstream = new Upstream({ servers: () => [silent, failing], timeoutMs: 100 })
+  await expect(upstream.ask({ name: 'a.example', type: 'A' }, never)).rejects.toThrow(
+    /did not answer in time; .*answered with code 5/,
+  )
+  await expect(
+    new Upstream({ servers: () => [] }).ask({ name: 'a.example', type: 'A' }, never),
+  ).rejects.toThrow('no name server is configured')
+})
+
+test('does not believe an answer with another id, or to another question', async () => {
+  const server = await nameServer((query) => ({ ...address(query, '203.0.113.6'), id: (query.id ?? 0) ^ 1 }))
+  const other = await nameServer((query) => ({
+    ...address(query, '203.0.113.6'),
+    questions: [{ type: 'A', name: 'other.example' }],
+  }))
+  const upstream = new Upstream({ servers: () => [server, other], timeoutMs: 100 })
+  await expect(upstream.ask({ name: 'a.example', type: 'A' }, never)).rejects.toThrow(
+    'did not answer in time',
+  )
+})
+
+test('asks again by TCP when the answer did not fit', async () => {
+  const server = await nameServer(() => ({ flags: 0x200 }))
+  const tcp = createServer((socket) => {
+    socket.once('data', (data) => {
+      const query = dnsPacket.decode(data.subarray(2))
+      const reply = encode(query, address(query, '198.51.100.9'))
+      const length = Buffer.alloc(2)
+      length.writeUInt16BE(reply.length)
+      // In pieces, as a network may deliver it.
+      socket.write(length)
+      socket.write(reply.subarray(0, 5), () => socket.end(reply.subarray(5)))
+    })
+  })
+  await new Promise<void>((resolve) => tcp.listen({ host: '127.0.0.1', port: server.port }, resolve))
+  onTestFinished(() => void tcp.close())
+  const upstream = new Upstream({ servers: () => [server] })
+  const answer = await upstream.ask({ name: 'a.example', type: 'A' }, never)
+  expect(answer.answers).toMatchObject([{ data: '198.51.100.9' }])
+})
+
+test('an abort ends a question that waits', async () => {
+  const silent = await nameServer(() => undefined)
+  const upstream = new Upstream({ servers: () => [silent] })
+  const controller = new AbortController()
+  const asking = upstream.ask({ name: 'a.example', type: 'A' }, controller.signal)
+  controller.abort()
+  await expect(asking).rejects.toThrow('did not answer in time')
+})
+
+test('the cache is bounded', async () => {
+  const server = await nameServer((query) => address(query, '198.51.100.1'))
+  const upstream = new Upstream({ servers: () => [server], maxCached: 2 })
+  for (const name of ['a.example', 'b.example', 'c.example', 'a.example'])
+    await upstream.ask({ name, type: 'A' }, never)
+  expect(server.asked).toEqual(['A a.example', 'A b.example', 'A c.example', 'A a.example'])
+})

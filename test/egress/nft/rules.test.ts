@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest'
+import {
+  formatAdd,
+  formatLearn,
+  formatPolicy,
+  formatRemove,
+  formatTable,
+  parseLearnedSet,
+  tableName,
+} from '../../../egress/nft/rules.ts'
+import { compilePolicy } from '../../../egress/policy/decide.ts'
+import { checkNetworkPolicy } from '../../../lib/api/network-policy.ts'
+
+const names = { table: tableName('ab12'), interfacePrefix: 'osbab12' }
+const base = { ...names, subnet: '10.88.0.0/16', gateway: '10.88.0.1', dnsPort: 53 }
+
+function policy(value: unknown) {
+  const checked = checkNetworkPolicy(value)
+  if (!('policy' in checked)) throw new Error(checked.message)
+  return compilePolicy(checked.policy)
+}
+const rules = (value: unknown) =>
+  formatPolicy(names, { id: 'sb-1', policy: policy(value), learned: [] })
+    .split('\n')
+    .filter((line) => line.startsWith('add rule'))
+    .map((line) => line.replace('add rule inet opensandbox_ab12 ', ''))
+
+describe('the order of a sandbox’s rules', () => {
+  test('default deny without ranges: closed ones, learned ones, no more', () => {
+    expect(rules({ egress: [{ action: 'allow', target: 'a.example' }] })).toEqual([
+      'forward-sb-1 ip daddr @closed goto refuse',
+      'forward-sb-1 ip daddr @learned-sb-1 accept',
+      'forward-sb-1 goto refuse',
+      'input-sb-1 goto refuse',
+    ])
+  })
+
+  test('default allow: closed ones stay closed', () => {
+    expect(rules({ defaultAction: 'allow' })).toEqual([
+      'forward-sb-1 ip daddr @closed goto refuse',
+      'forward-sb-1 accept',
+      'forward-sb-1 goto refuse',
+      'input-sb-1 goto refuse',
+    ])
+  })
+
+  test('denied ranges before allowed ones before closed ones; the host only by a rule for one address', () => {
+    expect(
+      rules({
+        egress: [
+          { action: 'allow', target: '10.0.0.0/8' },
+          { action: 'allow', target: '192.0.2.2' },
+          { action: 'deny', target: '10.1.2.3' },
+          { action: 'allow', target: '2001:db8::/32' },
+        ],
+      }),
+    ).toEqual([
+      'forward-sb-1 ip daddr { 10.1.2.3 } goto refuse',
+      'input-sb-1 ip daddr { 10.1.2.3 } goto refuse',
+      'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
+      'input-sb-1 ip daddr { 192.0.2.2 } accept',
+      'forward-sb-1 ip daddr @closed goto refuse',
+      'forward-sb-1 ip daddr @learned-sb-1 accept',
+      'forward-sb-1 goto refuse',
+      'input-sb-1 goto refuse',
+    ])
+  })
+
+  test('ranges that overlap are one, since nft refuses them otherwise', () => {
+    const [first] = rules({
+      egress: ['10.0.0.0/8', '10.1.0.0/16', '11.0.0.0/8'].map((target) => ({ action: 'deny', target })),
+    })
+    expect(first).toBe('forward-sb-1 ip daddr { 10.0.0.0-11.255.255.255 } goto refuse')
+  })
+})
+
+test('a policy keeps what was learned, with the time that is left', () => {
+  const learned = [
+    { address: '198.51.100.1', seconds: 60 },
+    { address: '198.51.100.2', seconds: 7 },
+  ]
+  const text = formatPolicy(names, { id: 'sb-1', policy: policy({}), learned })
+  expect(text).toContain('flush set inet opensandbox_ab12 learned-sb-1\n')
+  expect(text).toContain(
+    'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 60s, 198.51.100.2 timeout 7s }\n',
+  )
+})
+
+test('a sandbox becomes known by its interface and address last, when its chains are there', () => {
+  const text = formatAdd(names, {
+    id: 'sb-1',
+    address: '10.88.0.5',
+    interface: 'osbab12aa',
+    policy: policy({}),
+    learned: [],
+  })
+  expect(text.trim().split('\n').slice(-3)).toEqual([
+    'add element inet opensandbox_ab12 forward_by { "osbab12aa" : goto forward-sb-1 }',
+    'add element inet opensandbox_ab12 input_by { "osbab12aa" : goto input-sb-1 }',
+    'add element inet opensandbox_ab12 registered { "osbab12aa" . 10.88.0.5 }',
+  ])
+})
+
+test('learning an address again gives it its whole time, on kernels that would keep the old one', () => {
+  expect(formatLearn(names, 'sb-1', [{ address: '198.51.100.1', seconds: 120 }])).toBe(
+    'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 }\n' +
+      'delete element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 }\n' +
+      'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 120s }\n',
+  )
+})
+
+test('removing a sandbox closes it first', () => {
+  const text = formatRemove(names, { id: 'sb-1', address: '10.88.0.5', interface: 'osbab12aa' })
+  expect(text.split('\n')[0]).toBe(
+    'delete element inet opensandbox_ab12 registered { "osbab12aa" . 10.88.0.5 }',
+  )
+})
+
+test('the table replaces its former self, and drops what it does not know', () => {
+  const text = formatTable(base, [])
+  expect(text.startsWith('add table inet opensandbox_ab12\ndelete table inet opensandbox_ab12\n')).toBe(true)
+  expect(text).toContain('iifname "osbab12*" iifname . ip saddr != @registered drop')
+  expect(text).toContain('iifname "osbab12*" meta nfproto != ipv4 drop')
+  expect(text).toContain('th dport 53 dnat ip to 10.88.0.1:53')
+  expect(text).toContain('ip saddr 10.88.0.0/16 oifname != "osbab12*" masquerade')
+})
+
+test('the id is found in the name of a learned set', () => {
+  expect(parseLearnedSet('learned-sb-1')).toBe('sb-1')
+  expect(parseLearnedSet('closed')).toBeUndefined()
+})
