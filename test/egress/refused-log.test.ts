@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest'
+import type { NftObject } from '../../egress/nft/apply.ts'
+import { createRefusedLog } from '../../egress/refused-log.ts'
+import { createLogger } from '../../lib/log.ts'
+
+const element = (address: string, port: number, protocol = 'tcp', name = 'osbab12aa') => ({
+  elem: { val: { concat: [name, address, protocol, port] }, expires: 50 },
+})
+
+function setup() {
+  const lines: string[] = []
+  const state = { listed: [] as NftObject[] | undefined }
+  const look = createRefusedLog({
+    nft: { list: async () => state.listed },
+    table: 't',
+    sandboxOf: (name) => (name === 'osbab12aa' ? { id: 'sb' } : undefined),
+    log: createLogger({ program: 'test', write: (line) => void lines.push(line) }),
+  })
+  const show = (...elem: ReturnType<typeof element>[]) => {
+    state.listed = [{ set: { name: 'refused', table: 't', elem } }]
+  }
+  return { lines, look, show, state }
+}
+
+test('tells of a refused connection once, and again when it comes back', async () => {
+  const { lines, look, show } = setup()
+  show(element('198.51.100.1', 443))
+  expect(await look()).toBe(true)
+  await look()
+  expect(lines).toHaveLength(1)
+  expect(lines[0]).toContain('sandbox=sb address=198.51.100.1 protocol=tcp port=443 verdict=deny')
+  show()
+  await look()
+  show(element('198.51.100.1', 443), element('198.51.100.1', 0, 'icmp', 'osbab12zz'))
+  await look()
+  expect(lines).toHaveLength(3)
+  expect(lines[2]).toContain('sandbox=osbab12zz address=198.51.100.1 protocol=icmp verdict=deny')
+})
+
+test('tells of so many and counts the rest', async () => {
+  const { lines, look, show } = setup()
+  show(...Array.from({ length: 80 }, (_, port) => element('198.51.100.1', port + 1)))
+  await look()
+  expect(lines).toHaveLength(51)
+  expect(lines[50]).toContain('unsaid=30')
+})
+
+test('says that the table has gone', async () => {
+  const { look, state } = setup()
+  state.listed = undefined
+  expect(await look()).toBe(false)
+})
