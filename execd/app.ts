@@ -4,14 +4,39 @@
 import { answerEmpty, answerJson, execdError } from './http/answer.ts'
 import type { Handler, Routes } from './http/router.ts'
 
-export type AppOptions = { commands: Routes; files: Routes }
+export type AppOptions = {
+  commands: Routes
+  /** Loads the routes below `/files` and `/directories`: not needed to start, and half as much again to load. */
+  loadFiles: () => Promise<Routes>
+}
+
+const FILE_ROUTES = [
+  'GET /files/info',
+  'DELETE /files',
+  'POST /files/mv',
+  'POST /files/permissions',
+  'GET /files/search',
+  'POST /files/replace',
+  'POST /files/upload',
+  'GET /files/download',
+  'GET /directories/list',
+  'POST /directories',
+  'DELETE /directories',
+]
 
 /** Puts the routes together. */
-export function createRoutes({ commands, files }: AppOptions): Routes {
+export function createRoutes({ commands, loadFiles }: AppOptions): Routes {
+  let files: Promise<Routes> | undefined
+  const lateFile =
+    (route: string): Handler =>
+    async (exchange) => {
+      files ??= loadFiles()
+      await (await files)[route]?.(exchange)
+    }
   return {
     'GET /ping': ({ response }) => answerEmpty(response),
     ...commands,
-    ...files,
+    ...Object.fromEntries(FILE_ROUTES.map((route) => [route, lateFile(route)])),
     'GET /v1/isolated/capabilities': ({ response }) =>
       answerJson(response, 200, {
         available: false,

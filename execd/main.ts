@@ -21,7 +21,6 @@ import { StartError, type UserIds } from './command/process.ts'
 import { parseBootFile } from './config.ts'
 import { createRouter } from './http/router.ts'
 import { commandRoutes } from './routes/commands.ts'
-import { fileRoutes } from './routes/files.ts'
 import { type Entrypoint, startEntrypoint } from './supervise.ts'
 import { createUsers, type Users } from './users.ts'
 
@@ -70,7 +69,10 @@ async function main(dir: string): Promise<void> {
   const paths = { env, home: env.HOME ?? '/', cwd: boot.workdir }
   const routes = createRoutes({
     commands: commandRoutes(commands),
-    files: fileRoutes({ paths, users, owner: user, vital: [GUEST_DIR, dir] }),
+    loadFiles: async () => {
+      const { fileRoutes } = await import('./routes/files.ts')
+      return fileRoutes({ paths, users, owner: user, vital: [GUEST_DIR, dir] })
+    },
   })
   const server = createServer(
     {

@@ -1,12 +1,12 @@
 // All commands of a sandbox, running and finished. A command is registered before anyone hears its id, is one process group
 // with one ending, and is remembered afterwards until it is old or there are too many.
 
-import { randomBytes } from 'node:crypto'
 import { chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CommandStatus, StreamError } from '../../lib/api/execd.ts'
 import { resolvePath } from '../files/path.ts'
 import { execdError } from '../http/answer.ts'
+import { createRandomId } from '../random-id.ts'
 import type { Users } from '../users.ts'
 import { parseEnvironmentFile } from './environment.ts'
 import { Journal } from './journal.ts'
@@ -110,7 +110,7 @@ export class Commands {
    */
   async run(request: CommandRequest, observer: CommandObserver): Promise<CommandEnd> {
     const prepared = this.#prepare(request)
-    const id = randomBytes(16).toString('hex')
+    const id = createRandomId()
     const startedAt = performance.now()
     const ended = Promise.withResolvers<CommandEnd>()
     const command: Command = {

@@ -35,6 +35,7 @@ export class PipeStock {
   readonly #options: PipeStockOptions
   readonly #free: Fifo[] = []
   #made = 0
+  #named = 0
   #broken = false
   #making: Promise<void> | undefined
 
@@ -103,7 +104,7 @@ export class PipeStock {
       // What an earlier life left behind may have been opened by anyone.
       for (const name of readdirSync(dir)) unlinkSync(join(dir, name))
     }
-    const names = Array.from({ length: BATCH }, () => join(dir, `p${crypto.randomUUID().slice(0, 13)}`))
+    const names = Array.from({ length: BATCH }, () => join(dir, `p${this.#named++}`))
     try {
       await run([...mkfifo, '-m', '600', '--', ...names])
       const uid = process.getuid?.() ?? 0

@@ -1,6 +1,5 @@
 // Changes to files, each either done or not: new content is written beside and renamed, so that nobody sees half of it.
 
-import { randomBytes } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import {
   chmod,
@@ -22,6 +21,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
+import { createRandomId } from '../random-id.ts'
 import { applyPermission, type Permission } from './permission.ts'
 
 /** What a new file may do when nobody says: the contract's default. */
@@ -176,7 +176,7 @@ function temporaryBeside(path: string): string {
     .subarray(0, 60)
     .toString('latin1')
     .replace(/[^\w.-]/g, '_')
-  return join(dirname(path), `.${name}.${randomBytes(6).toString('hex')}.new`)
+  return join(dirname(path), `.${name}.${createRandomId().slice(0, 12)}.new`)
 }
 
 function splitBytes(content: Buffer, separator: Buffer): Buffer[] {
