@@ -26,6 +26,8 @@ const GRACE_SECONDS = 60
 const MAX_SECONDS = 360
 /** How much longer than the answer's TTL an address must still be open to be left alone. */
 const MARGIN_SECONDS = 10
+/** The kernel's time began when it was told, so it may keep an element for this much longer than is noted here. */
+const KERNEL_LAG_MS = 2000
 
 /** How long an address of an answer with this TTL stays open. */
 export function learnedSeconds(ttl: number): number {
@@ -60,8 +62,9 @@ export class Learned {
         plan.underWay.push(entry.applied)
         continue
       }
+      const isThere = entry.applied !== undefined && entry.until + KERNEL_LAG_MS > now
       entry.until = now + seconds * 1000
-      plan.elements.push({ address, seconds })
+      plan.elements.push({ address, seconds, ...(isThere && { isThere }) })
     }
     return plan
   }
@@ -101,13 +104,13 @@ export class Learned {
   /** What the kernel should have, with the time that is left. */
   elements(now: number): LearnedElement[] {
     this.#dropExpired(now)
-    return [...this.#entries].map(([address, { until }]) => ({
-      address,
-      seconds: Math.max(1, Math.ceil((until - now) / 1000)),
-    }))
+    return [...this.#entries]
+      .filter(([, { until }]) => until > now)
+      .map(([address, { until }]) => ({ address, seconds: Math.ceil((until - now) / 1000) }))
   }
 
   #dropExpired(now: number): void {
-    for (const [address, { until }] of this.#entries) if (until <= now) this.#entries.delete(address)
+    for (const [address, { until }] of this.#entries)
+      if (until + KERNEL_LAG_MS <= now) this.#entries.delete(address)
   }
 }

@@ -210,6 +210,11 @@ export class Lab {
     await run(NODE, join(ROOT, 'egress/main.ts'), '--data-dir', this.dataDir, '--teardown')
   }
 
+  /** Runs egress as one that is expected to refuse. */
+  async runAlone(): Promise<void> {
+    await run(NODE, join(ROOT, 'egress/main.ts'), '--data-dir', this.dataDir)
+  }
+
   /** The pid that writes the log, to be killed by a test. */
   get pid(): number {
     return this.#egress?.pid ?? 0

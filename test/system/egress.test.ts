@@ -325,6 +325,26 @@ describe('registrations', () => {
   })
 })
 
+test('a second egress of the same data directory, and a teardown beside a running one, are refused', async () => {
+  const answered = 'runs already: stop it first'
+  await expect(lab.teardown()).rejects.toThrow(answered)
+  await expect(lab.runAlone()).rejects.toThrow(answered)
+  expect((await lab.admin('GET', '/healthz')).body).toBe('ok')
+})
+
+test('a teardown removes everything, also what sandboxes still had', async () => {
+  const { interfacePrefix } = lab.network
+  await lab.stop()
+  // A stop leaves the rules of sandboxes that are there.
+  expect(await lab.rules()).toContain(`forward-${one.id}`)
+  await lab.teardown()
+  expect(await lab.rules()).toBe('')
+  expect(await run('nft', 'list', 'ruleset')).not.toContain(`${interfacePrefix}*`)
+  await lab.start()
+  expect(JSON.parse((await lab.admin('GET', '/sandboxes')).body)).toEqual({ sandboxes: [] })
+  expect((await lab.register(one, allow('good.example'))).status).toBe(204)
+})
+
 test('nothing of the installation is left when it stops without sandboxes', async () => {
   await lab.admin('DELETE', `/sandboxes/${one.id}`)
   expect(await lab.stop()).toBe(0)

@@ -101,11 +101,18 @@ test('a sandbox becomes known by its interface and address last, when its chains
   ])
 })
 
-test('learning an address again gives it its whole time, on kernels that would keep the old one', () => {
+test('a new address is merely added; one that is there goes and comes, to get its whole time on old kernels', () => {
   expect(formatLearn(names, 'sb-1', [{ address: '198.51.100.1', seconds: 120 }])).toBe(
-    'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 }\n' +
-      'delete element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 }\n' +
-      'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 120s }\n',
+    'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 120s }\n',
+  )
+  const elements = [
+    { address: '198.51.100.1', seconds: 120 },
+    { address: '198.51.100.2', seconds: 90, isThere: true },
+  ]
+  expect(formatLearn(names, 'sb-1', elements)).toBe(
+    'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.2 }\n' +
+      'delete element inet opensandbox_ab12 learned-sb-1 { 198.51.100.2 }\n' +
+      'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 120s, 198.51.100.2 timeout 90s }\n',
   )
 })
 
