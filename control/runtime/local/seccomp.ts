@@ -4,7 +4,6 @@
 export type DockerProfile = {
   defaultAction: string
   defaultErrnoRet?: number
-  archMap?: { architecture: string; subArchitectures?: string[] }[]
   syscalls: DockerRule[]
 }
 
@@ -26,8 +25,8 @@ export type OciSeccomp = {
 }
 
 const ARCHES: Partial<Record<NodeJS.Architecture, { seccomp: string; names: string[] }>> = {
-  x64: { seccomp: 'SCMP_ARCH_X86_64', names: ['amd64', 'x86', 'x32'] },
-  arm64: { seccomp: 'SCMP_ARCH_AARCH64', names: ['arm64', 'arm'] },
+  x64: { seccomp: 'SCMP_ARCH_X86_64', names: ['amd64'] },
+  arm64: { seccomp: 'SCMP_ARCH_AARCH64', names: ['arm64'] },
 }
 
 /** Resolves a profile's conditions for this architecture and these capabilities (`CAP_…`). */
@@ -48,11 +47,12 @@ export function toOciSeccomp(
     (!includes.arches || includes.arches.some((name) => arches.has(name))) &&
     !(excludes.caps ?? []).some((cap) => held.has(cap)) &&
     !(excludes.arches ?? []).some((name) => arches.has(name))
-  const mapped = profile.archMap?.find(({ architecture }) => architecture === known.seccomp)
   return {
     defaultAction: profile.defaultAction,
     ...(profile.defaultErrnoRet !== undefined && { defaultErrnoRet: profile.defaultErrnoRet }),
-    architectures: [known.seccomp, ...(mapped?.subArchitectures ?? [])],
+    // Not the 32-bit siblings: the filter is compiled at every create, and each of them adds a third of it. Their programs
+    // are ended by the kernel (docs/decisions/native-system-calls.md).
+    architectures: [known.seccomp],
     syscalls: profile.syscalls.filter(applies).map(({ names, action, args, errnoRet }) => ({
       names,
       action,
