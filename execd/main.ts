@@ -20,6 +20,7 @@ import { PipeStock } from './command/pipes.ts'
 import { StartError, type UserIds } from './command/process.ts'
 import { parseBootFile } from './config.ts'
 import { createRouter } from './http/router.ts'
+import { createRandomId } from './random-id.ts'
 import { commandRoutes } from './routes/commands.ts'
 import { type Entrypoint, startEntrypoint } from './supervise.ts'
 import { createUsers, type Users } from './users.ts'
@@ -107,6 +108,8 @@ async function main(dir: string): Promise<void> {
     log: journal,
   })
   starting.catch(() => {})
+  // While the pipes are made: the first id loads the module behind it, and the first command should not wait for that.
+  createRandomId()
 
   let port: number
   try {
