@@ -37,7 +37,7 @@ export async function connectSandbox(
   if (existsSync(ipv6)) await writeFile(ipv6, '1')
   await runBatch(
     ['ip', '-batch', '-'],
-    [`link set ${name} up`, `route replace ${address}/32 dev ${name}`],
+    [`link set ${name} up`, `route replace ${address}/32 dev ${name} src ${gateway}`],
     signal,
   )
 }

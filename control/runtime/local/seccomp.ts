@@ -29,6 +29,29 @@ const ARCHES: Partial<Record<NodeJS.Architecture, { seccomp: string; names: stri
   arm64: { seccomp: 'SCMP_ARCH_AARCH64', names: ['arm64'] },
 }
 
+// The profile of containers-common lets a container make user namespaces of its own, in which it would be root with every
+// capability again and reach kernel code that only root reaches. These calls are what that takes; all else stands on the
+// capabilities that a sandbox lacks anyhow.
+const REFUSED = new Set([
+  'fsconfig',
+  'fsmount',
+  'fsopen',
+  'fspick',
+  'mount',
+  'mount_setattr',
+  'move_mount',
+  'open_tree',
+  'pivot_root',
+  'setns',
+  'umount',
+  'umount2',
+  'unshare',
+]) // prettier-ignore
+const EPERM = 1
+const ENOSYS = 38
+/** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET (clone(2)). */
+const CLONE_NAMESPACES = 0x7e020000
+
 /** Resolves a profile's conditions for this architecture and these capabilities (`CAP_…`). */
 export function toOciSeccomp(
   profile: DockerProfile,
@@ -53,11 +76,27 @@ export function toOciSeccomp(
     // Not the 32-bit siblings: the filter is compiled at every create, and each of them adds a third of it. Their programs
     // are ended by the kernel (docs/decisions/native-system-calls.md).
     architectures: [known.seccomp],
-    syscalls: profile.syscalls.filter(applies).map(({ names, action, args, errnoRet }) => ({
-      names,
-      action,
-      ...(errnoRet !== undefined && { errnoRet }),
-      ...(args && args.length > 0 && { args }),
-    })),
+    syscalls: [
+      ...profile.syscalls.filter(applies).flatMap(({ names, action, args, errnoRet }) => {
+        const kept = names.filter((name) => !REFUSED.has(name) && name !== 'clone' && name !== 'clone3')
+        if (kept.length === 0) return []
+        return [
+          {
+            names: kept,
+            action,
+            ...(errnoRet !== undefined && { errnoRet }),
+            ...(args && args.length > 0 && { args }),
+          },
+        ]
+      }),
+      { names: [...REFUSED], action: 'SCMP_ACT_ERRNO', errnoRet: EPERM },
+      {
+        names: ['clone'],
+        action: 'SCMP_ACT_ALLOW',
+        args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
+      },
+      // Its flags lie in memory, where a filter cannot look; programs fall back to clone.
+      { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
+    ],
   }
 }
