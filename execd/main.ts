@@ -5,7 +5,16 @@
 // It reads and deletes DIR/boot.json, listens, starts the entrypoint, writes ready.json, and at the end of the entrypoint
 // or at TERM ends everything that runs, writes exit.json, and exits with the entrypoint's code.
 
-import { chmodSync, chownSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:http'
 import { constants } from 'node:os'
 import { join } from 'node:path'
@@ -28,6 +37,8 @@ import { createUsers, type Users } from './users.ts'
 const ENTRYPOINT_LOG_BYTES = 8 << 20
 /** How long commands have to end once the entrypoint has ended by itself. */
 const LAST_GRACE_MS = 1000
+/** How long the runtime may take to connect the sandbox once execd runs. */
+const BOOT_TIMEOUT_MS = 30_000
 
 const log = createLogger({ program: 'execd' })
 
@@ -36,20 +47,21 @@ void main(readExchangeDir(process.argv.slice(2)))
 
 async function main(dir: string): Promise<void> {
   const report = (name: string, value: ReadyFile | ExitFile) => writeWhole(join(dir, name), value)
+  // All that needs no boot file is done while the sandbox's network is still being set up.
+  const users = createUsers()
+  const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: hostProgram('mkfifo'), log })
+  void pipes.fill()
   let boot: BootFile
   try {
-    boot = takeBootFile(dir)
+    boot = await takeBootFile(dir)
   } catch (error) {
     report('ready.json', { ok: false, reason: 'listen_failed', message: messageOf(error) })
     return quit(1, messageOf(error))
   }
-  const users = createUsers()
   const user = bootUser(boot, users)
   // Others than root reach the pipes of their own output and the file of their environment below it by name.
   if (user.uid !== 0) chmodSync(dir, 0o711)
 
-  const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: hostProgram('mkfifo'), log })
-  void pipes.fill()
   const starter = { pipes, oomScoreAdj: yieldToOthers(), setpriv: hostProgram('setpriv') }
   const env = userEnvironment(boot.env, users.byUid(user.uid)?.home)
   const envFile = env.EXECD_ENVS ?? join(dir, 'env')
@@ -168,11 +180,33 @@ function readExchangeDir(args: string[]): string {
   process.exit(2)
 }
 
-function takeBootFile(dir: string): BootFile {
+/** Takes the boot file as soon as the runtime has put it there: nothing of the user's may run before. */
+async function takeBootFile(dir: string): Promise<BootFile> {
   const path = join(dir, 'boot.json')
+  if (!existsSync(path)) await appears(dir, path)
   const text = readFileSync(path, 'utf8')
   rmSync(path)
   return parseBootFile(text)
+}
+
+function appears(dir: string, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const finish = (act: () => void) => {
+      clearTimeout(timer)
+      watcher.close()
+      act()
+    }
+    const look = () => existsSync(path) && finish(resolve)
+    const timer = setTimeout(
+      () =>
+        finish(() => reject(new Error(`There was no "${path}" within ${BOOT_TIMEOUT_MS / 1000} seconds`))),
+      BOOT_TIMEOUT_MS,
+    )
+    const watcher = watch(dir, look)
+    watcher.once('error', (error) => finish(() => reject(error)))
+    // It may have come before the watch.
+    look()
+  })
 }
 
 function writeWhole(path: string, value: unknown): void {

@@ -3,10 +3,10 @@
 //   /opt/opensandbox   the portable runtime directory, read-only, shared by all sandboxes (control/runtime/guest-dir.ts)
 //   /run/opensandbox   this sandbox's own exchange directory, writable, owned by the sandbox's root with mode 0700
 //
-// and starts `GUEST_COMMAND`. execd reads `boot.json` from the exchange directory and deletes it before anything of the
-// user's runs; it makes `ready.json` when it accepts connections and the entrypoint has been started (or failed to), and
+// and starts the command of GUEST_COMMAND_FILE. execd waits for `boot.json` in the exchange directory, which the runtime puts
+// there once the sandbox's network and its rules are in place, and deletes it before anything of the user's runs; it makes `ready.json` when it accepts connections and the entrypoint has been started (or failed to), and
 // `exit.json` as the last thing before it exits with the entrypoint's code. Each file is written beside and renamed, so a
-// reader never sees half of one.
+// reader never sees half of one. From then on the directory is the sandbox's: what the runtime reads there may be forged.
 
 export const GUEST_DIR = '/opt/opensandbox'
 export const EXCHANGE_DIR = '/run/opensandbox'

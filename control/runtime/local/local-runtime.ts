@@ -1,10 +1,11 @@
 // Sandboxes on this machine by an OCI runtime, without a daemon (design D6a). A create goes: record, root, `create` (the
-// namespaces exist, nothing runs), network, egress rules, `start`, and then execd says that it is ready. Every step can be
+// namespaces exist, nothing runs), then side by side `start`, network and egress rules; only then execd gets its boot file,
+// starts the user's entrypoint, and says that it is ready. Every step can be
 // undone by `remove`, which looks at what is there and not at what should be; so an interrupted create, a crash and an
 // ordinary delete all end in the same way.
 
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { lchown, mkdir, rm, writeFile } from 'node:fs/promises'
+import { lchown, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BootFile, EXECD_PORT, type ExitFile, type ReadyFile } from '../../../lib/api/guest.ts'
@@ -164,9 +165,6 @@ class LocalRuntime implements Runtime {
     await writeRecord(paths.record, record)
     const files = async () => {
       await makeOwned(paths.exchange, 0o700)
-      const boot = bootFile(spec, image, config.runtime.stopGraceSeconds * 1000)
-      await writeFile(join(paths.exchange, 'boot.json'), JSON.stringify(boot), { mode: 0o400 })
-      await lchown(join(paths.exchange, 'boot.json'), ID_MAP.hostId, ID_MAP.hostId)
       const oci = makeSpec({
         id,
         rootfs: paths.root,
@@ -207,7 +205,7 @@ class LocalRuntime implements Runtime {
       },
       signal,
     )
-    const joined = async () => {
+    const started = async () => {
       await oci.create(id, { bundle: paths.folder, pidFile, log: join(paths.folder, 'oci.log') }, signal)
       clock.mark('create')
       const pid = Number(readFileSync(pidFile, 'utf8'))
@@ -215,17 +213,17 @@ class LocalRuntime implements Runtime {
       if (startTime === undefined)
         throw new RuntimeError('start_failed', 'The first process of the sandbox ended at once')
       record.init = { pid, startTime }
+      // execd starts while the network is made. It runs nothing of the user's before it has its boot file.
       await settleAll([
         writeRecord(paths.record, record),
         connectSandbox({ ...record, gateway }, pid, signal),
+        oci.start(id, signal),
       ])
-      clock.mark('network')
     }
     // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
-    await settleAll([registered, joined()])
-    clock.mark('egress')
-    await oci.start(id, signal)
-    clock.mark('start')
+    await settleAll([registered, started()])
+    clock.mark('network')
+    await handOver(paths.exchange, bootFile(spec, image, config.runtime.stopGraceSeconds * 1000))
     await this.#untilReady(paths, record, signal)
     clock.mark('ready')
     record.complete = true
@@ -356,7 +354,7 @@ class LocalRuntime implements Runtime {
       const paused = isFrozen(this.#cgroup(id), this.#parts.cgroups)
       return { id, state: paused ? 'paused' : 'running', address }
     }
-    const exit = readJson<ExitFile>(join(paths.exchange, 'exit.json'))
+    const exit = readExit(paths.exchange)
     const oom = readOomKills(this.#cgroup(id), this.#parts.cgroups) > 0
     const message =
       exit?.message ??
@@ -402,6 +400,23 @@ function etcFiles(id: string, address: string, gateway: string): Record<string, 
     hosts: `127.0.0.1 localhost\n${address} ${id}\n`,
     hostname: `${id}\n`,
   }
+}
+
+/** How execd says that the sandbox ended, or undefined when it could not, or what is there is forged. */
+function readExit(exchange: string): ExitFile | undefined {
+  const found = readJson<Partial<ExitFile> | null>(join(exchange, 'exit.json'))
+  const exitCode = found?.exitCode
+  if (typeof exitCode !== 'number' || !Number.isInteger(exitCode) || exitCode < 0 || exitCode > 255)
+    return undefined
+  return { exitCode, ...(typeof found?.message === 'string' && { message: found.message.slice(0, 1000) }) }
+}
+
+/** Puts the boot file where execd waits for it, whole and readable for the sandbox's root alone. */
+async function handOver(exchange: string, boot: BootFile): Promise<void> {
+  const path = join(exchange, 'boot.json')
+  await writeFile(`${path}.new`, JSON.stringify(boot), { mode: 0o400 })
+  await lchown(`${path}.new`, ID_MAP.hostId, ID_MAP.hostId)
+  await rename(`${path}.new`, path)
 }
 
 /** Waits for all, also when one fails, and then throws the first failure. */

@@ -1,8 +1,9 @@
 // Waiting for a file that another process makes by renaming it into place.
 
-import { type FSWatcher, readFileSync, watch } from 'node:fs'
+import { closeSync, constants, type FSWatcher, fstatSync, openSync, readSync, watch } from 'node:fs'
 import { join } from 'node:path'
-import { systemCodeOf } from '../../../lib/errors.ts'
+
+const MAX_FILE_BYTES = 64 << 10
 
 /** The parsed content of `folder/name` as soon as it is there. Rejects with the signal's reason. */
 export function waitForJson<T>(folder: string, name: string, signal: AbortSignal): Promise<T> {
@@ -15,12 +16,8 @@ export function waitForJson<T>(folder: string, name: string, signal: AbortSignal
     }
     const abort = () => finish(() => reject(signal.reason))
     const look = () => {
-      try {
-        const value = readJson<T>(join(folder, name))
-        if (value !== undefined) finish(() => resolve(value))
-      } catch (error) {
-        finish(() => reject(error))
-      }
+      const value = readJson<T>(join(folder, name))
+      if (value !== undefined) finish(() => resolve(value))
     }
     if (signal.aborted) return reject(signal.reason)
     signal.addEventListener('abort', abort)
@@ -35,12 +32,26 @@ export function waitForJson<T>(folder: string, name: string, signal: AbortSignal
   })
 }
 
-/** The parsed content of a file, or undefined when it is not there. */
+/**
+ * The parsed content of a small file that a sandbox may have made; undefined when it is not there, or is anything but a
+ * regular file with JSON in it. Its root could have put a link to a file of the host there, a pipe that never ends, or a
+ * file without end.
+ */
 export function readJson<T>(path: string): T | undefined {
+  let fd: number
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as T
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined
-    throw error
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch {
+    return undefined // not there, or a link
+  }
+  try {
+    const found = fstatSync(fd)
+    if (!found.isFile() || found.size > MAX_FILE_BYTES) return undefined
+    const bytes = Buffer.alloc(found.size)
+    return JSON.parse(bytes.toString('utf8', 0, readSync(fd, bytes, 0, found.size, 0))) as T
+  } catch {
+    return undefined // no JSON: it is not execd's
+  } finally {
+    closeSync(fd)
   }
 }

@@ -1,0 +1,59 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { readJson, waitForJson } from '../../control/runtime/local/watch-file.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'watch-file-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+})
+
+describe('readJson() takes nothing from a sandbox but a small regular file', () => {
+  const at = (name: string) => join(folder, name)
+
+  test('a file with JSON', () => {
+    writeFileSync(at('a'), '{"exitCode":3}')
+    expect(readJson(at('a'))).toEqual({ exitCode: 3 })
+  })
+
+  test('no file', () => {
+    expect(readJson(at('none'))).toBeUndefined()
+  })
+
+  test('a link to a file of the host', () => {
+    writeFileSync(at('secret'), '{"secret":1}')
+    symlinkSync(at('secret'), at('link'))
+    expect(readJson(at('link'))).toBeUndefined()
+  })
+
+  test('a pipe, which would hold the reader for ever', () => {
+    execFileSync('mkfifo', [at('pipe')])
+    expect(readJson(at('pipe'))).toBeUndefined()
+  })
+
+  test('a file that is too large, and one that is no JSON', () => {
+    writeFileSync(at('large'), `"${'x'.repeat(70_000)}"`)
+    writeFileSync(at('text'), 'hello')
+    expect(readJson(at('large'))).toBeUndefined()
+    expect(readJson(at('text'))).toBeUndefined()
+  })
+})
+
+describe('waitForJson()', () => {
+  test('gives a file that is there, and one that comes', async () => {
+    const waiting = waitForJson<{ ok: boolean }>(folder, 'ready.json', AbortSignal.timeout(5000))
+    writeFileSync(join(folder, 'new'), '{"ok":true}')
+    renameSync(join(folder, 'new'), join(folder, 'ready.json'))
+    expect(await waiting).toEqual({ ok: true })
+    expect(await waitForJson(folder, 'ready.json', AbortSignal.timeout(5000))).toEqual({ ok: true })
+  })
+
+  test("ends with the signal's reason", async () => {
+    await expect(waitForJson(folder, 'never', AbortSignal.abort(new Error('enough')))).rejects.toThrow(
+      'enough',
+    )
+  })
+})
