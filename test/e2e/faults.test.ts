@@ -77,7 +77,7 @@ describe('SIGKILL of control in the middle of create', () => {
       process.kill(pid, 'SIGKILL')
       const id = await answer
       if (id) acknowledged.push(id)
-      expect(isAlive(pid)).toBe(false)
+      await expect.poll(() => isAlive(pid)).toBe(false)
       await expect
         .poll(() => controlPid(edge) !== pid && controlPid(edge) > 0, { timeout: 20_000 })
         .toBe(true)
