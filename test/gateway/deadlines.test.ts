@@ -1,0 +1,97 @@
+// What takes too long, with the clock moved by the test: the gateway's one clock is `performance.now`.
+
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { HEAD_TIMEOUT_MS, IDLE_TIMEOUT_MS } from '../../gateway/connection.ts'
+import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS, STALL_TIMEOUT_MS } from '../../gateway/forward.ts'
+import { dial, head, startAnswering, startGateway, startRaw } from './support.ts'
+
+let ahead = 0
+beforeEach(() => {
+  ahead = 0
+  const real = performance.now.bind(performance)
+  vi.spyOn(performance, 'now').mockImplementation(() => real() + ahead)
+})
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+test('an idle connection outlives the 95 s of the SDKs, and not much more', async () => {
+  const gateway = await startGateway()
+  const upstream = await startAnswering('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  gateway.routes.put('a', upstream.port)
+  const client = dial(gateway.port).send(head('GET /'))
+  await client.read('ok')
+  client.take()
+  ahead += 95_000
+  client.send(head('GET /'))
+  await client.read('ok')
+  ahead += IDLE_TIMEOUT_MS + 1000
+  expect(await client.ended()).not.toContain('408')
+})
+
+test('a head that does not end: 408', async () => {
+  const gateway = await startGateway()
+  const client = dial(gateway.port).send('GET / HTTP/1.1\r\nX-Slow: ')
+  const other = dial(gateway.port).send('GET /status.ok HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await other.read('OK')
+  client.send('a')
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  ahead += HEAD_TIMEOUT_MS + 1000
+  expect(await client.ended()).toMatch(/^HTTP\/1\.1 408 [\s\S]*GENERAL::REQUEST_TIMEOUT/)
+})
+
+test('a sandbox that never begins its answer: 504 after ten minutes, and not before', async () => {
+  const gateway = await startGateway()
+  const upstream = await startRaw()
+  gateway.routes.put('a', upstream.port)
+  const client = dial(gateway.port).send(head('GET /'))
+  const peer = await upstream.peer(0)
+  await peer.read('\r\n\r\n')
+  ahead += FIRST_BYTE_TIMEOUT_MS - 5000
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(client.text).toBe('')
+  ahead += 10_000
+  expect(await client.read('}')).toMatch(/504 [\s\S]*BACKEND_TIMEOUT/)
+  await peer.ended()
+})
+
+test('a stream may be silent for as long as it likes', async () => {
+  const gateway = await startGateway()
+  const upstream = await startRaw()
+  gateway.routes.put('a', upstream.port)
+  const client = dial(gateway.port).send(head('GET /'))
+  const peer = await upstream.peer(0)
+  await peer.read('\r\n\r\n')
+  peer.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n')
+  await client.read('one')
+  ahead += 24 * 3600_000
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  peer.send('3\r\ntwo\r\n0\r\n\r\n')
+  await client.read('two')
+})
+
+test('a client that takes nothing of its answer is cut off', async () => {
+  const gateway = await startGateway()
+  const upstream = await startRaw()
+  gateway.routes.put('a', upstream.port)
+  const client = dial(gateway.port).send(head('GET /'))
+  const peer = await upstream.peer(0)
+  await peer.read('\r\n\r\n')
+  client.socket.pause()
+  peer.send(`HTTP/1.1 200 OK\r\nContent-Length: ${2 ** 30}\r\n\r\n`)
+  const block = Buffer.alloc(2 ** 20)
+  for (let at = 0; at < 48; at++) peer.socket.write(block)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  ahead += STALL_TIMEOUT_MS + 1000
+  await peer.ended()
+})
+
+test('a connection that is not taken: 504', async () => {
+  // 192.0.2.0/24 is for documentation: nobody answers there, or the machine says at once that it has no way.
+  const gateway = await startGateway()
+  gateway.routes.put('a', 1, { ports: { 8000: { host: '192.0.2.1', port: 9 } } })
+  const client = dial(gateway.port).send(head('GET /'))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  ahead += CONNECT_TIMEOUT_MS + 1000
+  expect(await client.read('}')).toMatch(/50[24] [\s\S]*BACKEND_(TIMEOUT|CONNECTION_FAILED)/)
+})
