@@ -23,7 +23,7 @@ type Peer = { name: string; port: number; headers: string[]; child: ChildProcess
 type Load = { rate: number; p50: number; p99: number }
 
 export async function run(): Promise<BenchRow[]> {
-  const missing = ['wrk', 'nginx', 'taskset', 'curl'].filter((name) => !isInstalled(name))
+  const missing = ['wrk', 'nginx', 'taskset', 'curl', 'python3'].filter((name) => !isInstalled(name))
   if (missing.length > 0 || cpus().length < 2) {
     console.log(`Gateway: not measured, as it needs ${missing.join(', ') || 'two cores'}`)
     return []
@@ -49,7 +49,8 @@ export async function run(): Promise<BenchRow[]> {
       }),
     )
     const sink = await freePort()
-    children.push(await startNode(1, SINK, [String(sink)], sink))
+    children.push(spawnPinned(1, 'python3', ['-c', SINK, String(sink)]))
+    await waitForPort(sink)
     for (const [id, port] of [
       [ID, upstream],
       [`${ID}s`, sink],
@@ -168,19 +169,28 @@ export async function run(): Promise<BenchRow[]> {
   }
 }
 
+// Reads into one buffer, so that the gateway is measured and not the sink.
 const SINK = `
-import { createServer } from 'node:net'
-createServer((socket) => {
-  let left = -1
-  socket.on('error', () => {})
-  socket.on('data', (chunk) => {
-    if (left < 0) {
-      const end = chunk.indexOf('\\r\\n\\r\\n')
-      left = Number(/content-length: (\\d+)/i.exec(chunk.toString('latin1', 0, end))?.[1] ?? 0) - (chunk.length - end - 4)
-    } else left -= chunk.length
-    if (left === 0) socket.end('HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok')
-  })
-}).listen(Number(process.argv[1]), '127.0.0.1')
+import re, socket, sys, threading
+def serve(connection):
+    memory, head = bytearray(1 << 20), b""
+    while b"\\r\\n\\r\\n" not in head:
+        part = connection.recv(65536)
+        if not part:
+            return
+        head += part
+    end = head.index(b"\\r\\n\\r\\n") + 4
+    left = int(re.search(rb"content-length: (\\d+)", head, re.I)[1]) - (len(head) - end)
+    while left > 0:
+        count = connection.recv_into(memory)
+        if count == 0:
+            return
+        left -= count
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
+    connection.close()
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 `
 const HTTP_PROXY = `
 import { Agent, createServer } from 'node:http'
