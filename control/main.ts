@@ -48,7 +48,15 @@ let control: Control
 try {
   const egress = createEgressClient(instance)
   await egress.waitUntilReady(EGRESS_TIMEOUT_MS, stop)
-  const runtime = await openRuntime({ config, instance, dataDir, egress, log, signal: runtimeLife.signal })
+  const runtime = await openRuntime({
+    config,
+    instance,
+    dataDir,
+    egress,
+    searchPath: process.env.PATH,
+    log,
+    signal: runtimeLife.signal,
+  })
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
   control = await startControl({
     instance,

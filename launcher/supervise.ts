@@ -52,7 +52,8 @@ export class Program {
     const child = this.#child
     if (!child) return
     const { log, stopTimeoutMs = 15_000 } = this.#options
-    child.kill('SIGTERM')
+    // Not by child.kill(): Deno's says that the child has ended as soon as the signal is sent.
+    if (child.pid !== undefined) process.kill(child.pid, 'SIGTERM')
     const kill = setTimeout(() => {
       log.warn('program did not stop in time and is killed', { program: this.name, afterMs: stopTimeoutMs })
       child.kill('SIGKILL')

@@ -12,15 +12,14 @@ export function stopSignal(log: Logger): AbortSignal {
   }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
+  // A child of the launcher stops when its channel closes, so that no program outlives a launcher that was killed.
+  process.on('disconnect', () => {
+    if (!controller.signal.aborted) stop('SIGTERM')
+  })
   return controller.signal
 }
 
-/**
- * A child of the launcher says `ready` over its IPC channel and stops when that channel closes, so that no program
- * outlives a launcher that was killed. Does nothing when the program was started by hand.
- */
+/** Tells the launcher over its IPC channel that this program is ready. Does nothing when it was started by hand. */
 export function reportReady(message: Record<string, unknown> = {}): void {
-  if (!process.send) return
-  process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'))
-  process.send({ type: 'ready', ...message })
+  process.send?.({ type: 'ready', ...message })
 }

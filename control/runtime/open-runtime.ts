@@ -10,6 +10,8 @@ export type RuntimeOptions = {
   /** Absolute. */
   dataDir: string
   egress: EgressClient
+  /** Where programs are looked for: the PATH of this process. */
+  searchPath: string | undefined
   log: Logger
   /** Ends what the runtime keeps running for itself. */
   signal: AbortSignal

@@ -66,6 +66,8 @@ export type LocalRuntimeOptions = {
   instance: Instance
   dataDir: string
   egress: EgressClient
+  /** Where programs are looked for: the PATH of this process. */
+  searchPath: string | undefined
   log: Logger
   signal: AbortSignal
 }
@@ -73,7 +75,7 @@ export type LocalRuntimeOptions = {
 /** Opens the runtime. Throws one clear sentence when the machine lacks something. */
 export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Runtime> {
   const { config, instance, dataDir, egress, log, signal } = options
-  const missing = findMissing(thisMachine(process.env.PATH), config.runtime.ociRuntime)
+  const missing = findMissing(thisMachine(options.searchPath), config.runtime.ociRuntime)
   if (missing.length > 0) throw new Error(missing.join(' '))
   for (const path of [
     join(dataDir, 'sandboxes'),
