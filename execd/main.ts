@@ -26,7 +26,7 @@ import { Commands } from './command/commands.ts'
 import { userEnvironment } from './command/environment.ts'
 import { Journal } from './command/journal.ts'
 import { PipeStock } from './command/pipes.ts'
-import { StartError, type UserIds } from './command/process.ts'
+import { type ProcessStarter, StartError, type UserIds } from './command/process.ts'
 import { parseBootFile } from './config.ts'
 import { createRouter } from './http/router.ts'
 import { createRandomId } from './random-id.ts'
@@ -62,7 +62,7 @@ async function main(dir: string): Promise<void> {
   // Others than root reach the pipes of their own output and the file of their environment below it by name.
   if (user.uid !== 0) chmodSync(dir, 0o711)
 
-  const starter = { pipes, oomScoreAdj: yieldToOthers(), setpriv: hostProgram('setpriv') }
+  const starter = { pipes, ...oomScores(), setpriv: hostProgram('setpriv') }
   const env = userEnvironment(boot.env, users.byUid(user.uid)?.home)
   const envFile = env.EXECD_ENVS ?? join(dir, 'env')
   env.EXECD_ENVS = envFile
@@ -230,16 +230,24 @@ function hostProgram(name: string): string[] {
 
 /**
  * Keeps execd from being the first that the kernel ends when memory runs out. Lowering our own score takes a capability of
- * the host; raising our children's takes none. Returns the score for children.
+ * the host; raising our children's, and taking our own back to where it began, takes none.
  */
-function yieldToOthers(): number {
+function oomScores(): Pick<ProcessStarter, 'oomScores'> {
+  const path = '/proc/self/oom_score_adj'
+  let own: number
   try {
-    const own = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
-    if (own < 0) return 0
-    writeFileSync('/proc/self/oom_score_adj', '-900')
-    return own
+    own = Number(readFileSync(path, 'utf8'))
+    writeFileSync(path, String(own))
   } catch {
-    // Not permitted here: then our children stand before us.
-    return 500
+    // No /proc, or not ours to write: then nobody is preferred.
+    return {}
+  }
+  if (own < 0) return { oomScores: { own, children: 0 } }
+  try {
+    writeFileSync(path, '-900')
+    return { oomScores: { own: -900, children: own } }
+  } catch {
+    // Not permitted in most sandboxes.
+    return { oomScores: { own, children: Math.min(own + 500, 1000) } }
   }
 }

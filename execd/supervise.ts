@@ -3,6 +3,7 @@
 
 import { chownSync, mkdirSync, statSync } from 'node:fs'
 import { systemCodeOf } from '../lib/errors.ts'
+import { endLeader } from './command/end.ts'
 import type { Journal } from './command/journal.ts'
 import { relayOutput } from './command/output.ts'
 import {
@@ -25,8 +26,8 @@ export type EntrypointSpec = {
 export type Entrypoint = {
   pid: number
   ended: Promise<ProcessEnd>
-  /** TERM to it and all its group, KILL after the grace. */
-  end(graceMs: number, signal?: AbortSignal): Promise<void>
+  /** TERM to it, KILL to what is left of it after the grace. */
+  end(graceMs: number): Promise<void>
 }
 
 /** Starts the entrypoint. Rejects with StartError, whose message says what is missing. */
@@ -43,11 +44,16 @@ export async function startEntrypoint(starter: ProcessStarter, spec: EntrypointS
     user: spec.user,
     output: 'merged',
   })
+  let hasEnded = false
+  void running.ended.then(() => {
+    hasEnded = true
+  })
   const ended = relayOutput(running, spec.log.sink())
   return {
     pid: running.pid,
     ended,
-    end: (graceMs, signal) => running.end({ graceMs, ...(signal ? { signal } : {}) }),
+    // The number of an ended process may be another one's by now; that of a group that has members may not.
+    end: (graceMs) => (hasEnded ? running.end({ graceMs }) : endLeader(running.pid, running.ended, graceMs)),
   }
 }
 

@@ -9,15 +9,13 @@ const STEP_MS = 20
 export type EndOptions = {
   /** From TERM to KILL; 0 sends KILL at once. */
   graceMs: number
-  /** Aborting it sends KILL now, without waiting for the rest of the grace. */
-  signal?: AbortSignal
 }
 
 /** Ends every process of the group `pgid` and resolves when none is left, or when KILL has been sent to what was. */
-export async function endGroup(pgid: number, { graceMs, signal }: EndOptions): Promise<void> {
+export async function endGroup(pgid: number, { graceMs }: EndOptions): Promise<void> {
   if (graceMs > 0 && signalGroup(pgid, 'SIGTERM')) {
     const deadline = performance.now() + graceMs
-    while (performance.now() < deadline && !signal?.aborted) {
+    while (performance.now() < deadline) {
       await pause(Math.min(STEP_MS, graceMs))
       if (!isGroupAlive(pgid)) return
     }
@@ -25,21 +23,38 @@ export async function endGroup(pgid: number, { graceMs, signal }: EndOptions): P
   signalGroup(pgid, 'SIGKILL')
 }
 
+/**
+ * Ends a process that looks after its own children, as the main process of a container does: TERM to it alone, and KILL to
+ * its whole group when it has ended or the grace is over.
+ */
+export async function endLeader(pid: number, ended: Promise<unknown>, graceMs: number): Promise<void> {
+  if (graceMs > 0 && send(pid, 'SIGTERM')) {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, graceMs)
+    })
+    await Promise.race([ended, late])
+    clearTimeout(timer)
+  }
+  signalGroup(pid, 'SIGKILL')
+}
+
 /** Sends a signal to every process of a group. False when there is none. */
 export function signalGroup(pgid: number, name: NodeJS.Signals): boolean {
-  return send(pgid, name)
+  return send(-pgid, name)
 }
 
 /** Whether a group has a member, a zombie included. */
 export function isGroupAlive(pgid: number): boolean {
-  return send(pgid, 0)
+  return send(-pgid, 0)
 }
 
-function send(pgid: number, signal: NodeJS.Signals | 0): boolean {
-  // Group 0 is our own and 1 would address every process there is.
-  if (!Number.isInteger(pgid) || pgid <= 1) throw new Error(`Cannot signal the process group ${pgid}`)
+/** To a process, or to a group by its negated number. */
+function send(target: number, signal: NodeJS.Signals | 0): boolean {
+  // Group 0 is our own, -1 would address every process there is, and 1 is the first of the sandbox.
+  if (!Number.isInteger(target) || Math.abs(target) <= 1) throw new Error(`Cannot signal ${target}`)
   try {
-    process.kill(-pgid, signal)
+    process.kill(target, signal)
     return true
   } catch (error) {
     // EPERM: members exist, but belong to someone else.

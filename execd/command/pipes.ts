@@ -99,8 +99,8 @@ export class PipeStock {
 
   async #make(): Promise<void> {
     const { dir, mkfifo, log } = this.#options
-    if (this.#made === 0) {
-      mkdirSync(dir, { recursive: true, mode: 0o711 })
+    mkdirSync(dir, { recursive: true, mode: 0o711 })
+    if (this.#named === 0) {
       // What an earlier life left behind may have been opened by anyone.
       for (const name of readdirSync(dir)) unlinkSync(join(dir, name))
     }

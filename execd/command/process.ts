@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, writeFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { systemCodeOf } from '../../lib/errors.ts'
-import { type EndOptions, endGroup, signalGroup } from './end.ts'
+import { type EndOptions, endGroup } from './end.ts'
 import type { Pipe, PipeStock } from './pipes.ts'
 import { explainStartFailure } from './program.ts'
 
@@ -33,8 +33,7 @@ export type RunningProcess = {
   /** Absent when both go into one pipe; present all the same when there was no pipe to be had. */
   stderr?: Readable
   ended: Promise<ProcessEnd>
-  hasEnded(): boolean
-  signal(name: NodeJS.Signals): boolean
+  /** Ends it and its whole group. */
   end(options: EndOptions): Promise<void>
 }
 
@@ -50,8 +49,8 @@ export class StartError extends Error {
 
 export type ProcessStarter = {
   pipes: PipeStock
-  /** Written to each child's `oom_score_adj`, so that the kernel takes it before execd. */
-  oomScoreAdj: number
+  /** How likely a victim each is when memory runs out; absent when the kernel lets us say nothing. */
+  oomScores?: { own: number; children: number }
   /** The program that sets supplementary groups, with its first arguments: Node can only drop them. */
   setpriv: string[]
 }
@@ -60,7 +59,7 @@ export type ProcessStarter = {
 export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): Promise<RunningProcess> {
   const out = await starter.pipes.take(spec.user)
   const err = spec.output === 'separate' ? await starter.pipes.take(spec.user) : undefined
-  const child = spawnOn(withGroups(spec, starter.setpriv), out, err)
+  const child = spawnOn(withGroups(spec, starter.setpriv), starter.oomScores, out, err)
   if (child.pid === undefined) {
     // Their writers are closed, so they end at once and go back to the stock.
     out?.read.resume()
@@ -70,7 +69,6 @@ export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): 
   }
   // A failing `kill` or `send` would be told here as well; we use neither.
   child.on('error', () => {})
-  setOomScore(child.pid, starter.oomScoreAdj)
   return runningProcess(child, child.pid, out, err)
 }
 
@@ -83,10 +81,18 @@ function withGroups(spec: ProcessSpec, setpriv: string[]): ProcessSpec {
   return { ...spec, path: setpriv[0] ?? '', argv, user: { uid: 0, gid: 0 } }
 }
 
-function spawnOn(spec: ProcessSpec, out: Pipe | undefined, err: Pipe | undefined): ChildProcess {
+function spawnOn(
+  spec: ProcessSpec,
+  oomScores: ProcessStarter['oomScores'],
+  out: Pipe | undefined,
+  err: Pipe | undefined,
+): ChildProcess {
   const stdout = out?.writeFd ?? 'pipe'
   const stderr = spec.output === 'merged' ? (out?.writeFd ?? 'pipe') : (err?.writeFd ?? 'pipe')
   const isRoot = process.getuid?.() === 0
+  // A child is born with the score of its parent, which therefore changes its own for that moment: written to the child
+  // afterwards, it would come too late for what the child has already started.
+  if (oomScores) setOomScore(oomScores.children)
   try {
     return spawn(spec.path, spec.argv.slice(1), {
       argv0: spec.argv[0],
@@ -101,6 +107,7 @@ function spawnOn(spec: ProcessSpec, out: Pipe | undefined, err: Pipe | undefined
     err?.read.resume()
     throw startError(spec, error)
   } finally {
+    if (oomScores) setOomScore(oomScores.own)
     if (out) closeSync(out.writeFd)
     if (err) closeSync(err.writeFd)
   }
@@ -112,10 +119,8 @@ function runningProcess(
   out: Pipe | undefined,
   err: Pipe | undefined,
 ): RunningProcess {
-  let hasEnded = false
   const ended = new Promise<ProcessEnd>((resolve) =>
     child.once('exit', (code, signal) => {
-      hasEnded = true
       resolve(signal === null ? { exitCode: code ?? -1 } : { exitCode: -1, signal })
     }),
   )
@@ -127,8 +132,6 @@ function runningProcess(
     stdout,
     ...(stderr ? { stderr } : {}),
     ended,
-    hasEnded: () => hasEnded,
-    signal: (name) => signalGroup(pid, name),
     end: (options) => endGroup(pid, options),
   }
 }
@@ -139,10 +142,6 @@ function startError(spec: ProcessSpec, error: unknown): StartError {
   return new StartError(message, code === 'ENOENT' ? 127 : 126, { cause: error })
 }
 
-function setOomScore(pid: number, score: number): void {
-  try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, String(score))
-  } catch {
-    // It has ended already, or the kernel does not let us: then it is as likely a victim as any other.
-  }
+function setOomScore(score: number): void {
+  writeFileSync('/proc/self/oom_score_adj', String(score))
 }

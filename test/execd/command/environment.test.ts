@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest'
+import { parseEnvironmentFile, userEnvironment } from '../../../execd/command/environment.ts'
+
+test.each([
+  ['A=1\nB=2\n', { A: '1', B: '2' }],
+  ['# no\n\nA=1\nnot an assignment\n1X=2\n=3\n', { A: '1' }],
+  ["A='two\nlines $HOME'\nB=x", { A: 'two\nlines $HOME', B: 'x' }],
+  ['A="a\\n\\"b\\"\\\\ $HOME"', { A: 'a\n"b"\\ $HOME' }],
+  ['A=$HOME/x:\x24{HOME}:$NOPE.', { A: '/home/u/x:/home/u:.' }],
+  ['A=1\nA=2', { A: '2' }],
+  ['A=\nB= spaced \n', { A: '', B: 'spaced' }],
+  ['export A=1', { A: '1' }],
+  ["A='unclosed\nB=2", { A: "'unclosed", B: '2' }],
+  ['A=1\r\nB="x"\r\n', { A: '1', B: 'x' }],
+])('parseEnvironmentFile(%j)', (text, expected) => {
+  expect(parseEnvironmentFile(text, { HOME: '/home/u' })).toEqual(expected)
+})
+
+test('userEnvironment() gives PATH and HOME unless the boot environment has them', () => {
+  expect(userEnvironment({}, '/root')).toMatchObject({ HOME: '/root', PATH: expect.stringContaining('/bin') })
+  expect(userEnvironment({ HOME: '/x', PATH: '/p' }, '/root')).toEqual({ HOME: '/x', PATH: '/p' })
+})

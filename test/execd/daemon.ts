@@ -1,0 +1,137 @@
+// A real execd for tests, outside of a sandbox: its own directory, its own port, ended when the test ends.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { BootFile, ExitFile, ReadyFile } from '../../lib/api/guest.ts'
+
+const MAIN = join(import.meta.dirname, '../../execd/main.ts')
+
+export type Event = {
+  type: string
+  text?: string
+  execution_time?: number
+  timestamp: number
+  error?: { ename: string; evalue: string; traceback: string[] }
+}
+
+export type Daemon = {
+  dir: string
+  workdir: string
+  url: string
+  ready: ReadyFile
+  process: ChildProcess
+  call(path: string, init?: RequestInit): Promise<Response>
+  /** Runs a command and returns all its events. */
+  run(body: Record<string, unknown>): Promise<Event[]>
+  stop(): Promise<ExitFile>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export async function startDaemon(boot: Partial<BootFile> = {}): Promise<Daemon> {
+  const dir = mkdtempSync(join(tmpdir(), 'execd-test-'))
+  const exchange = join(dir, 'exchange')
+  const workdir = join(dir, 'work')
+  mkdirSync(exchange)
+  const file: BootFile = {
+    token: 'secret-token',
+    host: '127.0.0.1',
+    port: 0,
+    entrypoint: ['sleep', '1000'],
+    env: { PATH: '/usr/bin:/bin', HOME: dir, FROM_BOOT: 'yes' },
+    workdir,
+    stopGraceMs: 2000,
+    ...boot,
+  }
+  writeFileSync(join(exchange, 'boot.json'), JSON.stringify(file))
+  const child = spawn(
+    process.execPath,
+    ['--max-semi-space-size=1', '--optimize-for-size', MAIN, '--exchange-dir', exchange],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { PATH: '/usr/bin:/bin', NODE_SECRET_OF_EXECD: 'hidden' },
+    },
+  )
+  child.stderr?.resume()
+  const exited = once(child, 'exit')
+  const ready = (await readWhenThere(exchange, 'ready.json', exited)) as ReadyFile
+  const url = `http://127.0.0.1:${ready.ok ? ready.port : 0}`
+  const call = (path: string, init: RequestInit = {}) =>
+    fetch(url + path, {
+      ...init,
+      headers: { 'X-EXECD-ACCESS-TOKEN': file.token, ...(init.headers as Record<string, string>) },
+    })
+  const stop = async (): Promise<ExitFile> => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+    await exited
+    return JSON.parse(readFileSync(join(exchange, 'exit.json'), 'utf8')) as ExitFile
+  }
+  return {
+    dir: exchange,
+    workdir,
+    url,
+    ready,
+    process: child,
+    call,
+    stop,
+    run: async (body) => {
+      const response = await call('/command', { method: 'POST', body: JSON.stringify(body) })
+      return parseEvents(await response.text())
+    },
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+      await exited
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+export function parseEvents(text: string): Event[] {
+  return text
+    .split('\n\n')
+    .filter((frame) => frame !== '')
+    .map((frame) => JSON.parse(frame) as Event)
+}
+
+/** What a stream wrote, put together again. */
+export function outputOf(events: Event[], type: 'stdout' | 'stderr' = 'stdout'): string {
+  return events
+    .filter((event) => event.type === type)
+    .map((event) => event.text)
+    .join('')
+}
+
+export function idOf(events: Event[]): string {
+  return events.find((event) => event.type === 'init')?.text ?? ''
+}
+
+/** Asks again at every turn until `check` gives something; for states that nobody announces. */
+export async function until<T>(check: () => Promise<T | undefined | false>, what: string): Promise<T> {
+  const deadline = Date.now() + 10_000
+  while (Date.now() < deadline) {
+    const value = await check()
+    if (value) return value
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error(`Waited 10 s in vain for ${what}`)
+}
+
+async function readWhenThere(dir: string, name: string, exited: Promise<unknown>): Promise<unknown> {
+  const path = join(dir, name)
+  const appeared = new Promise<void>((resolve) => {
+    const watcher = watch(dir, () => {
+      if (!existsSync(path)) return
+      watcher.close()
+      resolve()
+    })
+    if (existsSync(path)) {
+      watcher.close()
+      resolve()
+    }
+    void exited.then(() => watcher.close())
+  })
+  await Promise.race([appeared, exited])
+  return JSON.parse(readFileSync(path, 'utf8'))
+}
