@@ -18,6 +18,7 @@ import {
 import { createServer } from 'node:http'
 import { constants } from 'node:os'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { type BootFile, EXCHANGE_DIR, type ExitFile, GUEST_DIR, type ReadyFile } from '../lib/api/guest.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createLogger } from '../lib/log.ts'
@@ -145,6 +146,9 @@ async function main(dir: string): Promise<void> {
     return quit(error.exitCode, error.message)
   }
   report('ready.json', { ok: true, port })
+  // Given at the start, this would cost Node its compiled code and the start 13 ms; now it costs nothing, and after a large
+  // output execd holds 22 MB and not 59.
+  setFlagsFromString('--optimize-for-size')
 
   await Promise.race([entrypoint.ended, aborted(stop.signal)])
   const graceMs = stop.signal.aborted ? boot.stopGraceMs : Math.min(LAST_GRACE_MS, boot.stopGraceMs)

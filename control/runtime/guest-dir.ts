@@ -23,8 +23,11 @@ const LAYOUT = 1
 const TINI = '/usr/bin/tini-static'
 /** Programs of the host that execd uses, with the libraries that they need. */
 const HOST_PROGRAMS = ['/usr/bin/mkfifo', '/usr/bin/setpriv']
-/** Node's flags inside the sandbox: little memory before all, and few helper threads. */
-const NODE_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size', '--v8-pool-size=1']
+/**
+ * Node's flags inside the sandbox: little memory and few helper threads. Not every flag is free: those that change how code
+ * is compiled make Node drop its own compiled code, and its start take 13 ms longer.
+ */
+const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=1']
 
 const ROOT = join(import.meta.dirname, '../..')
 const NODE = join(ROOT, 'node_modules/node/bin/node')

@@ -46,14 +46,10 @@ export async function startDaemon(boot: Partial<BootFile> = {}): Promise<Daemon>
     ...boot,
   }
   writeFileSync(join(exchange, 'boot.json'), JSON.stringify(file))
-  const child = spawn(
-    process.execPath,
-    ['--max-semi-space-size=1', '--optimize-for-size', MAIN, '--exchange-dir', exchange],
-    {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { PATH: '/usr/bin:/bin', NODE_SECRET_OF_EXECD: 'hidden' },
-    },
-  )
+  const child = spawn(process.execPath, ['--max-semi-space-size=1', MAIN, '--exchange-dir', exchange], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: '/usr/bin:/bin', NODE_SECRET_OF_EXECD: 'hidden' },
+  })
   child.stderr?.resume()
   const exited = once(child, 'exit')
   const ready = (await readWhenThere(exchange, 'ready.json', exited)) as ReadyFile
