@@ -3,7 +3,7 @@
 // server.ts and done in forward.ts.
 
 import type { Socket } from 'node:net'
-import { Exchange, type ExchangeOwner, type Plan } from './forward.ts'
+import { Exchange, type ExchangeOwner, type Plan, STALL_TIMEOUT_MS } from './forward.ts'
 import { formatUpgradeHead } from './headers.ts'
 import {
   checkUnfinishedHead,
@@ -136,7 +136,9 @@ export class ClientConnection implements ExchangeOwner {
 
   /** Closes at once what is idle; what is under way goes on. */
   stop(): void {
-    if (this.isIdle || this.#state === 'lingering') this.socket.destroy()
+    if (!this.isIdle) return
+    if (this.socket.writableLength > 0) this.#linger()
+    else this.socket.destroy()
   }
 
   onAnswered({ status, reusable }: { status: number; reusable: boolean }): void {
@@ -250,6 +252,8 @@ export class ClientConnection implements ExchangeOwner {
         this.#state = 'exchange'
         const exchange = new Exchange(head, verdict.plan, this, this.#context.pool)
         this.#exchange = exchange
+        // What was held back while the request waited is read now; the exchange holds it back again if it must.
+        this.resumeReading()
         const end = exchange.start(bytes, 0)
         if (end < bytes.length && this.#isOpen()) this.#keep(bytes.subarray(end))
         return
@@ -288,7 +292,8 @@ export class ClientConnection implements ExchangeOwner {
     this.#state = 'head'
     this.#head = undefined
     this.#startedAt = 0
-    this.#deadline = this.#context.now + IDLE_TIMEOUT_MS
+    // A slow client may still be taking the answer.
+    this.setDeadline(this.socket.writableLength > 0 ? STALL_TIMEOUT_MS : IDLE_TIMEOUT_MS)
     if (this.#pending !== undefined || this.#isHeld) this.#advance()
   }
 
@@ -309,12 +314,12 @@ export class ClientConnection implements ExchangeOwner {
   }
 
   // Closing a socket that still receives makes the other side lose what it has not read yet, so the last of the answer is
-  // sent first and what comes is thrown away for a moment.
+  // sent first, however slow the client takes it, and what comes is thrown away for a moment.
   #linger(): void {
     this.#state = 'lingering'
     this.#pending = undefined
-    this.socket.end()
-    this.setDeadline(LINGER_MS)
+    this.setDeadline(STALL_TIMEOUT_MS)
+    this.socket.end(() => this.setDeadline(LINGER_MS))
     this.#isHeld = false
     this.socket.resume()
   }

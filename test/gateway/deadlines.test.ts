@@ -95,3 +95,27 @@ test('a connection that is not taken: 504', async () => {
   ahead += CONNECT_TIMEOUT_MS + 1000
   expect(await client.read('}')).toMatch(/50[24] [\s\S]*BACKEND_(TIMEOUT|CONNECTION_FAILED)/)
 })
+
+test('a slow client gets the whole of an answer after which the connection closes', async () => {
+  const gateway = await startGateway()
+  const upstream = await startRaw()
+  gateway.routes.put('a', upstream.port)
+  const client = dial(gateway.port).send(head('GET /', 'Connection: close'))
+  const peer = await upstream.peer(0)
+  await peer.read('\r\n\r\n')
+  // More than the kernel keeps for both, so that the last of it waits in the gateway when the sandbox has said all.
+  const size = 8 * 2 ** 20
+  let untilPause = 2 ** 19
+  client.socket.on('data', (chunk: Buffer) => {
+    untilPause -= chunk.length
+    if (untilPause > 0) return
+    untilPause = 2 ** 19
+    ahead += 60_000
+    client.socket.pause()
+    setTimeout(() => client.socket.resume(), 30)
+  })
+  peer.send(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`)
+  peer.socket.write(Buffer.alloc(size, 'z'))
+  const text = await client.ended()
+  expect(text.length - text.indexOf('\r\n\r\n') - 4).toBe(size)
+})

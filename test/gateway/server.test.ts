@@ -86,6 +86,20 @@ describe('a sandbox that is starting', () => {
     expect(await client.ended()).toMatch(/ok[\s\S]*ok$/)
   })
 
+  test('is waited for with a body larger than what is kept ahead', async () => {
+    const gateway = await startGateway()
+    const upstream = await startRaw()
+    gateway.routes.put('a', 1, { state: 'pending', ports: {} })
+    const body = 'x'.repeat(2 ** 20)
+    const client = dial(gateway.port).send(`${head('POST /', `Content-Length: ${body.length}`)}${body}`)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    gateway.routes.put('a', upstream.port)
+    const peer = await upstream.peer(0)
+    await peer.read(body)
+    peer.send(OK)
+    await client.read('ok')
+  })
+
   test.each([
     ['is deleted meanwhile', 404],
     ['fails meanwhile', 410],
