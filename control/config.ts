@@ -1,6 +1,6 @@
 // What control takes from the common configuration, in the units that it works with, and its own flags.
 
-import type { Config } from '../lib/config.ts'
+import { type Config, ConfigError } from '../lib/config.ts'
 import type { AppSettings } from './app.ts'
 import type { LifeSettings } from './sandbox/lives.ts'
 
@@ -19,11 +19,10 @@ Serves the lifecycle API on a Unix socket for the gateway, and on TCP with --lis
   --help               this text
 `
 
-/** Takes `--listen HOST:PORT` out of the arguments; the common configuration does not know it. */
+/** Takes `--listen HOST:PORT` out of the arguments; the common configuration does not know it. Throws ConfigError. */
 export function takeListen(args: string[]): {
   args: string[]
   listen?: { host: string; port: number }
-  problem?: string
 } {
   const at = args.findIndex((arg) => arg === '--listen' || arg.startsWith('--listen='))
   if (at < 0) return { args }
@@ -34,10 +33,7 @@ export function takeListen(args: string[]): {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value)
   const port = Number(match?.[3])
   if (!match || port > 65535)
-    return {
-      args: rest,
-      problem: `Flag --listen must be HOST:PORT such as "127.0.0.1:8080", but it is "${value}"`,
-    }
+    throw new ConfigError([`Flag --listen must be HOST:PORT such as "127.0.0.1:8080", but it is "${value}"`])
   return { args: rest, listen: { host: match[1] ?? match[2] ?? '', port } }
 }
 

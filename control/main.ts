@@ -3,11 +3,12 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { ConfigError, isLoopback, type LoadedConfig, loadConfig } from '../lib/config.ts'
-import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import { isLoopback } from '../lib/config.ts'
+import { messageOf } from '../lib/errors.ts'
 import { instanceOf } from '../lib/instance.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
+import { makeDataDir, orRefuse, readConfiguration, refuse } from '../lib/program.ts'
 import { reportReady, stopSignal } from '../lib/stop.ts'
 import { appSettings, HELP, lifeSettings, STOP_SANDBOXES, takeListen, USAGE } from './config.ts'
 import { type Control, startControl } from './control.ts'
@@ -17,8 +18,12 @@ import { openRuntime } from './runtime/open-runtime.ts'
 const EGRESS_TIMEOUT_MS = 20_000
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 
-const { args, listen, problem } = takeListen(process.argv.slice(2))
-const { config, warnings, flags } = readConfig()
+const { args, listen } = orRefuse(() => takeListen(process.argv.slice(2)))
+const { config, warnings, flags } = readConfiguration({
+  env: process.env,
+  args,
+  ownFlags: [STOP_SANDBOXES, HELP],
+})
 if (flags.has(HELP)) {
   process.stdout.write(USAGE)
   process.exit(0)
@@ -31,11 +36,7 @@ if (listen && !isLoopback(listen.host) && !config.server.apiKey)
 const log = createLogger({ program: 'control', level: config.log.level })
 for (const warning of warnings) log.warn(warning)
 const { dataDir } = config.server
-try {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-} catch (error) {
-  refuse(`Cannot make the data directory "${dataDir}": ${messageOf(error)}`)
-}
+makeDataDir(dataDir)
 const lock = openLock(join(dataDir, 'control.lock'))
 if (!lock)
   refuse(`Another control program already runs with the data directory "${dataDir}": stop that one first`)
@@ -89,27 +90,3 @@ runtimeLife.abort()
 lock[Symbol.dispose]()
 log.info('stopped')
 process.exit(0)
-
-function readConfig(): LoadedConfig {
-  try {
-    if (problem) throw new ConfigError([problem])
-    return loadConfig({ env: process.env, args, ownFlags: [STOP_SANDBOXES, HELP], readFile: readIfThere })
-  } catch (error) {
-    if (error instanceof ConfigError) refuse(error.message)
-    throw error
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-function refuse(message: string): never {
-  console.error(message)
-  process.exit(1)
-}

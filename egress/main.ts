@@ -1,14 +1,15 @@
 // Starts egress: network, name server, rules, then the two APIs. Stops in reverse and leaves the rules of running sandboxes.
 
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
-import { ConfigError, loadConfig } from '../lib/config.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { type Instance, instanceOf } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
+import { makeDataDir, orRefuse, readConfiguration, readIfThere, refuse } from '../lib/program.ts'
+import { runProgram } from '../lib/run-program.ts'
 import { serve } from '../lib/serve.ts'
 import { reportReady, stopSignal } from '../lib/stop.ts'
 import { createAdminApp, createPolicyApp } from './app.ts'
@@ -21,7 +22,6 @@ import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
 import { formatTeardown, tableName } from './nft/rules.ts'
 import { createRefusedLog } from './refused-log.ts'
-import { runCommand } from './run-command.ts'
 import { openSandboxFiles } from './sandbox-files.ts'
 import { Sandboxes } from './sandboxes.ts'
 
@@ -36,17 +36,15 @@ if (args.includes('--help')) {
   process.stdout.write(HELP)
   process.exit(0)
 }
-const { config, warnings, isTeardown } = readConfig()
+const loaded = readConfiguration({ env: process.env, args, ownFlags: [TEARDOWN] })
+const config = orRefuse(() => readEgressConfig(loaded.config))
+const isTeardown = loaded.flags.has(TEARDOWN)
 const log = createLogger({ program: 'egress', level: config.logLevel })
-for (const warning of warnings) log.warn(warning)
+for (const warning of loaded.warnings) log.warn(warning)
 if (process.getuid?.() !== 0)
   refuse('Cannot filter the network of sandboxes without root: start as root, or with sudo')
 await checkMachine()
-try {
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
-} catch (error) {
-  refuse(`Cannot make the data directory "${config.dataDir}": ${messageOf(error)}`)
-}
+makeDataDir(config.dataDir)
 const instance = instanceOf(config.dataDir)
 mkdirSync(instance.runDir, { recursive: true, mode: 0o700 })
 if (await isListening(instance.egressSocket))
@@ -57,10 +55,10 @@ const table = tableName(key)
 const stateDir = join(config.dataDir, 'egress')
 const networkFile = join(stateDir, 'network.json')
 const files = openSandboxFiles(join(stateDir, 'sandboxes'), log)
-const nft = new Nft(runCommand)
+const nft = new Nft(runProgram)
 const foreign = createForeignFirewalls({
   nft,
-  run: runCommand,
+  run: runProgram,
   interfacePrefix,
   comment: table,
   log,
@@ -97,7 +95,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     interfacePrefix,
     file: networkFile,
     hasSandboxes: files.load().length > 0,
-    run: runCommand,
+    run: runProgram,
     log,
   })
   // The server's port is part of the rules, and its answers need the sandboxes that the rules are made for.
@@ -180,7 +178,7 @@ async function makeWay(): Promise<void> {
 async function removeAll(): Promise<void> {
   await foreign.close()
   await nft.apply(formatTeardown({ table }))
-  await closeNetwork({ interfacePrefix, file: networkFile, run: runCommand })
+  await closeNetwork({ interfacePrefix, file: networkFile, run: runProgram })
   if (isTeardown) forgetNetwork(networkFile)
 }
 
@@ -203,7 +201,7 @@ async function checkMachine(): Promise<void> {
     ['ip', ['-V'], 'iproute2'],
   ] as const) {
     try {
-      const { code, stderr } = await runCommand(program, args)
+      const { code, stderr } = await runProgram(program, args)
       if (code !== 0)
         refuse(
           `Cannot filter the network of sandboxes: the kernel refuses "${program} ${args.join(' ')}": ${stderr.trim().split('\n')[0]}`,
@@ -218,29 +216,6 @@ async function checkMachine(): Promise<void> {
   }
 }
 
-function readConfig(): { config: EgressConfig; warnings: string[]; isTeardown: boolean } {
-  try {
-    const loaded = loadConfig({ env: process.env, args, ownFlags: [TEARDOWN], readFile: readIfThere })
-    return {
-      config: readEgressConfig(loaded.config),
-      warnings: loaded.warnings,
-      isTeardown: loaded.flags.has(TEARDOWN),
-    }
-  } catch (error) {
-    if (error instanceof ConfigError) refuse(error.message)
-    throw error
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
 function isListening(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ path: socketPath })
@@ -250,9 +225,4 @@ function isListening(socketPath: string): Promise<boolean> {
     })
     socket.once('error', () => resolve(false))
   })
-}
-
-function refuse(message: string): never {
-  console.error(message)
-  process.exit(1)
 }

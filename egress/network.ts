@@ -7,8 +7,8 @@ import { dirname } from 'node:path'
 import { formatAddress4, parseAddress4 } from '../lib/api/network-policy.ts'
 import { systemCodeOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import type { RunProgram } from '../lib/run-program.ts'
 import { formatRange, parseRange, type Range } from './policy/addresses.ts'
-import type { RunCommand } from './run-command.ts'
 
 export type Network = { subnet: string; gateway: string }
 
@@ -21,7 +21,7 @@ export type NetworkOptions = {
   interfacePrefix: string
   file: string
   hasSandboxes: boolean
-  run: RunCommand
+  run: RunProgram
   log: Logger
 }
 
@@ -147,7 +147,7 @@ async function usedRanges(
   return used
 }
 
-async function putInterface(run: RunCommand, name: string, gateway: string): Promise<void> {
+async function putInterface(run: RunProgram, name: string, gateway: string): Promise<void> {
   const shown = await run('ip', ['-j', '-4', 'address', 'show', 'dev', name])
   const there = shown.code === 0
   if (!there) {
@@ -166,12 +166,12 @@ async function putInterface(run: RunCommand, name: string, gateway: string): Pro
   await must(run, ['link', 'set', name, 'up'])
 }
 
-async function removeRoute(run: RunCommand, subnet: string): Promise<void> {
+async function removeRoute(run: RunProgram, subnet: string): Promise<void> {
   // Gone already is as good.
   await run('ip', ['route', 'delete', 'unreachable', subnet])
 }
 
-async function must(run: RunCommand, args: string[]): Promise<string> {
+async function must(run: RunProgram, args: string[]): Promise<string> {
   const { code, stdout, stderr } = await run('ip', args)
   if (code !== 0) throw new Error(`Cannot set up the network: "ip ${args.join(' ')}" says: ${stderr.trim()}`)
   return stdout

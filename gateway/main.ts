@@ -1,10 +1,9 @@
 // The gateway program: reads the configuration, listens, follows control's routes feed, serves until it is stopped.
 
-import { mkdirSync, readFileSync } from 'node:fs'
-import { ConfigError, type LoadedConfig, loadConfig } from '../lib/config.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { instanceOf } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
+import { makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
 import { reportReady, stopSignal } from '../lib/stop.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
 import { RoutesFeed } from './routes-feed.ts'
@@ -12,7 +11,11 @@ import { createGateway } from './server.ts'
 
 const DRAIN_MS = 3000
 
-const { config, warnings, flags } = readConfig()
+const { config, warnings, flags } = readConfiguration({
+  env: process.env,
+  args: process.argv.slice(2),
+  ownFlags: [HELP],
+})
 if (flags.has(HELP)) {
   process.stdout.write(USAGE)
   process.exit(0)
@@ -20,11 +23,7 @@ if (flags.has(HELP)) {
 const log = createLogger({ program: 'gateway', level: config.log.level })
 for (const warning of warnings) log.warn(warning)
 const { dataDir, host } = config.server
-try {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-} catch (error) {
-  refuse(`Cannot make the data directory "${dataDir}": ${messageOf(error)}`)
-}
+makeDataDir(dataDir)
 const instance = instanceOf(dataDir)
 const stop = stopSignal(log)
 const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
@@ -56,31 +55,3 @@ await gateway.close(DRAIN_MS)
 await following
 log.info('stopped')
 process.exit(0)
-
-function readConfig(): LoadedConfig {
-  try {
-    return loadConfig({
-      env: process.env,
-      args: process.argv.slice(2),
-      ownFlags: [HELP],
-      readFile: readIfThere,
-    })
-  } catch (error) {
-    if (error instanceof ConfigError) refuse(error.message)
-    throw error
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-function refuse(message: string): never {
-  console.error(message)
-  process.exit(1)
-}

@@ -1,16 +1,14 @@
 // Runs egress, control and gateway as three child processes: starts them in the order in which they need each other, stops
 // them in reverse, and starts one again that dies.
 
-import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { ConfigError, type LoadedConfig, loadConfig } from '../lib/config.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
+import { makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
 import { stopSignal } from '../lib/stop.ts'
-
 import { Program } from './supervise.ts'
 import { formatWelcome } from './welcome.ts'
 
@@ -18,16 +16,12 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 const STOP_SANDBOXES = '--stop-sandboxes'
 
 const args = process.argv.slice(2)
-const { config, warnings, flags } = readConfig()
+const { config, warnings, flags } = readConfiguration({ env: process.env, args, ownFlags: [STOP_SANDBOXES] })
 const log = createLogger({ program: 'launcher', level: config.log.level })
 for (const warning of warnings) log.warn(warning)
 
 const { dataDir, host, port } = config.server
-try {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-} catch (error) {
-  refuse(`Cannot make the data directory "${dataDir}": ${messageOf(error)}`)
-}
+makeDataDir(dataDir)
 using lock = openLock(join(dataDir, 'launcher.lock'))
 if (!lock)
   refuse(
@@ -75,24 +69,6 @@ try {
 for (const each of started.reverse()) await each.stop()
 process.exit(exitCode)
 
-function readConfig(): LoadedConfig {
-  try {
-    return loadConfig({ env: process.env, args, ownFlags: [STOP_SANDBOXES], readFile: readIfThere })
-  } catch (error) {
-    if (error instanceof ConfigError) refuse(error.message)
-    throw error
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
 /** Binds the port for a moment, so that the reason is told before anything has been started. */
 function whyPortIsTaken(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
@@ -105,9 +81,4 @@ function whyPortIsTaken(host: string, port: number): Promise<string | undefined>
     })
     probe.listen({ host, port }, () => probe.close(() => resolve(undefined)))
   })
-}
-
-function refuse(message: string): never {
-  console.error(message)
-  process.exit(1)
 }

@@ -3,9 +3,9 @@
 import { existsSync, type Stats } from 'node:fs'
 import { chmod, lchown, lstat, mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { outputOf } from '../../lib/run-program.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import { ID_MAP } from './image.ts'
-import { runTool } from './tool.ts'
 
 export const ARCHIVE_KINDS = ['oci-layout', 'oci-archive', 'docker-archive', 'rootfs'] as const
 export type ArchiveKind = (typeof ARCHIVE_KINDS)[number]
@@ -22,7 +22,7 @@ export async function archiveKindOf(path: string, signal: AbortSignal): Promise<
       `"${path}" is a directory without an "oci-layout": it must be an OCI layout or an archive`,
     )
   }
-  const listing = await runTool('tar', ['--list', '--file', path], {
+  const listing = await outputOf('tar', ['--list', '--file', path], {
     signal,
     timeoutMs: LIST_TIMEOUT_MS,
     maxOutputBytes: LIST_MAX_BYTES,
@@ -62,7 +62,7 @@ export async function unpackRootTarball(
     '--directory',
     rootfs,
   ]
-  await runTool('tar', [...args, '--file', path], options)
+  await outputOf('tar', [...args, '--file', path], options)
   await shiftOwners(rootfs, new Set(), options.signal)
 }
 

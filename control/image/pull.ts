@@ -2,9 +2,10 @@
 
 import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { outputOf } from '../../lib/run-program.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
+import { imageFailure } from './failure.ts'
 import { DEFAULT_PATH, ID_MAP, type ImageConfig } from './image.ts'
-import { imageFailure, runTool } from './tool.ts'
 
 export type PullOptions = {
   /** Where the work is done; the unpacked root comes to lie in `{folder}/rootfs`. */
@@ -32,7 +33,7 @@ export async function pullImage(source: string, shownAs: string, options: PullOp
     args.push('--src-authfile', file)
   }
   try {
-    await runTool('skopeo', [...args, source, `oci:${layout}:image`], {
+    await outputOf('skopeo', [...args, source, `oci:${layout}:image`], {
       signal,
       timeoutMs,
       env: { HOME: folder, TMPDIR: folder },
@@ -52,7 +53,7 @@ export async function pullImage(source: string, shownAs: string, options: PullOp
   await checkPlatform(layout, shownAs, { signal, timeoutMs })
   const map = `0:${ID_MAP.hostId}:${ID_MAP.size}`
   try {
-    await runTool(
+    await outputOf(
       'umoci',
       ['unpack', '--uid-map', map, '--gid-map', map, '--image', `${layout}:image`, bundle],
       { signal, timeoutMs, env: { HOME: folder, TMPDIR: folder } },
@@ -83,7 +84,7 @@ async function checkPlatform(
   options: { signal: AbortSignal; timeoutMs: number },
 ): Promise<void> {
   const found = JSON.parse(
-    await runTool('skopeo', ['inspect', '--config', `oci:${layout}:image`], options),
+    await outputOf('skopeo', ['inspect', '--config', `oci:${layout}:image`], options),
   ) as { architecture?: string; os?: string }
   const wanted = OCI_ARCHES[process.arch] ?? process.arch
   // A root file system that was imported elsewhere may say nothing.

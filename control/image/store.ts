@@ -10,10 +10,10 @@ import { systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import { archiveKindOf, unpackRootTarball } from './archive.ts'
+import { imageFailure } from './failure.ts'
 import { HOST_DIRS, HOST_IMAGE_CONFIG, hostImageKey, makeHostRoot } from './host.ts'
 import { DEFAULT_PATH, type Image, type ImageConfig } from './image.ts'
 import { pullImage, registryOf } from './pull.ts'
-import { imageFailure } from './tool.ts'
 
 export type ImageStoreOptions = {
   dataDir: string

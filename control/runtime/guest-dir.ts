@@ -1,21 +1,19 @@
 // The portable runtime directory (design D2): everything that execd needs to run in any root file system of this machine's
 // architecture, even one with no shell and no C library. It holds Node, the loader and libraries that Node needs, a tiny
-// init, execd as one bundled file with its compiled code, and `command.json`, the sandbox's first process.
+// init, execd as one bundled file, and `command.json`, the sandbox's first process.
 //
 // It is made once per version, named by a hash over everything that goes into it, built beside and renamed, so that a crash
 // or a second builder leaves nothing half made. Sandboxes mount it, so older versions are left where they are.
 
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { constants, existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
-import { promisify } from 'node:util'
 import { GUEST_COMMAND_FILE, GUEST_DIR } from '../../lib/api/guest.ts'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { outputOf } from '../../lib/run-program.ts'
 
-const run = promisify(execFile)
 const TOOL_TIMEOUT_MS = 60_000
 
 /** The layout of the directory; part of its name, so that a change here makes a new one. */
@@ -132,12 +130,7 @@ async function librariesOf(
   program: string,
   signal: AbortSignal,
 ): Promise<{ loader: string; libraries: Map<string, string> }> {
-  const { stdout } = await run('ldd', [program], {
-    signal,
-    timeout: TOOL_TIMEOUT_MS,
-    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
-  })
-  return parseLdd(stdout)
+  return parseLdd(await outputOf('ldd', [program], { signal, timeoutMs: TOOL_TIMEOUT_MS }))
 }
 
 /** Reads the output of `ldd`. Throws when a library is missing. */

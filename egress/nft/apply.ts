@@ -3,18 +3,18 @@
 // were given stays; a transaction that fails is tried again script by script, so that one bad script fails alone.
 
 import { messageOf } from '../../lib/errors.ts'
-import type { RunCommand } from '../run-command.ts'
+import type { RunProgram } from '../../lib/run-program.ts'
 
 type Waiting = { script: string; resolve: () => void; reject: (error: Error) => void }
 
 const MAX_BATCH_CHARACTERS = 1_000_000
 
 export class Nft {
-  readonly #run: RunCommand
+  readonly #run: RunProgram
   #waiting: Waiting[] = []
   #running = false
 
-  constructor(run: RunCommand) {
+  constructor(run: RunProgram) {
     this.#run = run
   }
 

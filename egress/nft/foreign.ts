@@ -4,7 +4,7 @@
 // may start after us: this is looked at again and again.
 
 import type { Logger } from '../../lib/log.ts'
-import type { RunCommand } from '../run-command.ts'
+import type { RunProgram } from '../../lib/run-program.ts'
 import type { Nft, NftObject } from './apply.ts'
 
 export type ForeignFirewalls = {
@@ -15,7 +15,7 @@ export type ForeignFirewalls = {
 
 export type ForeignOptions = {
   nft: Pick<Nft, 'list' | 'apply'>
-  run: RunCommand
+  run: RunProgram
   interfacePrefix: string
   /** Marks our rules. */
   comment: string

@@ -166,6 +166,6 @@ test.each([
 test.each([['80'], ['host:'], ['host:65536'], [':80'], ['a:b:80'], ['']])(
   'takeListen() refuses %j',
   (value) => {
-    expect(takeListen(['--listen', value]).problem).toContain('--listen')
+    expect(() => takeListen(['--listen', value])).toThrow('--listen')
   },
 )

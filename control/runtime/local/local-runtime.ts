@@ -14,9 +14,9 @@ import { messageOf } from '../../../lib/errors.ts'
 import type { Instance } from '../../../lib/instance.ts'
 import type { Logger } from '../../../lib/log.ts'
 import type { EgressClient } from '../../egress-client.ts'
+import { isNoSpace } from '../../image/failure.ts'
 import { ID_MAP, type Image } from '../../image/image.ts'
 import { ImageStore } from '../../image/store.ts'
-import { isNoSpace } from '../../image/tool.ts'
 import { type GuestDir, prepareGuestDir } from '../guest-dir.ts'
 import {
   type Runtime,

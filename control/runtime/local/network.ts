@@ -1,9 +1,10 @@
 // A sandbox's network: a veth pair, made from inside the sandbox's network namespace, so that a namespace that goes takes
 // the pair with it. The sandbox has one address, a route to the gateway address, and nothing else.
 
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { messageOf } from '../../../lib/errors.ts'
+import { runProgram } from '../../../lib/run-program.ts'
 import { RuntimeError } from '../runtime.ts'
 
 export type Link = {
@@ -53,29 +54,20 @@ export async function disconnectSandbox(name: string, signal: AbortSignal): Prom
   }
 }
 
-function runBatch([program = '', ...args]: string[], lines: string[], signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      stdio: ['pipe', 'ignore', 'pipe'],
-      timeout: TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-      signal,
-    })
-    let errors = ''
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-      errors = (errors + chunk).slice(-2048)
-    })
-    const fail = (why: string) =>
-      reject(
-        signal.aborted
-          ? signal.reason
-          : new RuntimeError('start_failed', `Cannot set up the sandbox's network: ${why}`),
-      )
-    child.once('error', (error) => fail(error.message))
-    child.stdin.on('error', () => {}) // its exit code says it
-    child.once('close', (code) =>
-      code === 0 ? resolve() : fail(errors.trim().split('\n')[0] || `${program} ended with ${code}`),
-    )
-    child.stdin.end(`${lines.join('\n')}\n`)
-  })
+async function runBatch(
+  [program = '', ...args]: string[],
+  lines: string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const fail = (why: string, cause?: unknown) =>
+    new RuntimeError('start_failed', `Cannot set up the sandbox's network: ${why}`, { cause })
+  const input = `${lines.join('\n')}\n`
+  const { code, stderr } = await runProgram(program, args, { input, signal, timeoutMs: TIMEOUT_MS }).catch(
+    (error) => {
+      signal.throwIfAborted()
+      throw fail(messageOf(error), error)
+    },
+  )
+  // The first line says what is wrong, the last one only in which line of the batch.
+  if (code !== 0) throw fail(stderr.trim().split('\n')[0] || `${program} ended with ${code}`)
 }

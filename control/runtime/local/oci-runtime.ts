@@ -1,8 +1,9 @@
 // The one place that starts the OCI runtime (`runc` or another with the same command line).
 
-import { spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { messageOf } from '../../../lib/errors.ts'
+import { outputOf } from '../../../lib/run-program.ts'
 import { RuntimeError } from '../runtime.ts'
 
 export type OciRuntime = {
@@ -22,93 +23,42 @@ const TIMEOUT_MS = 20_000
 
 /** `program` is a name or a path; its state is kept under `root`. */
 export function createOciRuntime(program: string, root: string): OciRuntime {
-  const run = (args: string[], signal: AbortSignal) => runProgram(program, ['--root', root, ...args], signal)
+  const run = async (verb: string, args: string[], signal: AbortSignal) => {
+    try {
+      await outputOf(program, ['--root', root, verb, ...args], { signal, timeoutMs: TIMEOUT_MS })
+    } catch (error) {
+      signal.throwIfAborted()
+      throw new RuntimeError('start_failed', `Cannot ${verb} the sandbox: ${messageOf(error)}`, {
+        cause: error,
+      })
+    }
+  }
   return {
     async create(id, { bundle, pidFile, log }, signal) {
+      const logging = ['--log', log, '--log-format', 'json']
+      const args = ['create', '--bundle', bundle, '--pid-file', pidFile, id]
       try {
-        await runProgram(
-          program,
-          [
-            '--root',
-            root,
-            '--log',
-            log,
-            '--log-format',
-            'json',
-            'create',
-            '--bundle',
-            bundle,
-            '--pid-file',
-            pidFile,
-            id,
-          ],
+        await outputOf(program, ['--root', root, ...logging, ...args], {
           signal,
-          'ignore',
-        )
+          timeoutMs: TIMEOUT_MS,
+          // The container keeps the descriptors of its creator for as long as it lives.
+          output: 'ignore',
+        })
       } catch (error) {
         signal.throwIfAborted()
-        throw new RuntimeError(
-          'start_failed',
-          `Cannot start the sandbox: ${(await lastLogMessage(log)) ?? messageOf(error)}`,
-          { cause: error },
-        )
+        const why = (await lastLogMessage(log)) ?? messageOf(error)
+        throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}`, { cause: error })
       }
     },
-    start: (id, signal) => run(['start', id], signal),
-    pause: (id, signal) => run(['pause', id], signal),
-    resume: (id, signal) => run(['resume', id], signal),
+    start: (id, signal) => run('start', [id], signal),
+    pause: (id, signal) => run('pause', [id], signal),
+    resume: (id, signal) => run('resume', [id], signal),
     async delete(id, signal) {
-      await run(['delete', '--force', id], signal)
+      await run('delete', ['--force', id], signal)
       // A create that was killed may leave a directory that the runtime itself does not know.
       await rm(join(root, id), { recursive: true, force: true })
     },
   }
-}
-
-/**
- * Starts the program and resolves when it has ended well. `output: 'ignore'` is for `create`, whose container keeps the
- * descriptors of its creator for as long as it lives.
- */
-function runProgram(
-  program: string,
-  args: string[],
-  signal: AbortSignal,
-  output: 'pipe' | 'ignore' = 'pipe',
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      stdio: ['ignore', 'ignore', output],
-      timeout: TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-      signal,
-    })
-    let errors = ''
-    child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-      errors = (errors + chunk).slice(-4096)
-    })
-    child.once('error', (error) =>
-      reject(
-        signal.aborted
-          ? signal.reason
-          : new RuntimeError('start_failed', `Cannot run "${program}": ${error.message}`),
-      ),
-    )
-    child.once(output === 'pipe' ? 'close' : 'exit', (code, killedBy) => {
-      if (signal.aborted) reject(signal.reason)
-      else if (code === 0) resolve()
-      else {
-        const why = killedBy
-          ? `did not end within ${TIMEOUT_MS / 1000} s`
-          : errors.trim().split('\n').at(-1) || `exit code ${code}`
-        reject(
-          new RuntimeError(
-            'start_failed',
-            `${program} ${args[args.length - 1] === undefined ? '' : args.find((arg) => !arg.startsWith('-') && arg !== args[1])}: ${why}`,
-          ),
-        )
-      }
-    })
-  })
 }
 
 async function lastLogMessage(path: string): Promise<string | undefined> {
@@ -119,8 +69,4 @@ async function lastLogMessage(path: string): Promise<string | undefined> {
   } catch {
     return undefined // it failed before it had a log
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -2,12 +2,11 @@
 // the run directory, because the sandbox's root user, who is nobody on the host, must be able to walk there, and the data
 // directory is closed to everyone.
 
-import { spawn } from 'node:child_process'
 import { existsSync, lstatSync, readFileSync } from 'node:fs'
 import { chmod, lchown, mkdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { outputOf } from '../../../lib/run-program.ts'
 import { ID_MAP } from '../../image/image.ts'
-import { ToolError } from '../../image/tool.ts'
 
 const TIMEOUT_MS = 20_000
 
@@ -40,16 +39,17 @@ export async function mountRoot(
     }
   }
   await mkdir(mountPoint, { mode: 0o755 })
-  await runMount(
-    'mount',
-    ['-t', 'overlay', 'overlay', '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`, mountPoint],
+  const layers = `lowerdir=${lower},upperdir=${upper},workdir=${work}`
+  await outputOf('mount', ['-t', 'overlay', 'overlay', '-o', layers, mountPoint], {
     signal,
-  )
+    timeoutMs: TIMEOUT_MS,
+  })
 }
 
 /** Unmounts the root, at once for everyone even when something still holds it; fine when it is not mounted. */
 export async function unmountRoot(mountPoint: string, signal: AbortSignal): Promise<void> {
-  if (isMounted(mountPoint)) await runMount('umount', ['--lazy', mountPoint], signal)
+  if (isMounted(mountPoint))
+    await outputOf('umount', ['--lazy', mountPoint], { signal, timeoutMs: TIMEOUT_MS })
   if (existsSync(mountPoint)) await rmdir(mountPoint)
 }
 
@@ -62,23 +62,4 @@ export async function makeOwned(path: string, mode: number): Promise<void> {
   await mkdir(path)
   await chmod(path, mode)
   await lchown(path, ID_MAP.hostId, ID_MAP.hostId)
-}
-
-function runMount(program: string, args: string[], signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      timeout: TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-      signal,
-    })
-    let errors = ''
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-      errors = (errors + chunk).slice(-2048)
-    })
-    child.once('error', (error) => reject(signal.aborted ? signal.reason : error))
-    child.once('close', (code) =>
-      code === 0 ? resolve() : reject(new ToolError(program, errors.trim() || `exit code ${code}`)),
-    )
-  })
 }

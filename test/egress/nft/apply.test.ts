@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { Nft } from '../../../egress/nft/apply.ts'
-import type { RunCommand } from '../../../egress/run-command.ts'
+import type { RunProgram } from '../../../lib/run-program.ts'
 
 /** A kernel that takes every script, except those with `bad` in them, and shows each when it is let go. */
 function kernel() {
   const scripts: string[] = []
   const waiting: (() => void)[] = []
   let open = false
-  const run: RunCommand = async (_, __, { input = '' } = {}) => {
+  const run: RunProgram = async (_, __, { input = '' } = {}) => {
     scripts.push(input)
     if (!open) await new Promise<void>((resolve) => waiting.push(resolve))
     return input.includes('bad')
