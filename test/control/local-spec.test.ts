@@ -26,7 +26,7 @@ const INPUT: SpecInput = {
   seccomp: { defaultAction: 'SCMP_ACT_ERRNO', architectures: [], syscalls: [] },
 }
 type Spec = {
-  process: { noNewPrivileges: boolean; capabilities: Record<string, string[]> }
+  process: { noNewPrivileges: boolean; env: string[]; capabilities: Record<string, string[]> }
   mounts: { destination: string; source: string; options: string[] }[]
   linux: {
     namespaces: { type: string }[]
@@ -50,6 +50,10 @@ describe('makeSpec()', () => {
     ])
     expect(process.noNewPrivileges).toBe(true)
     expect(linux.uidMappings.every(({ hostID }) => hostID >= 65_536)).toBe(true)
+  })
+
+  test("names execd's time zone, which it would search an image for, and nothing of the host's environment", () => {
+    expect(specOf().process.env.map((pair) => pair.split('=')[0])).toEqual(['PATH', 'TZ'])
   })
 
   test('gives no capability by which a sandbox reaches its network, mounts, modules or other processes', () => {

@@ -132,14 +132,17 @@ describe('a create that cannot succeed leaves nothing', () => {
     expect(counts(edge)).toEqual(nothing)
   })
 
-  test.each(['create', 'start'])('an OCI runtime that fails at "%s"', async (subcommand) => {
+  test.each([
+    ['before it has made anything', ''],
+    ['after it has started the first process', 'runc "$@"; '],
+  ])('an OCI runtime that fails %s', async (_when, before) => {
     const folder = mkdtempSync(join(tmpdir(), 'failing-runtime-'))
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
     const runtime = join(folder, 'failing-runc')
     const failing = join(folder, 'fail')
     writeFileSync(
       runtime,
-      `#!/bin/sh\nif [ -e ${failing} ]; then for a in "$@"; do [ "$a" = ${subcommand} ] && { echo "broken on purpose" >&2; exit 1; }; done; fi\nexec runc "$@"\n`,
+      `#!/bin/sh\nif [ -e ${failing} ]; then for a in "$@"; do [ "$a" = run ] && { ${before}echo "broken on purpose" >&2; exit 1; }; done; fi\nexec runc "$@"\n`,
       { mode: 0o755 },
     )
     writeFileSync(failing, '')

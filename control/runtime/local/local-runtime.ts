@@ -208,8 +208,8 @@ class LocalRuntime implements Runtime {
       signal,
     )
     const started = async () => {
-      await oci.create(id, { bundle: paths.folder, pidFile, log: join(paths.folder, 'oci.log') }, signal)
-      clock.mark('create')
+      await oci.run(id, { bundle: paths.folder, pidFile, log: join(paths.folder, 'oci.log') }, signal)
+      clock.mark('run')
       const pid = Number(readFileSync(pidFile, 'utf8'))
       const startTime = startTimeOf(pid)
       if (startTime === undefined)
@@ -219,7 +219,6 @@ class LocalRuntime implements Runtime {
       await settleAll([
         writeRecord(paths.record, record),
         connectSandbox({ ...record, gateway }, pid, signal),
-        oci.start(id, signal),
       ])
     }
     // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.

@@ -7,12 +7,12 @@ import { outputOf } from '../../../lib/run-program.ts'
 import { RuntimeError } from '../runtime.ts'
 
 export type OciRuntime = {
-  create(
+  /** Makes the container and starts its first process, whose id is then in `pidFile`. */
+  run(
     id: string,
     options: { bundle: string; pidFile: string; log: string },
     signal: AbortSignal,
   ): Promise<void>
-  start(id: string, signal: AbortSignal): Promise<void>
   pause(id: string, signal: AbortSignal): Promise<void>
   resume(id: string, signal: AbortSignal): Promise<void>
   /** Kills what runs and removes all that the runtime has made; fine when there is nothing. */
@@ -23,7 +23,7 @@ const TIMEOUT_MS = 20_000
 
 /** `program` is a name or a path; its state is kept under `root`. */
 export function createOciRuntime(program: string, root: string): OciRuntime {
-  const run = async (verb: string, args: string[], signal: AbortSignal) => {
+  const command = async (verb: string, args: string[], signal: AbortSignal) => {
     try {
       await outputOf(program, ['--root', root, verb, ...args], { signal, timeoutMs: TIMEOUT_MS })
     } catch (error) {
@@ -34,9 +34,9 @@ export function createOciRuntime(program: string, root: string): OciRuntime {
     }
   }
   return {
-    async create(id, { bundle, pidFile, log }, signal) {
+    async run(id, { bundle, pidFile, log }, signal) {
       const logging = ['--log', log, '--log-format', 'json']
-      const args = ['create', '--bundle', bundle, '--pid-file', pidFile, id]
+      const args = ['run', '--detach', '--bundle', bundle, '--pid-file', pidFile, id]
       try {
         await outputOf(program, ['--root', root, ...logging, ...args], {
           signal,
@@ -50,11 +50,10 @@ export function createOciRuntime(program: string, root: string): OciRuntime {
         throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}`, { cause: error })
       }
     },
-    start: (id, signal) => run('start', [id], signal),
-    pause: (id, signal) => run('pause', [id], signal),
-    resume: (id, signal) => run('resume', [id], signal),
+    pause: (id, signal) => command('pause', [id], signal),
+    resume: (id, signal) => command('resume', [id], signal),
     async delete(id, signal) {
-      await run('delete', ['--force', id], signal)
+      await command('delete', ['--force', id], signal)
       // A create that was killed may leave a directory that the runtime itself does not know.
       await rm(join(root, id), { recursive: true, force: true })
     },

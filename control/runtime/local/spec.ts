@@ -60,7 +60,9 @@ export function makeSpec(input: SpecInput): object {
       terminal: false,
       user: { uid: 0, gid: 0 },
       args: input.command,
-      env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      // execd's own; the user's processes get theirs from the boot file. Without TZ, an image that has no /etc/localtime
+      // makes Node search all time zones for the machine's at its first date, which takes 13 ms.
+      env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'TZ=UTC'],
       cwd: '/',
       capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
       rlimits: [{ type: 'RLIMIT_NOFILE', hard: input.openFiles, soft: input.openFiles }],
