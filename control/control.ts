@@ -111,6 +111,9 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     for (const server of servers) await server.closed
     await Promise.all(loops)
     await lives.turns.idle()
+    await runtime
+      .close()
+      .catch((error) => log.warn('something of the runtime is left on the machine', { error }))
     feed[Symbol.dispose]()
     store.close()
   }

@@ -1,10 +1,12 @@
 // Runs egress, control and gateway as three child processes: starts them in the order in which they need each other, stops
 // them in reverse, and starts one again that dies.
 
+import { rmdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import { instanceOf } from '../lib/instance.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import { makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
@@ -67,6 +69,13 @@ try {
   }
 }
 for (const each of started.reverse()) await each.stop()
+try {
+  // Empty when no sandbox is left.
+  rmdirSync(instanceOf(dataDir).runDir)
+} catch (error) {
+  if (systemCodeOf(error) !== 'ENOTEMPTY' && systemCodeOf(error) !== 'ENOENT')
+    log.warn('cannot remove the run directory', { error })
+}
 process.exit(exitCode)
 
 /** Binds the port for a moment, so that the reason is told before anything has been started. */

@@ -81,4 +81,6 @@ export type Runtime = {
   list(signal: AbortSignal): Promise<RuntimeSandbox[]>
   /** Ends of sandboxes, from now until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<RuntimeEvent>
+  /** Gives back what all sandboxes share on the machine, when none is left. Called once nothing else is under way. */
+  close(): Promise<void>
 }

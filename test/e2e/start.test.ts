@@ -1,7 +1,7 @@
 // What `npm start` promises to the person who types it.
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,9 +58,11 @@ function childrenOf(edge: Edge): Map<string, number> {
   return found
 }
 
-/** What of an installation can be seen on the machine: interfaces, nft tables, mounts, cgroups. */
+const CGROUPS = '/sys/fs/cgroup'
+
+/** What of an installation can be seen on the machine: interfaces, nft tables, mounts, cgroups, the run directory. */
 function tracesOf(dataDir: string): string[] {
-  const { key, interfacePrefix } = instanceOf(dataDir)
+  const { key, interfacePrefix, runDir } = instanceOf(dataDir)
   const links = execFileSync('ip', ['-o', 'link'], { encoding: 'utf8' }).split('\n')
   const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }).split('\n')
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
@@ -68,6 +70,12 @@ function tracesOf(dataDir: string): string[] {
     ...links.filter((line) => line.includes(interfacePrefix)),
     ...tables.filter((line) => line.includes(`opensandbox_${key}`)),
     ...mounts.filter((line) => line.includes(dataDir)),
+    ...(existsSync(runDir) ? [runDir] : []),
+    ...readdirSync(CGROUPS).flatMap((name) => {
+      const paths = [join(CGROUPS, name, `opensandbox-${key}`)]
+      if (name === `opensandbox-${key}`) paths.push(join(CGROUPS, name))
+      return paths.filter((path) => existsSync(path))
+    }),
   ]
 }
 

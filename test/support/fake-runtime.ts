@@ -75,6 +75,7 @@ export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>())
       const sandbox = sandboxes.get(id)
       return sandbox && { ...sandbox }
     },
+    close: () => Promise.resolve(),
     async list(signal) {
       await enter('list', '', signal)
       return [...sandboxes.values()].map((sandbox) => ({ ...sandbox }))

@@ -14,9 +14,14 @@ export function readCgroupLayout(mount = MOUNT): CgroupLayout {
   return { version: 1, countsSwap: existsSync(join(mount, 'memory/memory.memsw.limit_in_bytes')) }
 }
 
+/** The path below each hierarchy under which the cgroups of an installation's sandboxes lie. */
+export function cgroupParentOf(instanceKey: string): string {
+  return `/opensandbox-${instanceKey}`
+}
+
 /** The path of a sandbox's cgroup below each hierarchy. */
 export function cgroupPathOf(instanceKey: string, id: string): string {
-  return `/opensandbox-${instanceKey}/${id}`
+  return `${cgroupParentOf(instanceKey)}/${id}`
 }
 
 /** Whether the freezer holds the sandbox. */

@@ -5,7 +5,7 @@
 // ordinary delete all end in the same way.
 
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { lchown, mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { lchown, mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BootFile, EXECD_PORT, type ExitFile, type ReadyFile } from '../../../lib/api/guest.ts'
@@ -28,6 +28,7 @@ import {
 import { type AddressPool, createAddressPool } from './addresses.ts'
 import {
   type CgroupLayout,
+  cgroupParentOf,
   cgroupPathOf,
   isFrozen,
   readCgroupLayout,
@@ -337,6 +338,14 @@ class LocalRuntime implements Runtime {
       // The end of the waiting is the end of the loop.
       await delay(WATCH_EVERY_MS, undefined, { signal }).catch(() => {})
     }
+  }
+
+  async close(): Promise<void> {
+    const { dataDir, instance, cgroups } = this.#parts
+    if ((await listSandboxIds(dataDir)).length > 0) return
+    await rmdir(join(instance.runDir, 'roots'))
+    await rmdir(join(instance.runDir, 'runc'))
+    await removeCgroup(cgroupParentOf(instance.key), cgroups)
   }
 
   #mustFind(id: string): RuntimeSandbox {
