@@ -108,8 +108,9 @@ async function fill(dir: string, signal: AbortSignal): Promise<void> {
 
 async function bundleExecd(outfile: string): Promise<void> {
   // Imported only here: esbuild takes longer to load than a prepared directory takes to be found.
-  const { build: bundle } = await import('esbuild')
-  await bundle({
+  const { buildSync } = await import('esbuild')
+  // The other form keeps a process of esbuild's running for the next bundle, and there is none.
+  buildSync({
     entryPoints: [join(ROOT, 'execd/main.ts')],
     outfile,
     bundle: true,
