@@ -3,6 +3,7 @@
 import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { outputOf } from '../../lib/run-program.ts'
+import { removeTree } from '../remove-tree.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import { imageFailure } from './failure.ts'
 import { DEFAULT_PATH, ID_MAP, type ImageConfig } from './image.ts'
@@ -64,8 +65,8 @@ export async function pullImage(source: string, shownAs: string, options: PullOp
   const config = readBundleConfig(await readFile(join(bundle, 'config.json'), 'utf8'))
   await rename(join(bundle, 'rootfs'), join(folder, 'rootfs'))
   await chmod(join(folder, 'rootfs'), 0o755)
-  await rm(layout, { recursive: true, force: true })
-  await rm(bundle, { recursive: true, force: true })
+  await removeTree(layout)
+  await removeTree(bundle)
   return config
 }
 

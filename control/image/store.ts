@@ -4,10 +4,11 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import { systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { removeTree } from '../remove-tree.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import { archiveKindOf, unpackRootTarball } from './archive.ts'
 import { imageFailure } from './failure.ts'
@@ -51,7 +52,7 @@ export class ImageStore {
     const store = new ImageStore(options)
     await mkdir(store.#folder, { recursive: true, mode: 0o700 })
     for (const name of await readdir(store.#folder))
-      if (name.startsWith(TEMPORARY)) await rm(join(store.#folder, name), { recursive: true, force: true })
+      if (name.startsWith(TEMPORARY)) await removeTree(join(store.#folder, name))
     return store
   }
 
@@ -139,7 +140,7 @@ export class ImageStore {
       await writeFile(join(folder, 'image.json'), JSON.stringify(image))
       await rename(folder, join(this.#folder, key))
     } catch (error) {
-      if (folder) await rm(folder, { recursive: true, force: true })
+      if (folder) await removeTree(folder)
       throw imageFailure(error, 'image_pull_failed', `Cannot make image "${reference}"`)
     }
     log.info('image is there', { image: reference, ms: Math.round(performance.now() - startedAt) })

@@ -240,6 +240,18 @@ describe('a sandbox ends', () => {
     await expect.poll(traces, { timeout: 10_000 }).toEqual(before)
   })
 
+  test('also when it has nested directories beyond the length of a path', async () => {
+    const deep = await createSandbox(edge)
+    const { stdout } = await run(
+      deep,
+      'for i in $(seq 1500); do mkdir directory && cd directory; done; pwd -P | wc -c',
+    )
+    expect(Number(stdout)).toBeGreaterThan(4096)
+    await deep.kill()
+    expect(readdirSync(join(edge.dataDir, 'sandboxes'))).not.toContain(deep.id)
+    await deep.close()
+  })
+
   test('orphans are reaped', async () => {
     await run(sandbox, 'for i in 1 2 3 4 5; do (sleep 0.1 &) ; done')
     await expect

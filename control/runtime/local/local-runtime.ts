@@ -5,7 +5,7 @@
 // ordinary delete all end in the same way.
 
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { lchown, mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { lchown, mkdir, rename, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BootFile, EXECD_PORT, type ExitFile, type ReadyFile } from '../../../lib/api/guest.ts'
@@ -17,6 +17,7 @@ import type { EgressClient } from '../../egress-client.ts'
 import { isNoSpace } from '../../image/failure.ts'
 import { ID_MAP, type Image } from '../../image/image.ts'
 import { ImageStore } from '../../image/store.ts'
+import { removeTree } from '../../remove-tree.ts'
 import { type GuestDir, prepareGuestDir } from '../guest-dir.ts'
 import {
   type Runtime,
@@ -306,7 +307,7 @@ class LocalRuntime implements Runtime {
     await egress.unregister(id, signal)
     await unmountRoot(paths.root, signal)
     await removeCgroup(this.#cgroup(id), cgroups)
-    await rm(paths.folder, { recursive: true, force: true, maxRetries: 3 })
+    await removeTree(paths.folder, signal)
     if (record) addresses.release(record.address)
   }
 
