@@ -6,7 +6,6 @@ import type { NameServer } from './dns/upstream.ts'
 
 export type EgressConfig = {
   dataDir: string
-  runtimeType: Config['runtime']['type']
   logLevel: Config['log']['level']
   subnet: string
   defaultAction: 'allow' | 'deny'
@@ -41,7 +40,6 @@ export function readEgressConfig(config: Config): EgressConfig {
   if (problems.length > 0) throw new ConfigError(problems)
   return {
     dataDir: config.server.dataDir,
-    runtimeType: config.runtime.type,
     logLevel: config.log.level,
     subnet: config.runtime.subnet,
     defaultAction: config.egress.defaultAction,

@@ -22,6 +22,7 @@ import { setFlagsFromString } from 'node:v8'
 import { type BootFile, EXCHANGE_DIR, type ExitFile, GUEST_DIR, type ReadyFile } from '../lib/api/guest.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createLogger } from '../lib/log.ts'
+import { untilAborted } from '../lib/stop.ts'
 import { createRoutes } from './app.ts'
 import { Commands } from './command/commands.ts'
 import { userEnvironment } from './command/environment.ts'
@@ -150,7 +151,7 @@ async function main(dir: string): Promise<void> {
   // output execd holds 22 MB and not 59.
   setFlagsFromString('--optimize-for-size')
 
-  await Promise.race([entrypoint.ended, aborted(stop.signal)])
+  await Promise.race([entrypoint.ended, untilAborted(stop.signal)])
   const graceMs = stop.signal.aborted ? boot.stopGraceMs : Math.min(LAST_GRACE_MS, boot.stopGraceMs)
   await Promise.all([entrypoint.end(graceMs), commands.endAll(graceMs)])
   const ended = await entrypoint.ended
@@ -216,11 +217,6 @@ function appears(dir: string, path: string): Promise<void> {
 function writeWhole(path: string, value: unknown): void {
   writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600 })
   renameSync(`${path}.new`, path)
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
 /** In the runtime directory a program lies beside our Node and runs by the same loader; elsewhere the system has it. */

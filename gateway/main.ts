@@ -4,7 +4,7 @@ import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { instanceOf } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
 import { makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
-import { reportReady, stopSignal } from '../lib/stop.ts'
+import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import { createGateway } from './server.ts'
@@ -41,10 +41,7 @@ try {
   refuse(describeListenError(systemCodeOf(error), messageOf(error), config.server))
 }
 const following = routes.run(stop)
-const stopped = new Promise<void>((resolve) => {
-  if (stop.aborted) resolve()
-  else stop.addEventListener('abort', () => resolve(), { once: true })
-})
+const stopped = untilAborted(stop)
 await Promise.race([routes.ready, stopped])
 if (!stop.aborted) {
   log.info('ready', { host, port, routes: routes.size })

@@ -1,7 +1,7 @@
 // What the programs and the tests need from the machine, and how to get it. Runs on Node >= 20 without any package.
 
-import { execFileSync, spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -47,6 +47,7 @@ export async function ensureMachine({ install, purpose }) {
       'Root is needed to make namespaces, mounts and firewall rules: run this again as root, for example with sudo.',
     )
   }
+  removeOurPolicy()
   const needsPackages = !npmPackagesAreCurrent()
   const missing = (purpose === 'test' ? FOR_TEST : FOR_START).filter(([what]) => !isThere(what))
   if (!install) {
@@ -102,16 +103,34 @@ function installSystemPackages(missing) {
   )
 }
 
-// Debian's own way to say "no": policy-rc.d answers 101 while the packages are set up. One that is there already stays.
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP']
+const POLICY = '/usr/sbin/policy-rc.d'
+const OUR_POLICY =
+  '#!/bin/sh\n# OpenSandbox Edge is installing packages whose services must not start.\nexit 101\n'
+
+// Debian's own way to say "no": policy-rc.d answers 101 while the packages are set up. One of somebody else stays. Ours goes
+// again whatever happens, as it would keep every later package of this machine from starting its service.
 function withoutServices(work) {
-  const policy = '/usr/sbin/policy-rc.d'
-  if (existsSync(policy)) return work()
-  execFileSync('install', ['-m', '755', '/dev/stdin', policy], { input: '#!/bin/sh\nexit 101\n' })
+  removeOurPolicy()
+  if (existsSync(POLICY)) return work()
+  // Handlers keep a signal from ending us while apt runs, which gets it too and ends.
+  let stoppedBy
+  const stop = (signal) => {
+    stoppedBy = signal
+  }
+  for (const signal of STOP_SIGNALS) process.on(signal, stop)
   try {
+    writeFileSync(POLICY, OUR_POLICY, { mode: 0o755 })
     return work()
   } finally {
-    execFileSync('rm', ['-f', policy])
+    removeOurPolicy()
+    for (const signal of STOP_SIGNALS) process.off(signal, stop)
+    if (stoppedBy) process.kill(process.pid, stoppedBy)
   }
+}
+
+function removeOurPolicy() {
+  if (existsSync(POLICY) && readFileSync(POLICY, 'utf8') === OUR_POLICY) rmSync(POLICY)
 }
 
 // npm writes what it installed to node_modules/.package-lock.json; packages for other platforms are not in it.

@@ -10,7 +10,7 @@ import { instanceOf } from '../lib/instance.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import { makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
-import { stopSignal } from '../lib/stop.ts'
+import { stopSignal, untilAborted } from '../lib/stop.ts'
 import { Program } from './supervise.ts'
 import { formatWelcome } from './welcome.ts'
 
@@ -33,7 +33,6 @@ const taken = await whyPortIsTaken(host, port)
 if (taken) refuse(taken)
 
 const stop = stopSignal(log)
-process.on('SIGHUP', () => process.kill(process.pid, 'SIGTERM'))
 const childArgs = args.filter((arg) => arg !== STOP_SANDBOXES)
 const program = (name: string, extra: string[] = []) =>
   new Program({
@@ -57,11 +56,13 @@ try {
     started.push(each)
     await each.start(stop)
   }
-  process.stdout.write(formatWelcome(config))
-  await new Promise<void>((resolve) => {
-    if (stop.aborted) resolve()
-    else stop.addEventListener('abort', () => resolve(), { once: true })
-  })
+  process.stdout.write(
+    formatWelcome(config, {
+      keepsSandboxes: !flags.has(STOP_SANDBOXES),
+      keyInEnvironment: Boolean(process.env.OPENSANDBOX_SERVER_API_KEY),
+    }),
+  )
+  await untilAborted(stop)
 } catch (error) {
   if (!stop.aborted) {
     exitCode = 1

@@ -36,10 +36,6 @@ export class Program {
     this.#options = options
   }
 
-  get pid(): number | undefined {
-    return this.#child?.pid
-  }
-
   /** Starts it and resolves once it is ready; rejects when it ends before, or is not ready in time. */
   async start(signal: AbortSignal): Promise<void> {
     await this.#launch(signal)

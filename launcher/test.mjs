@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import { ensureMachine, ROOT } from './install.mjs'
 
 const args = process.argv.slice(2)
-const ready = await ensureMachine({ install: !args.includes('--no-install'), purpose: 'test' })
+const ready = await ensureMachine({
+  install: !args.includes('--no-install'),
+  purpose: args.includes('--quick') ? 'start' : 'test',
+})
 if (!ready) process.exit(1)
 const node = join(ROOT, 'node_modules/node/bin/node')
 const rest = args.filter((arg) => arg !== '--no-install')

@@ -3,12 +3,17 @@
 import { type Config, isLoopback } from '../lib/config.ts'
 
 /** The lines that `npm start` ends with: where the API is, where the state lies, and a first command to paste. */
-export function formatWelcome(config: Config): string {
+export function formatWelcome(
+  config: Config,
+  { keepsSandboxes, keyInEnvironment }: { keepsSandboxes: boolean; keyInEnvironment: boolean },
+): string {
   const { host, port, apiKey, dataDir } = config.server
   const shownHost =
     host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
   const url = `http://${shownHost}:${port}`
-  const key = apiKey ? ` \\\n    -H "OPEN-SANDBOX-API-KEY: $OPENSANDBOX_SERVER_API_KEY"` : ''
+  // A key is never printed: from the environment it is named, from the file it is left to be put in.
+  const shownKey = keyInEnvironment ? '$OPENSANDBOX_SERVER_API_KEY' : 'YOUR-API-KEY'
+  const key = apiKey ? ` \\\n    -H "OPEN-SANDBOX-API-KEY: ${shownKey}"` : ''
   const who = apiKey ? 'needs the API key' : isLoopback(host) ? 'no API key, for this machine only' : ''
   return `
 OpenSandbox Edge is ready.
@@ -23,6 +28,6 @@ A first sandbox:
     "image": {"uri": "${config.runtime.defaultImage}"}, "entrypoint": ["python3", "-m", "http.server", "8000"],
     "resourceLimits": {"cpu": "1", "memory": "512Mi"}, "timeout": 600}'
 
-Stop with Ctrl-C; sandboxes go on and are there again at the next start.
+Stop with Ctrl-C; ${keepsSandboxes ? 'sandboxes go on and are there again at the next start' : 'that removes all sandboxes'}.
 `
 }

@@ -168,7 +168,7 @@ export type ConfigSources = {
   readFile: (path: string) => string | undefined
 }
 
-export type LoadedConfig = { config: Config; warnings: string[]; flags: Set<string>; configPath?: string }
+export type LoadedConfig = { config: Config; warnings: string[]; flags: Set<string> }
 
 /** Reads the configuration from all its sources. Throws ConfigError with every problem found. */
 export function loadConfig({ env, args, ownFlags = [], readFile }: ConfigSources): LoadedConfig {
@@ -238,7 +238,7 @@ export function loadConfig({ env, args, ownFlags = [], readFile }: ConfigSources
       `Cannot listen on "${config.server.host}" without an API key: set server.api_key or OPENSANDBOX_SERVER_API_KEY, or listen on 127.0.0.1`,
     ])
   }
-  return { config, warnings, flags, ...(source === undefined ? {} : { configPath: path }) }
+  return { config, warnings, flags }
 }
 
 /** Whether an address to listen on can be reached from this machine only. */
@@ -290,7 +290,7 @@ function readToml(
     for (const [key, value] of Object.entries(table)) {
       const name = prefix ? `${prefix}.${key}` : key
       const where = `${path}:${lineOf(source, name)}`
-      if (name in SETTINGS) set(name as SettingName, value, where)
+      if (Object.hasOwn(SETTINGS, name)) set(name as SettingName, value, where)
       else if (
         WITHOUT_MEANING.some(
           (known) => known === name || (known.endsWith('.*') && name.startsWith(known.slice(0, -1))),

@@ -13,7 +13,7 @@ export function refuse(message: string): never {
 
 /** The configuration of file, environment and arguments; the process ends when it is wrong. */
 export function readConfiguration(options: Omit<ConfigSources, 'readFile'>): LoadedConfig {
-  return orRefuse(() => loadConfig({ ...options, readFile: readIfThere }))
+  return orRefuse(() => loadConfig({ ...options, readFile: readConfigurationFile }))
 }
 
 /** What `read` returns; a ConfigError that it throws ends the process. */
@@ -32,6 +32,14 @@ export function makeDataDir(dataDir: string): void {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   } catch (error) {
     refuse(`Cannot make the data directory "${dataDir}": ${messageOf(error)}`)
+  }
+}
+
+function readConfigurationFile(path: string): string | undefined {
+  try {
+    return readIfThere(path)
+  } catch (error) {
+    throw new ConfigError([`Cannot read the configuration "${path}": ${messageOf(error)}`])
   }
 }
 

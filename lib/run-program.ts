@@ -2,6 +2,7 @@
 // shell's text, a deadline, bounded output, and the same environment whoever started us.
 
 import { spawn } from 'node:child_process'
+import { basename } from 'node:path'
 import { messageOf, systemCodeOf } from './errors.ts'
 
 export type RunOptions = {
@@ -34,47 +35,67 @@ export type RunProgram = (
 const DEFAULT_TIMEOUT_MS = 10_000
 const DEFAULT_OUTPUT_BYTES = 16 << 20
 const KEPT_ERROR_CHARACTERS = 64 << 10
-const ENVIRONMENT = {
-  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-  LC_ALL: 'C',
-}
+/** Where programs are looked for. */
+export const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+const ENVIRONMENT = { PATH: SYSTEM_PATH, LC_ALL: 'C' }
 
 /** A program failed, could not be started, took too long or wrote too much. `code` is that of the system error, if any. */
 export class ProgramError extends Error {
   readonly program: string
   readonly code: string | undefined
+  /** All that is kept of what it complained. */
+  readonly stderr: string
 
-  constructor(program: string, what: string, cause?: unknown) {
-    super(`${program}: ${what}`, cause === undefined ? undefined : { cause })
+  constructor(
+    program: string,
+    what: string,
+    { cause, stderr = '' }: { cause?: unknown; stderr?: string } = {},
+  ) {
+    super(`${basename(program)}: ${what}`, cause === undefined ? undefined : { cause })
     this.name = 'ProgramError'
     this.program = program
     this.code = systemCodeOf(cause)
+    this.stderr = stderr
   }
 }
 
-/** Resolves with whatever exit code; rejects with ProgramError when the program did not run to its end. */
+/**
+ * Resolves with whatever exit code; rejects with ProgramError when the program did not run to its end. However it settles,
+ * the program itself is gone by then.
+ */
 export const runProgram: RunProgram = (program, args, options = {}) => {
   const { signal, timeoutMs = DEFAULT_TIMEOUT_MS, maxOutputBytes = DEFAULT_OUTPUT_BYTES } = options
   const output = options.output === 'ignore' ? 'ignore' : 'pipe'
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason)
     const child = spawn(program, args, {
       stdio: [options.input === undefined ? 'ignore' : 'pipe', output, output],
       env: { ...ENVIRONMENT, ...options.env },
-      killSignal: 'SIGKILL',
-      ...(signal && { signal }),
     })
-    let stopped: ProgramError | undefined
-    const stop = (why: string) => {
-      stopped ??= new ProgramError(program, why)
+    let stopped: { why: unknown } | undefined
+    const stop = (why: unknown) => {
+      stopped ??= { why }
       child.kill('SIGKILL')
+      // Its children may hold these open for as long as they live.
+      child.stdout?.destroy()
+      child.stderr?.destroy()
     }
-    const timer = setTimeout(() => stop(`did not end within ${timeoutMs / 1000} s`), timeoutMs)
+    const abort = () => stop(signal?.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    const timer = setTimeout(
+      () => stop(new ProgramError(program, `did not end within ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    )
+    const settle = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
     const chunks: Buffer[] = []
     let size = 0
     let errors = ''
     child.stdout?.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size > maxOutputBytes) stop(`wrote more than ${maxOutputBytes} bytes`)
+      if (size > maxOutputBytes) stop(new ProgramError(program, `wrote more than ${maxOutputBytes} bytes`))
       else chunks.push(chunk)
     })
     child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -82,19 +103,18 @@ export const runProgram: RunProgram = (program, args, options = {}) => {
     })
     // A program that ends without reading its input is judged by its exit code.
     child.stdin?.on('error', () => {}).end(options.input)
-    child.once('error', (error) => {
-      clearTimeout(timer)
-      reject(
-        signal?.aborted
-          ? signal.reason
-          : new ProgramError(program, `cannot be run: ${messageOf(error)}`, error),
-      )
+    child.once('error', (cause) => {
+      settle()
+      reject(new ProgramError(program, `cannot be run: ${messageOf(cause)}`, { cause }))
+    })
+    child.once('exit', () => {
+      if (!stopped) return
+      settle()
+      reject(stopped.why)
     })
     child.once(output === 'ignore' ? 'exit' : 'close', (code, killedBy) => {
-      clearTimeout(timer)
-      if (signal?.aborted) reject(signal.reason)
-      else if (stopped) reject(stopped)
-      else if (code === null) reject(new ProgramError(program, `was ended by ${killedBy}`))
+      settle()
+      if (code === null) reject(new ProgramError(program, `was ended by ${killedBy}`, { stderr: errors }))
       else resolve({ code, stdout: Buffer.concat(chunks).toString(), stderr: errors })
     })
   })
@@ -107,16 +127,21 @@ export async function outputOf(
   options?: RunOptions,
 ): Promise<string> {
   const { code, stdout, stderr } = await runProgram(program, args, options)
-  if (code !== 0) throw new ProgramError(program, lastLine(stderr) || `exit code ${code}`)
+  if (code !== 0)
+    throw new ProgramError(program, lastComplaint(basename(program), stderr) || `exit code ${code}`, {
+      stderr,
+    })
   return stdout
 }
 
-/** The last line of what a program complained, cut to 1000 characters. */
-function lastLine(text: string): string {
-  // mount adds a hint to what it says.
-  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.includes('dmesg(1) may have'))
+/** The last line of what a program complained that says something, cut to 1000 characters. */
+function lastComplaint(name: string, text: string): string {
+  const lines = text.split('\n').filter((line) => line.trim() !== '' && !IDLE_TALK.test(line))
   const line = lines.at(-1)?.trim() ?? ''
   // skopeo writes `time="…" level=fatal msg="…"`.
-  const message = /msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]
-  return (message?.replaceAll('\\"', '"') ?? line).slice(0, 1000)
+  const message = /msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]?.replaceAll('\\"', '"') ?? line
+  return message.replace(`${name}: `, '').slice(0, 1000)
 }
+
+/** What mount and tar add at the end of what they say. */
+const IDLE_TALK = /dmesg\(1\) may have|Exiting with failure status|Error is not recoverable: exiting/

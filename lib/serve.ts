@@ -2,7 +2,7 @@
 
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import { systemCodeOf } from './errors.ts'
 
@@ -46,6 +46,12 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     getRequestListener(options.fetch, { overrideGlobalObjects: false, errorHandler: answerFault }),
   )
   options.prepare?.(server)
+  // A connection that was upgraded is not the server's any more, and still keeps it from closing.
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   if ('socketPath' in listen) await removeStaleSocket(listen.socketPath)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -60,7 +66,9 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const stop = () => {
     server.close()
     server.closeIdleConnections()
-    const timer = setTimeout(() => server.closeAllConnections(), drainMs)
+    const timer = setTimeout(() => {
+      for (const socket of sockets) socket.destroy()
+    }, drainMs)
     void closed.then(() => clearTimeout(timer))
   }
   if (signal.aborted) stop()

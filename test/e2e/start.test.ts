@@ -128,15 +128,21 @@ describe('npm start', () => {
     expect(ping.status).toBe(200)
   })
 
-  test('ends all sandboxes with --stop-sandboxes and leaves nothing on the machine', async () => {
-    const edge = await startEdge({ args: ['--stop-sandboxes'] })
-    onTestFinished(() => rmSync(edge.dataDir, { recursive: true, force: true }))
-    await create(edge)
-    await create(edge)
-    expect(tracesOf(edge.dataDir)).not.toEqual([])
-    expect(await edge.stop('SIGINT')).toBe(0)
-    expect(tracesOf(edge.dataDir)).toEqual([])
-  })
+  // npm and launcher/start.mjs pass on what the terminal has sent already: one press arrives more than once.
+  test.each(['SIGINT', 'SIGHUP'] as const)(
+    'ends all sandboxes with --stop-sandboxes and leaves nothing on the machine when a terminal sends %s to all',
+    async (signal) => {
+      const edge = await startEdge({ args: ['--stop-sandboxes'] })
+      onTestFinished(() => rmSync(edge.dataDir, { recursive: true, force: true }))
+      await create(edge)
+      await create(edge)
+      expect(tracesOf(edge.dataDir)).not.toEqual([])
+      const stopped = edge.stop(signal)
+      process.kill(edge.launcherPid, signal)
+      expect(await stopped).toBe(0)
+      expect(tracesOf(edge.dataDir)).toEqual([])
+    },
+  )
 
   test.each(['control', 'gateway', 'egress'])(
     'notices that %s died, says so, and starts it again',
@@ -213,6 +219,16 @@ describe('npm start refuses in one clear sentence', () => {
     })
     expect(code).toBe(1)
     expect(lines[0]).toMatch(/edge\.toml:2: unknown key "server\.prot"/)
+  })
+
+  test('a configuration that cannot be read', async () => {
+    const { code, lines } = await refusal({
+      dataDir: scratch(),
+      port: await freePort(),
+      args: ['--config', '/etc'],
+    })
+    expect(code).toBe(1)
+    expect(lines).toEqual([expect.stringMatching(/^Cannot read the configuration "\/etc": EISDIR/)])
   })
 
   test('a runtime that is not there yet', async () => {

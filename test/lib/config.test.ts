@@ -20,6 +20,10 @@ function problemsOf(toml: string | undefined, env?: Record<string, string>, args
 }
 
 describe('loadConfig()', () => {
+  test('a key with the name of something that every object has is an unknown key', () => {
+    expect(() => load('constructor = 1\n')).toThrow('unknown key "constructor"')
+  })
+
   test('has defaults that listen on this machine only', () => {
     const { config, warnings } = load('')
     expect(config.server).toEqual({ host: '127.0.0.1', port: 8080, dataDir: '/var/lib/opensandbox' })

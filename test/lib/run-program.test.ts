@@ -1,5 +1,8 @@
-import { expect, test } from 'vitest'
-import { outputOf, ProgramError, runProgram } from '../../lib/run-program.ts'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test, vi } from 'vitest'
+import { outputOf, runProgram } from '../../lib/run-program.ts'
 
 const run = (script: string, options?: Parameters<typeof runProgram>[2]) =>
   runProgram(process.execPath, ['-e', script], options)
@@ -20,6 +23,32 @@ test('ends a program that is no longer wanted, and says why', async () => {
   const running = run('setInterval(() => {}, 1000)', { signal: stop.signal })
   stop.abort(new Error('no longer wanted'))
   await expect(running).rejects.toThrow('no longer wanted')
+})
+
+const HOLDER =
+  'require("child_process").spawn("sleep", ["30"], { stdio: "inherit", detached: true }).unref(); setInterval(() => {}, 1000)'
+
+test('does not wait for the children of a program that it ended', async () => {
+  const startedAt = performance.now()
+  await expect(run(HOLDER, { timeoutMs: 500 })).rejects.toThrow('did not end within 0.5 s')
+  expect(performance.now() - startedAt).toBeLessThan(20_000)
+})
+
+test('says that a program is no longer wanted only when it is gone', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'edge-run-'))
+  const stop = new AbortController()
+  const pidFile = join(folder, 'pid')
+  const running = run(
+    `fs.writeFileSync(${JSON.stringify(pidFile)}, String(process.pid)); setInterval(() => {}, 1000)`,
+    {
+      signal: stop.signal,
+    },
+  )
+  const pid = await vi.waitUntil(() => existsSync(pidFile) && Number(readFileSync(pidFile, 'utf8')), 10_000)
+  stop.abort(new Error('no longer wanted'))
+  await expect(running).rejects.toThrow('no longer wanted')
+  expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+  rmSync(folder, { recursive: true })
 })
 
 test('ends a program that writes without end', async () => {
@@ -65,9 +94,16 @@ test.each([
   ['its last line', 'first\\nsecond\\n', 'second'],
   ['the message of a log line', 'time="x" level=fatal msg="no \\\\"image\\\\""', 'no "image"'],
   ['its exit code when it says nothing', '', 'exit code 4'],
+  [
+    'what tar says before its last words',
+    'node: x: Cannot open: No space left on device\\nnode: Exiting with failure status due to previous errors\\n',
+    'x: Cannot open: No space left on device',
+  ],
 ])('outputOf fails with %s', async (_name, complaint, message) => {
   const script = `process.stderr.write('${complaint}'); process.exitCode = 4`
-  await expect(outputOf(process.execPath, ['-e', script])).rejects.toEqual(
-    new ProgramError(process.execPath, message),
-  )
+  await expect(outputOf(process.execPath, ['-e', script])).rejects.toMatchObject({
+    name: 'ProgramError',
+    message: `node: ${message}`,
+    program: process.execPath,
+  })
 })

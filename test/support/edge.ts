@@ -21,7 +21,10 @@ export type Edge = {
   output(): string
   /** Resolves with the output once it matches. */
   waitForOutput(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>
-  /** Stops the programs as Ctrl-C does and resolves with the exit code. */
+  /**
+   * Stops the programs and resolves with the exit code. SIGINT and SIGHUP go to all of them at once, as a terminal sends
+   * them; other signals to the launcher.
+   */
   stop(signal?: NodeJS.Signals): Promise<number | null>
   /** Stops, ends all sandboxes, and removes the data directory. */
   dispose(): Promise<void>
@@ -97,6 +100,7 @@ export function spawnLauncher({ dataDir, port, config, args = [], env = {} }: Ed
       : [process.execPath, main]
   const child = spawn(command[0] ?? '', [...command.slice(1), ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true, // its own process group, which a terminal's signals go to
     env: { ...withoutOurs(process.env), HOME: '/nonexistent', ...env },
   })
   let text = ''
@@ -146,7 +150,9 @@ export function spawnLauncher({ dataDir, port, config, args = [], env = {} }: Ed
         check()
       }),
     stop: async (signal = 'SIGTERM') => {
-      child.kill(signal)
+      if (child.pid && !over && (signal === 'SIGINT' || signal === 'SIGHUP')) {
+        process.kill(-child.pid, signal)
+      } else child.kill(signal)
       const kill = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
       const code = await ended
       clearTimeout(kill)
