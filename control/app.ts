@@ -146,7 +146,8 @@ function readRequestId(given: string | undefined): string {
   return /^[\w.:/+=@-]{1,128}$/.test(id) ? id : createRequestId()
 }
 
-function hostsOf({ eip, domain }: AppSettings): string[] {
+/** The host names of the operator's own by which this server may be asked, beside those of loopback. */
+export function hostsOf({ eip, domain }: AppSettings): string[] {
   const host = eip
     ?.replace(/^[a-z]+:\/\//i, '')
     .split('/')[0]

@@ -39,22 +39,28 @@ export function requireApiKey(apiKey: string | undefined): MiddlewareHandler {
  * that does not name this machine are refused.
  */
 export function requireLocalCaller(ownHosts: string[], trustForwarded: boolean): MiddlewareHandler {
-  const own = new Set(ownHosts.map((host) => host.toLowerCase()))
   return async (context, next) => {
-    const host = publicHost(context, trustForwarded)
-    if (host !== undefined && !isLocalHost(host, own))
-      throw refusal(
-        'GENERAL::HOST_NOT_ALLOWED',
-        'Without an API key this server answers only as localhost: set one',
-      )
-    const origin = context.req.header('origin')
-    if (origin !== undefined && !isSameOrigin(origin, host))
-      throw refusal(
-        'GENERAL::ORIGIN_NOT_ALLOWED',
-        'Without an API key this server answers no pages of other origins',
-      )
+    checkLocalCaller(ownHosts, publicHost(context, trustForwarded), context.req.header('origin'))
     await next()
   }
+}
+
+/** The check itself, for what does not pass the API's routes. Throws ApiError. */
+export function checkLocalCaller(
+  ownHosts: string[],
+  host: string | undefined,
+  origin: string | undefined,
+): void {
+  if (host !== undefined && !isLocalHost(host, new Set(ownHosts.map((own) => own.toLowerCase()))))
+    throw refusal(
+      'GENERAL::HOST_NOT_ALLOWED',
+      'Without an API key this server answers only as localhost: set one',
+    )
+  if (origin !== undefined && !isSameOrigin(origin, host))
+    throw refusal(
+      'GENERAL::ORIGIN_NOT_ALLOWED',
+      'Without an API key this server answers no pages of other origins',
+    )
 }
 
 /** Whether a `Host` value names the loopback interface, or one of the operator's own names. */

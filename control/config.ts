@@ -37,6 +37,15 @@ export function takeListen(args: string[]): {
   return { args: rest, listen: { host: match[1] ?? match[2] ?? '', port } }
 }
 
+const PROXY_VARIABLES = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy']
+
+/** The variables that name proxies. */
+export function pickProxies(env: Record<string, string | undefined>): Record<string, string> {
+  return Object.fromEntries(
+    PROXY_VARIABLES.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])),
+  )
+}
+
 /** How sandboxes are made and ended here. */
 export function lifeSettings({ runtime, storage }: Config): LifeSettings {
   return {

@@ -7,7 +7,8 @@ import { messageOf } from '../lib/errors.ts'
 import type { Instance } from '../lib/instance.ts'
 import type { Logger } from '../lib/log.ts'
 import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
-import { type AppSettings, createApp, type EgressAnswer, type EgressRequest } from './app.ts'
+import { type AppSettings, createApp, type EgressAnswer, type EgressRequest, hostsOf } from './app.ts'
+import { checkLocalCaller } from './auth.ts'
 import { createFeedApp } from './feed-app.ts'
 import { createSandboxProxy } from './routes/proxy.ts'
 import { RoutesFeed } from './routes-feed.ts'
@@ -42,7 +43,10 @@ export type Control = {
 }
 
 const FIRST_PASS_MS = 10_000
-const REMOVE_ALL_MS = 45_000
+/** After this long no further removal is begun; the next start finds what is left. */
+const REMOVE_ALL_MS = 30_000
+/** What a sandbox has at most between TERM and KILL when all are removed at the stop, whatever is configured. */
+const LONGEST_LAST_GRACE_MS = 15_000
 const DRAIN_MS = 5000
 
 /** Opens the state, makes it agree with the runtime, and serves. */
@@ -86,7 +90,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     await listen({ socketPath: instance.feedSocket }, createFeedApp(feed, serving.signal).fetch)
     await listen({ socketPath: instance.controlSocket }, (request, env) => app.fetch(request, env ?? {}))
     if (options.listen) {
-      const proxy = createSandboxProxy({ feed, log })
+      const proxy = createSandboxProxy({
+        feed,
+        log,
+        ...(!settings.apiKey && {
+          guard: ({ headers }) => checkLocalCaller(hostsOf(settings), headers.host, headers.origin),
+        }),
+      })
       const open = createApp({
         lives,
         settings,
@@ -121,22 +131,28 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   return {
     ...(port !== undefined && { port }),
     async stop({ removeSandboxes = false } = {}) {
-      if (removeSandboxes) {
-        serving.abort()
-        await settlesWithin(removeAll(lives), REMOVE_ALL_MS)
-      }
+      serving.abort()
+      // From here on no create begins, and those under way end; what they leave in the rows is removed with the rest.
+      living.abort(new Error('The server is stopping'))
+      if (removeSandboxes) await removeAll(lives, AbortSignal.timeout(REMOVE_ALL_MS))
       await close()
     },
   }
 }
 
-async function removeAll(lives: Lives): Promise<void> {
+async function removeAll(lives: Lives, deadline: AbortSignal): Promise<void> {
+  const { settings, store } = lives
+  const hurried: Lives = {
+    ...lives,
+    settings: { ...settings, stopGraceMs: Math.min(settings.stopGraceMs, LONGEST_LAST_GRACE_MS) },
+  }
   await eachOf(
-    lives.store.all().map(({ id }) => id),
+    store.all().map(({ id }) => id),
     8,
     async (id) => {
+      if (deadline.aborted) return
       try {
-        await removeSandbox(lives, id, 'SERVER_STOPPED')
+        await removeSandbox(hurried, id, 'SERVER_STOPPED')
       } catch (error) {
         lives.log.error('sandbox could not be removed', { sandbox: id, error: messageOf(error) })
       }

@@ -8,6 +8,7 @@ import { EGRESS_TOKEN_HEADER } from '../lib/api/lifecycle.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { EgressAnswer, EgressRequest } from './app.ts'
 
+const ANSWER_TIMEOUT_MS = 10_000
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 export type EgressClient = {
@@ -33,7 +34,8 @@ export class EgressError extends Error {
 }
 
 export function createEgressClient(sockets: { egressSocket: string; policySocket: string }): EgressClient {
-  const admin = async (method: string, path: string, signal: AbortSignal, body?: unknown) => {
+  const admin = async (method: string, path: string, given: AbortSignal, body?: unknown) => {
+    const signal = AbortSignal.any([given, AbortSignal.timeout(ANSWER_TIMEOUT_MS)])
     const answer = await askSocket({
       socketPath: sockets.egressSocket,
       method,
@@ -41,6 +43,9 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
       headers: body === undefined ? {} : { 'content-type': 'application/json' },
       ...(body !== undefined && { body: Buffer.from(JSON.stringify(body)) }),
       signal,
+    }).catch((error) => {
+      given.throwIfAborted()
+      throw new Error(`Egress does not answer (${messageOf(error)})`, { cause: error })
     })
     const text = Buffer.from(answer.body).toString()
     if (answer.status >= 300)

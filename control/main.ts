@@ -9,8 +9,8 @@ import { instanceOf } from '../lib/instance.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import { makeDataDir, orRefuse, readConfiguration, refuse } from '../lib/program.ts'
-import { reportReady, stopSignal } from '../lib/stop.ts'
-import { appSettings, HELP, lifeSettings, STOP_SANDBOXES, takeListen, USAGE } from './config.ts'
+import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
+import { appSettings, HELP, lifeSettings, pickProxies, STOP_SANDBOXES, takeListen, USAGE } from './config.ts'
 import { type Control, startControl } from './control.ts'
 import { createEgressClient } from './egress-client.ts'
 import { openRuntime } from './runtime/open-runtime.ts'
@@ -54,7 +54,7 @@ try {
     instance,
     dataDir,
     egress,
-    searchPath: process.env.PATH,
+    proxyEnvironment: pickProxies(process.env),
     log,
     signal: runtimeLife.signal,
   })
@@ -81,10 +81,7 @@ log.info('ready', {
 })
 reportReady(control.port === undefined ? {} : { port: control.port })
 
-await new Promise<void>((resolve) => {
-  if (stop.aborted) resolve()
-  else stop.addEventListener('abort', () => resolve(), { once: true })
-})
+await untilAborted(stop)
 await control.stop({ removeSandboxes: flags.has(STOP_SANDBOXES) })
 runtimeLife.abort()
 lock[Symbol.dispose]()

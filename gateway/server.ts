@@ -2,6 +2,7 @@
 // hands it on. Everything it needs is handed in. One coarse clock ends what takes too long, so that no request needs a timer.
 
 import { createServer, isIP, type Server, type Socket } from 'node:net'
+import { NO_ORIGIN_POLICY } from '../lib/api/path-form.ts'
 import type { Route as FeedRoute, RouteTarget } from '../lib/api/routes-feed.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
@@ -47,8 +48,7 @@ export type Gateway = {
 
 type SandboxRoute = Extract<Route, { kind: 'sandbox' }>
 
-const PATH_SANDBOX_POLICY =
-  'Content-Security-Policy: sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads\r\n'
+const PATH_SANDBOX_POLICY = `Content-Security-Policy: ${NO_ORIGIN_POLICY}\r\n`
 
 export function createGateway(options: GatewayOptions): Gateway {
   const { access, controlSocket, routes, log, logsRequests = false } = options

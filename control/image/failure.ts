@@ -20,6 +20,7 @@ export function imageFailure(
 export function isNoSpace(error: unknown): boolean {
   return (
     error instanceof Error &&
-    (('code' in error && error.code === 'ENOSPC') || /no space left on device/i.test(error.message))
+    (('code' in error && error.code === 'ENOSPC') ||
+      /no space left on device/i.test(error instanceof ProgramError ? error.stderr : error.message))
   )
 }

@@ -14,6 +14,8 @@ export type PullOptions = {
   auth?: { username: string; password: string }
   /** Speak to the registry without TLS. */
   insecure?: boolean
+  /** The variables that name proxies. */
+  env?: Record<string, string>
   signal: AbortSignal
   timeoutMs: number
 }
@@ -37,7 +39,7 @@ export async function pullImage(source: string, shownAs: string, options: PullOp
     await outputOf('skopeo', [...args, source, `oci:${layout}:image`], {
       signal,
       timeoutMs,
-      env: { HOME: folder, TMPDIR: folder },
+      env: { ...options.env, HOME: folder, TMPDIR: folder },
     })
   } catch (error) {
     const missing =

@@ -21,6 +21,7 @@ export type ImageStoreOptions = {
   /** Alias to reference, or to the path of an archive. */
   aliases: Record<string, string>
   insecureRegistries: string[]
+  proxyEnvironment?: Record<string, string>
   pullTimeoutMs: number
   log: Logger
   /** Ends what is still being pulled. */
@@ -73,7 +74,7 @@ export class ImageStore {
   }
 
   async #sourceOf(reference: string, auth: Auth | undefined, signal: AbortSignal): Promise<Source> {
-    const { aliases, insecureRegistries, pullTimeoutMs } = this.#options
+    const { aliases, insecureRegistries, proxyEnvironment, pullTimeoutMs } = this.#options
     const target = aliases[reference] ?? reference
     const isAlias = target !== reference
     if (target === 'host')
@@ -98,6 +99,7 @@ export class ImageStore {
           folder,
           ...(auth && { auth }),
           insecure: insecureRegistries.includes(registry),
+          ...(proxyEnvironment && { env: proxyEnvironment }),
           signal: buildSignal,
           timeoutMs: pullTimeoutMs,
         }),

@@ -8,6 +8,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { createProxyServer } from 'http-proxy-3'
 import { API_KEY_HEADER } from '../../lib/api/lifecycle.ts'
+import { NO_ORIGIN_POLICY } from '../../lib/api/path-form.ts'
 import type { RouteTarget } from '../../lib/api/routes-feed.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -25,9 +26,14 @@ export type SandboxProxy = {
 const PROXY_URL = /^((?:\/v1)?\/sandboxes\/([^/?#]+)\/proxy\/([^/?#]+))(\/[^?#]*)?(\?[^#]*)?/
 const CONNECT_TIMEOUT_MS = 10_000
 const SILENCE_TIMEOUT_MS = 180_000
-/** Ours, not the sandbox's: the API key, and what a client says about how it came here. */
+/**
+ * Ours, not the sandbox's: the API key, and what a client says about how it came here. And credentials, as all sandboxes
+ * have one origin here, and one cookie jar (contract: lifecycle.md 4.4).
+ */
 const DROPPED = [
   API_KEY_HEADER.toLowerCase(),
+  'authorization',
+  'cookie',
   'forwarded',
   'x-forwarded-for',
   'x-forwarded-host',
@@ -77,9 +83,15 @@ export function resolveTarget(feed: Pick<RoutesFeed, 'get'>, url: string): Proxy
 export function createSandboxProxy({
   feed,
   log,
+  guard,
 }: {
   feed: Pick<RoutesFeed, 'get'>
   log: Logger
+  /**
+   * Given when there is no API key: throws ApiError for a WebSocket that may not pass. Other requests have come through the
+   * API's own checks.
+   */
+  guard?: (incoming: IncomingMessage) => void
 }): SandboxProxy {
   const server = createProxyServer({
     xfwd: true,
@@ -91,6 +103,8 @@ export function createSandboxProxy({
   // Errors are answered where the request is known; without a listener they would end the process.
   server.on('error', () => {})
   server.on('proxyRes', (answer, incoming) => {
+    // A document of a sandbox must not have the origin of an API that asks for no key.
+    if (guard) answer.headers['content-security-policy'] = NO_ORIGIN_POLICY
     const { location } = answer.headers
     const prefix = prefixes.get(incoming)
     if (prefix && location && /^\/(?!\/)/.test(location)) answer.headers.location = `${prefix}${location}`
@@ -120,6 +134,7 @@ export function createSandboxProxy({
       httpServer.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
         socket.on('error', () => socket.destroy())
         try {
+          guard?.(incoming)
           const target = prepare(incoming)
           server.ws(incoming, socket, head, { target }, (error) => {
             log.debug('sandbox did not take a WebSocket', { error: messageOf(error) })

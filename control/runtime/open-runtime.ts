@@ -10,8 +10,8 @@ export type RuntimeOptions = {
   /** Absolute. */
   dataDir: string
   egress: EgressClient
-  /** Where programs are looked for: the PATH of this process. */
-  searchPath: string | undefined
+  /** The variables that name proxies, for pulling images. */
+  proxyEnvironment: Record<string, string>
   log: Logger
   /** Ends what the runtime keeps running for itself. */
   signal: AbortSignal

@@ -195,7 +195,16 @@ async function clearDoubts(lives: Lives): Promise<void> {
 async function follows(lives: Lives, pauseMs: number): Promise<void> {
   while (!lives.signal.aborted) {
     try {
-      for await (const event of lives.runtime.watch(lives.signal)) await recordExit(lives, event.sandbox)
+      for await (const { sandbox } of lives.runtime.watch(lives.signal)) {
+        // One that is being removed has its turn taken, perhaps for long; the others are not to wait for it.
+        recordExit(lives, sandbox).catch((error) => {
+          lives.log.error('the end of a sandbox could not be written down yet', {
+            sandbox: sandbox.id,
+            error: messageOf(error),
+          })
+          lives.doubts.add(sandbox.id, lives.now())
+        })
+      }
     } catch (error) {
       if (lives.signal.aborted) return
       lives.log.error('the runtime stopped reporting ends; it is asked again', { error: messageOf(error) })

@@ -271,6 +271,34 @@ test('reconcile leaves a create alone that is going on', async () => {
   expect(control.runtime.sandboxes.size).toBe(1)
 })
 
+test('reconcile ends what only the rules outside still know of', async () => {
+  const control = open()
+  control.runtime.sandboxes.set('unknown', { id: 'unknown', state: 'incomplete' })
+  await reconcile(control.lives)
+  expect(control.runtime.calls).toContain('remove unknown')
+})
+
+test('ends are written down while the removal of another sandbox takes long', async () => {
+  const control = open()
+  const [slow, other] = [await make(control), await make(control)]
+  const held = gate()
+  control.runtime.before = (call, id, signal) =>
+    call === 'remove' && id === slow ? held.wait(signal) : undefined
+  const stop = new AbortController()
+  const running = runReconciler({ ...control.lives, signal: stop.signal })
+  const deleting = control.call('DELETE', `/sandboxes/${slow}`)
+  await held.reached
+  await vi.waitFor(async () => {
+    control.runtime.exit(slow, 0)
+    control.runtime.exit(other, 3)
+    expect(await stateOf(control, other)).toBe('Failed')
+  })
+  held.open()
+  expect((await deleting).status).toBe(204)
+  stop.abort()
+  await running
+})
+
 test('reconcile goes on with the others when one sandbox makes trouble', async () => {
   const control = open()
   control.runtime.sandboxes.set('bad', { id: 'bad', state: 'running' })

@@ -27,7 +27,7 @@ async function startApp(handler: Handler): Promise<{ server: Server; port: numbe
 }
 
 /** Control on a port, with one running sandbox whose address is loopback. */
-async function open() {
+async function open({ apiKey = 'k' }: { apiKey?: string } = {}) {
   const dataDir = mkdtempSync(join(tmpdir(), 'proxy-'))
   const runtime = createFakeRuntime()
   const make = runtime.create
@@ -46,7 +46,7 @@ async function open() {
     migrationsDir: MIGRATIONS,
     runtime,
     askEgress: () => Promise.reject(new Error('no egress here')),
-    settings: { apiKey: 'k', domain: 'localhost', arch: 'amd64', version: '0.0.0' },
+    settings: { ...(apiKey && { apiKey }), domain: 'localhost', arch: 'amd64', version: '0.0.0' },
     lifeSettings: LIFE_SETTINGS,
     listen: { host: '127.0.0.1', port: 0 },
     log: createSilentLogger(),
@@ -63,6 +63,7 @@ async function open() {
     base,
     id,
     dataDir,
+    control,
     port: control.port ?? 0,
     proxy: (port: number) => `${base}/sandboxes/${id}/proxy/${port}`,
   }
@@ -93,7 +94,8 @@ test('a request arrives as it was sent, and its answer comes back as it was give
   expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2'])
   expect(response.headers.get('x-request-id')).toBeTruthy()
   const { headers } = seen[0] ?? {}
-  expect(headers).toMatchObject({ authorization: 'Bearer app', cookie: 'session=1' })
+  expect(headers).not.toHaveProperty('authorization')
+  expect(headers).not.toHaveProperty('cookie')
   expect(headers).not.toHaveProperty('open-sandbox-api-key')
   expect(headers).not.toHaveProperty('x-real-ip')
   expect(headers?.['x-forwarded-for']).toMatch(/127\.0\.0\.1$/)
@@ -234,6 +236,41 @@ test('a WebSocket to nowhere is refused with a status, and the server lives on',
   }
   expect((await fetch(`${base}/health`)).status).toBe(200)
 })
+
+test('without an API key a WebSocket of a foreign page is refused, and documents have no origin', async () => {
+  const app = await startApp((_incoming, outgoing) => outgoing.end('<script>'))
+  new WebSocketServer({ server: app.server })
+  const { port, id, proxy } = await open({ apiKey: '' })
+  const ask = (headers: Record<string, string>) =>
+    new Promise<string>((resolve, reject) => {
+      const client = new WebSocket(`ws://127.0.0.1:${port}/sandboxes/${id}/proxy/${app.port}/`, { headers })
+      client.on('open', () => {
+        client.terminate()
+        resolve('open')
+      })
+      client.on('unexpected-response', (_request, response) => resolve(String(response.statusCode)))
+      client.on('error', reject)
+    })
+  expect(await ask({})).toBe('open')
+  expect(await ask({ origin: `http://127.0.0.1:${port}` })).toBe('open')
+  expect(await ask({ origin: 'https://evil.example' })).toBe('403')
+  expect(await ask({ host: 'evil.example' })).toBe('403')
+  const page = await fetch(proxy(app.port))
+  expect([page.status, page.headers.get('content-security-policy')]).toEqual([
+    200,
+    expect.stringContaining('sandbox'),
+  ])
+})
+
+test('a WebSocket that is open does not keep the server from stopping', async () => {
+  const app = await startApp(() => {})
+  new WebSocketServer({ server: app.server })
+  const { port, id, control } = await open()
+  const client = new WebSocket(`ws://127.0.0.1:${port}/sandboxes/${id}/proxy/${app.port}/`)
+  await new Promise((resolve) => client.once('open', resolve))
+  const closed = new Promise((resolve) => client.once('close', resolve))
+  await Promise.all([control.stop(), closed])
+}, 20_000)
 
 test('a client that leaves ends the request in the sandbox', async () => {
   const left = Promise.withResolvers<void>()

@@ -2,32 +2,23 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
+import { SYSTEM_PATH } from '../../../lib/run-program.ts'
 
 export const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json'
-const SEARCH_PATH = (path: string | undefined) => [
-  ...(path ?? '').split(':'),
-  '/usr/local/sbin',
-  '/usr/sbin',
-  '/sbin',
-  '/usr/bin',
-  '/bin',
-]
 
 export type Machine = {
   uid: number
   /** Whether a file or program is there. */
   has(path: string): boolean
   filesystems: string
-  path: string | undefined
 }
 
 /** The machine that this process runs on. */
-export function thisMachine(path: string | undefined): Machine {
+export function thisMachine(): Machine {
   return {
     uid: process.getuid?.() ?? -1,
     has: existsSync,
     filesystems: readFileSync('/proc/filesystems', 'utf8'),
-    path,
   }
 }
 
@@ -37,11 +28,11 @@ export function findMissing(machine: Machine, ociRuntime: string): string[] {
   if (machine.uid !== 0)
     missing.push('Root is needed to make namespaces, mounts and cgroups: start this as root.')
   const inPath = (name: string) =>
-    (isAbsolute(name) ? [name] : SEARCH_PATH(machine.path).map((folder) => join(folder, name))).some(
-      machine.has,
-    )
+    (isAbsolute(name) ? [name] : SYSTEM_PATH.split(':').map((folder) => join(folder, name))).some(machine.has)
   if (!inPath(ociRuntime))
-    missing.push(`The OCI runtime "${ociRuntime}" is not installed: install it, or set runtime.oci_runtime.`)
+    missing.push(
+      `The OCI runtime "${ociRuntime}" is not in ${SYSTEM_PATH}: install it, or set runtime.oci_runtime.`,
+    )
   for (const [program, name] of [
     ['ip', 'iproute2'],
     ['nsenter', 'util-linux'],

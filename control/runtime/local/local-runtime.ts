@@ -68,8 +68,8 @@ export type LocalRuntimeOptions = {
   instance: Instance
   dataDir: string
   egress: EgressClient
-  /** Where programs are looked for: the PATH of this process. */
-  searchPath: string | undefined
+  /** The variables that name proxies, for pulling images. */
+  proxyEnvironment: Record<string, string>
   log: Logger
   signal: AbortSignal
 }
@@ -77,7 +77,7 @@ export type LocalRuntimeOptions = {
 /** Opens the runtime. Throws one clear sentence when the machine lacks something. */
 export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Runtime> {
   const { config, instance, dataDir, egress, log, signal } = options
-  const missing = findMissing(thisMachine(options.searchPath), config.runtime.ociRuntime)
+  const missing = findMissing(thisMachine(), config.runtime.ociRuntime)
   if (missing.length > 0) throw new Error(missing.join(' '))
   for (const path of [
     join(dataDir, 'sandboxes'),
@@ -93,6 +93,7 @@ export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Ru
       dataDir,
       aliases: config.runtime.images,
       insecureRegistries: config.runtime.insecureRegistries,
+      proxyEnvironment: options.proxyEnvironment,
       pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
       log,
       signal,
@@ -311,15 +312,21 @@ class LocalRuntime implements Runtime {
     if (record) addresses.release(record.address)
   }
 
-  inspect(id: string): Promise<RuntimeSandbox | undefined> {
-    return Promise.resolve(this.#find(id))
+  async inspect(id: string, signal: AbortSignal): Promise<RuntimeSandbox | undefined> {
+    return this.#find(id) ?? (await this.#listRegistered(signal)).find((sandbox) => sandbox.id === id)
   }
 
-  async list(): Promise<RuntimeSandbox[]> {
-    const ids = new Set(await listSandboxIds(this.#parts.dataDir))
-    // Egress may know one whose directory is gone: a delete that was interrupted at its last step.
-    for (const { id } of await this.#parts.egress.list(AbortSignal.timeout(10_000))) ids.add(id)
-    return [...ids].map((id) => this.#find(id) ?? { id, state: 'incomplete' as const })
+  async list(signal: AbortSignal): Promise<RuntimeSandbox[]> {
+    const ids = await listSandboxIds(this.#parts.dataDir)
+    const known = new Set(ids)
+    const registered = (await this.#listRegistered(signal)).filter(({ id }) => !known.has(id))
+    return [...ids.flatMap((id) => this.#find(id) ?? []), ...registered]
+  }
+
+  /** What egress knows. Of a sandbox whose directory somebody has removed, this alone is left. */
+  async #listRegistered(signal: AbortSignal): Promise<RuntimeSandbox[]> {
+    const registered = await this.#parts.egress.list(signal)
+    return registered.map(({ id }) => ({ id, state: 'incomplete' }))
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<RuntimeEvent> {
