@@ -42,11 +42,15 @@ export type GuestDir = {
 /** Makes the runtime directory of this version under `dataDir`, or finds it. */
 export async function prepareGuestDir(options: GuestDirOptions): Promise<GuestDir> {
   const base = join(options.dataDir, 'guest')
-  const path = join(base, hashInputs())
+  for (const program of [TINI, NODE, ...HOST_PROGRAMS])
+    if (!existsSync(program))
+      throw new Error(`"${program}" is missing (Debian: tini, coreutils, util-linux; npm: node)`)
+  const needs = await librariesOf([NODE, ...HOST_PROGRAMS], options.signal)
+  const path = join(base, hashInputs(needs.libraries.values()))
   if (!existsSync(join(path, GUEST_COMMAND_FILE))) {
     const startedAt = performance.now()
     await mkdir(base, { recursive: true, mode: 0o755 })
-    await build(base, path, options.signal)
+    await build(base, path, needs, options.signal)
     options.log.info('made the runtime directory of the sandboxes', {
       path,
       ms: Math.round(performance.now() - startedAt),
@@ -56,11 +60,11 @@ export async function prepareGuestDir(options: GuestDirOptions): Promise<GuestDi
   return { path, command }
 }
 
-async function build(base: string, path: string, signal: AbortSignal): Promise<void> {
+async function build(base: string, path: string, needs: Needs, signal: AbortSignal): Promise<void> {
   await removeAbandoned(base)
   const temporary = await mkdtemp(join(base, '.new-'))
   try {
-    await fill(temporary, signal)
+    await fill(temporary, needs)
     signal.throwIfAborted()
     await rename(temporary, path)
   } catch (error) {
@@ -71,10 +75,7 @@ async function build(base: string, path: string, signal: AbortSignal): Promise<v
   }
 }
 
-async function fill(dir: string, signal: AbortSignal): Promise<void> {
-  for (const program of [TINI, NODE, ...HOST_PROGRAMS])
-    if (!existsSync(program))
-      throw new Error(`"${program}" is missing (Debian: tini, coreutils, util-linux; npm: node)`)
+async function fill(dir: string, { loader, libraries }: Needs): Promise<void> {
   // World readable throughout: the sandbox's users are other numbers on the host.
   await chmod(dir, 0o755)
   for (const name of ['bin', 'lib']) {
@@ -83,13 +84,8 @@ async function fill(dir: string, signal: AbortSignal): Promise<void> {
   }
   await copy(NODE, join(dir, 'bin/node'), 0o755)
   await copy(TINI, join(dir, 'bin/tini'), 0o755)
-  let loader = ''
-  for (const program of [NODE, ...HOST_PROGRAMS]) {
-    if (program !== NODE) await copy(program, join(dir, 'bin', basename(program)), 0o755)
-    const needs = await librariesOf(program, signal)
-    loader = needs.loader
-    for (const [name, source] of needs.libraries) await copy(source, join(dir, 'lib', name), 0o755)
-  }
+  for (const program of HOST_PROGRAMS) await copy(program, join(dir, 'bin', basename(program)), 0o755)
+  for (const [name, source] of libraries) await copy(source, join(dir, 'lib', name), 0o755)
   await bundleExecd(join(dir, 'execd.cjs'))
   const layout = { loader: `lib/${basename(loader)}` }
   await writeFile(join(dir, 'layout.json'), JSON.stringify(layout), { mode: 0o644 })
@@ -126,16 +122,15 @@ async function bundleExecd(outfile: string): Promise<void> {
   await chmod(outfile, 0o644)
 }
 
-/** The loader of a program and its shared libraries: name as asked for, and file. */
-async function librariesOf(
-  program: string,
-  signal: AbortSignal,
-): Promise<{ loader: string; libraries: Map<string, string> }> {
-  return parseLdd(await outputOf('ldd', [program], { signal, timeoutMs: TOOL_TIMEOUT_MS }))
+/** The loader of programs and their shared libraries: name as asked for, and file. */
+type Needs = { loader: string; libraries: Map<string, string> }
+
+async function librariesOf(programs: string[], signal: AbortSignal): Promise<Needs> {
+  return parseLdd(await outputOf('ldd', programs, { signal, timeoutMs: TOOL_TIMEOUT_MS }))
 }
 
 /** Reads the output of `ldd`. Throws when a library is missing. */
-export function parseLdd(text: string): { loader: string; libraries: Map<string, string> } {
+export function parseLdd(text: string): Needs {
   const libraries = new Map<string, string>()
   let loader = ''
   for (const line of text.split('\n')) {
@@ -165,14 +160,16 @@ async function removeAbandoned(base: string): Promise<void> {
   }
 }
 
-/** A name for everything that goes into the directory. */
-function hashInputs(): string {
+/** A name for everything that goes into the directory, so that an update of any part reaches the next sandbox. */
+function hashInputs(libraries: Iterable<string>): string {
   const hash = createHash('sha256')
   hash.update(JSON.stringify([LAYOUT, NODE_FLAGS, process.arch]))
-  for (const program of [NODE, TINI, ...HOST_PROGRAMS]) {
-    const stat = statSync(program, { throwIfNoEntry: false })
-    hash.update(`${program} ${stat?.size} ${stat?.mtimeMs}\n`)
+  for (const path of [NODE, TINI, ...HOST_PROGRAMS, ...libraries]) {
+    const { size, mtimeMs } = statSync(path)
+    hash.update(`${path} ${size} ${mtimeMs}\n`)
   }
+  // The packages that are bundled into execd.
+  hash.update(readFileSync(join(ROOT, 'package-lock.json')))
   for (const [path, text] of sourcesOf(join(ROOT, 'execd/main.ts'))) hash.update(`${path}\0${text}\0`)
   return hash.digest('hex').slice(0, 16)
 }

@@ -31,9 +31,9 @@ describe('prepareGuestDir()', () => {
     const made = await Promise.all([prepare(), prepare(), prepare()])
     expect(new Set(made.map(({ path }) => path)).size).toBe(1)
     expect(readdirSync(join(dataDir, 'guest'))).toHaveLength(1)
-    const startedAt = performance.now()
+    const { ino } = statSync(made[0].path)
     expect(await prepare()).toEqual(made[0])
-    expect(performance.now() - startedAt).toBeLessThan(500)
+    expect(statSync(made[0].path).ino).toBe(ino)
   })
 
   test('gives a command of absolute paths below its mount, and files that every user can read', async () => {
@@ -57,8 +57,8 @@ describe('prepareGuestDir()', () => {
       log: createSilentLogger(),
       signal: AbortSignal.abort(new Error('stopped')),
     })
-    await expect(stopped).rejects.toThrow('Cannot make the runtime directory')
-    expect(readdirSync(join(other, 'guest'))).toEqual([])
+    await expect(stopped).rejects.toThrow('stopped')
+    expect(readdirSync(other)).toEqual([])
   })
 
   test('runs in a root file system that has nothing at all', async (context) => {

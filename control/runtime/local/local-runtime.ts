@@ -1,7 +1,6 @@
-// Sandboxes on this machine by an OCI runtime, without a daemon (design D6a). A create goes: record, root, `create` (the
-// namespaces exist, nothing runs), then side by side `start`, network and egress rules; only then execd gets its boot file,
-// starts the user's entrypoint, and says that it is ready. Every step can be
-// undone by `remove`, which looks at what is there and not at what should be; so an interrupted create, a crash and an
+// Sandboxes on this machine by an OCI runtime, without a daemon (design D6a). A create goes: record, root, then side by side
+// `run` (execd starts and waits), network and egress rules; only then execd gets its boot file, starts the user's
+// entrypoint, and says that it is ready. Every step can be undone by `remove`, which looks at what is there and not at what should be; so an interrupted create, a crash and an
 // ordinary delete all end in the same way.
 
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
