@@ -70,8 +70,9 @@ for (const stage of stages) {
     total.skipped.push(
       ...tally.skipped.map(({ name, reason }) => ({ name: `${stage.name}: ${name}`, reason })),
     )
-  } else if (ok) total.passed += 1
-  if (!ok && !tally?.failed.length) total.failed.push(`${stage.name} (see above)`)
+  } else if (ok && !stage.tally) total.passed += 1
+  if ((!ok || (stage.tally && !tally)) && !tally?.failed.length)
+    total.failed.push(`${stage.name} (${ok ? 'it left no report' : 'see above'})`)
   console.log(
     `== ${stage.name}: ${ok ? 'passed' : 'FAILED'} after ${Math.round((Date.now() - startedAt) / 1000)} s`,
   )

@@ -157,12 +157,14 @@ export function changeMetadata(
 }
 
 function takeBack(
-  { store, now }: Lives,
+  { store, doubts, now }: Lives,
   id: string,
   step: 'pause_failed' | 'resume_failed',
   reason: string,
 ): void {
   store.change(id, (row) => stepOf(row, step, now(), { reason }))
+  // It failed, or came too late to be told: what the runtime did is found out soon.
+  doubts.add(id, now())
 }
 
 function hide({ store }: Lives, id: string): void {

@@ -271,6 +271,21 @@ test('reconcile leaves a create alone that is going on', async () => {
   expect(control.runtime.sandboxes.size).toBe(1)
 })
 
+test('a pause that failed although the runtime did it is found out', async () => {
+  const control = open()
+  const id = await make(control)
+  const loop = runReconciler(control.lives)
+  const pause = control.runtime.pause
+  control.runtime.pause = async (...args) => {
+    await pause(...args)
+    throw new Error('the answer was lost')
+  }
+  expect((await control.call('POST', `/sandboxes/${id}/pause`)).status).toBe(500)
+  await vi.waitFor(async () => expect(await stateOf(control, id)).toBe('Paused'), 5000)
+  await control.close()
+  await loop
+})
+
 test('reconcile ends what only the rules outside still know of', async () => {
   const control = open()
   control.runtime.sandboxes.set('unknown', { id: 'unknown', state: 'incomplete' })

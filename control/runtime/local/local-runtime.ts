@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BootFile, EXECD_PORT, type ExitFile, type ReadyFile } from '../../../lib/api/guest.ts'
 import type { Config } from '../../../lib/config.ts'
-import { messageOf } from '../../../lib/errors.ts'
+import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import type { Instance } from '../../../lib/instance.ts'
 import type { Logger } from '../../../lib/log.ts'
 import type { EgressClient } from '../../egress-client.ts'
@@ -288,7 +288,11 @@ class LocalRuntime implements Runtime {
     // A frozen process takes no signal.
     if (isFrozen(this.#cgroup(record.id), this.#parts.cgroups))
       await this.#parts.oci.resume(record.id, signal)
-    process.kill(record.init.pid, 'SIGTERM')
+    try {
+      process.kill(record.init.pid, 'SIGTERM')
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ESRCH') throw error // it has ended by itself meanwhile
+    }
     const deadline = performance.now() + graceMs + EXTRA_GRACE_MS
     while (isRunning(record) && performance.now() < deadline) await delay(10, undefined, { signal })
   }
