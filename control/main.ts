@@ -1,11 +1,11 @@
 // The control program: reads the configuration, takes its data directory, waits for egress, opens the runtime, serves.
 
-import { mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isLoopback } from '../lib/config.ts'
 import { messageOf } from '../lib/errors.ts'
-import { instanceOf } from '../lib/instance.ts'
+import { instanceOf, makeRunDir } from '../lib/instance.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import { makeDataDir, orRefuse, readConfiguration, refuse } from '../lib/program.ts'
@@ -41,7 +41,7 @@ const lock = openLock(join(dataDir, 'control.lock'))
 if (!lock)
   refuse(`Another control program already runs with the data directory "${dataDir}": stop that one first`)
 const instance = instanceOf(dataDir)
-mkdirSync(instance.runDir, { recursive: true, mode: 0o700 })
+makeRunDir(instance)
 
 const stop = stopSignal(log)
 const runtimeLife = new AbortController()

@@ -1,12 +1,12 @@
 // Starts egress: network, name server, rules, then the two APIs. Stops in reverse and leaves the rules of running sandboxes.
 
-import { mkdirSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
-import { type Instance, instanceOf } from '../lib/instance.ts'
+import { type Instance, instanceOf, makeRunDir } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
 import { makeDataDir, orRefuse, readConfiguration, readIfThere, refuse } from '../lib/program.ts'
 import { runProgram } from '../lib/run-program.ts'
@@ -46,7 +46,7 @@ if (process.getuid?.() !== 0)
 await checkMachine()
 makeDataDir(config.dataDir)
 const instance = instanceOf(config.dataDir)
-mkdirSync(instance.runDir, { recursive: true, mode: 0o700 })
+makeRunDir(instance)
 if (await isListening(instance.egressSocket))
   refuse(`Egress of "${config.dataDir}" runs already: stop it first`)
 

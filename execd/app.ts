@@ -1,67 +1,116 @@
-// All routes of execd. What the contract knows and this execd does not do answers NOT_SUPPORTED, so that a client can tell
-// it from a mistyped path.
+// All routes of execd, in families. Only what every sandbox needs at once is loaded at the start; a family is loaded at its
+// first request, because what most sandboxes never ask for must not cost all of them their start.
 
-import { answerEmpty, answerJson, execdError } from './http/answer.ts'
+import type { Commands } from './command/commands.ts'
+import { answerEmpty } from './http/answer.ts'
 import type { Handler, Routes } from './http/router.ts'
+import { commandRoutes } from './routes/commands.ts'
+import type { Surroundings } from './surroundings.ts'
 
-export type AppOptions = {
-  commands: Routes
-  /** Loads the routes below `/files` and `/directories`: not needed to start, and half as much again to load. */
-  loadFiles: () => Promise<Routes>
+/** Routes that belong together, with what they keep running. */
+export type Family = {
+  routes: Routes
+  /** Ends everything that the family runs: TERM, and KILL after the grace. */
+  endAll?(graceMs: number): Promise<void>
 }
 
-const FILE_ROUTES = [
-  'GET /files/info',
-  'DELETE /files',
-  'POST /files/mv',
-  'POST /files/permissions',
-  'GET /files/search',
-  'POST /files/replace',
-  'POST /files/upload',
-  'GET /files/download',
-  'GET /directories/list',
-  'POST /directories',
-  'DELETE /directories',
-]
+type LateFamily = { names: readonly string[]; load: (surroundings: Surroundings) => Promise<Family> }
+
+/** The names stand here, so that a route is known before its family is loaded; a test compares the two. */
+export const LATE_FAMILIES: Record<string, LateFamily> = {
+  files: {
+    names: [
+      'GET /files/info',
+      'DELETE /files',
+      'POST /files/mv',
+      'POST /files/permissions',
+      'GET /files/search',
+      'POST /files/replace',
+      'POST /files/upload',
+      'GET /files/download',
+      'HEAD /files/download',
+      'GET /files/watch',
+      'GET /directories/list',
+      'POST /directories',
+      'DELETE /directories',
+      'GET /directories/archive',
+      'POST /directories/archive',
+    ],
+    load: async (surroundings) => (await import('./routes/files.ts')).fileFamily(surroundings),
+  },
+  identity: {
+    names: ['* /v1/filesystem/{uid}/{gid}'],
+    load: async (surroundings) => (await import('./routes/filesystem.ts')).filesystemFamily(surroundings),
+  },
+  sessions: {
+    names: ['GET /sessions', 'POST /session', 'POST /session/{sessionId}/run', 'DELETE /session/{sessionId}'],
+    load: async (surroundings) => (await import('./routes/sessions.ts')).sessionFamily(surroundings),
+  },
+  pty: {
+    names: [
+      'GET /pty',
+      'POST /pty',
+      'GET /pty/{sessionId}',
+      'DELETE /pty/{sessionId}',
+      'GET /pty/{sessionId}/ws',
+      'UPGRADE /pty/{sessionId}/ws',
+    ],
+    load: async (surroundings) => (await import('./routes/pty.ts')).ptyFamily(surroundings),
+  },
+  code: {
+    names: [
+      'POST /code',
+      'DELETE /code',
+      'POST /code/context',
+      'GET /code/contexts',
+      'DELETE /code/contexts',
+      'GET /code/contexts/{contextId}',
+      'DELETE /code/contexts/{contextId}',
+    ],
+    load: async (surroundings) => (await import('./routes/code.ts')).codeFamily(surroundings),
+  },
+  isolated: {
+    names: ['* /v1/isolated'],
+    load: async (surroundings) => (await import('./routes/isolated.ts')).isolatedFamily(surroundings),
+  },
+  metrics: {
+    names: ['GET /metrics', 'GET /metrics/watch'],
+    load: async (surroundings) => (await import('./routes/metrics.ts')).metricsFamily(surroundings),
+  },
+  proxy: {
+    names: ['* /proxy', 'UPGRADE* /proxy'],
+    load: async (surroundings) => (await import('./routes/proxy.ts')).proxyFamily(surroundings),
+  },
+}
+
+export type App = {
+  routes: Routes
+  /** Ends all that runs by the will of clients. */
+  endAll(graceMs: number): Promise<void>
+}
 
 /** Puts the routes together. */
-export function createRoutes({ commands, loadFiles }: AppOptions): Routes {
-  let files: Promise<Routes> | undefined
-  const lateFile =
-    (route: string): Handler =>
-    async (exchange) => {
-      files ??= loadFiles()
-      await (await files)[route]?.(exchange)
-    }
-  return {
-    'GET /ping': ({ response }) => answerEmpty(response),
-    ...commands,
-    ...Object.fromEntries(FILE_ROUTES.map((route) => [route, lateFile(route)])),
-    'GET /v1/isolated/capabilities': ({ response }) =>
-      answerJson(response, 200, {
-        available: false,
-        isolator: '',
-        version: '',
-        message: 'isolation unavailable',
-        setpriv_available: false,
-        userns_available: false,
-        commit_supported: false,
-        diff_supported: false,
-      }),
-    '* /v1/isolated': () => {
-      throw execdError('SERVICE_UNAVAILABLE', 'isolation unavailable')
-    },
-    '* /session': notSupported('Shell sessions'),
-    '* /code': notSupported('Code contexts'),
-    '* /pty': notSupported('Terminals'),
-    '* /metrics': notSupported('Metrics'),
-    '* /proxy': notSupported('The proxy inside the sandbox'),
-    '* /v1/filesystem': notSupported('File access as another user'),
+export function createApp(surroundings: Surroundings, commands: Commands): App {
+  const loaded: Promise<Family>[] = []
+  const routes: Routes = { 'GET /ping': ({ response }) => answerEmpty(response), ...commandRoutes(commands) }
+  for (const { names, load } of Object.values(LATE_FAMILIES)) {
+    let family: Promise<Family> | undefined
+    const late =
+      (name: string): Handler =>
+      async (exchange) => {
+        if (!family) {
+          family = load(surroundings)
+          loaded.push(family)
+        }
+        await (await family).routes[name]?.(exchange)
+      }
+    for (const name of names) routes[name] = late(name)
   }
-}
-
-function notSupported(what: string): Handler {
-  return () => {
-    throw execdError('NOT_SUPPORTED', `${what} cannot be used here yet`)
+  return {
+    routes,
+    endAll: async (graceMs) => {
+      const families = await Promise.all(loaded.map((family) => family.catch(() => undefined)))
+      await Promise.all([commands.endAll(graceMs), ...families.map((family) => family?.endAll?.(graceMs))])
+    },
   }
 }

@@ -23,7 +23,7 @@ import { type BootFile, EXCHANGE_DIR, type ExitFile, GUEST_DIR, type ReadyFile }
 import { messageOf } from '../lib/errors.ts'
 import { createLogger } from '../lib/log.ts'
 import { untilAborted } from '../lib/stop.ts'
-import { createRoutes } from './app.ts'
+import { createApp } from './app.ts'
 import { Commands } from './command/commands.ts'
 import { userEnvironment } from './command/environment.ts'
 import { Journal } from './command/journal.ts'
@@ -32,8 +32,9 @@ import { type ProcessStarter, StartError, type UserIds } from './command/process
 import { parseBootFile } from './config.ts'
 import { createRouter } from './http/router.ts'
 import { createRandomId } from './random-id.ts'
-import { commandRoutes } from './routes/commands.ts'
+import { hostProgram } from './runtime-dir.ts'
 import { type Entrypoint, startEntrypoint } from './supervise.ts'
+import { createSurroundings } from './surroundings.ts'
 import { createUsers, type Users } from './users.ts'
 
 const ENTRYPOINT_LOG_BYTES = 8 << 20
@@ -65,30 +66,27 @@ async function main(dir: string): Promise<void> {
   if (user.uid !== 0) chmodSync(dir, 0o711)
 
   const starter = { pipes, ...oomScores(), setpriv: hostProgram('setpriv') }
-  const env = userEnvironment(boot.env, users.byUid(user.uid)?.home)
-  const envFile = env.EXECD_ENVS ?? join(dir, 'env')
-  env.EXECD_ENVS = envFile
+  const bootEnv = userEnvironment(boot.env, users.byUid(user.uid)?.home)
+  const envFile = bootEnv.EXECD_ENVS ?? join(dir, 'env')
+  bootEnv.EXECD_ENVS = envFile
   if (envFile === join(dir, 'env')) {
     writeFileSync(envFile, '', { mode: 0o600 })
     chownSync(envFile, user.uid, user.gid)
   }
-  const commands = new Commands({
-    starter,
-    env,
+  const surroundings = createSurroundings({
+    bootEnv,
     envFile,
     workdir: boot.workdir,
     user,
     users,
-    dir: join(dir, 'commands'),
+    starter,
+    dir,
+    vital: [GUEST_DIR, dir],
+    log,
   })
-  const paths = { env, home: env.HOME ?? '/', cwd: boot.workdir }
-  const routes = createRoutes({
-    commands: commandRoutes(commands),
-    loadFiles: async () => {
-      const { fileRoutes } = await import('./routes/files.ts')
-      return fileRoutes({ paths, users, owner: user, vital: [GUEST_DIR, dir] })
-    },
-  })
+  const commands = new Commands(surroundings)
+  const app = createApp(surroundings, commands)
+  const router = createRouter({ routes: app.routes, token: boot.token, log })
   const server = createServer(
     {
       keepAliveTimeout: 100_000,
@@ -96,9 +94,11 @@ async function main(dir: string): Promise<void> {
       requestTimeout: 0,
       // Deletes and infos name many paths in one query.
       maxHeaderSize: 256 << 10,
+      shouldUpgradeCallback: router.upgrades,
     },
-    createRouter({ routes, token: boot.token, log }),
+    router.request,
   )
+  server.on('upgrade', router.upgrade)
   const listening = new Promise<number>((resolve, reject) => {
     server.once('error', reject)
     server.listen(boot.port, boot.host, () => {
@@ -116,7 +116,7 @@ async function main(dir: string): Promise<void> {
   const journal = new Journal({ path: join(dir, 'entrypoint.log'), maxBytes: ENTRYPOINT_LOG_BYTES })
   const starting = startEntrypoint(starter, {
     argv: boot.entrypoint,
-    env,
+    env: bootEnv,
     workdir: boot.workdir,
     user,
     log: journal,
@@ -153,7 +153,7 @@ async function main(dir: string): Promise<void> {
 
   await Promise.race([entrypoint.ended, untilAborted(stop.signal)])
   const graceMs = stop.signal.aborted ? boot.stopGraceMs : Math.min(LAST_GRACE_MS, boot.stopGraceMs)
-  await Promise.all([entrypoint.end(graceMs), commands.endAll(graceMs)])
+  await Promise.all([entrypoint.end(graceMs), app.endAll(graceMs)])
   const ended = await entrypoint.ended
   server.close()
   server.closeIdleConnections()
@@ -217,15 +217,6 @@ function appears(dir: string, path: string): Promise<void> {
 function writeWhole(path: string, value: unknown): void {
   writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600 })
   renameSync(`${path}.new`, path)
-}
-
-/** In the runtime directory a program lies beside our Node and runs by the same loader; elsewhere the system has it. */
-function hostProgram(name: string): string[] {
-  const base = import.meta.dirname
-  const program = join(base, 'bin', name)
-  if (!existsSync(program)) return [`/usr/bin/${name}`]
-  const { loader } = JSON.parse(readFileSync(join(base, 'layout.json'), 'utf8')) as { loader: string }
-  return [join(base, loader), '--library-path', join(base, 'lib'), program]
 }
 
 /**

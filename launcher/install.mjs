@@ -31,6 +31,7 @@ const FOR_TEST = [
   ['nginx', 'nginx-light', 'is the peer that the gateway is measured against'],
   ['wrk', 'wrk', 'makes the load of the benchmarks'],
   ['curl', 'curl', 'is a client of the tests'],
+  ['bwrap', 'bubblewrap', 'isolates sessions within a sandbox'],
   ['python3', 'python3', 'runs the published Python SDK'],
   ['python:ensurepip', 'python3-venv', 'makes an environment for the published Python SDK'],
   ['dockerd', 'docker.io', 'is the Docker engine beside which the sandboxes must keep their network'],

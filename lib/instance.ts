@@ -2,8 +2,8 @@
 // machine (sockets, interface names, cgroups, nftables tables) is named after the data directory.
 
 import { createHash } from 'node:crypto'
-import { realpathSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, mkdirSync, realpathSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 
 export type Instance = {
   /** Four hex characters, the same for the same data directory. */
@@ -35,4 +35,15 @@ export function instanceOf(dataDir: string, runRoot = '/run/opensandbox'): Insta
     policySocket: join(runDir, 'policy.sock'),
     egressSocket: join(runDir, 'egress.sock'),
   }
+}
+
+/**
+ * Makes the directory of an installation's sockets, closed to everyone else. The one above it is open to pass: the roots of
+ * sandboxes are mounted below, and their root is nobody outside.
+ */
+export function makeRunDir({ runDir }: Instance): void {
+  const runRoot = dirname(runDir)
+  mkdirSync(runRoot, { recursive: true })
+  chmodSync(runRoot, 0o755)
+  mkdirSync(runDir, { recursive: true, mode: 0o700 })
 }

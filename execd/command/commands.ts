@@ -1,24 +1,15 @@
 // All commands of a sandbox, running and finished. A command is registered before anyone hears its id, is one process group
 // with one ending, and is remembered afterwards until it is old or there are too many.
 
-import { chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CommandStatus, StreamError } from '../../lib/api/execd.ts'
-import { resolvePath } from '../files/path.ts'
 import { execdError } from '../http/answer.ts'
 import { createRandomId } from '../random-id.ts'
-import type { Users } from '../users.ts'
-import { parseEnvironmentFile } from './environment.ts'
+import type { Surroundings } from '../surroundings.ts'
 import { Journal } from './journal.ts'
 import { type OutputSink, relayOutput } from './output.ts'
-import {
-  type ProcessEnd,
-  type ProcessStarter,
-  type RunningProcess,
-  StartError,
-  startProcess,
-  type UserIds,
-} from './process.ts'
+import { type ProcessEnd, type RunningProcess, StartError, startProcess, type UserIds } from './process.ts'
 import { findProgram, findShell } from './program.ts'
 import type { CommandRequest } from './request.ts'
 
@@ -31,7 +22,6 @@ const MAX_FINISHED = 1000
 const MAX_FINISHED_BYTES = 512 << 20
 const MAX_AGE_MS = 24 * 3_600_000
 const MAX_CONTENT = 64 << 10
-const MAX_ENV_FILE_BYTES = 1 << 20
 /** A longer line does not fit into one argument (Linux: 128 KiB) and goes to the shell as a file. */
 const MAX_LINE_BYTES = 120_000
 /** Longer waits overflow a timer; nobody waits for them. */
@@ -50,20 +40,6 @@ const SIGNAL_WORDS: Record<string, string> = {
   SIGPIPE: 'broken pipe',
   SIGALRM: 'alarm clock',
   SIGTERM: 'terminated',
-}
-
-export type CommandsOptions = {
-  starter: ProcessStarter
-  /** The environment below everything that a request adds. */
-  env: Record<string, string>
-  /** Where clients add variables for later commands; it need not exist. */
-  envFile: string
-  workdir: string
-  /** Who runs a command that names nobody. */
-  user: { uid: number; gid: number }
-  users: Users
-  /** A directory of ours for the output of background commands. */
-  dir: string
 }
 
 export type CommandEnd = {
@@ -95,13 +71,16 @@ type Command = {
 type Prepared = { cwd: string; env: Record<string, string>; user: UserIds }
 
 export class Commands {
-  readonly #options: CommandsOptions
+  readonly #surroundings: Surroundings
+  /** A directory of ours for the output of background commands. */
+  readonly #dir: string
   readonly #running = new Map<string, Command>()
   /** In the order of their ends. */
   readonly #finished = new Map<string, Command>()
 
-  constructor(options: CommandsOptions) {
-    this.#options = options
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings
+    this.#dir = join(surroundings.dir, 'commands')
   }
 
   /**
@@ -207,42 +186,10 @@ export class Commands {
   }
 
   #prepare(request: CommandRequest): Prepared {
-    const { users } = this.#options
-    const env = { ...this.#options.env, ...this.#readEnvironmentFile() }
-    let user: UserIds = this.#options.user
-    if (request.uid !== undefined) {
-      const known = users.byUid(request.uid)
-      // A number that nobody has gets a group of its own number, never the group of root.
-      user = { uid: request.uid, gid: request.gid ?? known?.gid ?? request.uid }
-      if (known) Object.assign(env, { HOME: known.home, USER: known.name, LOGNAME: known.name })
-    }
-    const name = users.byUid(user.uid)?.name
-    if (name && user.uid !== 0) user = { ...user, groups: users.supplementaryGroups(name) }
-    Object.assign(env, request.envs)
-    return { env, user, cwd: this.#resolveCwd(request.cwd, env) }
-  }
-
-  #resolveCwd(cwd: string | undefined, env: Record<string, string>): string {
-    const { workdir, env: boot } = this.#options
-    const path = cwd === undefined ? workdir : resolvePath(cwd, { env, home: boot.HOME ?? '/', cwd: workdir })
-    const stat = statSync(path, { throwIfNoEntry: false })
-    if (stat?.isDirectory()) return path
-    throw execdError(
-      'INVALID_REQUEST_BODY',
-      stat ? `working directory "${path}" is not a directory` : `working directory "${path}" does not exist`,
-    )
-  }
-
-  #readEnvironmentFile(): Record<string, string> {
-    const { envFile, env } = this.#options
-    const stat = statSync(envFile, { throwIfNoEntry: false })
-    if (!stat?.isFile() || stat.size === 0) return {}
-    if (stat.size > MAX_ENV_FILE_BYTES)
-      throw execdError(
-        'RUNTIME_ERROR',
-        `The environment file "${envFile}" is larger than ${MAX_ENV_FILE_BYTES} bytes`,
-      )
-    return parseEnvironmentFile(readFileSync(envFile, 'utf8'), env)
+    const { identity, environment, resolveCwd } = this.#surroundings
+    const user = identity(request.uid, request.gid)
+    const env = environment(user, request.envs)
+    return { env, user, cwd: resolveCwd(request.cwd, env) }
   }
 
   async #start(request: CommandRequest, { cwd, env, user }: Prepared, id: string): Promise<RunningProcess> {
@@ -251,7 +198,7 @@ export class Commands {
     if (!program.ok) throw new StartError(program.message, program.exitCode)
     const argv =
       'argv' in request.run ? request.run.argv : this.#shellArgv(program.path, request.run.line, id, user)
-    return startProcess(this.#options.starter, {
+    return startProcess(this.#surroundings.starter, {
       path: program.path,
       argv,
       cwd,
@@ -264,20 +211,20 @@ export class Commands {
   #shellArgv(shell: string, line: string, id: string, user: UserIds): string[] {
     if (!isLong(line)) return [shell, '-c', line]
     const path = this.#scriptPath(id)
-    mkdirSync(this.#options.dir, { recursive: true, mode: 0o711 })
+    mkdirSync(this.#dir, { recursive: true, mode: 0o711 })
     writeFileSync(path, line, { mode: 0o600, flag: 'wx' })
     chownSync(path, user.uid, user.gid)
     return [shell, path]
   }
 
   #scriptPath(id: string): string {
-    return join(this.#options.dir, `${id}.sh`)
+    return join(this.#dir, `${id}.sh`)
   }
 
   #openJournal(id: string): Journal {
     // Made again each time: the directory is inside the sandbox, where anyone who is root may have removed it.
-    mkdirSync(this.#options.dir, { recursive: true, mode: 0o711 })
-    return new Journal({ path: join(this.#options.dir, `${id}.output`), maxBytes: JOURNAL_BYTES })
+    mkdirSync(this.#dir, { recursive: true, mode: 0o711 })
+    return new Journal({ path: join(this.#dir, `${id}.output`), maxBytes: JOURNAL_BYTES })
   }
 
   async #follow(

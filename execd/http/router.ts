@@ -1,7 +1,8 @@
 // The routes of execd on bare node:http. A framework would cost more at each start of a sandbox than it saves here.
 // Order on every request: request id, token, route (contract: execd.md 0.1).
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { EXECD_TOKEN_HEADER } from '../../lib/api/execd.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -15,23 +16,45 @@ export type Exchange = {
   /** The decoded parts of the path that the route leaves open. */
   params: string[]
   query: URLSearchParams
+  /**
+   * The socket of a request to upgrade, on `UPGRADE` routes alone. A handler that takes it calls `take`, and the socket is its
+   * own from then on; one that throws instead answers as on any other route.
+   */
+  upgrade?: { take(): { socket: Socket; head: Buffer } }
 }
 
 export type Handler = (exchange: Exchange) => void | Promise<void>
 
-/** `GET /command/status/{id}`, or `* /pty` with everything below it for a whole family. */
+/**
+ * `GET /command/status/{id}`; `UPGRADE /pty/{id}/ws` for requests to upgrade to WebSocket; `* /proxy` for every method on it and
+ * on everything below it, `UPGRADE* /proxy` likewise for upgrades.
+ */
 export type Routes = Record<string, Handler>
+
+const ANY = '*'
+const UPGRADE = 'UPGRADE'
+const UPGRADES = 'UPGRADE*'
 
 export type RouterOptions = { routes: Routes; token: string; log: Logger }
 
-/** Makes the request listener of an HTTP server. */
-export function createRouter({ routes, token, log }: RouterOptions) {
+export type Router = {
+  /** The listener of `request`. */
+  request(request: IncomingMessage, response: ServerResponse): void
+  /** Whether a request to upgrade is one for `upgrade`; any other is answered as if it had not asked to. */
+  upgrades(request: IncomingMessage): boolean
+  /** The listener of `upgrade`. */
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
+}
+
+/** Makes the listeners of an HTTP server. */
+export function createRouter({ routes, token, log }: RouterOptions): Router {
   const exact = new Map<string, Handler>()
-  const patterns: { method: string; parts: string[]; handler: Handler }[] = []
+  const patterns: { methods: string; below: boolean; parts: string[]; handler: Handler }[] = []
   for (const [route, handler] of Object.entries(routes)) {
     const [method = '', path = ''] = route.split(' ')
-    if (method !== '*' && !path.includes('{')) exact.set(route, handler)
-    else patterns.push({ method, parts: path.split('/'), handler })
+    const below = method.endsWith('*')
+    if (!below && !path.includes('{')) exact.set(route, handler)
+    else patterns.push({ methods: method, below, parts: path.split('/'), handler })
   }
   const isAllowed = createTokenCheck(token)
 
@@ -40,20 +63,24 @@ export function createRouter({ routes, token, log }: RouterOptions) {
     if (handler) return { handler, params: [] }
     const parts = path.split('/')
     for (const pattern of patterns) {
-      const params = matchPath(pattern.parts, parts, pattern.method === '*')
-      if (params && (pattern.method === '*' || pattern.method === method))
-        return { handler: pattern.handler, params }
+      const isAsked = pattern.methods === method || pattern.methods === (method === UPGRADE ? UPGRADES : ANY)
+      const params = isAsked ? matchPath(pattern.parts, parts, pattern.below) : undefined
+      if (params) return { handler: pattern.handler, params }
     }
     return undefined
   }
 
-  return (request: IncomingMessage, response: ServerResponse): void => {
+  const handle = (
+    method: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    upgrade?: Exchange['upgrade'],
+  ): void => {
     const requestId = request.headers['x-request-id']
     response.setHeader(
       'X-Request-ID',
       typeof requestId === 'string' && /^[\x21-\x7e]{1,128}$/.test(requestId) ? requestId : createRandomId(),
     )
-    const method = request.method ?? ''
     const url = request.url ?? '/'
     const at = url.indexOf('?')
     const path = at < 0 ? url : url.slice(0, at)
@@ -80,7 +107,34 @@ export function createRouter({ routes, token, log }: RouterOptions) {
       response,
       params: found.params,
       query: new URLSearchParams(at < 0 ? '' : url.slice(at + 1)),
+      ...(upgrade ? { upgrade } : {}),
     })
+  }
+
+  /** Until a handler takes the socket, an upgrade is an exchange like any other, with its answer on that socket. */
+  const handleUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    const response = new ServerResponse(request)
+    response.shouldKeepAlive = false
+    response.assignSocket(socket)
+    const ignore = () => {}
+    socket.on('error', ignore)
+    response.once('finish', () => socket.destroySoon())
+    handle(UPGRADE, request, response, {
+      take: () => {
+        response.detachSocket(socket)
+        socket.off('error', ignore)
+        return { socket, head }
+      },
+    })
+  }
+
+  return {
+    request: (request, response) => handle(request.method ?? '', request, response),
+    upgrades: (request) => {
+      const isWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
+      return isWebSocket && find(UPGRADE, request.url?.split('?')[0] ?? '') !== undefined
+    },
+    upgrade: handleUpgrade,
   }
 
   function run(handler: Handler, exchange: Exchange): void {

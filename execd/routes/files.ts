@@ -6,6 +6,7 @@ import { relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { FileInfo } from '../../lib/api/execd.ts'
 import { systemCodeOf } from '../../lib/errors.ts'
+import type { Family } from '../app.ts'
 import { makeDirectory, move, type Owner, removeFile, replaceInFile } from '../files/change.ts'
 import { type LineWindow, sendFile } from '../files/download.ts'
 import { createGlob, GlobError } from '../files/glob.ts'
@@ -16,6 +17,7 @@ import { walk } from '../files/walk.ts'
 import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
 import { asObject, checkText, field, readJson, readObject, wrong } from '../http/body.ts'
 import type { Routes } from '../http/router.ts'
+import type { Surroundings } from '../surroundings.ts'
 import type { Users } from '../users.ts'
 
 const JSON_PIECE_CHARS = 64 << 10
@@ -27,6 +29,10 @@ export type FileRoutesOptions = {
   owner: Owner
   /** Directories that are never removed or replaced. */
   vital: string[]
+}
+
+export function fileFamily({ paths, users, user, vital }: Surroundings): Family {
+  return { routes: fileRoutes({ paths, users, owner: user, vital }) }
 }
 
 export function fileRoutes({ paths, users, owner, vital }: FileRoutesOptions): Routes {

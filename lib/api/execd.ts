@@ -15,6 +15,12 @@ export const EXECD_ERRORS = {
   INVALID_FILE_METADATA: 400,
   FILE_NOT_FOUND: 404,
   CONTEXT_NOT_FOUND: 404,
+  SESSION_NOT_FOUND: 404,
+  ALREADY_CONNECTED: 409,
+  /** An addition: what stands there is not what a conditional write expected. */
+  CONFLICT: 412,
+  /** An addition: a limit on how many there may be at once. */
+  TOO_MANY: 429,
   RUNTIME_ERROR: 500,
   NOT_SUPPORTED: 501,
   SERVICE_UNAVAILABLE: 503,
@@ -26,7 +32,10 @@ export type ErrorBody = { code: string; message: string }
 
 /** One event of a stream; bare JSON and a blank line on the wire (lib/sse.ts). */
 export type StreamEvent =
-  | { type: 'init' | 'ping' | 'stdout' | 'stderr'; text: string; timestamp: number }
+  | { type: 'init' | 'ping' | 'stdout' | 'stderr' | 'status'; text: string; timestamp: number }
+  | { type: 'execution_count'; execution_count: number; timestamp: number }
+  /** By MIME type, all of them texts; plain text stands under `text` and under `text/plain` (contract: execd.md 2.2). */
+  | { type: 'result'; results: Record<string, string>; timestamp: number }
   | { type: 'execution_complete'; execution_time: number; timestamp: number }
   | { type: 'error'; timestamp: number; error: StreamError }
 export type StreamError = { ename: string; evalue: string; traceback: string[] }

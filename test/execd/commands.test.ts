@@ -422,21 +422,6 @@ describe('every route', () => {
     expect([response.status, response.headers.get('content-length')]).toEqual([200, '0'])
   })
 
-  test.each([
-    ['POST', '/session', 501, 'NOT_SUPPORTED'],
-    ['POST', '/session/x/run', 501, 'NOT_SUPPORTED'],
-    ['POST', '/code', 501, 'NOT_SUPPORTED'],
-    ['GET', '/code/contexts', 501, 'NOT_SUPPORTED'],
-    ['POST', '/pty', 501, 'NOT_SUPPORTED'],
-    ['GET', '/metrics', 501, 'NOT_SUPPORTED'],
-    ['GET', '/proxy/80/x', 501, 'NOT_SUPPORTED'],
-    ['GET', '/v1/filesystem/1/1/files/info', 501, 'NOT_SUPPORTED'],
-    ['POST', '/v1/isolated/session', 503, 'SERVICE_UNAVAILABLE'],
-  ])('%s %s is not there yet and says so', async (method, path, code, word) => {
-    const response = await execd.call(path, { method })
-    expect([response.status, (await response.json()).code]).toEqual([code, word])
-  })
-
   test('redirects a path with one slash too many', async () => {
     const response = await execd.call('/ping/?a=b', { redirect: 'manual' })
     expect([response.status, response.headers.get('location')]).toEqual([301, '/ping?a=b'])

@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createRequestId, createSandboxId, createToken } from '../../lib/id.ts'
-import { instanceOf } from '../../lib/instance.ts'
+import { instanceOf, makeRunDir } from '../../lib/instance.ts'
 import { createLogger } from '../../lib/log.ts'
 
 test('createSandboxId() makes DNS labels without hyphens that do not repeat', () => {
@@ -41,4 +41,15 @@ test('a logger writes one line per event, whatever a caller puts in', () => {
     '1970-01-01T00:00:00.000Z info p hello id=a text="two\\nlines \\"x\\"" n=3\n',
     '1970-01-01T00:00:00.000Z error p "first\\nsecond" error="broke (cause: root)"\n',
   ])
+})
+
+test('makeRunDir() leaves the way to the roots of sandboxes open, whoever made the directory above before', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'run-dir-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const runRoot = join(folder, 'run')
+  mkdirSync(runRoot, { mode: 0o700 })
+  const instance = instanceOf(folder, runRoot)
+  makeRunDir(instance)
+  makeRunDir(instance)
+  expect([runRoot, instance.runDir].map((path) => statSync(path).mode & 0o777)).toEqual([0o755, 0o700])
 })

@@ -1,0 +1,12 @@
+// Code contexts.
+
+import type { Family } from '../app.ts'
+import { execdError } from '../http/answer.ts'
+import type { Surroundings } from '../surroundings.ts'
+
+export function codeFamily(_surroundings: Surroundings): Family {
+  const notYet = () => {
+    throw execdError('NOT_SUPPORTED', 'Code contexts cannot be used here yet')
+  }
+  return { routes: new Proxy({}, { get: () => notYet }) }
+}

@@ -1,0 +1,108 @@
+// What all processes of the user's have in common, whichever route starts them: who they are, what environment they get, where
+// they begin. Commands, sessions, terminals and kernels ask here, so that the same request means the same everywhere.
+
+import { readFileSync, statSync } from 'node:fs'
+import type { Logger } from '../lib/log.ts'
+import { parseEnvironmentFile } from './command/environment.ts'
+import type { ProcessStarter, UserIds } from './command/process.ts'
+import { type PathContext, resolvePath } from './files/path.ts'
+import { execdError } from './http/answer.ts'
+import type { Users } from './users.ts'
+
+const MAX_ENV_FILE_BYTES = 1 << 20
+
+/** What is execd's own to know, or a secret of its engines: no process of the user's but the entrypoint gets it. */
+const OWN_VARIABLES = [
+  'EXECD_ACCESS_TOKEN',
+  'EXECD_ISOLATION_CONFIG',
+  'EXECD_LIFECYCLE_CONFIG',
+  'EXECD_RUNTIME_INIT',
+  'JUPYTER_TOKEN',
+  'OPENSANDBOX_LIFECYCLE',
+  'OTEL_EXPORTER_OTLP_HEADERS',
+  'OTEL_EXPORTER_OTLP_METRICS_HEADERS',
+] // prettier-ignore
+
+export type SurroundingsOptions = {
+  /** The complete environment that the sandbox was started with, what is execd's own included. */
+  bootEnv: Record<string, string>
+  /** Where clients add variables for later processes; it need not exist. */
+  envFile: string
+  workdir: string
+  /** Who runs what names nobody. */
+  user: UserIds
+  users: Users
+  starter: ProcessStarter
+  /** A directory of execd's own, writable. */
+  dir: string
+  /** Directories that are never removed or replaced. */
+  vital: string[]
+  log: Logger
+}
+
+export type Surroundings = SurroundingsOptions & {
+  /** The environment below everything that a request adds, without what is execd's own. */
+  env: Record<string, string>
+  home: string
+  /** How paths of clients are read. */
+  paths: PathContext
+  /** The user of these numbers with its groups; without `uid` the one of the sandbox. */
+  identity(uid?: number, gid?: number): UserIds
+  /** The environment of a process: boot, then env file, then HOME and names of a user other than the sandbox's, then `envs`. */
+  environment(user: UserIds, envs?: Record<string, string>): Record<string, string>
+  /** The directory that `cwd` means, the working directory if it says nothing. Throws a refusal when there is none. */
+  resolveCwd(cwd: string | undefined, env: Record<string, string>): string
+}
+
+export function createSurroundings(options: SurroundingsOptions): Surroundings {
+  const { bootEnv, envFile, workdir, user, users } = options
+  const env = { ...bootEnv }
+  for (const name of OWN_VARIABLES) delete env[name]
+  const home = env.HOME ?? '/'
+
+  const readEnvironmentFile = (): Record<string, string> => {
+    const stat = statSync(envFile, { throwIfNoEntry: false })
+    if (!stat?.isFile() || stat.size === 0) return {}
+    if (stat.size > MAX_ENV_FILE_BYTES)
+      throw execdError(
+        'RUNTIME_ERROR',
+        `The environment file "${envFile}" is larger than ${MAX_ENV_FILE_BYTES} bytes`,
+      )
+    return parseEnvironmentFile(readFileSync(envFile, 'utf8'), env)
+  }
+
+  const identity = (uid?: number, gid?: number): UserIds => {
+    // A number that nobody has gets a group of its own number, never the group of root.
+    const ids = uid === undefined ? user : { uid, gid: gid ?? users.byUid(uid)?.gid ?? uid }
+    const name = users.byUid(ids.uid)?.name
+    return name && ids.uid !== 0 ? { ...ids, groups: users.supplementaryGroups(name) } : ids
+  }
+
+  return {
+    ...options,
+    env,
+    home,
+    paths: { env, home, cwd: workdir },
+    identity,
+    environment: (who, envs = {}) => {
+      const known = who.uid === user.uid ? undefined : users.byUid(who.uid)
+      return {
+        ...env,
+        ...readEnvironmentFile(),
+        ...(known ? { HOME: known.home, USER: known.name, LOGNAME: known.name } : {}),
+        ...envs,
+      }
+    },
+    resolveCwd: (cwd, processEnv) => {
+      const path = cwd === undefined ? workdir : resolvePath(cwd, { env: processEnv, home, cwd: workdir })
+      const stat = statSync(path, { throwIfNoEntry: false })
+      if (stat?.isDirectory()) return path
+      throw execdError(
+        'INVALID_REQUEST_BODY',
+        stat
+          ? `working directory "${path}" is not a directory`
+          : `working directory "${path}" does not exist`,
+      )
+    },
+  }
+}
