@@ -1,24 +1,29 @@
-// The Python SDK as published on PyPI, in a virtual environment that is kept between runs.
+// Python packages as published on PyPI, each set in a virtual environment of its own that is kept between runs.
 
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
-const VERSION = '1.1.1'
-const FOLDER = `/var/cache/opensandbox-test/python-sdk-${VERSION}`
+const FOLDER = '/var/cache/opensandbox-test'
+/** The SDK that is current; older ones are named by the tests that hold to them. */
+const SDK = 'opensandbox==1.1.1'
 
 const run = promisify(execFile)
 
-/** The Python that has the SDK, installed when it is not there yet. */
-export async function pythonWithSdk(): Promise<string> {
-  const complete = join(FOLDER, 'complete')
+/** The Python that has these packages (`name==version`), installed when they are not there yet. */
+export async function pythonWith(...packages: string[]): Promise<string> {
+  const folder = join(FOLDER, `python-${packages.join('+').replaceAll('==', '-')}`)
+  const complete = join(folder, 'complete')
   if (!existsSync(complete)) {
-    await run('python3', ['-m', 'venv', '--clear', FOLDER], { timeout: 60_000 })
-    await run(join(FOLDER, 'bin/pip'), ['install', '--quiet', `opensandbox==${VERSION}`], {
-      timeout: 180_000,
-    })
+    await run('python3', ['-m', 'venv', '--clear', folder], { timeout: 60_000 })
+    await run(join(folder, 'bin/pip'), ['install', '--quiet', ...packages], { timeout: 300_000 })
     await run('touch', [complete])
   }
-  return join(FOLDER, 'bin/python')
+  return join(folder, 'bin/python')
+}
+
+/** The Python that has the current SDK. */
+export function pythonWithSdk(): Promise<string> {
+  return pythonWith(SDK)
 }
