@@ -30,6 +30,7 @@ const FOR_TEST = [
   ['chromium', 'chromium', 'opens the pages of the example'],
   ['nginx', 'nginx-light', 'is the peer that the gateway is measured against'],
   ['wrk', 'wrk', 'makes the load of the benchmarks'],
+  ['/bin/busybox', 'busybox-static', 'is the whole of the smallest test images'],
   ['curl', 'curl', 'is a client of the tests'],
   ['bwrap', 'bubblewrap', 'isolates sessions within a sandbox'],
   ['python3', 'python3', 'runs the published Python SDK'],
