@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, writeFileSync } from 'node:fs'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { type EndOptions, endGroup } from './end.ts'
 import type { Pipe, PipeStock } from './pipes.ts'
@@ -22,6 +22,8 @@ export type ProcessSpec = {
   user: UserIds
   /** `merged`: both streams into one pipe, in the order of writing. */
   output: 'separate' | 'merged'
+  /** Whether it gets a socket to us as its descriptor 3. */
+  channel?: boolean
 }
 
 /** How a process ended: `exitCode` is -1 when a signal ended it. */
@@ -32,6 +34,8 @@ export type RunningProcess = {
   stdout: Readable
   /** Absent when both go into one pipe; present all the same when there was no pipe to be had. */
   stderr?: Readable
+  /** Our end of the socket, when one was asked for. */
+  channel?: Duplex
   ended: Promise<ProcessEnd>
   /** Ends it and its whole group. */
   end(options: EndOptions): Promise<void>
@@ -98,7 +102,7 @@ function spawnOn(
       argv0: spec.argv[0],
       cwd: spec.cwd,
       env: spec.env,
-      stdio: ['ignore', stdout, stderr],
+      stdio: ['ignore', stdout, stderr, ...(spec.channel ? (['pipe'] as const) : [])],
       detached: true,
       ...(isRoot ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
     })
@@ -127,10 +131,13 @@ function runningProcess(
   const stdout = out?.read ?? child.stdout
   const stderr = err?.read ?? child.stderr
   if (!stdout) throw new Error(`Process ${pid} has no output stream`)
+  // Node makes it a socket, which its types do not know.
+  const channel = child.stdio[3] as Duplex | undefined
   return {
     pid,
     stdout,
     ...(stderr ? { stderr } : {}),
+    ...(channel ? { channel } : {}),
     ended,
     end: (options) => endGroup(pid, options),
   }

@@ -1,0 +1,14 @@
+// Kernels of bash.
+
+import type { Surroundings } from '../../surroundings.ts'
+import type { KernelStarter } from './engine.ts'
+
+export function bashStarter(_surroundings: Surroundings): KernelStarter {
+  const reason = 'its kernel is not part of this version'
+  return {
+    refusal: async () => reason,
+    start: async () => {
+      throw new Error(`Cannot start a kernel: ${reason}`)
+    },
+  }
+}

@@ -1,0 +1,14 @@
+// Kernels of go.
+
+import type { Surroundings } from '../../surroundings.ts'
+import type { KernelStarter } from './engine.ts'
+
+export function goStarter(_surroundings: Surroundings): KernelStarter {
+  const reason = 'its kernel is not part of this version'
+  return {
+    refusal: async () => reason,
+    start: async () => {
+      throw new Error(`Cannot start a kernel: ${reason}`)
+    },
+  }
+}
