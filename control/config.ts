@@ -50,6 +50,7 @@ export function pickProxies(env: Record<string, string | undefined>): Record<str
 export function lifeSettings({ runtime, storage }: Config): LifeSettings {
   return {
     allowedHostPaths: storage.allowedHostPaths,
+    allowIsolatedSessions: runtime.allowIsolatedSessions,
     stopGraceMs: runtime.stopGraceSeconds * 1000,
     // The image first, then at most as long as a client waits for an answer.
     createTimeoutMs: runtime.pullTimeoutSeconds * 1000 + 25_000,

@@ -26,6 +26,10 @@ const integer = (min: number, max: number): Check => ({
     return typeof n === 'number' && Number.isInteger(n) && n >= min && n <= max ? n : undefined
   },
 })
+const yesOrNo: Check = {
+  allowed: 'true or false',
+  read: (v) => (typeof v === 'boolean' ? v : undefined),
+}
 const texts: Check = {
   allowed: 'a list of texts',
   read: (v) => (Array.isArray(v) && v.every((item) => typeof item === 'string') ? v : undefined),
@@ -64,6 +68,7 @@ const SETTINGS = {
   'runtime.pids_limit': [integer(16, 4_194_304), 4096],
   'runtime.stop_grace_seconds': [integer(0, 600), 10],
   'runtime.pull_timeout_seconds': [integer(1, 86_400), 600],
+  'runtime.allow_isolated_sessions': [yesOrNo, false],
   'ingress.domain': [text, 'localhost'],
   'egress.default_action': [oneOf('allow', 'deny'), 'allow'],
   'egress.upstream_dns': [texts, []],
@@ -142,6 +147,8 @@ export type Config = {
     pidsLimit: number
     stopGraceSeconds: number
     pullTimeoutSeconds: number
+    /** Whether a sandbox may ask to make namespaces of its own (docs/decisions/isolated-sessions.md). */
+    allowIsolatedSessions: boolean
   }
   ingress: { domain: string }
   egress: { defaultAction: 'allow' | 'deny'; upstreamDns: string[] }
@@ -228,6 +235,7 @@ export function loadConfig({ env, args, ownFlags = [], readFile }: ConfigSources
       pidsLimit: get('runtime.pids_limit'),
       stopGraceSeconds: get('runtime.stop_grace_seconds'),
       pullTimeoutSeconds: get('runtime.pull_timeout_seconds'),
+      allowIsolatedSessions: get('runtime.allow_isolated_sessions'),
     },
     ingress: { domain: get<string>('ingress.domain').toLowerCase() },
     egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },

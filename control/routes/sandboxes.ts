@@ -33,6 +33,7 @@ export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
     const request = await readBody(context, createRequestSchema)
     const plan = planCreate(request, {
       allowedHostPaths: lives.settings.allowedHostPaths,
+      allowIsolatedSessions: lives.settings.allowIsolatedSessions,
       arch: settings.arch,
       now: lives.now(),
       ...(settings.maxTimeoutSeconds !== undefined && { maxTimeoutSeconds: settings.maxTimeoutSeconds }),

@@ -19,6 +19,8 @@ export type RuntimeSpec = {
   networkPolicy?: NetworkPolicy
   /** Host directories to bind, already checked against the operator's list. */
   mounts: { source: string; target: string; readOnly: boolean }[]
+  /** Whether processes may make namespaces of their own, as isolated sessions need (docs/decisions/isolated-sessions.md). */
+  allowNamespaces: boolean
   /** The secret of execd in this sandbox (design D4). */
   execdToken: string
   /** The secret of this sandbox's policy API. */

@@ -9,7 +9,7 @@ import { notFound, refusal, refusalOfStart } from '../errors.ts'
 import type { RuntimeSpec } from '../runtime/runtime.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
 import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
-import type { CreatePlan } from './plan.ts'
+import { type CreatePlan, ISOLATION_EXTENSION } from './plan.ts'
 import { openMounts } from './volumes.ts'
 
 /**
@@ -171,6 +171,7 @@ function specOf(row: SandboxRow, image: RuntimeSpec['image']): RuntimeSpec {
     limits: row.limits,
     ...(row.networkPolicy && { networkPolicy: row.networkPolicy }),
     mounts: row.mounts,
+    allowNamespaces: row.extensions[ISOLATION_EXTENSION] === 'enable',
     execdToken: row.execdToken,
     egressToken: row.egressToken,
   }

@@ -2,9 +2,11 @@
 
 import { type CreatedSandbox, formatTime, type Sandbox } from '../../lib/api/lifecycle.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
+import { callersExtensions } from './plan.ts'
 
 /** The answer of create. */
 export function formatCreated(row: SandboxRow): CreatedSandbox {
+  const extensions = callersExtensions(row.extensions)
   return {
     id: row.id,
     status: {
@@ -14,7 +16,7 @@ export function formatCreated(row: SandboxRow): CreatedSandbox {
       lastTransitionAt: formatTime(row.lastTransitionAt),
     },
     ...(Object.keys(row.metadata).length > 0 && { metadata: row.metadata }),
-    ...(Object.keys(row.extensions).length > 0 && { extensions: row.extensions }),
+    ...(Object.keys(extensions).length > 0 && { extensions }),
     ...(row.platform && { platform: row.platform }),
     ...(row.expiresAt !== null && { expiresAt: formatTime(row.expiresAt) }),
     createdAt: formatTime(row.createdAt),

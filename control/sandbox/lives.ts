@@ -27,6 +27,8 @@ export type Lives = {
 
 export type LifeSettings = {
   allowedHostPaths: string[]
+  /** Whether a sandbox may ask to make namespaces of its own. */
+  allowIsolatedSessions: boolean
   stopGraceMs: number
   /** How long a create may take in all, pulling its image included. */
   createTimeoutMs: number

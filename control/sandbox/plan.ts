@@ -12,6 +12,7 @@ import { planMounts } from './volumes.ts'
 export type PlanLimits = {
   maxTimeoutSeconds?: number
   allowedHostPaths: string[]
+  allowIsolatedSessions: boolean
   /** `amd64` or `arm64`: what the machine runs. */
   arch: string
   now: number
@@ -23,6 +24,7 @@ export type CreatePlan = {
   entrypoint: string[]
   env: Record<string, string>
   metadata: Record<string, string>
+  /** Those of the caller's own, and those that have an effect here. */
   extensions: Record<string, string>
   platform?: Platform
   limits: Limits
@@ -36,6 +38,8 @@ export type CreatePlan = {
 
 /** The last moment that a date can name (contract: lifecycle.md 2.1, "not representable as a date"). */
 const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+/** Asks for a sandbox that can make namespaces of its own (contract: v1.1.md 1.3). */
+export const ISOLATION_EXTENSION = 'bootstrap.execd.isolation'
 const ECHOED_EXTENSION = /^opensandbox\.extensions\./
 const EGRESS_ENV = /^OPENSANDBOX_EGRESS_/
 const CALLER_EGRESS_ENV = new Set(
@@ -102,13 +106,17 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
   const parsed = parseLimits(resourceLimits)
   for (const key of parsed.ignored) warnings.push(`resourceLimits.${key} has no effect on this runtime`)
   const mounts = planMounts(request.volumes ?? [], limits.allowedHostPaths)
+  const isolated = checkIsolationExtension(extensions[ISOLATION_EXTENSION], limits)
   const { auth } = image
   return {
     image: { uri: image.uri.trim(), ...(auth && { auth }) },
     entrypoint,
     env,
     metadata,
-    extensions: Object.fromEntries(Object.entries(extensions).filter(([key]) => ECHOED_EXTENSION.test(key))),
+    extensions: {
+      ...callersExtensions(extensions),
+      ...(isolated && { [ISOLATION_EXTENSION]: 'enable' }),
+    },
     ...(platform && { platform }),
     limits: parsed.limits,
     mounts,
@@ -117,6 +125,27 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     ...(expiresAt !== undefined && { expiresAt }),
     warnings,
   }
+}
+
+/** The extensions that are given back to the caller (contract: v1.1.md 1.3). */
+export function callersExtensions(extensions: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(extensions).filter(([key]) => ECHOED_EXTENSION.test(key)))
+}
+
+function checkIsolationExtension(value: string | undefined, { allowIsolatedSessions }: PlanLimits): boolean {
+  const asked = value?.trim().toLowerCase() ?? ''
+  if (asked === '' || asked === 'disable') return false
+  if (asked !== 'enable')
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      `extensions["${ISOLATION_EXTENSION}"] must be "enable" or "disable"`,
+    )
+  if (!allowIsolatedSessions)
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      `extensions["${ISOLATION_EXTENSION}"] is not allowed by this installation: its operator can allow it with runtime.allow_isolated_sessions = true`,
+    )
+  return true
 }
 
 // The one reading of policies that egress has too, so that what is taken here is not refused there.

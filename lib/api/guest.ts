@@ -10,6 +10,8 @@
 
 export const GUEST_DIR = '/opt/opensandbox'
 export const EXCHANGE_DIR = '/run/opensandbox'
+/** Where isolated sessions keep what they write, unless their configuration says otherwise (contract: execd.md 8.5). */
+export const ISOLATION_DIR = '/var/lib/execd/isolation'
 
 /** execd's port in every sandbox (contract: execd.md 0). */
 export const EXECD_PORT = 44772

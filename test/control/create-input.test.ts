@@ -199,6 +199,20 @@ const CASES: Case[] = [
   ],
   ['extensions of numbers', { extensions: { a: 1 } }, 422, FORM, 'extensions.a'],
   ['pool', { extensions: { poolRef: 'p' } }, 400, 'SANDBOX::UNSUPPORTED_POOL_REF', 'poolRef'],
+  [
+    'isolation that the operator has not allowed',
+    { extensions: { 'bootstrap.execd.isolation': 'enable' } },
+    400,
+    PARAMETER,
+    'runtime.allow_isolated_sessions',
+  ],
+  [
+    'isolation of an unknown kind',
+    { extensions: { 'bootstrap.execd.isolation': 'on' } },
+    400,
+    PARAMETER,
+    '"enable" or "disable"',
+  ],
   ['pool and lifecycle', { extensions: { poolRef: 'p' }, lifecycle: {} }, 422, FORM, 'lifecycle'],
   [
     'renew seconds words',
@@ -503,6 +517,24 @@ describe('create takes', () => {
     expect(made.body.extensions).toEqual({ 'opensandbox.extensions.team': 'a' })
     const read = await control.call('GET', `/sandboxes/${String(made.body.id)}`)
     expect(read.body.extensions).toEqual({ 'opensandbox.extensions.team': 'a' })
+  })
+
+  test('isolation where the operator allows it, remembered for a start after a restart, and not given back', async () => {
+    const control = createControlApp({ life: { allowIsolatedSessions: true } })
+    onTestFinished(control.close)
+    const extensions = { 'bootstrap.execd.isolation': ' Enable ' }
+    const made = await control.call('POST', '/sandboxes', { ...MINIMAL, extensions })
+    expect(made.status).toBe(202)
+    expect(made.body.extensions).toBeUndefined()
+    expect(control.store.get(String(made.body.id))?.extensions).toEqual({
+      'bootstrap.execd.isolation': 'enable',
+    })
+    await control.call('POST', '/sandboxes', MINIMAL)
+    await control.call('POST', '/sandboxes', {
+      ...MINIMAL,
+      extensions: { 'bootstrap.execd.isolation': 'disable' },
+    })
+    expect(control.runtime.specs.map((spec) => spec.allowNamespaces)).toEqual([true, false, false])
   })
 })
 

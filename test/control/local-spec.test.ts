@@ -23,12 +23,15 @@ const INPUT: SpecInput = {
   pidsLimit: 100,
   openFiles: 1024,
   countsSwap: true,
+  allowNamespaces: false,
   seccomp: { defaultAction: 'SCMP_ACT_ERRNO', architectures: [], syscalls: [] },
 }
 type Spec = {
   process: { noNewPrivileges: boolean; env: string[]; capabilities: Record<string, string[]> }
-  mounts: { destination: string; source: string; options: string[] }[]
+  mounts: { destination: string; source: string; type: string; options: string[] }[]
   linux: {
+    maskedPaths: string[]
+    readonlyPaths: string[]
     namespaces: { type: string }[]
     resources: { cpu?: object; memory?: object; pids: object; devices: object[] }
     uidMappings: { hostID: number }[]
@@ -98,6 +101,28 @@ describe('makeSpec()', () => {
   })
 })
 
+describe('makeSpec() for a sandbox that may make namespaces of its own', () => {
+  const { linux, process, mounts } = specOf({ allowNamespaces: true })
+
+  test('gives it no capability that others have not', () => {
+    expect(process.capabilities).toEqual(specOf().process.capabilities)
+    expect(process.noNewPrivileges).toBe(true)
+  })
+
+  test('hides nothing of its /proc, without which the kernel would mount no second one, and still hides /sys', () => {
+    expect(linux.readonlyPaths).toEqual([])
+    expect(linux.maskedPaths).toEqual(specOf().linux.maskedPaths.filter((path) => path.startsWith('/sys/')))
+    expect(linux.maskedPaths).not.toEqual([])
+  })
+
+  test('gives execd a place for layers that is no overlay itself, below what is ours', () => {
+    const at = mounts.findIndex(({ destination }) => destination === '/var/lib/execd/isolation')
+    expect(mounts[at]).toMatchObject({ type: 'tmpfs', options: ['nosuid', 'nodev', 'mode=0700'] })
+    expect(at).toBeLessThan(mounts.findIndex(({ destination }) => destination === '/opt/opensandbox'))
+    expect(specOf().mounts.map(({ destination }) => destination)).not.toContain('/var/lib/execd/isolation')
+  })
+})
+
 describe('toOciSeccomp()', () => {
   const profile: DockerProfile = {
     defaultAction: 'SCMP_ACT_ERRNO',
@@ -132,6 +157,21 @@ describe('toOciSeccomp()', () => {
     expect(syscalls.find(({ names }) => names.includes('clone'))?.args).toEqual([
       { index: 0, value: 0x7e020000, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' },
     ])
+  })
+
+  test('lets a sandbox make namespaces when it may, by the older calls alone', () => {
+    const result = toOciSeccomp(profile, 'x64', [], { allowNamespaces: true })
+    expect(allowed(result)).toEqual(
+      expect.arrayContaining(['unshare', 'setns', 'mount', 'umount2', 'pivot_root', 'clone']),
+    )
+    expect(result.syscalls.find(({ names }) => names.includes('clone'))?.args).toBeUndefined()
+    for (const name of ['fsopen', 'move_mount', 'mount_setattr', 'clone3'])
+      expect(result.syscalls.find(({ names }) => names.includes(name))).toMatchObject({
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: 38,
+      })
+    // What stands on a capability stays refused.
+    expect(allowed(result)).not.toContain('bpf')
   })
 
   test("takes Debian's profile, with no condition left in it", () => {

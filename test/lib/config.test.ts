@@ -28,6 +28,7 @@ describe('loadConfig()', () => {
     const { config, warnings } = load('')
     expect(config.server).toEqual({ host: '127.0.0.1', port: 8080, dataDir: '/var/lib/opensandbox' })
     expect(config.egress.defaultAction).toBe('allow')
+    expect(config.runtime.allowIsolatedSessions).toBe(false)
     expect(warnings).toEqual([])
   })
 
@@ -54,6 +55,10 @@ describe('loadConfig()', () => {
       '/c.toml:3: "server.port" must be an integer from 1 to 65535, but it is 70000',
     ],
     ['[server]\nport = "x"\n', '"server.port" must be an integer from 1 to 65535, but it is "x"'],
+    [
+      '[runtime]\nallow_isolated_sessions = "yes"\n',
+      '"runtime.allow_isolated_sessions" must be true or false, but it is "yes"',
+    ],
     [
       '[runtime]\ntype = "podman"\n',
       '"runtime.type" must be one of "local", "docker", "kubernetes", but it is "podman"',

@@ -14,6 +14,7 @@ export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.
 
 export const LIFE_SETTINGS: LifeSettings = {
   allowedHostPaths: [],
+  allowIsolatedSessions: false,
   stopGraceMs: 0,
   createTimeoutMs: 20_000,
   createAnswerMs: 10_000,

@@ -113,7 +113,10 @@ export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Ru
     gateway: network.gateway,
     oci: createOciRuntime(config.runtime.ociRuntime, join(instance.runDir, 'runc')),
     cgroups: readCgroupLayout(),
-    seccomp: toOciSeccomp(profile, process.arch, CAPABILITIES),
+    seccomp: {
+      usual: toOciSeccomp(profile, process.arch, CAPABILITIES),
+      withNamespaces: toOciSeccomp(profile, process.arch, CAPABILITIES, { allowNamespaces: true }),
+    },
   })
 }
 
@@ -124,7 +127,7 @@ type Parts = LocalRuntimeOptions & {
   gateway: string
   oci: OciRuntime
   cgroups: CgroupLayout
-  seccomp: OciSeccomp
+  seccomp: { usual: OciSeccomp; withNamespaces: OciSeccomp }
 }
 
 class LocalRuntime implements Runtime {
@@ -182,7 +185,8 @@ class LocalRuntime implements Runtime {
         pidsLimit: config.runtime.pidsLimit,
         openFiles: Math.min(OPEN_FILES, ownOpenFilesLimit()),
         countsSwap: cgroups.countsSwap,
-        seccomp,
+        seccomp: spec.allowNamespaces ? seccomp.withNamespaces : seccomp.usual,
+        allowNamespaces: spec.allowNamespaces,
       })
       await writeFile(join(paths.folder, 'config.json'), JSON.stringify(oci), { mode: 0o600 })
     }

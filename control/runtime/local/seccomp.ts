@@ -32,31 +32,46 @@ const ARCHES: Partial<Record<NodeJS.Architecture, { seccomp: string; names: stri
 // The profile of containers-common lets a container make user namespaces of its own, in which it would be root with every
 // capability again and reach kernel code that only root reaches. These calls are what that takes; all else stands on the
 // capabilities that a sandbox lacks anyhow.
-const REFUSED = new Set([
+const NAMESPACE_CALLS = ['mount', 'pivot_root', 'setns', 'umount2', 'unshare']
+const OTHER_MOUNT_CALLS = [
   'fsconfig',
   'fsmount',
   'fsopen',
   'fspick',
-  'mount',
   'mount_setattr',
   'move_mount',
   'open_tree',
-  'pivot_root',
-  'setns',
   'umount',
-  'umount2',
-  'unshare',
-]) // prettier-ignore
+] // prettier-ignore
+const REFUSED = new Set([...NAMESPACE_CALLS, ...OTHER_MOUNT_CALLS, 'clone', 'clone3'])
 const EPERM = 1
 const ENOSYS = 38
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET (clone(2)). */
 const CLONE_NAMESPACES = 0x7e020000
 
-/** Resolves a profile's conditions for this architecture and these capabilities (`CAP_…`). */
+const NAMESPACES_REFUSED: OciSeccomp['syscalls'] = [
+  { names: [...NAMESPACE_CALLS, ...OTHER_MOUNT_CALLS], action: 'SCMP_ACT_ERRNO', errnoRet: EPERM },
+  {
+    names: ['clone'],
+    action: 'SCMP_ACT_ALLOW',
+    args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
+  },
+]
+const NAMESPACES_ALLOWED: OciSeccomp['syscalls'] = [
+  { names: [...NAMESPACE_CALLS, 'clone'], action: 'SCMP_ACT_ALLOW' },
+  // Programs that know these calls use the older ones only where they hear that these do not exist.
+  { names: OTHER_MOUNT_CALLS, action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
+]
+
+/**
+ * Resolves a profile's conditions for this architecture and these capabilities (`CAP_…`). With `allowNamespaces`, the calls
+ * that make namespaces and mounts in them are let through.
+ */
 export function toOciSeccomp(
   profile: DockerProfile,
   arch: NodeJS.Architecture,
   capabilities: readonly string[],
+  { allowNamespaces = false } = {},
 ): OciSeccomp {
   const known = ARCHES[arch]
   if (!known)
@@ -78,7 +93,7 @@ export function toOciSeccomp(
     architectures: [known.seccomp],
     syscalls: [
       ...profile.syscalls.filter(applies).flatMap(({ names, action, args, errnoRet }) => {
-        const kept = names.filter((name) => !REFUSED.has(name) && name !== 'clone' && name !== 'clone3')
+        const kept = names.filter((name) => !REFUSED.has(name))
         if (kept.length === 0) return []
         return [
           {
@@ -89,12 +104,7 @@ export function toOciSeccomp(
           },
         ]
       }),
-      { names: [...REFUSED], action: 'SCMP_ACT_ERRNO', errnoRet: EPERM },
-      {
-        names: ['clone'],
-        action: 'SCMP_ACT_ALLOW',
-        args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
-      },
+      ...(allowNamespaces ? NAMESPACES_ALLOWED : NAMESPACES_REFUSED),
       // Its flags lie in memory, where a filter cannot look; programs fall back to clone.
       { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
     ],

@@ -2,7 +2,7 @@
 // heart (design 4). Namespaces of everything, a user namespace whose root is nobody outside, the capabilities of an ordinary
 // server's root and none that reaches the kernel, no new privileges, a seccomp filter, limits by cgroup.
 
-import { EXCHANGE_DIR, GUEST_DIR } from '../../../lib/api/guest.ts'
+import { EXCHANGE_DIR, GUEST_DIR, ISOLATION_DIR } from '../../../lib/api/guest.ts'
 import { ID_MAP } from '../../image/image.ts'
 import type { OciSeccomp } from './seccomp.ts'
 
@@ -23,6 +23,28 @@ export const CAPABILITIES = [
 
 const CPU_PERIOD_US = 100_000
 
+const MASKED_PROC = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+] // prettier-ignore
+const MASKED_SYS = ['/sys/devices/virtual/powercap', '/sys/firmware']
+const READONLY_PROC = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
+
+/** Where execd keeps what isolated sessions write: the root is an overlay, and the upper layer of one must not lie on another. */
+const ISOLATION_TMPFS = {
+  destination: ISOLATION_DIR,
+  type: 'tmpfs',
+  source: 'tmpfs',
+  options: ['nosuid', 'nodev', 'mode=0700'],
+}
+
 export type SpecInput = {
   id: string
   rootfs: string
@@ -40,6 +62,11 @@ export type SpecInput = {
   /** Whether the kernel counts swap per cgroup; setting a limit where it does not is an error. */
   countsSwap: boolean
   seccomp: OciSeccomp
+  /**
+   * Whether processes may make namespaces of their own, with a `seccomp` that lets them. They get no capability by it, but
+   * nothing of /proc is hidden: the kernel mounts a second /proc only where the first one can be seen whole.
+   */
+  allowNamespaces: boolean
 }
 
 const bind = (source: string, destination: string, ...options: string[]) => ({
@@ -103,6 +130,7 @@ export function makeSpec(input: SpecInput): object {
       },
       ...input.hostDirs.map((path) => bind(path, path, 'ro')),
       ...input.mounts.map(({ source, target, readOnly }) => bind(source, target, readOnly ? 'ro' : 'rw')),
+      ...(input.allowNamespaces ? [ISOLATION_TMPFS] : []),
       // Last, so that nothing of the user's lies over them.
       bind(input.guestDir, GUEST_DIR, 'ro'),
       bind(input.exchangeDir, EXCHANGE_DIR, 'rw', 'noexec'),
@@ -129,20 +157,8 @@ export function makeSpec(input: SpecInput): object {
         'net.ipv6.conf.default.disable_ipv6': '1',
       },
       seccomp: input.seccomp,
-      maskedPaths: [
-        '/proc/acpi',
-        '/proc/asound',
-        '/proc/kcore',
-        '/proc/keys',
-        '/proc/latency_stats',
-        '/proc/sched_debug',
-        '/proc/scsi',
-        '/proc/timer_list',
-        '/proc/timer_stats',
-        '/sys/devices/virtual/powercap',
-        '/sys/firmware',
-      ], // prettier-ignore
-      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      maskedPaths: [...(input.allowNamespaces ? [] : MASKED_PROC), ...MASKED_SYS],
+      readonlyPaths: input.allowNamespaces ? [] : READONLY_PROC,
     },
   }
 }
