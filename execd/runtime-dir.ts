@@ -24,12 +24,13 @@ export function nodeProgram(): string[] {
   return existsSync(program) ? byLoader(program) : [process.execPath]
 }
 
-/** The native module of terminals. */
-export function nativePtyPath(): string {
-  const bundled = join(BASE, 'lib', 'pty.node')
-  return existsSync(bundled)
-    ? bundled
-    : join(BASE, '../node_modules/@lydell', `node-pty-linux-${process.arch}`, 'pty.node')
+/** A native module: `pty` of node-pty opens terminals, `koffi` calls C functions. */
+export function nativeModulePath(name: 'pty' | 'koffi'): string {
+  const bundled = join(BASE, 'lib', `${name}.node`)
+  if (existsSync(bundled)) return bundled
+  const { arch } = process
+  const path = { pty: `@lydell/node-pty-linux-${arch}`, koffi: `@koromix/koffi-linux-${arch}/linux_${arch}` }
+  return join(BASE, '../node_modules', path[name], `${name}.node`)
 }
 
 function byLoader(program: string): string[] {

@@ -30,8 +30,11 @@ const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=1']
 const ROOT = join(import.meta.dirname, '../..')
 const NODE = join(ROOT, 'node_modules/node/bin/node')
 const ASSETS = join(ROOT, 'execd/assets')
-/** The native module of terminals: no program, but it needs libraries like one. */
-const PTY = join(ROOT, `node_modules/@lydell/node-pty-linux-${process.arch}/pty.node`)
+/** Native modules of terminals: no programs, but they need libraries like one. */
+const MODULES = [
+  join(ROOT, `node_modules/@lydell/node-pty-linux-${process.arch}/pty.node`),
+  join(ROOT, `node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`),
+]
 
 export type GuestDirOptions = { dataDir: string; log: Logger; signal: AbortSignal }
 
@@ -45,12 +48,12 @@ export type GuestDir = {
 /** Makes the runtime directory of this version under `dataDir`, or finds it. */
 export async function prepareGuestDir(options: GuestDirOptions): Promise<GuestDir> {
   const base = join(options.dataDir, 'guest')
-  for (const program of [TINI, NODE, PTY, ...HOST_PROGRAMS])
+  for (const program of [TINI, NODE, ...MODULES, ...HOST_PROGRAMS])
     if (!existsSync(program))
       throw new Error(
-        `"${program}" is missing (Debian: tini, dash, coreutils, util-linux; npm: node, @lydell/node-pty)`,
+        `"${program}" is missing (Debian: tini, dash, coreutils, util-linux; npm: node, @lydell/node-pty, koffi)`,
       )
-  const needs = await librariesOf([NODE, PTY, ...HOST_PROGRAMS], options.signal)
+  const needs = await librariesOf([NODE, ...MODULES, ...HOST_PROGRAMS], options.signal)
   const path = join(base, hashInputs(needs.libraries.values()))
   if (!existsSync(join(path, GUEST_COMMAND_FILE))) {
     const startedAt = performance.now()
@@ -91,7 +94,7 @@ async function fill(dir: string, { loader, libraries }: Needs): Promise<void> {
   await copy(TINI, join(dir, 'bin/tini'), 0o755)
   for (const program of HOST_PROGRAMS) await copy(program, join(dir, 'bin', basename(program)), 0o755)
   for (const [name, source] of libraries) await copy(source, join(dir, 'lib', name), 0o755)
-  await copy(PTY, join(dir, 'lib/pty.node'), 0o755)
+  for (const module of MODULES) await copy(module, join(dir, 'lib', basename(module)), 0o755)
   for (const name of filesBelow(ASSETS)) {
     await mkdir(dirname(join(dir, 'assets', name)), { recursive: true, mode: 0o755 })
     await copy(join(ASSETS, name), join(dir, 'assets', name), 0o644)
@@ -201,7 +204,7 @@ async function removeAbandoned(base: string): Promise<void> {
 function hashInputs(libraries: Iterable<string>): string {
   const hash = createHash('sha256')
   hash.update(JSON.stringify([LAYOUT, NODE_FLAGS, process.arch]))
-  for (const path of [NODE, TINI, PTY, ...HOST_PROGRAMS, ...libraries]) {
+  for (const path of [NODE, TINI, ...MODULES, ...HOST_PROGRAMS, ...libraries]) {
     const { size, mtimeMs } = statSync(path)
     hash.update(`${path} ${size} ${mtimeMs}\n`)
   }
