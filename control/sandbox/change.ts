@@ -105,7 +105,7 @@ export async function removeSandbox(
       { graceMs: settings.stopGraceMs },
       AbortSignal.timeout(removeTimeoutMs(settings)),
     )
-    store.delete(id)
+    store.delete(id, row.acknowledged ? now() : undefined)
     lives.log.info('sandbox is gone', { sandbox: id, reason })
   })
 }

@@ -7,7 +7,7 @@ import { messageOf } from '../../lib/errors.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
 import { notFound, refusal, refusalOfStart } from '../errors.ts'
 import type { RuntimeSpec } from '../runtime/runtime.ts'
-import type { SandboxRow } from '../store/sqlite.ts'
+import type { NewSandboxRow, SandboxRow } from '../store/sqlite.ts'
 import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from './plan.ts'
 import { openMounts } from './volumes.ts'
@@ -23,7 +23,7 @@ export async function createSandbox(
 ): Promise<SandboxRow> {
   const { store, settings, now } = lives
   const mounts = await openMounts(plan.mounts, settings.allowedHostPaths, lives.files)
-  const row: SandboxRow = {
+  const values: NewSandboxRow = {
     id: createSandboxId(),
     state: 'Pending',
     reason: 'SANDBOX_SCHEDULED',
@@ -50,7 +50,7 @@ export async function createSandbox(
   }
   if (lives.signal.aborted)
     throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
-  store.insert(row)
+  const row = store.insert(values)
   const start = beginStart(lives, row, plan.image)
   const cancel = () => start.cancel(new Error('The caller left before the sandbox was ready'))
   if (caller.aborted) cancel()
@@ -103,6 +103,7 @@ async function start(
     const running = store.change(row.id, (current) =>
       stepOf(current, 'started', now(), {
         reason: 'CONTAINER_RUNNING',
+        acknowledged: true,
         address: made.address ?? null,
         env: {},
       }),

@@ -32,6 +32,15 @@ export const sandboxes = sqliteTable('sandboxes', {
   createdAt: integer('created_at').notNull(),
   expiresAt: integer('expires_at'),
   lastTransitionAt: integer('last_transition_at').notNull(),
+  tenant: text('tenant').notNull().default('default'),
+  createdBy: text('created_by'),
+  renewSeconds: integer('renew_seconds'),
+  idleSeconds: integer('idle_seconds'),
+  idleAction: text('idle_action').$type<'pause'>(),
+  activeAt: integer('active_at'),
+  templateId: text('template_id'),
+  pool: text('pool'),
+  warm: integer('warm', { mode: 'boolean' }).notNull().default(false),
 })
 
 export const labels = sqliteTable(
@@ -44,14 +53,126 @@ export const labels = sqliteTable(
   (table) => [primaryKey({ columns: [table.key, table.value, table.sandboxId] })],
 )
 
-export const transitions = sqliteTable(
-  'transitions',
+export const EVENT_TYPES = [
+  'created',
+  'state',
+  'renewed',
+  'metadata',
+  'deleted',
+  'policy',
+  'claimed',
+] as const
+export type EventType = (typeof EVENT_TYPES)[number]
+
+export const events = sqliteTable(
+  'events',
   {
-    sandboxId: text('sandbox_id').notNull(),
+    id: integer('id').primaryKey({ autoIncrement: true }),
     at: integer('at').notNull(),
-    state: text('state').$type<SandboxState>().notNull(),
+    tenant: text('tenant').notNull(),
+    sandboxId: text('sandbox_id').notNull(),
+    type: text('type').$type<EventType>().notNull(),
+    state: text('state').$type<SandboxState>(),
     reason: text('reason'),
     message: text('message'),
   },
-  (table) => [index('transitions_by_sandbox').on(table.sandboxId, table.at)],
+  (table) => [index('events_by_sandbox').on(table.sandboxId, table.id), index('events_by_time').on(table.at)],
+)
+
+export const pastSandboxes = sqliteTable('past_sandboxes', {
+  id: text('id').primaryKey(),
+  tenant: text('tenant').notNull(),
+  image: text('image').notNull(),
+  createdAt: integer('created_at').notNull(),
+  endedAt: integer('ended_at').notNull(),
+  reason: text('reason'),
+  message: text('message'),
+})
+
+export const ROLES = ['admin', 'member', 'read-only'] as const
+export type Role = (typeof ROLES)[number]
+
+export const apiKeys = sqliteTable('api_keys', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull(),
+  hash: text('hash').notNull(),
+  role: text('role').$type<Role>().notNull(),
+  tenant: text('tenant'),
+  createdAt: integer('created_at').notNull(),
+  createdBy: text('created_by'),
+  expiresAt: integer('expires_at'),
+  revokedAt: integer('revoked_at'),
+  lastUsedAt: integer('last_used_at'),
+})
+
+/** What a tenant may have at most; what is absent is without a limit. */
+export type Quota = {
+  sandboxes?: number
+  nanoCpus?: number
+  memoryBytes?: number
+  createsPerMinute?: number
+}
+
+export const quotas = sqliteTable('quotas', {
+  tenant: text('tenant').primaryKey(),
+  limits: text('limits', { mode: 'json' }).$type<Quota>().notNull(),
+  changedAt: integer('changed_at').notNull(),
+})
+
+export const audit = sqliteTable('audit', {
+  id: integer('id').primaryKey({ autoIncrement: true }),
+  at: integer('at').notNull(),
+  requestId: text('request_id').notNull(),
+  actor: text('actor').notNull(),
+  role: text('role').notNull(),
+  tenant: text('tenant'),
+  client: text('client'),
+  method: text('method').notNull(),
+  route: text('route').notNull(),
+  target: text('target'),
+  status: integer('status').notNull(),
+  code: text('code'),
+})
+
+export const idempotency = sqliteTable(
+  'idempotency',
+  {
+    tenant: text('tenant').notNull(),
+    key: text('key').notNull(),
+    requestHash: text('request_hash').notNull(),
+    sandboxId: text('sandbox_id').notNull(),
+    createdAt: integer('created_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.key] })],
+)
+
+export const TEMPLATE_PHASES = ['Pending', 'Building', 'Succeeded', 'Failed'] as const
+export type TemplatePhase = (typeof TEMPLATE_PHASES)[number]
+
+export const templates = sqliteTable('templates', {
+  id: text('id').primaryKey(),
+  tenant: text('tenant').notNull(),
+  request: text('request', { mode: 'json' }).$type<Record<string, unknown>>().notNull(),
+  metadata: text('metadata', { mode: 'json' }).$type<TextMap>().notNull(),
+  phase: text('phase').$type<TemplatePhase>().notNull(),
+  message: text('message'),
+  image: text('image'),
+  createdAt: integer('created_at').notNull(),
+  updatedAt: integer('updated_at').notNull(),
+})
+
+export type PoolCapacity = { bufferMax: number; bufferMin: number; poolMax: number; poolMin: number }
+
+export const pools = sqliteTable(
+  'pools',
+  {
+    tenant: text('tenant').notNull(),
+    name: text('name').notNull(),
+    template: text('template', { mode: 'json' }).$type<Record<string, unknown>>().notNull(),
+    capacity: text('capacity', { mode: 'json' }).$type<PoolCapacity>().notNull(),
+    revision: integer('revision').notNull(),
+    createdAt: integer('created_at').notNull(),
+    updatedAt: integer('updated_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.name] })],
 )

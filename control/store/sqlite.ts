@@ -1,20 +1,17 @@
-// The state of every sandbox in one SQLite database (design D5). WAL with synchronous=NORMAL: a commit is in the operating
-// system's hands when a call returns, so it survives SIGKILL of this process at any moment; a power cut may lose the last
-// ones, and takes the sandboxes with it anyway. Every change of a row is told to the watchers after it is committed, which
-// is how the routes feed and the deadline clock know.
+// The rows of sandboxes. Every change of one is told to the watchers after it is committed, which is how the routes feed and the
+// deadline clock know.
 
-import { chmodSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import Database from 'better-sqlite3'
 import { and, asc, count, desc, eq, inArray, isNotNull, lte, min, ne, type SQL, sql } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/better-sqlite3'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
-import { migrate, sortMigrations } from './migrate.ts'
-import { labels, sandboxes, transitions } from './schema.ts'
+import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
+import { EventLog, type NewEvent } from './events.ts'
+import { labels, pastSandboxes, sandboxes } from './schema.ts'
 
 export type SandboxRow = typeof sandboxes.$inferSelect
-export type SandboxChange = Partial<Omit<SandboxRow, 'id' | 'createdAt'>>
-export type Transition = Omit<typeof transitions.$inferSelect, 'sandboxId'>
+export type NewSandboxRow = typeof sandboxes.$inferInsert
+export type SandboxChange = Partial<Omit<SandboxRow, 'id' | 'createdAt' | 'tenant'>>
+/** One step in the life of a sandbox. */
+export type Transition = { at: number; state: SandboxState; reason: string | null; message: string | null }
 
 export type ListFilter = {
   /** Any of these; absent means all, an empty list means none. */
@@ -28,32 +25,16 @@ export type ListFilter = {
 /** What happened to one sandbox; `row` is absent when it is gone. */
 export type StoreEvent = { id: string; row?: SandboxRow }
 
-/** At most this many transitions of one sandbox are kept. */
-const MAX_TRANSITIONS = 200
-
 export class Store {
-  readonly #database: Database.Database
+  readonly database: Database
+  readonly events: EventLog
   readonly #db
   readonly #watchers = new Set<(event: StoreEvent) => void>()
 
-  /** `path` may be `:memory:`. `migrationsDir` holds the SQL files. */
-  constructor({ path, migrationsDir }: { path: string; migrationsDir: string }) {
-    this.#database = new Database(path, { timeout: 5000 })
-    try {
-      if (path !== ':memory:') chmodSync(path, 0o600)
-      this.#database.pragma('journal_mode = WAL')
-      this.#database.pragma('synchronous = NORMAL')
-      this.#database.pragma('foreign_keys = ON')
-      const files = readdirSync(migrationsDir).filter((name) => name.endsWith('.sql'))
-      migrate(
-        this.#database,
-        sortMigrations(files.map((name) => ({ name, sql: readFileSync(join(migrationsDir, name), 'utf8') }))),
-      )
-    } catch (error) {
-      this.#database.close()
-      throw error
-    }
-    this.#db = drizzle(this.#database)
+  constructor(options: DatabaseOptions) {
+    this.database = openDatabase(options)
+    this.events = new EventLog(this.database)
+    this.#db = this.database.orm
   }
 
   /** Calls `watcher` after every change, until the returned function is called. */
@@ -62,13 +43,17 @@ export class Store {
     return () => void this.#watchers.delete(watcher)
   }
 
-  insert(row: SandboxRow): void {
-    this.#transact(() => {
-      this.#db.insert(sandboxes).values(row).run()
-      this.#putLabels(row.id, row.metadata)
-      this.#putTransition(row)
+  /** Writes a new row; what is left out has its default. */
+  insert(values: NewSandboxRow): SandboxRow {
+    const row = this.database.transact(() => {
+      const inserted = this.#db.insert(sandboxes).values(values).returning().get()
+      this.#putLabels(inserted.id, inserted.metadata)
+      this.#note(inserted, 'created', inserted.createdAt)
+      this.#noteState(inserted)
+      return inserted
     })
     this.#tell({ id: row.id, row })
+    return row
   }
 
   /** The row, hidden ones too. */
@@ -84,7 +69,7 @@ export class Store {
   /** Reads, decides and writes in one transaction; `decide` returns the change, or undefined for none. */
   change(id: string, decide: (row: SandboxRow) => SandboxChange | undefined): SandboxRow | undefined {
     let changed = false
-    const row = this.#transact(() => {
+    const row = this.database.transact(() => {
       const before = this.get(id)
       const change = before && decide(before)
       if (!before || !change) return before
@@ -94,15 +79,28 @@ export class Store {
         this.#db.delete(labels).where(eq(labels.sandboxId, id)).run()
         this.#putLabels(id, change.metadata)
       }
-      if (updated && change.state) this.#putTransition(updated)
+      if (updated && change.state) this.#noteState(updated)
       return updated
     })
     if (row && changed) this.#tell({ id, row })
     return row
   }
 
-  delete(id: string): boolean {
-    const gone = this.#db.delete(sandboxes).where(eq(sandboxes.id, id)).run().changes > 0
+  /** Removes a row. With `at`, clients knew of it: what is needed to tell of it later is kept, and its end is an event. */
+  delete(id: string, at?: number): boolean {
+    const gone = this.database.transact(() => {
+      const row = this.#db.delete(sandboxes).where(eq(sandboxes.id, id)).returning().get()
+      if (row && at !== undefined) {
+        const { tenant, image, createdAt, reason, message } = row
+        this.#db
+          .insert(pastSandboxes)
+          .values({ id, tenant, image, createdAt, endedAt: at, reason, message })
+          .onConflictDoNothing()
+          .run()
+        this.#note(row, 'deleted', at)
+      }
+      return row !== undefined
+    })
     if (gone) this.#tell({ id })
     return gone
   }
@@ -165,30 +163,16 @@ export class Store {
     return found?.at ?? undefined
   }
 
-  /** The states that a sandbox went through, the newest last. */
+  /** The states that a sandbox went through, the newest last; those of one that is gone too. */
   history(id: string, limit: number): Transition[] {
-    return this.#db
-      .select({
-        at: transitions.at,
-        state: transitions.state,
-        reason: transitions.reason,
-        message: transitions.message,
-      })
-      .from(transitions)
-      .where(eq(transitions.sandboxId, id))
-      .orderBy(desc(transitions.at), desc(sql`rowid`))
-      .limit(limit)
-      .all()
-      .reverse()
+    return this.events
+      .of(id, { limit, type: 'state' })
+      .flatMap(({ at, state, reason, message }) => (state === null ? [] : [{ at, state, reason, message }]))
   }
 
   close(): void {
     this.#watchers.clear()
-    this.#database.close()
-  }
-
-  #transact<T>(work: () => T): T {
-    return this.#database.transaction(work).immediate()
+    this.database.close()
   }
 
   #putLabels(sandboxId: string, metadata: Record<string, string>): void {
@@ -201,10 +185,12 @@ export class Store {
         .run()
   }
 
-  #putTransition({ id, state, reason, message, lastTransitionAt }: SandboxRow): void {
-    this.#db.insert(transitions).values({ sandboxId: id, at: lastTransitionAt, state, reason, message }).run()
-    this.#db.run(sql`DELETE FROM transitions WHERE sandbox_id = ${id} AND rowid <= (
-      SELECT rowid FROM transitions WHERE sandbox_id = ${id} ORDER BY rowid DESC LIMIT 1 OFFSET ${MAX_TRANSITIONS})`)
+  #noteState(row: SandboxRow): void {
+    this.#note(row, 'state', row.lastTransitionAt)
+  }
+
+  #note({ id, tenant, state, reason, message }: SandboxRow, type: NewEvent['type'], at: number): void {
+    this.events.append({ at, tenant, sandboxId: id, type, state, reason, message })
   }
 
   #tell(event: StoreEvent): void {

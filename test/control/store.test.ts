@@ -64,16 +64,27 @@ test('watchers hear of every change after it is done, and of nothing that was ro
   ])
 })
 
-test('deleting a sandbox takes its labels and history along', () => {
+test('deleting a sandbox takes its labels along; its history stays, and where clients knew of it, a trace', () => {
   const path = join(folder(), 'control.db')
   const store = new Store({ path, migrationsDir: MIGRATIONS })
   store.insert(sandboxRow({ metadata: { a: 'b' } }))
-  store.delete(sandboxRow().id)
+  store.insert(sandboxRow({ id: 'never-told' }))
+  store.delete(sandboxRow().id, 77)
+  store.delete('never-told')
+  expect(store.events.of(sandboxRow().id, { limit: 9 }).map(({ type, at }) => [type, at])).toEqual([
+    ['created', 1],
+    ['state', 1],
+    ['deleted', 77],
+  ])
+  expect(store.history(sandboxRow().id, 9)).toHaveLength(1)
   store.close()
   const database = new Database(path)
   onTestFinished(() => void database.close())
-  for (const table of ['sandboxes', 'labels', 'transitions'])
+  for (const table of ['sandboxes', 'labels'])
     expect(database.prepare(`SELECT count(*) AS n FROM ${table}`).get()).toEqual({ n: 0 })
+  expect(database.prepare('SELECT id, ended_at FROM past_sandboxes').all()).toEqual([
+    { id: sandboxRow().id, ended_at: 77 },
+  ])
 })
 
 test('history keeps the newest two hundred steps', () => {

@@ -26,6 +26,15 @@ export function sandboxRow(change: Partial<SandboxRow> = {}): SandboxRow {
     createdAt: 1,
     expiresAt: null,
     lastTransitionAt: 1,
+    tenant: 'default',
+    createdBy: null,
+    renewSeconds: null,
+    idleSeconds: null,
+    idleAction: null,
+    activeAt: null,
+    templateId: null,
+    pool: null,
+    warm: false,
     ...change,
   }
 }

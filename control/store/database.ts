@@ -1,0 +1,51 @@
+// One SQLite file for all state (design D5). WAL with synchronous=NORMAL: a commit is in the operating system's hands when a
+// call returns, so it survives SIGKILL of this process at any moment; a power cut may lose the last ones, and takes the
+// sandboxes with it anyway.
+
+import { chmodSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
+import { type BetterSQLite3Database, drizzle } from 'drizzle-orm/better-sqlite3'
+import { migrate, sortMigrations } from './migrate.ts'
+
+export type DatabaseOptions = {
+  /** `:memory:` for a database that nobody keeps. */
+  path: string
+  /** Holds the SQL files. */
+  migrationsDir: string
+}
+
+export type Database = {
+  raw: Sqlite.Database
+  orm: BetterSQLite3Database
+  /** Does everything or nothing; one within another belongs to the outer one. */
+  transact<T>(work: () => T): T
+  close(): void
+}
+
+const BUSY_TIMEOUT_MS = 5000
+
+/** Opens the database and brings it up to the newest migration. Throws when a newer program has made it. */
+export function openDatabase({ path, migrationsDir }: DatabaseOptions): Database {
+  const raw = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    if (path !== ':memory:') chmodSync(path, 0o600)
+    raw.pragma('journal_mode = WAL')
+    raw.pragma('synchronous = NORMAL')
+    raw.pragma('foreign_keys = ON')
+    const files = readdirSync(migrationsDir).filter((name) => name.endsWith('.sql'))
+    migrate(
+      raw,
+      sortMigrations(files.map((name) => ({ name, sql: readFileSync(join(migrationsDir, name), 'utf8') }))),
+    )
+  } catch (error) {
+    raw.close()
+    throw error
+  }
+  return {
+    raw,
+    orm: drizzle(raw),
+    transact: (work) => raw.transaction(work).immediate(),
+    close: () => void raw.close(),
+  }
+}
