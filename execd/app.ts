@@ -12,9 +12,14 @@ export type Family = {
   routes: Routes
   /** Ends everything that the family runs: TERM, and KILL after the grace. */
   endAll?(graceMs: number): Promise<void>
+  /** Interrupts what has this id. False when nothing of the family's has. */
+  interrupt?(id: string): Promise<boolean>
 }
 
-type LateFamily = { names: readonly string[]; load: (surroundings: Surroundings) => Promise<Family> }
+type LateFamily = {
+  names: readonly string[]
+  load: (surroundings: Surroundings, commands: Commands) => Promise<Family>
+}
 
 /** The names stand here, so that a route is known before its family is loaded; a test compares the two. */
 export const LATE_FAMILIES: Record<string, LateFamily> = {
@@ -67,7 +72,8 @@ export const LATE_FAMILIES: Record<string, LateFamily> = {
       'GET /code/contexts/{contextId}',
       'DELETE /code/contexts/{contextId}',
     ],
-    load: async (surroundings) => (await import('./routes/code.ts')).codeFamily(surroundings),
+    load: async (surroundings, commands) =>
+      (await import('./routes/code.ts')).codeFamily(surroundings, commands),
   },
   isolated: {
     names: ['* /v1/isolated'],
@@ -92,14 +98,26 @@ export type App = {
 /** Puts the routes together. */
 export function createApp(surroundings: Surroundings, commands: Commands): App {
   const loaded: Promise<Family>[] = []
-  const routes: Routes = { 'GET /ping': ({ response }) => answerEmpty(response), ...commandRoutes(commands) }
+  const ofCommands = commandRoutes(commands)
+  const routes: Routes = {
+    'GET /ping': ({ response }) => answerEmpty(response),
+    ...ofCommands,
+    // Clients interrupt by this route whatever has an id.
+    'DELETE /command': async (exchange) => {
+      const id = exchange.query.get('id') ?? ''
+      for (const family of loaded) {
+        if (await (await family).interrupt?.(id)) return answerEmpty(exchange.response)
+      }
+      await ofCommands['DELETE /command']?.(exchange)
+    },
+  }
   for (const { names, load } of Object.values(LATE_FAMILIES)) {
     let family: Promise<Family> | undefined
     const late =
       (name: string): Handler =>
       async (exchange) => {
         if (!family) {
-          family = load(surroundings)
+          family = load(surroundings, commands)
           loaded.push(family)
         }
         await (await family).routes[name]?.(exchange)

@@ -57,7 +57,8 @@ function parseArgv(value: unknown): string[] | undefined {
   return argv
 }
 
-function parseEnvs(value: unknown): Record<string, string> {
+/** Reads a table of environment variables; one that is null is left out. */
+export function parseEnvs(value: unknown): Record<string, string> {
   const envs: Record<string, string> = {}
   if (value === undefined) return envs
   for (const [name, text] of Object.entries(asObject(value, 'envs'))) {

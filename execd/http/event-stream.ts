@@ -16,11 +16,11 @@ export class EventStream {
   }
 
   /** Begins the stream: `init` with the id that the client will use, and the first ping. */
-  begin(id: string): void {
+  begin(id: string, more: { execution_id?: string } = {}): void {
     this.#response.writeHead(200, EVENT_STREAM_HEADERS)
     const timestamp = Date.now()
     this.#write(
-      formatEvent({ type: 'init', text: id, timestamp } satisfies StreamEvent) +
+      formatEvent({ type: 'init', text: id, timestamp, ...more } satisfies StreamEvent) +
         formatEvent({ type: 'ping', text: 'pong', timestamp } satisfies StreamEvent),
     )
     this.#pings = setInterval(() => {
@@ -38,6 +38,11 @@ export class EventStream {
     let frames = ''
     for (const text of texts) frames += formatEvent({ type, text, timestamp } satisfies StreamEvent)
     return this.#write(frames)
+  }
+
+  /** Sends events in one write. False asks to hold back until `drained` resolves. */
+  send(events: StreamEvent[]): boolean {
+    return events.length === 0 || this.#write(events.map(formatEvent).join(''))
   }
 
   /** Resolves when the client has taken what was sent, or has left. */

@@ -10,7 +10,7 @@ import type { Commands } from '../command/commands.ts'
 import type { Journal } from '../command/journal.ts'
 import { LineSplitter } from '../command/lines.ts'
 import type { OutputName } from '../command/output.ts'
-import { parseCommandRequest } from '../command/request.ts'
+import { type CommandRequest, parseCommandRequest } from '../command/request.ts'
 import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
 import { readObject } from '../http/body.ts'
 import { EventStream } from '../http/event-stream.ts'
@@ -18,23 +18,8 @@ import type { Routes } from '../http/router.ts'
 
 export function commandRoutes(commands: Commands): Routes {
   return {
-    'POST /command': async ({ request, response }) => {
-      const asked = parseCommandRequest(await readObject(request))
-      const stream = new EventStream(response)
-      const splitters = { stdout: new LineSplitter(), stderr: new LineSplitter() }
-      const end = await commands.run(asked, {
-        begin: (id) => stream.begin(id),
-        output: {
-          write: (name, bytes) => stream.output(name, splitters[name].push(bytes)),
-          drained: () => stream.drained(),
-          lasting: false,
-        },
-      })
-      for (const name of ['stdout', 'stderr'] satisfies OutputName[])
-        stream.output(name, splitters[name].end())
-      if (end.error) stream.fail(end.error)
-      else stream.complete(end.durationMs)
-    },
+    'POST /command': async ({ request, response }) =>
+      streamCommand(commands, parseCommandRequest(await readObject(request)), response),
 
     'DELETE /command': async ({ response, query }) => {
       const id = query.get('id')
@@ -66,6 +51,27 @@ export function commandRoutes(commands: Commands): Routes {
       await answerLog(response, journal, Number.isSafeInteger(cursor) ? cursor : 0)
     },
   }
+}
+
+/** Runs a command and streams what it tells. */
+export async function streamCommand(
+  commands: Commands,
+  asked: CommandRequest,
+  response: ServerResponse,
+): Promise<void> {
+  const stream = new EventStream(response)
+  const splitters = { stdout: new LineSplitter(), stderr: new LineSplitter() }
+  const end = await commands.run(asked, {
+    begin: (id) => stream.begin(id),
+    output: {
+      write: (name, bytes) => stream.output(name, splitters[name].push(bytes)),
+      drained: () => stream.drained(),
+      lasting: false,
+    },
+  })
+  for (const name of ['stdout', 'stderr'] satisfies OutputName[]) stream.output(name, splitters[name].end())
+  if (end.error) stream.fail(end.error)
+  else stream.complete(end.durationMs)
 }
 
 async function answerLog(response: ServerResponse, journal: Journal, cursor: number): Promise<void> {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { LATE_FAMILIES } from '../../execd/app.ts'
+import { Commands } from '../../execd/command/commands.ts'
 import { PipeStock } from '../../execd/command/pipes.ts'
 import { createSurroundings } from '../../execd/surroundings.ts'
 import { createUsers } from '../../execd/users.ts'
@@ -16,22 +17,21 @@ test.each(Object.entries(LATE_FAMILIES))(
     const dir = mkdtempSync(join(tmpdir(), 'app-test-'))
     onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
     const log = createSilentLogger()
-    const { routes, endAll } = await family.load(
-      createSurroundings({
-        bootEnv: { PATH: '/usr/bin:/bin', HOME: dir },
-        envFile: join(dir, 'env'),
-        workdir: dir,
-        user: { uid: 0, gid: 0 },
-        users: createUsers(),
-        starter: {
-          pipes: new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log }),
-          setpriv: ['setpriv'],
-        },
-        dir,
-        vital: [],
-        log,
-      }),
-    )
+    const surroundings = createSurroundings({
+      bootEnv: { PATH: '/usr/bin:/bin', HOME: dir },
+      envFile: join(dir, 'env'),
+      workdir: dir,
+      user: { uid: 0, gid: 0 },
+      users: createUsers(),
+      starter: {
+        pipes: new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log }),
+        setpriv: ['setpriv'],
+      },
+      dir,
+      vital: [],
+      log,
+    })
+    const { routes, endAll } = await family.load(surroundings, new Commands(surroundings))
     onTestFinished(() => endAll?.(0))
     expect(Object.keys(routes).sort()).toEqual([...family.names].sort())
   },
