@@ -7,7 +7,10 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { ApiError } from '../lib/errors.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
-import { requireApiKey, requireLocalCaller } from './auth.ts'
+import { authenticate } from './access/authenticate.ts'
+import { createKeyring } from './access/keyring.ts'
+import { requireLocalCaller } from './access/local-caller.ts'
+import type { Principal } from './access/principal.ts'
 import { allowAnyOrigin } from './cors.ts'
 import { isDiskFull, refusal } from './errors.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
@@ -53,7 +56,7 @@ export type EgressRequest = {
 }
 export type EgressAnswer = { status: number; contentType: string; body: Uint8Array }
 
-export type AppEnv = { Variables: { requestId: string } }
+export type AppEnv = { Variables: { requestId: string; principal: Principal } }
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
@@ -76,9 +79,10 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       requestId,
     })
   })
-  if (settings.apiKey) app.use(allowAnyOrigin())
+  const keyring = createKeyring(settings)
+  if (keyring.isNeeded) app.use(allowAnyOrigin())
   else app.use(requireLocalCaller(hostsOf(settings), deps.trustForwarded))
-  app.use(requireApiKey(settings.apiKey))
+  app.use(authenticate(keyring))
 
   app.get('/health', (context) => context.json({ status: 'healthy' }))
   app.get('/version', (context) => context.json({ version: settings.version }))

@@ -6,9 +6,9 @@ import { integer } from '../../lib/api/lifecycle-coerce.ts'
 import type { AppEnv } from '../app.ts'
 import { queryOf, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
-import { requireSandbox } from '../sandbox/change.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import type { SandboxRow, Transition } from '../store/sqlite.ts'
+import { visibleSandbox } from './visible.ts'
 
 const EVENTS = 50
 const TEXT = { 'Content-Type': 'text/plain; charset=utf-8' }
@@ -26,7 +26,7 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   routes.get('/sandboxes/:id/diagnostics/logs', (context) => {
     const scope = queryOf(context).get('scope')
     if (scope !== null) requireScope('logs', scope)
-    requireSandbox(lives, context.req.param('id'))
+    visibleSandbox(context, lives)
     throw refusal(
       'DIAGNOSTICS_NOT_IMPLEMENTED',
       'This runtime keeps no logs: the output of commands is read from execd',
@@ -37,7 +37,7 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
     const given = queryOf(context).get('scope')
     const scope = given === null ? undefined : requireScope('events', given)
     const { limit } = readQuery(context, limitSchema)
-    const row = requireSandbox(lives, context.req.param('id'))
+    const row = visibleSandbox(context, lives)
     const content = formatEvents(lives.store.history(row.id, limit))
     if (scope === undefined) return context.text(content, 200, { ...TEXT, Deprecation: 'true' })
     const diagnostics: Diagnostics = {
@@ -54,12 +54,12 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   })
 
   routes.get('/sandboxes/:id/diagnostics/inspect', (context) =>
-    context.text(formatFacts(requireSandbox(lives, context.req.param('id'))), 200, TEXT),
+    context.text(formatFacts(visibleSandbox(context, lives)), 200, TEXT),
   )
 
   routes.get('/sandboxes/:id/diagnostics/summary', (context) => {
     const query = readQuery(context, summarySchema)
-    const row = requireSandbox(lives, context.req.param('id'))
+    const row = visibleSandbox(context, lives)
     const events = formatEvents(lives.store.history(row.id, query.event_limit))
     return context.text(
       `== INSPECT ==\n${formatFacts(row)}\n== EVENTS ==\n${events}\n== LOGS ==\n(not kept by this runtime)\n`,

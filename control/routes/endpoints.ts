@@ -10,8 +10,8 @@ import type { AppDeps, AppEnv, AppSettings } from '../app.ts'
 import { invalid, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { publicHost } from '../public-host.ts'
-import { requireSandbox } from '../sandbox/change.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
+import { visibleSandbox } from './visible.ts'
 
 /** Where a port of a sandbox is reached (contract: lifecycle.md 4.1, design D11). It answers in every state, running or not. */
 export function endpointRoutes({ lives, settings, trustForwarded }: AppDeps): Hono<AppEnv> {
@@ -23,7 +23,7 @@ export function endpointRoutes({ lives, settings, trustForwarded }: AppDeps): Ho
     if (query.expires !== undefined)
       throw refusal('SANDBOX::API_NOT_SUPPORTED', 'expires: this runtime has no signed endpoints')
     const port = parsePort(context.req.param('port'))
-    const row = requireSandbox(lives, context.req.param('id'))
+    const row = visibleSandbox(context, lives)
     const headers = headersOf(row, port)
     const endpoint: Endpoint = {
       endpoint: formatEndpoint({

@@ -2,8 +2,8 @@ import { Hono } from 'hono'
 import type { AppDeps, AppEnv, EgressAnswer } from '../app.ts'
 import { readBytes } from '../body.ts'
 import { refusal } from '../errors.ts'
-import { requireSandbox } from '../sandbox/change.ts'
 import { isLive } from '../sandbox/state.ts'
+import { visibleSandbox } from './visible.ts'
 
 const TIMEOUT_MS = 15_000
 const METHODS = ['GET', 'PUT', 'PATCH', 'DELETE']
@@ -13,7 +13,7 @@ export function networkPolicyRoutes({ lives, askEgress }: AppDeps): Hono<AppEnv>
   const routes = new Hono<AppEnv>()
   routes.on(METHODS, '/sandboxes/:id/networkpolicy', async (context) => {
     const { method } = context.req
-    const row = requireSandbox(lives, context.req.param('id'))
+    const row = visibleSandbox(context, lives)
     if (!isLive(row.state))
       throw refusal(
         'EGRESS::POLICY_UNAVAILABLE',

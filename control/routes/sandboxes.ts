@@ -9,6 +9,7 @@ import {
   SANDBOX_STATES,
   type SandboxList,
 } from '../../lib/api/lifecycle.ts'
+import { ownTenant } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
 import { invalid, queryOf, readBody, readQuery } from '../body.ts'
 import {
@@ -16,7 +17,6 @@ import {
   deleteSandbox,
   pauseSandbox,
   renewSandbox,
-  requireSandbox,
   resumeSandbox,
 } from '../sandbox/change.ts'
 import { createSandbox } from '../sandbox/create.ts'
@@ -24,6 +24,7 @@ import { formatCreated, formatSandbox } from '../sandbox/format.ts'
 import { parseMetadataFilter } from '../sandbox/metadata.ts'
 import { parseMoment } from '../sandbox/moment.ts'
 import { planCreate } from '../sandbox/plan.ts'
+import { visibleSandbox } from './visible.ts'
 
 /** The life of sandboxes (contract: lifecycle.md 2 and 3). */
 export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
@@ -38,7 +39,9 @@ export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
       now: lives.now(),
       ...(settings.maxTimeoutSeconds !== undefined && { maxTimeoutSeconds: settings.maxTimeoutSeconds }),
     })
-    const row = await createSandbox(lives, plan, context.req.raw.signal)
+    const principal = context.get('principal')
+    const owner = { tenant: ownTenant(principal), createdBy: principal.name }
+    const row = await createSandbox(lives, plan, owner, context.req.raw.signal)
     const prefix = context.req.path.startsWith('/v1/') ? '/v1' : ''
     context.header('Location', `${prefix}/sandboxes/${row.id}`)
     for (const warning of plan.warnings) {
@@ -53,7 +56,9 @@ export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
     const query = queryOf(context)
     const wanted = query.getAll('state').map((state) => state.toLowerCase())
     const metadata = query.get('metadata')
+    const { tenant } = context.get('principal')
     const { rows, total } = lives.store.list({
+      ...(tenant !== undefined && { tenant }),
       ...(wanted.length > 0 && {
         states: SANDBOX_STATES.filter((state) => wanted.includes(state.toLowerCase())),
       }),
@@ -68,28 +73,26 @@ export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
     return context.json(list)
   })
 
-  routes.get('/sandboxes/:id', (context) =>
-    context.json(formatSandbox(requireSandbox(lives, context.req.param('id')))),
-  )
+  routes.get('/sandboxes/:id', (context) => context.json(formatSandbox(visibleSandbox(context, lives))))
 
   routes.delete('/sandboxes/:id', async (context) => {
-    await deleteSandbox(lives, context.req.param('id'))
+    await deleteSandbox(lives, visibleSandbox(context, lives).id)
     return context.body(null, 204)
   })
 
   routes.patch('/sandboxes/:id/metadata', async (context) => {
     const patch = await readBody(context, metadataPatchSchema)
-    return context.json(formatSandbox(changeMetadata(lives, context.req.param('id'), patch)))
+    return context.json(formatSandbox(changeMetadata(lives, visibleSandbox(context, lives).id, patch)))
   })
 
   // An empty answer says its length, or the JavaScript SDK tries to read JSON from it (contract: clients.md rule 7).
   const empty = { 'Content-Length': '0' }
   routes.post('/sandboxes/:id/pause', async (context) => {
-    await pauseSandbox(lives, context.req.param('id'))
+    await pauseSandbox(lives, visibleSandbox(context, lives).id)
     return context.body(null, 202, empty)
   })
   routes.post('/sandboxes/:id/resume', async (context) => {
-    await resumeSandbox(lives, context.req.param('id'))
+    await resumeSandbox(lives, visibleSandbox(context, lives).id)
     return context.body(null, 202, empty)
   })
 
@@ -104,7 +107,9 @@ export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
           msg: 'must be a date and time such as "2026-01-02T03:04:05Z", or seconds since 1970',
         },
       ])
-    return context.json({ expiresAt: formatTime(renewSandbox(lives, context.req.param('id'), moment)) })
+    return context.json({
+      expiresAt: formatTime(renewSandbox(lives, visibleSandbox(context, lives).id, moment)),
+    })
   })
 
   return routes

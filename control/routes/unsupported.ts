@@ -10,8 +10,8 @@ import {
 import type { AppEnv } from '../app.ts'
 import { readBody, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
-import { requireSandbox } from '../sandbox/change.ts'
 import type { Lives } from '../sandbox/lives.ts'
+import { visibleSandbox } from './visible.ts'
 
 /**
  * What the contract knows and this version does not have: snapshots, pools, templates. Each answers the contract's own code for
@@ -25,7 +25,7 @@ export function unsupportedRoutes(lives: Lives): Hono<AppEnv> {
 
   routes.post('/sandboxes/:id/snapshots', async (context) => {
     await readBody(context, snapshotRequestSchema, { optional: true })
-    const row = requireSandbox(lives, context.req.param('id'))
+    const row = visibleSandbox(context, lives)
     if (row.state !== 'Running')
       throw refusal(
         'SNAPSHOT::INVALID_SOURCE_STATE',

@@ -12,6 +12,9 @@ import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from './plan.ts'
 import { openMounts } from './volumes.ts'
 
+/** Whose the sandbox is, and the name of the key that asked for it. */
+export type Owner = { tenant: string; createdBy: string | null }
+
 /**
  * Makes a sandbox as planned and returns its row, running, or pending when it takes longer than the answer may. Rejects with
  * an ApiError when it cannot be made, and when `caller` aborts before the answer.
@@ -19,12 +22,15 @@ import { openMounts } from './volumes.ts'
 export async function createSandbox(
   lives: Lives,
   plan: CreatePlan,
+  owner: Owner,
   caller: AbortSignal,
 ): Promise<SandboxRow> {
   const { store, settings, now } = lives
   const mounts = await openMounts(plan.mounts, settings.allowedHostPaths, lives.files)
   const values: NewSandboxRow = {
     id: createSandboxId(),
+    tenant: owner.tenant,
+    createdBy: owner.createdBy,
     state: 'Pending',
     reason: 'SANDBOX_SCHEDULED',
     message: null,

@@ -14,6 +14,8 @@ export type SandboxChange = Partial<Omit<SandboxRow, 'id' | 'createdAt' | 'tenan
 export type Transition = { at: number; state: SandboxState; reason: string | null; message: string | null }
 
 export type ListFilter = {
+  /** Absent: of all. */
+  tenant?: string
   /** Any of these; absent means all, an empty list means none. */
   states?: SandboxState[]
   /** All of these. */
@@ -106,8 +108,12 @@ export class Store {
   }
 
   /** One page, newest first, and how many there are in all. Hidden rows are left out. */
-  list({ states, labels: wanted = [], limit, offset }: ListFilter): { rows: SandboxRow[]; total: number } {
+  list({ tenant, states, labels: wanted = [], limit, offset }: ListFilter): {
+    rows: SandboxRow[]
+    total: number
+  } {
     const conditions: SQL[] = [eq(sandboxes.hidden, false)]
+    if (tenant !== undefined) conditions.push(eq(sandboxes.tenant, tenant))
     if (states) conditions.push(states.length === 0 ? sql`0` : inArray(sandboxes.state, states))
     for (const [key, value] of wanted) {
       conditions.push(

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { isLocalHost, isOpenPath } from '../../control/auth.ts'
+import { isOpenPath } from '../../control/access/authenticate.ts'
+import { isLocalHost } from '../../control/access/local-caller.ts'
 import { type ControlApp, createControlApp, MINIMAL } from '../support/control-app.ts'
 
 const KEY = 'a-key'

@@ -1,0 +1,40 @@
+// Who may ask: the holder of a key, and without any key nobody but this machine's own programs (contract: lifecycle.md 1.2,
+// design D12).
+
+import type { MiddlewareHandler } from 'hono'
+import { API_KEY_HEADER } from '../../lib/api/lifecycle.ts'
+import type { AppEnv } from '../app.ts'
+import { refusal } from '../errors.ts'
+import type { Keyring } from './keyring.ts'
+import { LOCAL_PRINCIPAL } from './principal.ts'
+
+const OPEN_PATHS = new Set(['/health', '/ready', '/version', '/docs', '/redoc', '/openapi.json'])
+const PROXY_PATH = /^(\/v1)?\/sandboxes\/[^/]+\/proxy\/\d+(\/|$)/
+const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** Whether a path needs no API key: the public pages, exactly, and the proxy, whose sandboxes guard themselves. */
+export function isOpenPath(path: string): boolean {
+  return OPEN_PATHS.has(path) || (PROXY_PATH.test(path) && !path.includes('..'))
+}
+
+/** Finds out who asks, and refuses who has no key or only one to read with. */
+export function authenticate(keyring: Keyring): MiddlewareHandler<AppEnv> {
+  return async (context, next) => {
+    if (!keyring.isNeeded) context.set('principal', LOCAL_PRINCIPAL)
+    else if (!isOpenPath(context.req.path)) {
+      const given = context.req.header(API_KEY_HEADER)
+      if (!given)
+        throw refusal('MISSING_API_KEY', `The header ${API_KEY_HEADER} is required and must hold the API key`)
+      const principal = keyring.find(given)
+      if (!principal)
+        throw refusal(
+          'INVALID_API_KEY',
+          `The header ${API_KEY_HEADER} does not hold an API key of this server`,
+        )
+      context.set('principal', principal)
+      if (principal.role === 'read-only' && !READING.has(context.req.method))
+        throw refusal('GENERAL::FORBIDDEN', `The key "${principal.name}" may only read`)
+    }
+    await next()
+  }
+}
