@@ -1,12 +1,38 @@
-// The proxy.
+// ANY /proxy/{port}/{rest}: what listens on the sandbox's loopback (contract: execd.md 1.5).
 
 import type { Family } from '../app.ts'
-import { execdError } from '../http/answer.ts'
+import { answerText } from '../http/answer.ts'
+import type { Exchange } from '../http/router.ts'
+import { createForwarder } from '../proxy/forward.ts'
+import { type ProxyTarget, parseTarget } from '../proxy/target.ts'
+import { forwardUpgrade } from '../proxy/upgrade.ts'
 import type { Surroundings } from '../surroundings.ts'
 
-export function proxyFamily(_surroundings: Surroundings): Family {
-  const notYet = () => {
-    throw execdError('NOT_SUPPORTED', 'The proxy cannot be used here yet')
+export function proxyFamily({ log }: Surroundings): Family {
+  const forwarder = createForwarder(log)
+  return {
+    routes: {
+      '* /proxy': (exchange) => {
+        const target = targetOf(exchange)
+        if (target) forwarder.forward(exchange.request, exchange.response, target)
+      },
+      'UPGRADE* /proxy': (exchange) => {
+        const target = targetOf(exchange)
+        if (target) forwardUpgrade(forwarder, exchange, target)
+      },
+    },
+    endAll: () => {
+      forwarder.close()
+      return Promise.resolve()
+    },
   }
-  return { routes: new Proxy({}, { get: () => notYet }) }
+}
+
+/** Where it goes; when nowhere, the client has been answered. */
+function targetOf({ request, response }: Exchange): ProxyTarget | undefined {
+  const target = parseTarget(request.url ?? '', request.socket.localPort ?? 0)
+  if (!('problem' in target)) return target
+  request.resume()
+  answerText(response, 400, target.problem)
+  return undefined
 }
