@@ -87,6 +87,12 @@ async function main(dir: string): Promise<void> {
   // The first id loads the module behind it, and the first command should not wait for that.
   createRandomId()
 
+  const entrypointLog = new Journal({
+    path: join(dir, 'entrypoint.log'),
+    maxBytes: () => ENTRYPOINT_LOG_BYTES,
+  })
+  // Who reads it need not know whether there was any output yet.
+  entrypointLog.toDisk()
   let entrypoint: Entrypoint
   try {
     entrypoint = await startEntrypoint(starter, {
@@ -94,7 +100,7 @@ async function main(dir: string): Promise<void> {
       env: bootEnv,
       workdir: boot.workdir,
       user,
-      log: new Journal({ path: join(dir, 'entrypoint.log'), maxBytes: ENTRYPOINT_LOG_BYTES }),
+      log: entrypointLog,
     })
   } catch (error) {
     if (!(error instanceof StartError)) throw error

@@ -4,9 +4,11 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { Logger } from '../lib/log.ts'
 import { parseEnvironmentFile } from './command/environment.ts'
+import type { Life } from './command/marks.ts'
 import type { ProcessStarter, UserIds } from './command/process.ts'
 import { type PathContext, resolvePath } from './files/path.ts'
 import { execdError } from './http/answer.ts'
+import { createRandomId } from './random-id.ts'
 import type { Users } from './users.ts'
 
 const MAX_ENV_FILE_BYTES = 1 << 20
@@ -37,10 +39,13 @@ export type SurroundingsOptions = {
   dir: string
   /** Directories that are never removed or replaced. */
   vital: string[]
+  /** Which life of execd this is; without it the first of one that is never restarted. */
+  life?: Life
   log: Logger
 }
 
 export type Surroundings = SurroundingsOptions & {
+  life: Life
   /** The environment below everything that a request adds, without what is execd's own. */
   env: Record<string, string>
   home: string
@@ -80,18 +85,19 @@ export function createSurroundings(options: SurroundingsOptions): Surroundings {
 
   return {
     ...options,
+    life: options.life ?? { id: createRandomId(), number: 1 },
     env,
     home,
     paths: { env, home, cwd: workdir },
     identity,
     environment: (who, envs = {}) => {
-      const known = who.uid === user.uid ? undefined : users.byUid(who.uid)
-      return {
-        ...env,
-        ...readEnvironmentFile(),
-        ...(known ? { HOME: known.home, USER: known.name, LOGNAME: known.name } : {}),
-        ...envs,
-      }
+      const base = { ...env, ...readEnvironmentFile() }
+      if (who.uid === user.uid) return { ...base, ...envs }
+      // Nobody gets the names and the home of someone else, whose files are not for them.
+      const { USER: _user, LOGNAME: _logname, ...rest } = base
+      const known = users.byUid(who.uid)
+      const account = known ? { HOME: known.home, USER: known.name, LOGNAME: known.name } : { HOME: '/' }
+      return { ...rest, ...account, ...envs }
     },
     resolveCwd: (cwd, processEnv) => {
       const path = cwd === undefined ? workdir : resolvePath(cwd, { env: processEnv, home, cwd: workdir })

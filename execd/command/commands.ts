@@ -1,70 +1,57 @@
-// All commands of a sandbox, running and finished. A command is registered before anyone hears its id, is one process group
-// with one ending, and is remembered afterwards until it is old or there are too many.
+// All commands of a sandbox, running and finished. A command is registered before anyone hears its id, has one ending, which
+// reaches everything that it has started, and is remembered afterwards until it is old or there are too many. What is needed to
+// go on after a restart of execd is on disk (records.ts).
 
-import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
-import type { CommandStatus, StreamError } from '../../lib/api/execd.ts'
+import type { CommandStatus } from '../../lib/api/execd.ts'
+import { messageOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
 import { createRandomId } from '../random-id.ts'
 import type { Surroundings } from '../surroundings.ts'
+import {
+  type Command,
+  type CommandEnd,
+  describeCommand,
+  describeEnd,
+  describeStartFailure,
+} from './command.ts'
+import { endAllOf } from './end.ts'
+import { FinishedCommands } from './finished.ts'
 import { Journal } from './journal.ts'
-import { type OutputSink, relayOutput } from './output.ts'
-import { type ProcessEnd, type RunningProcess, StartError, startProcess, type UserIds } from './process.ts'
+import { removeFile } from './journal-files.ts'
+import { COMMAND_VARIABLE } from './marks.ts'
+import { type OutputSink, relayLate, relayOutput } from './output.ts'
+import { type RunningProcess, StartError, startProcess, type UserIds } from './process.ts'
+import { ProcessScanner } from './process-scanner.ts'
 import { findProgram, findShell } from './program.ts'
+import { type CommandRecord, CommandRecords } from './records.ts'
 import type { CommandRequest } from './request.ts'
+import { adoptProcess, isStillThere, restoreCommand } from './restore.ts'
 
 const INTERRUPT_GRACE_MS = 3000
 const TIMEOUT_GRACE_MS = 500
 /** How long an interrupt waits for what even KILL does not end, such as a process in a broken device. */
 const INTERRUPT_DEADLINE_MS = 10_000
 const JOURNAL_BYTES = 64 << 20
-const MAX_FINISHED = 1000
-const MAX_FINISHED_BYTES = 512 << 20
-const MAX_AGE_MS = 24 * 3_600_000
+/** All journals of running commands together, more or less. */
+const ALL_JOURNALS_BYTES = 512 << 20
+/** What a foreground command may say, in the time that most take, before it costs a file. */
+const MEMORY_BYTES = 16 << 10
+const MEMORY_MS = 50
 const MAX_CONTENT = 64 << 10
 /** A longer line does not fit into one argument (Linux: 128 KiB) and goes to the shell as a file. */
 const MAX_LINE_BYTES = 120_000
 /** Longer waits overflow a timer; nobody waits for them. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-const SIGNAL_WORDS: Record<string, string> = {
-  SIGHUP: 'hangup',
-  SIGINT: 'interrupt',
-  SIGQUIT: 'quit',
-  SIGILL: 'illegal instruction',
-  SIGABRT: 'aborted',
-  SIGBUS: 'bus error',
-  SIGFPE: 'floating point exception',
-  SIGKILL: 'killed',
-  SIGSEGV: 'segmentation fault',
-  SIGPIPE: 'broken pipe',
-  SIGALRM: 'alarm clock',
-  SIGTERM: 'terminated',
-}
-
-export type CommandEnd = {
-  exitCode: number
-  /** What to tell of an end that was not a success. */
-  error?: StreamError
-  durationMs: number
-}
-
-/** What a command tells while it starts and runs; `output` is not asked of background commands. */
-export type CommandObserver = { begin(id: string): void; output?: OutputSink }
-
-type Command = {
-  id: string
-  content: string
-  startedAt: number
-  finishedAt?: number
-  exitCode?: number
-  error?: string
-  timedOut: boolean
-  /** Someone asked it to end, perhaps before it had begun. */
-  endGraceMs?: number
-  process?: RunningProcess
-  journal?: Journal
-  ended: Promise<CommandEnd>
+/** What a command tells while it starts and runs; only `begin` is asked of background commands. */
+export type CommandObserver = {
+  begin(id: string): void
+  output?: OutputSink
+  /** Whether nobody will hear of the end. */
+  hasLeft?(): boolean
 }
 
 /** What is ready to be executed: everything that could be refused has been. */
@@ -72,86 +59,105 @@ type Prepared = { cwd: string; env: Record<string, string>; user: UserIds }
 
 export class Commands {
   readonly #surroundings: Surroundings
-  /** A directory of ours for the output of background commands. */
+  /** A directory of ours for records and output. */
   readonly #dir: string
+  readonly #records: CommandRecords
+  readonly #scanner: ProcessScanner
   readonly #running = new Map<string, Command>()
-  /** In the order of their ends. */
-  readonly #finished = new Map<string, Command>()
+  readonly #finished: FinishedCommands
+  #isStopping = false
 
   constructor(surroundings: Surroundings) {
     this.#surroundings = surroundings
     this.#dir = join(surroundings.dir, 'commands')
+    this.#records = new CommandRecords(this.#dir, surroundings.log)
+    this.#scanner = new ProcessScanner(surroundings.log)
+    this.#finished = new FinishedCommands(({ id, journal }) => {
+      journal.remove()
+      this.#records.remove(id)
+    })
+  }
+
+  /** Goes on with the commands of earlier lives, given all pipes that are held by someone. To be called before anything else. */
+  async restore(pipes: Map<string, Socket>): Promise<void> {
+    const processes = await this.#scanner.scan()
+    // A pipe is used again once nobody holds it: who has it now is the last that was given it.
+    for (const record of this.#records.load().toReversed()) {
+      const names = record.process?.pipes ?? []
+      const streams = names.map((name) => pipes.get(name)).filter((stream) => stream !== undefined)
+      for (const name of names) pipes.delete(name)
+      this.#restoreOne(record, streams, isStillThere(record, processes))
+    }
+    // What was left in the background by commands that nobody remembers must not stand still for a full pipe.
+    relayLate([...pipes.values()])
   }
 
   /**
    * Runs a command. Throws a refusal before `begin` when the request cannot be; afterwards every failure is an end.
    * Resolves at the end of a foreground command, and at the start of a background one.
    */
-  async run(request: CommandRequest, observer: CommandObserver): Promise<CommandEnd> {
-    const prepared = this.#prepare(request)
+  async run(
+    request: CommandRequest,
+    observer: CommandObserver,
+  ): Promise<CommandEnd & { durationMs: number }> {
+    if (this.#isStopping) throw execdError('SERVICE_UNAVAILABLE', 'The sandbox is being stopped')
     const id = createRandomId()
+    const prepared = this.#prepare(request, id)
     const startedAt = performance.now()
     const ended = Promise.withResolvers<CommandEnd>()
+    const { background, timeoutMs } = request
     const command: Command = {
       id,
       content: ('line' in request.run ? request.run.line : request.run.argv.join(' ')).slice(0, MAX_CONTENT),
+      background,
       startedAt: Date.now(),
       timedOut: false,
+      journal: this.#createJournal(id, background ? 0 : MEMORY_BYTES),
       ended: ended.promise,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      hasScript: 'line' in request.run && isLong(request.run.line),
     }
-    if (request.background) command.journal = this.#openJournal(id)
     this.#running.set(id, command)
     observer.begin(id)
     const finish = (end: CommandEnd) => {
+      command.isTold = !background && observer.hasLeft?.() === false
       this.#finish(command, end)
       ended.resolve(end)
+      return { ...end, durationMs: performance.now() - startedAt }
     }
 
-    const durationMs = () => performance.now() - startedAt
-    let process: RunningProcess
     try {
-      process = await this.#start(request, prepared, id)
+      command.process = await this.#start(request, prepared, id)
     } catch (error) {
-      if (!(error instanceof StartError)) {
-        finish({ exitCode: 255, durationMs: durationMs() })
-        throw error
-      }
-      // 255 is what a background command that never began has; a foreground one is told by its event alone.
-      const end = { exitCode: 255, error: failure(error.message, [error.message]), durationMs: durationMs() }
-      finish(end)
-      return end
+      this.#records.writeStart(recordOf(command))
+      if (error instanceof StartError) return finish(describeStartFailure(error.message))
+      finish({ exitCode: 255 })
+      throw error
     }
-    command.process = process
-    if (command.endGraceMs !== undefined) void this.#end(command, command.endGraceMs)
-    const { journal } = command
-    const sink = journal ? journal.sink() : observer.output
-    const done = this.#follow(command, process, request.timeoutMs, sink).then((end) => {
-      if ('line' in request.run && isLong(request.run.line)) rmSync(this.#scriptPath(id), { force: true })
-      finish({ ...describeEnd(end, command, request.timeoutMs), durationMs: durationMs() })
-    })
-    if (!request.background) await done
-    return request.background ? { exitCode: 0, durationMs: durationMs() } : ended.promise
+    this.#records.writeStart(recordOf(command))
+    const done = this.#follow(command, command.process, observer.output).then(finish)
+    if (!background) return done
+    done.catch((error) =>
+      this.#surroundings.log.error('cannot end a command', { id, error: messageOf(error) }),
+    )
+    return { exitCode: 0, durationMs: performance.now() - startedAt }
   }
 
   /** The state of a command, or undefined when there is none of that id. */
   status(id: string): CommandStatus | undefined {
     const command = this.#find(id)
-    if (!command) return undefined
-    return {
-      id: command.id,
-      content: command.content,
-      running: command.finishedAt === undefined,
-      ...(command.exitCode === undefined ? {} : { exit_code: command.exitCode }),
-      ...(command.error === undefined ? {} : { error: command.error }),
-      ...(command.timedOut ? { timed_out: true } : {}),
-      started_at: new Date(command.startedAt).toISOString(),
-      ...(command.finishedAt === undefined
-        ? {}
-        : { finished_at: new Date(command.finishedAt).toISOString() }),
-    }
+    return command && describeCommand(command)
   }
 
-  /** The output of a background command, or undefined when the id is of none. */
+  /** The states of all commands, the last that was started first. */
+  list(): CommandStatus[] {
+    this.#finished.sweep()
+    return [...this.#running.values(), ...this.#finished.all()]
+      .sort((a, b) => b.startedAt - a.startedAt)
+      .map(describeCommand)
+  }
+
+  /** The output of a command, both streams in one, or undefined when there is no command of that id. */
   journal(id: string): Journal | undefined {
     return this.#find(id)?.journal
   }
@@ -162,7 +168,7 @@ export class Commands {
     if (!command)
       throw execdError(
         'RUNTIME_ERROR',
-        this.#finished.has(id) ? `Command "${id}" is not running` : `no such session: "${id}"`,
+        this.#finished.find(id) ? `Command "${id}" is not running` : `no such session: "${id}"`,
       )
     void this.#end(command, INTERRUPT_GRACE_MS)
     const timer = deadline(INTERRUPT_DEADLINE_MS)
@@ -171,25 +177,43 @@ export class Commands {
     if (!hasEnded) throw execdError('RUNTIME_ERROR', `Command "${id}" does not end, not even when killed`)
   }
 
-  /** Ends all that runs. */
+  /** Ends all that runs, and what commands that have ended left in the background. Nothing can be started from then on. */
   async endAll(graceMs: number): Promise<void> {
-    await Promise.all([...this.#running.values()].map((command) => this.#end(command, graceMs)))
+    this.#isStopping = true
+    const ids = new Set(this.#finished.all().map(({ id }) => id))
+    const leftovers = {
+      isMarked: ({ marks }: { marks: { command?: string } }) => ids.has(marks.command ?? ''),
+    }
+    await Promise.all([
+      ...[...this.#running.values()].map((command) => this.#end(command, graceMs)),
+      ids.size > 0 && endAllOf(leftovers, { graceMs }, this.#scanner),
+    ])
   }
 
   async #end(command: Command, graceMs: number): Promise<void> {
     command.endGraceMs = graceMs
-    await command.process?.end({ graceMs })
+    const { process } = command
+    // Not started yet: then whoever starts it does this.
+    if (!process) return
+    const ending = endAllOf(
+      { leader: process, isMarked: ({ marks }) => marks.command === command.id },
+      { graceMs },
+      this.#scanner,
+    )
+    command.ending = Promise.all([command.ending, ending])
+    await command.ending
   }
 
   #find(id: string): Command | undefined {
-    return this.#running.get(id) ?? this.#finished.get(id)
+    return this.#running.get(id) ?? this.#finished.find(id)
   }
 
-  #prepare(request: CommandRequest): Prepared {
+  #prepare(request: CommandRequest, id: string): Prepared {
     const { identity, environment, resolveCwd } = this.#surroundings
     const user = identity(request.uid, request.gid)
     const env = environment(user, request.envs)
-    return { env, user, cwd: resolveCwd(request.cwd, env) }
+    const cwd = resolveCwd(request.cwd, env)
+    return { env: { ...env, [COMMAND_VARIABLE]: id }, user, cwd }
   }
 
   async #start(request: CommandRequest, { cwd, env, user }: Prepared, id: string): Promise<RunningProcess> {
@@ -221,69 +245,105 @@ export class Commands {
     return join(this.#dir, `${id}.sh`)
   }
 
-  #openJournal(id: string): Journal {
-    // Made again each time: the directory is inside the sandbox, where anyone who is root may have removed it.
-    mkdirSync(this.#dir, { recursive: true, mode: 0o711 })
-    return new Journal({ path: join(this.#dir, `${id}.output`), maxBytes: JOURNAL_BYTES })
+  #journalOptions(id: string) {
+    // Many at once share the place of a few.
+    const maxBytes = () =>
+      Math.min(JOURNAL_BYTES, Math.max(1 << 20, ALL_JOURNALS_BYTES / Math.max(1, this.#running.size)))
+    return { path: join(this.#dir, `${id}.output`), maxBytes }
   }
 
-  async #follow(
-    command: Command,
-    process: RunningProcess,
-    timeoutMs: number | undefined,
-    sink: OutputSink = discard,
-  ): Promise<ProcessEnd> {
-    const timer =
-      timeoutMs !== undefined && timeoutMs <= MAX_TIMER_MS
-        ? setTimeout(() => {
+  #createJournal(id: string, memoryBytes: number): Journal {
+    return new Journal({ ...this.#journalOptions(id), memoryBytes })
+  }
+
+  /** Hands on the output of a command, keeps its time, and resolves with its end. */
+  async #follow(command: Command, process: RunningProcess, observer?: OutputSink): Promise<CommandEnd> {
+    if (command.endGraceMs !== undefined) void this.#end(command, command.endGraceMs)
+    const { journal, timeoutMs } = command
+    const timers: NodeJS.Timeout[] = []
+    if (timeoutMs !== undefined && timeoutMs <= MAX_TIMER_MS) {
+      const restMs = Math.max(0, command.startedAt + timeoutMs - Date.now())
+      timers.push(
+        setTimeout(
+          () => {
             command.timedOut = true
-            void process.end({ graceMs: TIMEOUT_GRACE_MS })
-          }, timeoutMs)
-        : undefined
-    void process.ended.then(() => clearTimeout(timer))
-    return relayOutput(process, sink)
+            void this.#end(command, TIMEOUT_GRACE_MS)
+          },
+          Math.min(restMs, timeoutMs),
+        ),
+      )
+    }
+    // What runs longer has its output on disk from then on, where a restart of execd does not take it away.
+    if (!command.background) timers.push(setTimeout(() => journal.toDisk(), MEMORY_MS))
+    void process.ended.then(() => {
+      for (const timer of timers) clearTimeout(timer)
+    })
+    let isOver = false
+    const end = await relayOutput(process, {
+      ...journal.sink(),
+      write: (name, bytes) => {
+        journal.append(bytes)
+        return isOver || !observer || observer.write(name, bytes)
+      },
+      drained: () => observer?.drained() ?? Promise.resolve(),
+    })
+    isOver = true
+    // An end by force is one when nothing is left of the command, wherever it has gone to.
+    await command.ending
+    return describeEnd(end, command)
   }
 
   #finish(command: Command, end: CommandEnd): void {
     command.finishedAt = Date.now()
-    command.exitCode = end.exitCode
-    if (end.error) command.error = end.error.traceback[0] ?? end.error.evalue
-    this.#running.delete(command.id)
-    this.#finished.set(command.id, command)
-    this.#forgetOld()
+    command.end = end
+    const { id, journal, finishedAt, timedOut, isTold = false } = command
+    if (command.hasScript) removeFile(this.#scriptPath(id))
+    const error = end.error?.traceback[0]
+    this.#records.writeEnd(id, {
+      finishedAt,
+      ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }),
+      ...(end.signal === undefined ? {} : { signal: end.signal }),
+      ...(error === undefined ? {} : { error }),
+      timedOut,
+      outputBytes: journal.end,
+      outputLost: command.outputLost === true || journal.lostError !== undefined,
+      isTold,
+    })
+    this.#running.delete(id)
+    this.#finished.add(command)
   }
 
-  #forgetOld(): void {
-    let bytes = 0
-    for (const { journal } of this.#finished.values()) bytes += journal ? journal.end - journal.start : 0
-    for (const [id, { finishedAt = 0, journal }] of this.#finished) {
-      const isOld = Date.now() - finishedAt > MAX_AGE_MS
-      if (!isOld && this.#finished.size <= MAX_FINISHED && bytes <= MAX_FINISHED_BYTES) return
-      bytes -= journal ? journal.end - journal.start : 0
-      journal?.remove()
-      this.#finished.delete(id)
+  #restoreOne(record: CommandRecord, pipes: Socket[], isStillThere: boolean): void {
+    const ended = Promise.withResolvers<CommandEnd>()
+    const command = restoreCommand(record, Journal.restore(this.#journalOptions(record.id)), ended.promise)
+    const finish = (end: CommandEnd) => {
+      this.#finish(command, end)
+      ended.resolve(end)
     }
+    if (command.end) {
+      this.#finished.add(command)
+      ended.resolve(command.end)
+    } else if (record.process && isStillThere) {
+      command.process = adoptProcess(record.process, pipes)
+      this.#running.set(command.id, command)
+      void this.#follow(command, command.process).then(finish)
+      return
+    } else finish(describeEnd({ exitCode: -1, isUnseen: true }, command))
+    // Its children may still have something to say.
+    relayLate(pipes, command.journal.sink())
   }
 }
 
-const discard: OutputSink = { write: () => true, drained: () => Promise.resolve(), lasting: false }
-
-function describeEnd(
-  end: ProcessEnd,
-  { timedOut }: Command,
-  timeoutMs: number | undefined,
-): { exitCode: number; error?: StreamError } {
-  const words = end.signal
-    ? `signal: ${SIGNAL_WORDS[end.signal] ?? end.signal}`
-    : `exit status ${end.exitCode}`
-  // What a timeout ended has failed, even if it caught TERM and said 0.
-  if (timedOut) return { exitCode: -1, error: failure('-1', [words, `timed out after ${timeoutMs} ms`]) }
-  if (end.exitCode === 0) return { exitCode: 0 }
-  return { exitCode: end.exitCode, error: failure(String(end.exitCode), [words]) }
-}
-
-function failure(evalue: string, traceback: string[]): StreamError {
-  return { ename: 'CommandExecError', evalue, traceback }
+function recordOf(command: Command): CommandRecord {
+  const { id, content, background, startedAt, timeoutMs, process } = command
+  return {
+    id,
+    content,
+    background,
+    startedAt,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(process ? { process: { pid: process.pid, startTime: process.startTime, pipes: process.pipes } } : {}),
+  }
 }
 
 function isLong(line: string): boolean {

@@ -1,14 +1,74 @@
-// The one way a process group ends: TERM, grace, KILL. A group lives on after its leader as long as one member does, and
-// nobody tells when the last one goes, so the wait asks the kernel in small steps. The number of a group is not given to
-// another one while a member lives, and we stop asking at the first "no such process".
+// The ways in which processes end: TERM, grace, KILL. A group lives on after its leader as long as one member does, and nobody
+// tells when the last one goes, so the wait asks the kernel in small steps. The number of a group is not given to another one
+// while a member lives, and we stop asking at the first "no such process".
 
 import { systemCodeOf } from '../../lib/errors.ts'
+import { findMembers, type Member, type Origin } from './belonging.ts'
+import type { ProcessScanner } from './process-scanner.ts'
 
 const STEP_MS = 20
+/** Looking at every process costs more than asking about a group: the steps between grow to this. */
+const MAX_SCAN_STEP_MS = 100
+/** How long KILL is sent again to what is left, such as a process in a broken device, or one that starts others as fast. */
+const KILL_DEADLINE_MS = 5000
 
 export type EndOptions = {
   /** From TERM to KILL; 0 sends KILL at once. */
   graceMs: number
+}
+
+/**
+ * Ends all that belongs to `origin`, wherever it has gone to, and resolves when nothing is left. False when something is left that
+ * even KILL does not end.
+ */
+export async function endAllOf(
+  origin: Origin,
+  { graceMs }: EndOptions,
+  scanner: ProcessScanner,
+): Promise<boolean> {
+  // Neither we, nor who started us and starts us again, nor the first of all.
+  const spared = new Set([1, process.pid, process.ppid])
+  const look = async () => findMembers(await scanner.scan(), origin, spared)
+  const told = new Set<string>()
+  const terminate = (members: Member[]) => {
+    for (const member of members) {
+      const key = `${member.pid} ${member.startTime}`
+      if (told.has(key)) continue
+      told.add(key)
+      send(member.pid, 'SIGTERM')
+      // What is stopped hears of it only when it goes on.
+      if (member.state === 'T') send(member.pid, 'SIGCONT')
+    }
+  }
+  // To look into the processes of other users takes a while, which those that are known need not wait for.
+  const atOnce = findMembers(scanner.peek(), origin, spared)
+  if (graceMs > 0) terminate(atOnce)
+  else kill(atOnce)
+  const deadline = performance.now() + graceMs
+  for (let step = STEP_MS / 4; performance.now() < deadline; step = Math.min(step * 2, MAX_SCAN_STEP_MS)) {
+    await pause(Math.min(step, deadline - performance.now()))
+    const members = await look()
+    if (members.length === 0) return true
+    terminate(members)
+  }
+  const end = performance.now() + KILL_DEADLINE_MS
+  for (let step = 1; performance.now() < end; step = Math.min(step * 2, MAX_SCAN_STEP_MS)) {
+    const members = await look()
+    if (members.length === 0) return true
+    kill(members)
+    await pause(step)
+  }
+  return (await look()).length === 0
+}
+
+/** Whole groups where all of it belongs: a group dies at once, while one by one its members could start others as fast. */
+function kill(members: Member[]): void {
+  const groups = new Set<number>()
+  for (const { pid, group, ownsGroup } of members) {
+    if (ownsGroup && group > 1) groups.add(group)
+    else send(pid, 'SIGKILL')
+  }
+  for (const group of groups) signalGroup(group, 'SIGKILL')
 }
 
 /** Ends every process of the group `pgid` and resolves when none is left, or when KILL has been sent to what was. */
@@ -65,5 +125,5 @@ function send(target: number, signal: NodeJS.Signals | 0): boolean {
 }
 
 function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)))
 }

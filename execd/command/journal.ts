@@ -1,32 +1,65 @@
-// Output that outlives its process, on disk and bounded: two files, of which the older is dropped when the newer is full.
-// Positions count every byte that was ever written, so a reader's cursor stays true after bytes have been dropped.
+// Output that outlives its process, bounded: first in memory, as most commands say little, then on disk in two files, of which the
+// older is dropped when the newer is full. Positions count every byte that was ever written, so a reader's cursor stays true after
+// bytes have been dropped, and, as the name of the older file says where it begins, in another life of execd too.
 
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { systemCodeOf } from '../../lib/errors.ts'
+import { numbersBehind, openPart, readPart, removeFile, sizeOf } from './journal-files.ts'
 import type { OutputSink } from './output.ts'
+
+/** More pieces in memory than this are put together: a piece costs more than the byte that it may hold. */
+const MAX_PIECES = 64
+
+const TAIL_BYTES = 4
 
 export type JournalOptions = {
   path: string
-  /** At most this many bytes are kept, and at least half of them once there were as many. */
-  maxBytes: number
+  /** How much of it is kept on disk: at most this, and at least half of it once there was as much. Asked when a file is full. */
+  maxBytes: () => number
+  /** Nothing is written to disk before there is more than this. */
+  memoryBytes?: number
 }
 
-/** A stretch of one of the files, from `start` to before `end`. */
-export type JournalPart = { path: string; start: number; end: number }
+/** A stretch of what a journal holds, opened: it stays what it is whatever happens to the journal. */
+export type JournalReading = {
+  /** The position behind its last byte. */
+  end: number
+  /** How many bytes `chunks` gives, unless someone cuts the files short meanwhile. */
+  length: number
+  chunks(): Iterable<Buffer>
+  /** Its last few bytes. */
+  tail(): Buffer
+  close(): void
+}
 
 export class Journal {
   readonly #path: string
-  readonly #halfBytes: number
+  readonly #maxBytes: () => number
+  readonly #memoryBytes: number
+  /** What is not on disk yet, from position 0 on. */
+  #memory: Buffer[] | undefined = []
   #fd: number | undefined
+  #openFlag: 'w' | 'a' = 'w'
+  #hasFile = false
+  #isClosed = false
   /** Where the current file begins, and the one before it. */
   #currentStart = 0
   #previousStart = 0
   #end = 0
   #lostError: unknown
 
-  constructor({ path, maxBytes }: JournalOptions) {
+  constructor({ path, maxBytes, memoryBytes = 0 }: JournalOptions) {
     this.#path = path
-    this.#halfBytes = Math.max(1, Math.floor(maxBytes / 2))
-    this.#fd = openSync(path, 'w', 0o600)
+    this.#maxBytes = maxBytes
+    this.#memoryBytes = memoryBytes
+  }
+
+  /** Goes on with what an earlier life has left on disk. */
+  static restore(options: JournalOptions): Journal {
+    const journal = new Journal(options)
+    journal.#restore()
+    return journal
   }
 
   /** How many bytes were ever written. */
@@ -39,6 +72,21 @@ export class Journal {
     return this.#previousStart
   }
 
+  /** How much of it is in memory. */
+  get bytesInMemory(): number {
+    return this.#memory ? this.#end : 0
+  }
+
+  /** How much of it is on disk. */
+  get bytesOnDisk(): number {
+    return this.#memory ? 0 : this.#end - this.#previousStart
+  }
+
+  /** Whether it has gone to disk, be it empty. */
+  get hasFile(): boolean {
+    return this.#hasFile
+  }
+
   /** The first error that made bytes get lost, such as a full disk. */
   get lostError(): unknown {
     return this.#lostError
@@ -46,23 +94,25 @@ export class Journal {
 
   /** Adds bytes. Synchronous, so that they are in order and in the page cache; a full disk loses them and is remembered. */
   append(bytes: Buffer): void {
-    let rest = bytes
-    while (rest.length > 0 && this.#fd !== undefined) {
-      const room = this.#halfBytes - (this.#end - this.#currentStart)
-      if (room <= 0) {
-        this.#turn()
-        continue
-      }
-      let written: number
-      try {
-        written = writeSync(this.#fd, rest, 0, Math.min(rest.length, room))
-      } catch (error) {
-        this.#lostError ??= error
+    if (this.#isClosed || bytes.length === 0) return
+    if (this.#memory) {
+      if (this.#end + bytes.length <= this.#memoryBytes) {
+        // A copy: a chunk is a slice of a larger buffer that should not stay for it.
+        this.#memory.push(Buffer.from(bytes))
+        if (this.#memory.length > MAX_PIECES) this.#memory = [Buffer.concat(this.#memory)]
+        this.#end += bytes.length
         return
       }
-      this.#end += written
-      rest = rest.subarray(written)
+      this.#lostError ??= this.#moveToDisk()
+      if (this.#memory) return
     }
+    this.#lostError ??= this.#write(bytes)
+  }
+
+  /** From now on every byte goes to disk at once, and what is in memory does now: there is a file, be it empty. */
+  toDisk(): void {
+    if (this.#memory) this.#moveToDisk()
+    if (this.#isClosed) this.#closeFile()
   }
 
   /** Takes all output of a process, both streams in the order of writing, to the very end. */
@@ -78,43 +128,147 @@ export class Journal {
     }
   }
 
-  /** The files and stretches that hold everything from `cursor` on, in order. A cursor that was dropped means the oldest byte. */
-  parts(cursor: number): JournalPart[] {
-    const from = Math.max(cursor, this.start)
-    const parts: JournalPart[] = []
-    if (from < this.#currentStart)
-      parts.push({
-        path: `${this.#path}.1`,
-        start: from - this.#previousStart,
-        end: this.#currentStart - this.#previousStart,
-      })
-    if (this.#end > Math.max(from, this.#currentStart))
-      parts.push({
-        path: this.#path,
-        start: Math.max(from, this.#currentStart) - this.#currentStart,
-        end: this.#end - this.#currentStart,
-      })
-    return parts
+  /** Opens everything from `cursor` on. A cursor that was dropped means the oldest byte. To be closed. */
+  open(cursor: number): JournalReading {
+    const from = Math.min(Math.max(cursor, this.start), this.#end)
+    if (this.#memory) {
+      const bytes = Buffer.concat(this.#memory).subarray(from)
+      return {
+        end: this.#end,
+        length: bytes.length,
+        chunks: () => [bytes],
+        tail: () => bytes.subarray(-TAIL_BYTES),
+        close: () => {},
+      }
+    }
+    const parts = [
+      { path: this.#previousPath(), start: this.#previousStart, end: this.#currentStart },
+      { path: this.#path, start: this.#currentStart, end: this.#end },
+    ]
+      .filter(({ start, end }) => end > Math.max(start, from))
+      .map((part) => openPart(part.path, Math.max(part.start, from) - part.start, part.end - part.start))
+      .filter((part) => part !== undefined)
+    return {
+      end: this.#end,
+      length: parts.reduce((sum, { start, end }) => sum + end - start, 0),
+      chunks: function* () {
+        for (const part of parts) yield* readPart(part)
+      },
+      tail: () => {
+        let bytes = Buffer.alloc(0)
+        for (const part of parts.toReversed()) {
+          const start = Math.max(part.start, part.end - TAIL_BYTES + bytes.length)
+          bytes = Buffer.concat([...readPart({ ...part, start }), bytes])
+        }
+        return bytes
+      },
+      close: () => {
+        for (const { fd } of parts) closeSync(fd)
+      },
+    }
   }
 
-  /** Ends writing; the files stay. */
+  /** Ends writing; what was written stays. */
   close(): void {
+    this.#isClosed = true
+    this.#closeFile()
+  }
+
+  /** Ends writing and removes everything. */
+  remove(): void {
+    this.close()
+    this.#memory = undefined
+    removeFile(this.#path)
+    if (this.#currentStart > this.#previousStart) removeFile(this.#previousPath())
+  }
+
+  /** The error that kept some of it from being written. */
+  #write(bytes: Buffer): unknown {
+    let rest = bytes
+    try {
+      this.#fd ??= this.#openFile()
+      while (rest.length > 0) {
+        this.#fd ??= this.#openFile()
+        const room = Math.max(1, Math.floor(this.#maxBytes() / 2)) - (this.#end - this.#currentStart)
+        if (room <= 0) {
+          this.#turn()
+          continue
+        }
+        const written = writeSync(this.#fd, rest, 0, Math.min(rest.length, room))
+        this.#end += written
+        rest = rest.subarray(written)
+      }
+      return undefined
+    } catch (error) {
+      return error
+    }
+  }
+
+  /** The error that there is when there is no place on disk: then everything stays in memory. */
+  #moveToDisk(): unknown {
+    const memory = Buffer.concat(this.#memory ?? [])
+    this.#end = 0
+    const error = this.#write(memory)
+    if (error === undefined) {
+      this.#memory = undefined
+      return undefined
+    }
+    this.#closeFile()
+    removeFile(this.#path)
+    this.#hasFile = false
+    this.#end = memory.length
+    this.#currentStart = 0
+    this.#previousStart = 0
+    return error
+  }
+
+  #openFile(): number {
+    const open = () => {
+      const fd = openSync(this.#path, this.#openFlag, 0o600)
+      this.#hasFile = true
+      return fd
+    }
+    try {
+      return open()
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ENOENT') throw error
+      // The directory is inside the sandbox, where anyone who is root may have removed it.
+      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o711 })
+      return open()
+    }
+  }
+
+  #closeFile(): void {
     if (this.#fd !== undefined) closeSync(this.#fd)
     this.#fd = undefined
   }
 
-  /** Ends writing and removes the files. */
-  remove(): void {
-    this.close()
-    rmSync(this.#path, { force: true })
-    rmSync(`${this.#path}.1`, { force: true })
-  }
-
   #turn(): void {
-    this.close()
-    renameSync(this.#path, `${this.#path}.1`)
-    this.#fd = openSync(this.#path, 'w', 0o600)
+    this.#closeFile()
+    const older = this.#currentStart > this.#previousStart ? this.#previousPath() : undefined
     this.#previousStart = this.#currentStart
     this.#currentStart = this.#end
+    this.#openFlag = 'w'
+    if (older) removeFile(older)
+    renameSync(this.#path, this.#previousPath())
+  }
+
+  #previousPath(): string {
+    return `${this.#path}.${this.#previousStart}`
+  }
+
+  #restore(): void {
+    this.#memory = undefined
+    this.#openFlag = 'a'
+    const starts = numbersBehind(this.#path)
+    const newest = starts.pop()
+    for (const start of starts) removeFile(`${this.#path}.${start}`)
+    if (newest !== undefined) {
+      this.#previousStart = newest
+      this.#currentStart = newest + (sizeOf(this.#previousPath()) ?? 0)
+    }
+    const size = sizeOf(this.#path)
+    this.#end = this.#currentStart + (size ?? 0)
+    this.#hasFile = size !== undefined || newest !== undefined
   }
 }

@@ -1,10 +1,17 @@
 // Output as lines: one text per line with its own ending, so that all texts together are the output again (contract:
 // v1.1.md 2.1). `\n`, `\r\n` and a lone `\r` end a line. Bytes are cut, not characters: none is torn between two reads.
 
-/** A longer line comes in pieces: a client stops at 4 MiB, and a control character takes six bytes in JSON. */
-const MAX_LINE_BYTES = 512 << 10
+/**
+ * A longer line comes in pieces: a client stops at 4 MiB, a control character takes six bytes in JSON, and its line is there once
+ * more in Base64 if it is not valid. What completes a line adds as much as one read gives.
+ */
+const MAX_LINE_BYTES = 448 << 10
 const LF = 0x0a
 const CR = 0x0d
+
+/** A line that is not valid UTF-8: what of it can be shown, and all of its bytes. */
+export type BinaryLine = { text: string; base64: string }
+export type Line = string | BinaryLine
 
 export class LineSplitter {
   #pending: Buffer[] = []
@@ -13,8 +20,8 @@ export class LineSplitter {
   #endsInCr = false
 
   /** Adds bytes and gives the lines that they complete. */
-  push(chunk: Buffer): string[] {
-    const lines: string[] = []
+  push(chunk: Buffer): Line[] {
+    const lines: Line[] = []
     let start = 0
     if (this.#endsInCr && chunk.length > 0) {
       this.#endsInCr = false
@@ -48,28 +55,35 @@ export class LineSplitter {
   }
 
   /** The last line, when it has no ending. */
-  end(): string[] {
+  end(): Line[] {
     this.#endsInCr = false
     return this.#pendingBytes > 0 ? [this.#take(Buffer.alloc(0))] : []
   }
 
-  #take(rest: Buffer): string {
-    if (this.#pendingBytes === 0) return rest.toString('utf8')
-    const text = Buffer.concat([...this.#pending, rest]).toString('utf8')
+  #take(rest: Buffer): Line {
+    if (this.#pendingBytes === 0) return toLine(rest)
+    const line = toLine(Buffer.concat([...this.#pending, rest]))
     this.#pending = []
     this.#pendingBytes = 0
-    return text
+    return line
   }
 
   /** All that is pending but for the beginning of a character or line ending at its end. */
-  #takePiece(): string {
+  #takePiece(): Line {
     const all = Buffer.concat(this.#pending)
     const keep = this.#endsInCr ? 1 : unfinishedBytes(all)
     const rest = all.subarray(all.length - keep)
     this.#pending = keep > 0 ? [Buffer.from(rest)] : []
     this.#pendingBytes = keep
-    return all.toString('utf8', 0, all.length - keep)
+    return toLine(all.subarray(0, all.length - keep))
   }
+}
+
+function toLine(bytes: Buffer): Line {
+  const text = bytes.toString('utf8')
+  // Only what has the sign for a byte that is no character needs a second look: the output may have held that sign itself.
+  if (!text.includes('\ufffd') || Buffer.from(text).equals(bytes)) return text
+  return { text, base64: bytes.toString('base64') }
 }
 
 /** How many bytes at the end begin a UTF-8 character that is not complete. */

@@ -8,6 +8,8 @@ import type { ProcessEnd, RunningProcess } from './process.ts'
 
 /** The most that a pipe or socket pair holds (Linux: fs.pipe-max-size). */
 const MAX_PIPE_BYTES = 1 << 20
+/** After one turn a stream that was paused is read again, after the next it has given what there was. */
+const QUIET_TURNS = 2
 
 export type OutputName = 'stdout' | 'stderr'
 
@@ -25,8 +27,9 @@ export type OutputSink = {
 export async function relayOutput(process: RunningProcess, sink: OutputSink): Promise<ProcessEnd> {
   let bytes = 0
   let open = 0
-  let held: Promise<void> | undefined
+  let hasEnded = false
   let isOver = false
+  const streams = process.stderr ? [process.stdout, process.stderr] : [process.stdout]
   const attach = (stream: Readable, name: OutputName) => {
     open++
     stream.once('close', () => {
@@ -38,28 +41,39 @@ export async function relayOutput(process: RunningProcess, sink: OutputSink): Pr
     stream.on('data', (chunk: Buffer) => {
       bytes += chunk.length
       if (isOver && !sink.lasting) return
-      if (sink.write(name, chunk)) return
+      if (sink.write(name, chunk) || hasEnded) return
       stream.pause()
-      held = sink.drained().then(() => {
-        held = undefined
-        stream.resume()
-      })
+      void sink.drained().then(() => stream.resume())
     })
   }
-  attach(process.stdout, 'stdout')
-  if (process.stderr) attach(process.stderr, 'stderr')
+  for (const [index, stream] of streams.entries()) attach(stream, index === 0 ? 'stdout' : 'stderr')
 
   const end = await process.ended
-  const most = bytes + (process.stderr ? 2 : 1) * MAX_PIPE_BYTES
+  // There is nobody left to hold back, and the rest is no more than pipes hold: the end does not wait for a slow reader.
+  hasEnded = true
+  for (const stream of streams) stream.resume()
+  const most = bytes + streams.length * MAX_PIPE_BYTES
   while (open > 0 && bytes < most) {
-    if (held) await held
     const before = bytes
-    await turn()
-    await turn()
-    if (bytes === before && !held) break
+    for (let count = 0; count < QUIET_TURNS; count++) await turn()
+    if (bytes === before) break
   }
   isOver = true
   return end
+}
+
+/** Hands on what is still written after the end of a process; without a sink it is read and goes nowhere. */
+export function relayLate(streams: Readable[], sink?: OutputSink): void {
+  let open = streams.length
+  if (open === 0) sink?.closed?.()
+  for (const stream of streams)
+    stream
+      .on('error', () => {})
+      .on('data', (chunk: Buffer) => sink?.write('stdout', chunk))
+      .once('close', () => {
+        open--
+        if (open === 0) sink?.closed?.()
+      })
 }
 
 function turn(): Promise<void> {

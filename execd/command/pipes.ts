@@ -2,19 +2,39 @@
 // `echo x > /dev/stderr` in a script, or the log files that many images link to /dev/stdout, would fail with ENXIO. Node
 // cannot make a pipe either, so we keep a stock of FIFOs in a directory of our own, made by `mkfifo` several at a time and
 // used again once nobody holds them. Where that is not possible, a socket pair is better than nothing.
+//
+// The child's end is open for reading as well: while execd is away, what the child writes waits in the pipe, and the child does
+// not die for want of a reader. The next life of execd finds the pipe by its name.
 
 import { spawn } from 'node:child_process'
-import { chownSync, closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs'
+import {
+  chownSync,
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+} from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { messageOf } from '../../lib/errors.ts'
+import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 
 const BATCH = 16
+const MAX_BATCH = 256
 const MAX_PIPES = 4096
 const MAKE_TIMEOUT_MS = 5000
+/** Until pipes are tried again after they could not be made, as when no process could be started. */
+const PAUSE_MS = 5000
+/** What a pipe holds unless someone has made it larger. */
+const PIPE_BYTES = 64 << 10
 
 export type Pipe = {
+  /** Unique in the directory of the stock. */
+  name: string
   /** Our end. Ends when the last writer has closed its own. */
   read: Socket
   /** The child's end, to be closed once the child has it. */
@@ -29,14 +49,16 @@ export type PipeStockOptions = {
   log: Logger
 }
 
-type Fifo = { path: string; uid: number; gid: number }
+type Fifo = { name: string; uid: number; gid: number }
 
 export class PipeStock {
   readonly #options: PipeStockOptions
   readonly #free: Fifo[] = []
   #made = 0
   #named = 0
-  #broken = false
+  #waiting = 0
+  #isClean = false
+  #pausedUntil = 0
   #making: Promise<void> | undefined
 
   constructor(options: PipeStockOptions) {
@@ -54,33 +76,70 @@ export class PipeStock {
   /** A pipe whose end the given user may open again by name, or undefined when there are none to be had. */
   async take(owner: { uid: number; gid: number }): Promise<Pipe | undefined> {
     while (this.#free.length === 0) {
-      if (this.#broken || this.#made >= MAX_PIPES) return undefined
+      if (!this.#canMake()) return undefined
+      this.#waiting++
       await this.fill()
+      this.#waiting--
     }
     const fifo = this.#free.pop()
     if (!fifo) return undefined
-    if (this.#free.length < BATCH / 4 && !this.#broken && this.#made < MAX_PIPES) void this.fill()
+    if (this.#free.length < BATCH / 4 && this.#canMake()) void this.fill()
     try {
       return this.#open(fifo, owner)
     } catch (error) {
       // Whoever is root in the sandbox can remove the directory; the next batch makes it again.
       this.#made--
-      this.#options.log.warn('cannot open a pipe', { path: fifo.path, error: messageOf(error) })
+      this.#options.log.warn('cannot open a pipe', { pipe: fifo.name, error: messageOf(error) })
       return undefined
     }
   }
 
+  /**
+   * Takes over the pipes of an earlier life that someone can still write to, by name; the rest is removed. Everything that comes
+   * out of them must be read. To be called before anything else.
+   */
+  adopt(): Map<string, Socket> {
+    const { dir, log } = this.#options
+    const adopted = new Map<string, Socket>()
+    let names: string[] = []
+    try {
+      names = readdirSync(dir)
+    } catch {
+      // The earlier life had made none.
+    }
+    for (const name of names) {
+      const number = /^p(\d{1,9})$/.exec(name)?.[1]
+      this.#named = Math.max(this.#named, Number(number ?? -1) + 1)
+      try {
+        const read = number === undefined ? undefined : openHeld(join(dir, name))
+        if (read) {
+          adopted.set(name, read)
+          this.#made++
+          read.once('close', () => this.#drop(name))
+        } else rmSync(join(dir, name), { recursive: true, force: true })
+      } catch (error) {
+        log.warn('cannot take over a pipe', { pipe: name, error: messageOf(error) })
+      }
+    }
+    this.#isClean = true
+    return adopted
+  }
+
+  #canMake(): boolean {
+    return this.#made < MAX_PIPES && performance.now() >= this.#pausedUntil
+  }
+
   #open(fifo: Fifo, owner: { uid: number; gid: number }): Pipe {
+    const path = join(this.#options.dir, fifo.name)
     if (fifo.uid !== owner.uid || fifo.gid !== owner.gid) {
-      chownSync(fifo.path, owner.uid, owner.gid)
+      chownSync(path, owner.uid, owner.gid)
       fifo.uid = owner.uid
       fifo.gid = owner.gid
     }
-    // A reader first: without one the opening of the writer would block.
-    const readFd = openSync(fifo.path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const readFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     let writeFd: number
     try {
-      writeFd = openSync(fifo.path, constants.O_WRONLY)
+      writeFd = openSync(path, constants.O_RDWR)
     } catch (error) {
       closeSync(readFd)
       throw error
@@ -89,32 +148,62 @@ export class PipeStock {
     read.once('end', () => this.#free.push(fifo))
     read.once('close', () => {
       // Closed by us while someone could still write: the bytes of one command must never reach the next.
-      if (!read.readableEnded) {
-        this.#made--
-        unlinkSync(fifo.path)
-      }
+      if (!read.readableEnded) this.#drop(fifo.name)
     })
-    return { read, writeFd }
+    return { name: fifo.name, read, writeFd }
+  }
+
+  #drop(name: string): void {
+    this.#made--
+    rmSync(join(this.#options.dir, name), { force: true })
   }
 
   async #make(): Promise<void> {
     const { dir, mkfifo, log } = this.#options
     mkdirSync(dir, { recursive: true, mode: 0o711 })
-    if (this.#named === 0) {
-      // What an earlier life left behind may have been opened by anyone.
-      for (const name of readdirSync(dir)) unlinkSync(join(dir, name))
+    if (!this.#isClean) {
+      // Nobody has taken over what an earlier life left behind, and it may have been opened by anyone.
+      for (const name of readdirSync(dir)) rmSync(join(dir, name), { recursive: true, force: true })
+      this.#isClean = true
     }
-    const names = Array.from({ length: BATCH }, () => join(dir, `p${this.#named++}`))
+    // Hundreds of commands at once do not wait for one small batch after the other.
+    const count = Math.min(Math.max(BATCH, this.#waiting * 2), MAX_BATCH, MAX_PIPES - this.#made)
+    const names = Array.from({ length: count }, () => `p${this.#named++}`)
     try {
-      await run([...mkfifo, '-m', '600', '--', ...names])
+      await run([...mkfifo, '-m', '600', '--', ...names.map((name) => join(dir, name))])
       const uid = process.getuid?.() ?? 0
       const gid = process.getgid?.() ?? 0
       this.#made += names.length
-      this.#free.push(...names.map((path) => ({ path, uid, gid })))
+      this.#free.push(...names.map((name) => ({ name, uid, gid })))
     } catch (error) {
-      this.#broken = true
+      this.#pausedUntil = performance.now() + PAUSE_MS
       log.warn('cannot make pipes; commands get sockets', { error: messageOf(error) })
     }
+  }
+}
+
+/** Our end of a pipe that someone holds, what is in it first; undefined when nobody does, or when it is no pipe. */
+function openHeld(path: string): Socket | undefined {
+  // Never through a link, and never waiting for a writer.
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+  let isHeld = false
+  try {
+    if (!fstatSync(fd).isFIFO()) return undefined
+    const first = Buffer.alloc(PIPE_BYTES)
+    let length = 0
+    try {
+      length = readSync(fd, first)
+      // Nothing in it and nobody who could write: no event would ever tell.
+      if (length === 0) return undefined
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EAGAIN') throw error
+    }
+    isHeld = true
+    const read = new Socket({ fd, readable: true, writable: false, allowHalfOpen: true })
+    if (length > 0) read.unshift(first.subarray(0, length))
+    return read
+  } finally {
+    if (!isHeld) closeSync(fd)
   }
 }
 

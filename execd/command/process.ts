@@ -7,6 +7,7 @@ import type { Duplex, Readable } from 'node:stream'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { type EndOptions, endGroup } from './end.ts'
 import type { Pipe, PipeStock } from './pipes.ts'
+import { readProcess } from './process-table.ts'
 import { explainStartFailure } from './program.ts'
 
 /** Numbers of a user; `groups` are the supplementary ones. */
@@ -27,10 +28,19 @@ export type ProcessSpec = {
 }
 
 /** How a process ended: `exitCode` is -1 when a signal ended it. */
-export type ProcessEnd = { exitCode: number; signal?: NodeJS.Signals }
+export type ProcessEnd = {
+  exitCode: number
+  signal?: NodeJS.Signals
+  /** Nobody saw how: it was started by an earlier life of execd. Then the code means nothing. */
+  isUnseen?: true
+}
 
 export type RunningProcess = {
   pid: number
+  /** With `pid` the name of this very process (process-table.ts); -1 when the kernel does not say. */
+  startTime: number
+  /** The pipes of its output by their names in the stock. */
+  pipes: string[]
   stdout: Readable
   /** Absent when both go into one pipe; present all the same when there was no pipe to be had. */
   stderr?: Readable
@@ -135,6 +145,8 @@ function runningProcess(
   const channel = child.stdio[3] as Duplex | undefined
   return {
     pid,
+    startTime: readProcess(pid)?.startTime ?? -1,
+    pipes: [out?.name, err?.name].filter((name) => name !== undefined),
     stdout,
     ...(stderr ? { stderr } : {}),
     ...(channel ? { channel } : {}),

@@ -29,3 +29,17 @@ export function answerText(response: ServerResponse, status: number, text: strin
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': body.length })
   response.end(body)
 }
+
+/** Resolves when the client has taken what was sent, or has left. */
+export function untilDrained(response: ServerResponse): Promise<void> {
+  if (response.destroyed || !response.writableNeedDrain) return Promise.resolve()
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done)
+      response.off('close', done)
+      resolve()
+    }
+    response.on('drain', done)
+    response.on('close', done)
+  })
+}

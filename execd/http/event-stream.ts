@@ -4,6 +4,8 @@
 import type { ServerResponse } from 'node:http'
 import type { StreamError, StreamEvent } from '../../lib/api/execd.ts'
 import { EVENT_STREAM_HEADERS, formatEvent } from '../../lib/sse.ts'
+import type { Line } from '../command/lines.ts'
+import { untilDrained } from './answer.ts'
 
 const PING_MS = 3000
 
@@ -31,12 +33,21 @@ export class EventStream {
     this.#response.once('close', () => clearInterval(this.#pings))
   }
 
-  /** Sends one event per text, in one write. False asks to hold back until `drained` resolves. */
-  output(type: 'stdout' | 'stderr', texts: string[]): boolean {
-    if (texts.length === 0) return true
+  /** Whether nobody hears any more what is sent. */
+  get isOver(): boolean {
+    return this.#response.destroyed || this.#response.writableEnded
+  }
+
+  /** Sends one event per line, in one write. False asks to hold back until `drained` resolves. */
+  output(type: 'stdout' | 'stderr', lines: Line[]): boolean {
+    if (lines.length === 0) return true
     const timestamp = Date.now()
     let frames = ''
-    for (const text of texts) frames += formatEvent({ type, text, timestamp } satisfies StreamEvent)
+    for (const line of lines) {
+      const content =
+        typeof line === 'string' ? { text: line } : { text: line.text, bytes_base64: line.base64 }
+      frames += formatEvent({ type, ...content, timestamp } satisfies StreamEvent)
+    }
     return this.#write(frames)
   }
 
@@ -47,17 +58,7 @@ export class EventStream {
 
   /** Resolves when the client has taken what was sent, or has left. */
   drained(): Promise<void> {
-    const response = this.#response
-    if (response.destroyed || !response.writableNeedDrain) return Promise.resolve()
-    return new Promise((resolve) => {
-      const done = () => {
-        response.off('drain', done)
-        response.off('close', done)
-        resolve()
-      }
-      response.on('drain', done)
-      response.on('close', done)
-    })
+    return untilDrained(this.#response)
   }
 
   complete(durationMs: number): void {
@@ -74,6 +75,6 @@ export class EventStream {
   }
 
   #write(text: string): boolean {
-    return this.#response.destroyed || this.#response.writableEnded || this.#response.write(text)
+    return this.isOver || this.#response.write(text)
   }
 }

@@ -1,20 +1,21 @@
 // POST /command, its status, its log and its end (contract: execd.md 3).
 
-import { createReadStream, openSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { TAIL_CURSOR_HEADER } from '../../lib/api/execd.ts'
+import { OUTPUT_LOST_HEADER, TAIL_CURSOR_HEADER } from '../../lib/api/execd.ts'
 import { ApiError } from '../../lib/errors.ts'
 import type { Commands } from '../command/commands.ts'
 import type { Journal } from '../command/journal.ts'
-import { LineSplitter } from '../command/lines.ts'
+import { LineSplitter, unfinishedBytes } from '../command/lines.ts'
 import type { OutputName } from '../command/output.ts'
 import { type CommandRequest, parseCommandRequest } from '../command/request.ts'
-import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
+import { answerEmpty, answerJson, execdError, untilDrained } from '../http/answer.ts'
 import { readObject } from '../http/body.ts'
 import { EventStream } from '../http/event-stream.ts'
 import type { Routes } from '../http/router.ts'
+
+const DEFAULT_LIST = 100
+const MAX_LIST = 1000
+const MAX_LISTED_CONTENT = 1024
 
 export function commandRoutes(commands: Commands): Routes {
   return {
@@ -26,6 +27,18 @@ export function commandRoutes(commands: Commands): Routes {
       if (!id) throw execdError('MISSING_QUERY', 'The query needs "id", the id of a command')
       await commands.interrupt(id)
       answerEmpty(response)
+    },
+
+    // An addition: a command whose client has left before it knew the id can be found and interrupted all the same.
+    'GET /commands': ({ response, query }) => {
+      const limit = readLimit(query)
+      const running = readRunning(query)
+      const wanted = commands
+        .list()
+        .filter((command) => running === undefined || command.running === running)
+        .slice(0, limit)
+        .map((command) => ({ ...command, content: command.content.slice(0, MAX_LISTED_CONTENT) }))
+      answerJson(response, 200, wanted)
     },
 
     'GET /command/status/{id}': ({ response, params: [id = ''] }) => {
@@ -40,15 +53,10 @@ export function commandRoutes(commands: Commands): Routes {
     },
 
     'GET /command/{id}/logs': async ({ response, params: [id = ''], query }) => {
-      const cursor = Number(query.get('cursor') ?? 0)
-      if (cursor < 0)
-        throw execdError(
-          'INVALID_REQUEST_BODY',
-          `"cursor" must not be negative: found ${query.get('cursor')}`,
-        )
+      const cursor = readCursor(query)
       const journal = commands.journal(id)
-      if (!journal) throw execdError('INVALID_REQUEST_BODY', `There is no background command "${id}"`)
-      await answerLog(response, journal, Number.isSafeInteger(cursor) ? cursor : 0)
+      if (!journal) throw execdError('INVALID_REQUEST_BODY', `There is no command "${id}"`)
+      await answerLog(response, journal, { cursor, isRunning: commands.status(id)?.running ?? false })
     },
   }
 }
@@ -64,30 +72,70 @@ export async function streamCommand(
   const end = await commands.run(asked, {
     begin: (id) => stream.begin(id),
     output: {
-      write: (name, bytes) => stream.output(name, splitters[name].push(bytes)),
+      write: (name, bytes) => stream.isOver || stream.output(name, splitters[name].push(bytes)),
       drained: () => stream.drained(),
       lasting: false,
     },
+    hasLeft: () => stream.isOver,
   })
   for (const name of ['stdout', 'stderr'] satisfies OutputName[]) stream.output(name, splitters[name].end())
   if (end.error) stream.fail(end.error)
   else stream.complete(end.durationMs)
 }
 
-async function answerLog(response: ServerResponse, journal: Journal, cursor: number): Promise<void> {
-  // Opened at once: should the journal turn over meanwhile, an open file is still the same.
-  const parts = journal.parts(cursor).map((part) => ({ ...part, fd: openSync(part.path, 'r') }))
-  const length = parts.reduce((sum, part) => sum + part.end - part.start, 0)
-  response.writeHead(200, {
-    'Content-Type': 'text/plain; charset=utf-8',
-    'Content-Length': length,
-    [TAIL_CURSOR_HEADER]: Math.max(cursor, journal.end),
-  })
-  const read = async function* (): AsyncGenerator<Buffer> {
-    for (const { fd, start, end } of parts) {
-      const stream: Readable = createReadStream('', { fd, start, end: end - 1 })
-      yield* stream
+/** The log from a cursor on, with the position behind it. Of a command that runs, no character is torn: its rest comes next time. */
+async function answerLog(
+  response: ServerResponse,
+  journal: Journal,
+  { cursor, isRunning }: { cursor: number; isRunning: boolean },
+): Promise<void> {
+  const reading = journal.open(cursor)
+  try {
+    const torn = isRunning ? unfinishedBytes(reading.tail()) : 0
+    const length = reading.length - torn
+    response.writeHead(200, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Content-Length': length,
+      [TAIL_CURSOR_HEADER]: Math.max(cursor, reading.end - torn),
+      ...(journal.lostError === undefined ? {} : { [OUTPUT_LOST_HEADER]: 'true' }),
+    })
+    let rest = length
+    for (const chunk of reading.chunks()) {
+      if (response.destroyed) return
+      const wanted = chunk.subarray(0, rest)
+      rest -= wanted.length
+      if (!response.write(wanted)) await untilDrained(response)
     }
+    // Someone has cut the file short meanwhile: half an answer must not look like a whole one.
+    if (rest > 0) response.destroy()
+    else response.end()
+  } finally {
+    reading.close()
   }
-  await pipeline(read, response)
+}
+
+function readCursor(query: URLSearchParams): number {
+  const cursor = Number(query.get('cursor') ?? 0)
+  if (cursor < 0)
+    throw execdError('INVALID_REQUEST_BODY', `"cursor" must not be negative: found ${query.get('cursor')}`)
+  return Number.isSafeInteger(cursor) ? cursor : 0
+}
+
+function readLimit(query: URLSearchParams): number {
+  const text = query.get('limit') ?? String(DEFAULT_LIST)
+  const limit = Number(text)
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIST)
+    throw execdError(
+      'INVALID_REQUEST_BODY',
+      `"limit" must be an integer from 1 to ${MAX_LIST}: found ${text.slice(0, 100)}`,
+    )
+  return limit
+}
+
+function readRunning(query: URLSearchParams): boolean | undefined {
+  const text = query.get('running')
+  if (text === null) return undefined
+  if (text !== 'true' && text !== 'false')
+    throw execdError('INVALID_REQUEST_BODY', `"running" must be true or false: found ${text.slice(0, 100)}`)
+  return text === 'true'
 }

@@ -3,8 +3,10 @@
 
 /** The header that carries a sandbox's token, on every route. */
 export const EXECD_TOKEN_HEADER = 'x-execd-access-token'
-/** The header that carries the position after a part of a background command's log. */
+/** The header that carries the position after a part of a command's log. */
 export const TAIL_CURSOR_HEADER = 'EXECD-COMMANDS-TAIL-CURSOR'
+/** An addition: `true` on a log in which output is missing, such as for a full disk. */
+export const OUTPUT_LOST_HEADER = 'EXECD-COMMANDS-OUTPUT-LOST'
 
 /** Code and status of every refusal. */
 export const EXECD_ERRORS = {
@@ -32,7 +34,9 @@ export type ErrorBody = { code: string; message: string }
 
 /** One event of a stream; bare JSON and a blank line on the wire (lib/sse.ts). */
 export type StreamEvent =
-  | { type: 'init' | 'ping' | 'stdout' | 'stderr' | 'status'; text: string; timestamp: number }
+  | { type: 'init' | 'ping' | 'status'; text: string; timestamp: number }
+  /** `bytes_base64` is an addition: the bytes of a text that is not all of them, as they are not valid UTF-8. */
+  | { type: 'stdout' | 'stderr'; text: string; bytes_base64?: string; timestamp: number }
   | { type: 'execution_count'; execution_count: number; timestamp: number }
   /** By MIME type, all of them texts; plain text stands under `text` and under `text/plain` (contract: execd.md 2.2). */
   | { type: 'result'; results: Record<string, string>; timestamp: number }
@@ -45,10 +49,15 @@ export type CommandStatus = {
   id: string
   content: string
   running: boolean
+  /** Absent while it runs, and for ever when nobody saw its end. */
   exit_code?: number
   error?: string
+  /** An addition: the signal that ended it, such as `SIGKILL`. */
+  signal?: string
   /** An addition: the timeout ended it. */
   timed_out?: true
+  /** An addition: output is missing in its log, such as for a full disk. */
+  output_lost?: true
   started_at: string
   finished_at?: string
 }

@@ -1,7 +1,8 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { LineSplitter, unfinishedBytes } from '../../../execd/command/lines.ts'
+import { type Line, LineSplitter, unfinishedBytes } from '../../../execd/command/lines.ts'
 
-function split(...chunks: string[]): string[] {
+function split(...chunks: string[]): Line[] {
   const splitter = new LineSplitter()
   return [...chunks.flatMap((chunk) => splitter.push(Buffer.from(chunk))), ...splitter.end()]
 }
@@ -54,12 +55,41 @@ describe('LineSplitter', () => {
     expect(split('x'.repeat(256 << 10))).toHaveLength(1)
     const splitter = new LineSplitter()
     const chunk = Buffer.from('€'.repeat(20_001))
-    const lines: string[] = []
+    const lines: Line[] = []
     for (let at = 0; at < 50; at++) lines.push(...splitter.push(chunk.subarray(0)))
     lines.push(...splitter.end())
     expect(lines.length).toBeGreaterThan(3)
     expect(lines.join('')).toBe('€'.repeat(20_001 * 50))
-    for (const line of lines) expect(Buffer.byteLength(line)).toBeLessThan(700 << 10)
+    for (const line of lines) expect(Buffer.byteLength(String(line))).toBeLessThan(512 << 10)
+  })
+
+  test('L2: gives the bytes of a line that is not valid UTF-8, and of no other', () => {
+    const bytes = Buffer.from([0x61, 0xff, 0xfe, 0x0a, 0x62, 0x0a])
+    const [broken, whole] = new LineSplitter().push(bytes)
+    expect(broken).toEqual({ text: 'a\ufffd\ufffd\n', base64: bytes.subarray(0, 4).toString('base64') })
+    expect(whole).toBe('b\n')
+    // Output may have that sign itself.
+    expect(new LineSplitter().push(Buffer.from('\ufffd\n'))).toEqual(['\ufffd\n'])
+  })
+
+  test('L2: loses no byte of anything, and no line exceeds what a client takes', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 10 }), (chunks) => {
+        const splitter = new LineSplitter()
+        const lines = [...chunks.flatMap((chunk) => splitter.push(Buffer.from(chunk))), ...splitter.end()]
+        const bytes = lines.map((line) =>
+          typeof line === 'string' ? Buffer.from(line) : Buffer.from(line.base64, 'base64'),
+        )
+        expect(Buffer.concat(bytes)).toEqual(Buffer.concat(chunks))
+      }),
+    )
+    // The worst: control characters take six bytes each, and one byte that is no character brings all of them once more.
+    const splitter = new LineSplitter()
+    const worst = Buffer.alloc(64 << 10, 1)
+    worst[0] = 0xff
+    const lines = Array.from({ length: 20 }, () => splitter.push(worst)).flat()
+    expect(lines.length).toBeGreaterThan(0)
+    for (const line of lines) expect(JSON.stringify(line).length).toBeLessThan(4 << 20)
   })
 
   test('unfinishedBytes() counts the bytes of a character that is not complete', () => {
