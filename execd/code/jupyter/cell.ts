@@ -4,8 +4,6 @@
 import type { CellEvent } from '../engine.ts'
 import { isRecord, type Message } from './message.ts'
 
-/** A stream event must fit into the line limit of every client; output can be cut, a result cannot. */
-const MAX_TEXT = 1 << 20
 const MAX_TRACEBACK_LINES = 1000
 const MAX_LAST_WORDS = 4096
 
@@ -89,23 +87,8 @@ export class Cell {
 
 function streamEvents(content: Record<string, unknown>): CellEvent[] {
   const type = content.name === 'stderr' ? 'stderr' : 'stdout'
-  return pieces(textOf(content.text)).map((text) => ({ type, text }))
-}
-
-/** Cuts a text where no character is torn. */
-export function pieces(text: string, maxLength = MAX_TEXT): string[] {
-  const parts: string[] = []
-  for (let start = 0; start < text.length; ) {
-    let end = Math.min(start + maxLength, text.length)
-    if (end < text.length && end > start + 1 && isHighSurrogate(text.charCodeAt(end - 1))) end--
-    parts.push(text.slice(start, end))
-    start = end
-  }
-  return parts
-}
-
-function isHighSurrogate(code: number): boolean {
-  return code >= 0xd800 && code <= 0xdbff
+  const text = textOf(content.text)
+  return text === '' ? [] : [{ type, text }]
 }
 
 /** Results by MIME type; values that are not texts become JSON, as a client may only read texts. */

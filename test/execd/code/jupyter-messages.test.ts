@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { CellEvent, Language } from '../../../execd/code/engine.ts'
-import { Cell, pieces, plainText } from '../../../execd/code/jupyter/cell.ts'
+import { Cell, plainText } from '../../../execd/code/jupyter/cell.ts'
 import { chooseKernel, describeKernels, parseKernelspecs } from '../../../execd/code/jupyter/kernelspecs.ts'
 import { formatRequest, type Message, parseMessage } from '../../../execd/code/jupyter/message.ts'
 import { preludeFor } from '../../../execd/code/jupyter/prelude.ts'
@@ -171,22 +171,6 @@ describe('a cell', () => {
   test.each(['clear_output', 'comm_open', 'something_new'])('leaves %s alone', (type) => {
     expect(play([message(type, { wait: true, data: {} })]).events).toEqual([])
   })
-})
-
-test('a long text is cut into pieces that put together are the same, with no character torn', () => {
-  const text = fc
-    .array(fc.constantFrom('a', 'é', '漢', '😀'), { maxLength: 40 })
-    .map((characters) => characters.join(''))
-  fc.assert(
-    fc.property(text, fc.integer({ min: 2, max: 7 }), (whole, max) => {
-      const parts = pieces(whole, max)
-      expect(parts.join('')).toBe(whole)
-      for (const part of parts) {
-        expect(part.length).toBeLessThanOrEqual(max)
-        expect(part.isWellFormed()).toBe(true)
-      }
-    }),
-  )
 })
 
 test('text is freed of orders to a terminal', () => {
