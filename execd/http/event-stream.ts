@@ -6,6 +6,7 @@ import type { StreamError, StreamEvent } from '../../lib/api/execd.ts'
 import { EVENT_STREAM_HEADERS, formatEvent } from '../../lib/sse.ts'
 import type { Line } from '../command/lines.ts'
 import { untilDrained } from './answer.ts'
+import { markFailed } from './outcome.ts'
 
 const PING_MS = 3000
 
@@ -53,6 +54,7 @@ export class EventStream {
 
   /** Sends events in one write. False asks to hold back until `drained` resolves. */
   send(events: StreamEvent[]): boolean {
+    if (events.some(({ type }) => type === 'error')) markFailed(this.#response)
     return events.length === 0 || this.#write(events.map(formatEvent).join(''))
   }
 
@@ -66,6 +68,7 @@ export class EventStream {
   }
 
   fail(error: StreamError): void {
+    markFailed(this.#response)
     this.#end({ type: 'error', timestamp: Date.now(), error })
   }
 

@@ -8,6 +8,7 @@ import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { createRandomId } from '../random-id.ts'
 import { answerJson, answerText, execdError } from './answer.ts'
+import { isMarkedFailed } from './outcome.ts'
 
 /** One request with its answer. */
 export type Exchange = {
@@ -35,7 +36,29 @@ const ANY = '*'
 const UPGRADE = 'UPGRADE'
 const UPGRADES = 'UPGRADE*'
 
-export type RouterOptions = { routes: Routes; token: string; log: Logger }
+/** What needs no token: that execd is up, which health probes ask that know of none. */
+const OPEN_ROUTE = 'GET /ping'
+
+/** A request that has been answered. */
+export type Seen = {
+  method: string
+  /** The raw path, without the query. */
+  path: string
+  /** The route that took it, such as `GET /files/info`; undefined when none did. */
+  route: string | undefined
+  status: number
+  /** The answer was a stream that ended with an error, whatever its status says. */
+  isFailed: boolean
+  ms: number
+}
+
+export type RouterOptions = {
+  routes: Routes
+  token: string
+  log: Logger
+  /** Told of every answered request, when somebody measures. */
+  observe?: ((seen: Seen) => void) | undefined
+}
 
 export type Router = {
   /** The listener of `request`. */
@@ -46,26 +69,29 @@ export type Router = {
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
 }
 
+type Found = { route: string; handler: Handler; params: string[] }
+
 /** Makes the listeners of an HTTP server. */
-export function createRouter({ routes, token, log }: RouterOptions): Router {
+export function createRouter({ routes, token, log, observe }: RouterOptions): Router {
   const exact = new Map<string, Handler>()
-  const patterns: { methods: string; below: boolean; parts: string[]; handler: Handler }[] = []
+  const patterns: { route: string; methods: string; below: boolean; parts: string[]; handler: Handler }[] = []
   for (const [route, handler] of Object.entries(routes)) {
     const [method = '', path = ''] = route.split(' ')
     const below = method.endsWith('*')
     if (!below && !path.includes('{')) exact.set(route, handler)
-    else patterns.push({ methods: method, below, parts: path.split('/'), handler })
+    else patterns.push({ route, methods: method, below, parts: path.split('/'), handler })
   }
   const isAllowed = createTokenCheck(token)
 
-  const find = (method: string, path: string): { handler: Handler; params: string[] } | undefined => {
-    const handler = exact.get(`${method} ${path}`)
-    if (handler) return { handler, params: [] }
+  const find = (method: string, path: string): Found | undefined => {
+    const route = `${method} ${path}`
+    const handler = exact.get(route)
+    if (handler) return { route, handler, params: [] }
     const parts = path.split('/')
     for (const pattern of patterns) {
       const isAsked = pattern.methods === method || pattern.methods === (method === UPGRADE ? UPGRADES : ANY)
       const params = isAsked ? matchPath(pattern.parts, parts, pattern.below) : undefined
-      if (params) return { handler: pattern.handler, params }
+      if (params) return { route: pattern.route, handler: pattern.handler, params }
     }
     return undefined
   }
@@ -84,7 +110,21 @@ export function createRouter({ routes, token, log }: RouterOptions): Router {
     const url = request.url ?? '/'
     const at = url.indexOf('?')
     const path = at < 0 ? url : url.slice(0, at)
-    if (!isAllowed(request.headers[EXECD_TOKEN_HEADER])) {
+    const found = find(method, path)
+    if (observe) {
+      const startedAt = performance.now()
+      response.once('close', () =>
+        observe({
+          method: request.method ?? '',
+          path,
+          route: found?.route,
+          status: response.statusCode,
+          isFailed: isMarkedFailed(response),
+          ms: performance.now() - startedAt,
+        }),
+      )
+    }
+    if (found?.route !== OPEN_ROUTE && !isAllowed(request.headers[EXECD_TOKEN_HEADER])) {
       response.setHeader('Connection', 'close')
       answerJson(response, 401, {
         error: 'Unauthorized: invalid or missing header X-EXECD-ACCESS-TOKEN',
@@ -93,7 +133,6 @@ export function createRouter({ routes, token, log }: RouterOptions): Router {
       })
       return
     }
-    const found = find(method, path)
     if (!found) {
       const shorter = path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : undefined
       if (shorter && !shorter.startsWith('//') && find(method, shorter)) {

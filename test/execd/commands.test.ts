@@ -401,7 +401,7 @@ describe('what is wrong', () => {
 })
 
 describe('every route', () => {
-  test.each(['/ping', '/command/status/x', '/nope'])('%s wants the token', async (path) => {
+  test.each(['/ping/', '/command/status/x', '/nope'])('%s wants the token', async (path) => {
     for (const token of ['', 'wrong', 'secret-tokem', 'secret-token2']) {
       const response = await execd.call(path, { headers: { 'X-EXECD-ACCESS-TOKEN': token } })
       expect(response.status).toBe(401)
@@ -415,6 +415,15 @@ describe('every route', () => {
     const response = await execd.call('/nope', { headers: { 'X-Request-ID': 'mine-1' } })
     expect([response.status, response.headers.get('x-request-id')]).toEqual([404, 'mine-1'])
     expect(await response.text()).toBe('404 page not found')
+  })
+
+  test('X12: GET /ping asks for no token, so that a health probe needs none', async () => {
+    for (const headers of [{ 'X-EXECD-ACCESS-TOKEN': '' }, { 'X-EXECD-ACCESS-TOKEN': 'wrong' }]) {
+      const response = await execd.call('/ping', { headers })
+      expect([response.status, await response.text()]).toEqual([200, ''])
+    }
+    const other = await execd.call('/ping', { method: 'POST', headers: { 'X-EXECD-ACCESS-TOKEN': '' } })
+    expect(other.status).toBe(401)
   })
 
   test('GET /ping answers with an explicit length of 0', async () => {
