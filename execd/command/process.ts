@@ -2,9 +2,10 @@
 // environment, its user, its output. Nothing of execd's own leaks into it.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, writeFileSync } from 'node:fs'
-import type { Duplex, Readable } from 'node:stream'
+import { closeSync } from 'node:fs'
+import type { Duplex, Readable, Writable } from 'node:stream'
 import { systemCodeOf } from '../../lib/errors.ts'
+import { withScoreOfChildren } from '../oom.ts'
 import { type EndOptions, endGroup } from './end.ts'
 import type { Pipe, PipeStock } from './pipes.ts'
 import { readProcess } from './process-table.ts'
@@ -23,6 +24,8 @@ export type ProcessSpec = {
   user: UserIds
   /** `merged`: both streams into one pipe, in the order of writing. */
   output: 'separate' | 'merged'
+  /** Whether we write its input; else it has none. */
+  input?: boolean
   /** Whether it gets a socket to us as its descriptor 3. */
   channel?: boolean
 }
@@ -41,6 +44,8 @@ export type RunningProcess = {
   startTime: number
   /** The pipes of its output by their names in the stock. */
   pipes: string[]
+  /** Its input, when that was asked for. */
+  stdin?: Writable
   stdout: Readable
   /** Absent when both go into one pipe; present all the same when there was no pipe to be had. */
   stderr?: Readable
@@ -104,24 +109,22 @@ function spawnOn(
   const stdout = out?.writeFd ?? 'pipe'
   const stderr = spec.output === 'merged' ? (out?.writeFd ?? 'pipe') : (err?.writeFd ?? 'pipe')
   const isRoot = process.getuid?.() === 0
-  // A child is born with the score of its parent, which therefore changes its own for that moment: written to the child
-  // afterwards, it would come too late for what the child has already started.
-  if (oomScores) setOomScore(oomScores.children)
   try {
-    return spawn(spec.path, spec.argv.slice(1), {
-      argv0: spec.argv[0],
-      cwd: spec.cwd,
-      env: spec.env,
-      stdio: ['ignore', stdout, stderr, ...(spec.channel ? (['pipe'] as const) : [])],
-      detached: true,
-      ...(isRoot ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
-    })
+    return withScoreOfChildren(oomScores, () =>
+      spawn(spec.path, spec.argv.slice(1), {
+        argv0: spec.argv[0],
+        cwd: spec.cwd,
+        env: spec.env,
+        stdio: [spec.input ? 'pipe' : 'ignore', stdout, stderr, ...(spec.channel ? (['pipe'] as const) : [])],
+        detached: true,
+        ...(isRoot ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
+      }),
+    )
   } catch (error) {
     out?.read.resume()
     err?.read.resume()
     throw startError(spec, error)
   } finally {
-    if (oomScores) setOomScore(oomScores.own)
     if (out) closeSync(out.writeFd)
     if (err) closeSync(err.writeFd)
   }
@@ -147,6 +150,7 @@ function runningProcess(
     pid,
     startTime: readProcess(pid)?.startTime ?? -1,
     pipes: [out?.name, err?.name].filter((name) => name !== undefined),
+    ...(child.stdin ? { stdin: child.stdin } : {}),
     stdout,
     ...(stderr ? { stderr } : {}),
     ...(channel ? { channel } : {}),
@@ -159,8 +163,4 @@ function startError(spec: ProcessSpec, error: unknown): StartError {
   const code = systemCodeOf(error)
   const message = explainStartFailure(spec.path, code)
   return new StartError(message, code === 'ENOENT' ? 127 : 126, { cause: error })
-}
-
-function setOomScore(score: number): void {
-  writeFileSync('/proc/self/oom_score_adj', String(score))
 }

@@ -49,7 +49,7 @@ export function parseCommandRequest(body: Body): CommandRequest {
   }
 }
 
-function parseArgv(value: unknown): string[] | undefined {
+export function parseArgv(value: unknown): string[] | undefined {
   if (value === undefined) return undefined
   if (!Array.isArray(value)) throw wrong('argv', 'a list of texts', value)
   const argv = value.map((item, index) => checkText(item, `argv[${index}]`))

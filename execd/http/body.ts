@@ -13,16 +13,26 @@ export type Body = Record<string, unknown>
 export async function readJson(request: IncomingMessage): Promise<unknown> {
   const text = await readText(request)
   if (text.trim() === '') throw execdError('INVALID_REQUEST_BODY', 'The body is empty: JSON is needed')
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw execdError('INVALID_REQUEST_BODY', 'The body is not valid JSON', error)
-  }
+  return parseJson(text)
 }
 
 /** The JSON object of a request's body. */
 export async function readObject(request: IncomingMessage): Promise<Body> {
   return asObject(await readJson(request), 'The body')
+}
+
+/** The same where a body may be left out: nothing and null are an object without fields. */
+export async function readOptionalObject(request: IncomingMessage): Promise<Body> {
+  const text = await readText(request)
+  return asObject((text.trim() === '' ? null : parseJson(text)) ?? {}, 'The body')
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw execdError('INVALID_REQUEST_BODY', 'The body is not valid JSON', error)
+  }
 }
 
 export function asObject(value: unknown, name: string): Body {
