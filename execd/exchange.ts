@@ -8,13 +8,22 @@ import type { ExitFile, ReadyFile } from '../lib/api/guest.ts'
 /** How long the runtime may take to connect the sandbox once execd runs. */
 const BOOT_TIMEOUT_MS = 30_000
 
-/** Takes the text of the boot file as soon as the runtime has put it there: nothing of the user's may run before. */
-export async function takeBootFile(dir: string): Promise<string> {
+/**
+ * Takes the text of the boot file as soon as the runtime has put it there: nothing of the user's may run before. `keep` is given it
+ * while it is still there.
+ */
+export async function takeBootFile(dir: string, keep: (text: string) => void): Promise<string> {
   const path = join(dir, 'boot.json')
   if (!existsSync(path)) await appears(dir, path)
   const text = readFileSync(path, 'utf8')
+  keep(text)
   rmSync(path)
   return text
+}
+
+/** Removes what says something about an earlier life, and the name of the file that lives leave to each other (state.ts). */
+export function tidy(dir: string): void {
+  for (const name of ['ready.json', '.state']) rmSync(join(dir, name), { force: true })
 }
 
 /** Puts a file into the directory; a reader never sees half of it. */

@@ -6,33 +6,46 @@
 // or at TERM ends everything that runs, writes exit.json, and exits with the entrypoint's code.
 
 import { chmodSync, chownSync, writeFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
-import { type BootFile, EXCHANGE_DIR, GUEST_DIR } from '../lib/api/guest.ts'
+import { type BootFile, EXCHANGE_DIR, type ExitFile, GUEST_DIR } from '../lib/api/guest.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createLogger } from '../lib/log.ts'
 import { untilAborted } from '../lib/stop.ts'
 import { createApp } from './app.ts'
+import { bootstrapArgv, runPreScript } from './bootstrap.ts'
 import { Commands } from './command/commands.ts'
+import { endAllOf } from './command/end.ts'
 import { userEnvironment } from './command/environment.ts'
 import { Journal } from './command/journal.ts'
-import { PipeStock } from './command/pipes.ts'
-import { StartError, type UserIds } from './command/process.ts'
+import { isOfEarlierLife, type Life } from './command/marks.ts'
+import { PipeStock, takePipes } from './command/pipes.ts'
+import { type ProcessEnd, StartError, type UserIds } from './command/process.ts'
+import { ProcessScanner } from './command/process-scanner.ts'
 import { parseBootFile } from './config.ts'
-import { report, takeBootFile } from './exchange.ts'
+import { report, takeBootFile, tidy } from './exchange.ts'
 import { createRouter } from './http/router.ts'
 import { type Listening, listen } from './http/server.ts'
 import { decideOomScores } from './oom.ts'
 import { createRandomId } from './random-id.ts'
 import { hostProgram } from './runtime-dir.ts'
-import { type Entrypoint, startEntrypoint } from './supervise.ts'
+import { openState } from './state.ts'
+import { type Entrypoint, superviseEntrypoint } from './supervise.ts'
 import { createSurroundings } from './surroundings.ts'
 import { createUsers, type Users } from './users.ts'
 
 const ENTRYPOINT_LOG_BYTES = 8 << 20
 /** How long commands have to end once the entrypoint has ended by itself. */
 const LAST_GRACE_MS = 1000
+/** How long answers on their way have to arrive at the end. */
+const ANSWER_GRACE_MS = 300
+const RESTLESS_MS = 1000
+/** How long a later life tries to get the port of the earlier one back. */
+const PORT_PATIENCE_MS = 5000
+/** What container runtimes say when they do not know. */
+const UNKNOWN_EXIT_CODE = 255
 
 const log = createLogger({ program: 'execd' })
 
@@ -40,13 +53,19 @@ process.umask(0o022)
 void main(readExchangeDir(process.argv.slice(2)))
 
 async function main(dir: string): Promise<void> {
+  const state = openState(process.env.EXECD_STATE_FD, log)
+  tidy(dir)
+  // An execd that ends as soon as it has begun must not take the whole processor.
+  if (state.isRestless) await new Promise((resolve) => setTimeout(resolve, RESTLESS_MS))
   // All that needs no boot file is done while the sandbox's network is still being set up.
   const users = createUsers()
   const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: hostProgram('mkfifo'), log })
+  const earlierPipes = state.before.boot === undefined ? new Map<string, Socket>() : pipes.adopt()
   void pipes.fill()
   let boot: BootFile
   try {
-    boot = parseBootFile(await takeBootFile(dir))
+    const text = state.before.boot ?? (await takeBootFile(dir, (boot) => state.note({ boot })))
+    boot = parseBootFile(text)
   } catch (error) {
     return refuse(dir, messageOf(error))
   }
@@ -54,54 +73,53 @@ async function main(dir: string): Promise<void> {
   // Others than root reach the pipes of their own output and the file of their environment below it by name.
   if (user.uid !== 0) chmodSync(dir, 0o711)
 
+  const entrypointLog = openEntrypointLog(dir)
+  const env = state.before.env ?? (await bootEnvironment(dir, boot, { users, user, output: entrypointLog }))
+  state.note({ env })
   const starter = { pipes, ...decideOomScores(), setpriv: hostProgram('setpriv') }
-  const bootEnv = userEnvironment(boot.env, users.byUid(user.uid)?.home)
-  const envFile = bootEnv.EXECD_ENVS ?? join(dir, 'env')
-  bootEnv.EXECD_ENVS = envFile
-  if (envFile === join(dir, 'env')) {
-    writeFileSync(envFile, '', { mode: 0o600 })
-    chownSync(envFile, user.uid, user.gid)
-  }
+  const scanner = new ProcessScanner(log)
   const surroundings = createSurroundings({
-    bootEnv,
-    envFile,
+    bootEnv: env,
+    envFile: env.EXECD_ENVS ?? '',
     workdir: boot.workdir,
     user,
     users,
     starter,
     dir,
     vital: [GUEST_DIR, dir],
+    life: state.life,
     log,
   })
-  const app = createApp(surroundings, new Commands(surroundings))
+  const commands = new Commands(surroundings, scanner)
+  const entrypointPipes = takePipes(earlierPipes, state.before.entrypoint?.process?.pipes)
+  if (state.life.number > 1) await commands.restore(earlierPipes)
+  const app = createApp(surroundings, commands)
   const stop = new AbortController()
   process.on('SIGTERM', () => stop.abort())
   process.on('SIGINT', () => stop.abort())
 
   let listening: Listening
   try {
-    listening = await listen(createRouter({ routes: app.routes, token: boot.token, log }), boot)
+    listening = await listen(createRouter({ routes: app.routes, token: boot.token, log }), {
+      host: boot.host,
+      port: state.before.port ?? boot.port,
+      patienceMs: state.before.port === undefined ? 0 : PORT_PATIENCE_MS,
+    })
   } catch (error) {
     return refuse(dir, messageOf(error))
   }
+  state.note({ port: listening.port })
+  if (state.life.number > 1) void endEarlierLives(scanner, state.life)
   // The first id loads the module behind it, and the first command should not wait for that.
   createRandomId()
 
-  const entrypointLog = new Journal({
-    path: join(dir, 'entrypoint.log'),
-    maxBytes: () => ENTRYPOINT_LOG_BYTES,
-  })
-  // Who reads it need not know whether there was any output yet.
-  entrypointLog.toDisk()
   let entrypoint: Entrypoint
   try {
-    entrypoint = await startEntrypoint(starter, {
-      argv: boot.entrypoint,
-      env: bootEnv,
-      workdir: boot.workdir,
-      user,
-      log: entrypointLog,
-    })
+    const argv = bootstrapArgv(boot.entrypoint, env, boot.workdir)
+    entrypoint = await superviseEntrypoint(
+      { argv, env, workdir: boot.workdir, user, log: entrypointLog },
+      { starter, scanner, state, pipes: entrypointPipes },
+    )
   } catch (error) {
     if (!(error instanceof StartError)) throw error
     report(dir, 'ready.json', { ok: false, reason: 'entrypoint_failed', message: error.message })
@@ -116,11 +134,21 @@ async function main(dir: string): Promise<void> {
   await Promise.race([entrypoint.ended, untilAborted(stop.signal)])
   const graceMs = stop.signal.aborted ? boot.stopGraceMs : Math.min(LAST_GRACE_MS, boot.stopGraceMs)
   await Promise.all([entrypoint.end(graceMs), app.endAll(graceMs)])
-  const ended = await entrypoint.ended
-  listening.close()
-  const exitCode = ended.signal ? 128 + constants.signals[ended.signal] : ended.exitCode
-  report(dir, 'exit.json', { exitCode, ...(ended.signal ? { signal: ended.signal } : {}) })
-  return quit(exitCode)
+  const exit = exitOf(await entrypoint.ended)
+  await listening.close(ANSWER_GRACE_MS)
+  report(dir, 'exit.json', exit)
+  return quit(exit.exitCode)
+}
+
+function openEntrypointLog(dir: string): Journal {
+  // What an earlier life has written stays.
+  const journal = Journal.restore({
+    path: join(dir, 'entrypoint.log'),
+    maxBytes: () => ENTRYPOINT_LOG_BYTES,
+  })
+  // Who reads it need not know whether there was any output yet.
+  journal.toDisk()
+  return journal
 }
 
 /** Who runs the entrypoint and every command that names nobody. */
@@ -131,6 +159,40 @@ function bootUser({ uid = 0, gid }: BootFile, users: Users): UserIds {
     gid: gid ?? known?.gid ?? uid,
     groups: known && uid !== 0 ? users.supplementaryGroups(known.name) : [],
   }
+}
+
+/** The complete environment of the entrypoint, and the file that clients add variables to. */
+async function bootEnvironment(
+  dir: string,
+  boot: BootFile,
+  { users, user, output }: { users: Users; user: UserIds; output: Journal },
+): Promise<Record<string, string>> {
+  const env = userEnvironment(boot.env, users.byUid(user.uid)?.home)
+  if (env.EXECD_ENVS === undefined) {
+    env.EXECD_ENVS = join(dir, 'env')
+    writeFileSync(env.EXECD_ENVS, '', { mode: 0o600 })
+    chownSync(env.EXECD_ENVS, user.uid, user.gid)
+  }
+  return runPreScript(env, { workdir: boot.workdir, user, output, log })
+}
+
+function exitOf({ exitCode, signal, isUnseen }: ProcessEnd): ExitFile {
+  if (isUnseen)
+    return {
+      exitCode: UNKNOWN_EXIT_CODE,
+      message: 'The exit status of the entrypoint is not known: execd was restarted while it ran',
+    }
+  return signal ? { exitCode: 128 + constants.signals[signal], signal } : { exitCode }
+}
+
+/** Ends the sessions, terminals and kernels that an earlier life of execd has left: nobody can use them any more. */
+async function endEarlierLives(scanner: ProcessScanner, life: Life): Promise<void> {
+  const isDone = await endAllOf(
+    { isMarked: ({ marks }) => isOfEarlierLife(marks, life) },
+    { graceMs: LAST_GRACE_MS },
+    scanner,
+  )
+  if (!isDone) log.warn('processes of an earlier execd do not end')
 }
 
 /** Ends what could not even begin. The exit file keeps init.sh from trying the same again. */

@@ -2,12 +2,12 @@
 # Keeps execd running: usage init.sh DIR COMMAND…, where DIR is the exchange directory (lib/api/guest.ts).
 #
 # execd's end is the end of the sandbox only if execd says so, by DIR/exit.json. Killed by anything else it is started again,
-# and finds what it needs to go on in the file behind descriptor 9, which has no name that anyone could open.
+# and finds what it needs to go on in the file behind descriptor 9, whose name it removes. Only what a shell has by itself is used
+# here: the image may have no programs at all.
 
 dir=$1
 shift
 exec 9<>"$dir/.state"
-rm -f "$dir/.state"
 export EXECD_STATE_FD=9
 
 child=
@@ -22,6 +22,8 @@ failures=0
 while :; do
   "$@" &
   child=$!
+  # Told between the start and here, it would not have known whom to tell.
+  [ -n "$stopping" ] && kill -TERM "$child" 2>/dev/null
   wait "$child"
   status=$?
   # A signal ends the wait and not the child.
@@ -31,9 +33,9 @@ while :; do
   done
   [ -n "$stopping" ] && exit "$status"
   [ -e "$dir/exit.json" ] && exit "$status"
+  # execd removes it as soon as it runs and writes it when it is ready.
   if [ -e "$dir/ready.json" ]; then
     failures=0
-    rm -f "$dir/ready.json"
   else
     failures=$((failures + 1))
   fi

@@ -23,6 +23,7 @@ import { Journal } from './journal.ts'
 import { removeFile } from './journal-files.ts'
 import { COMMAND_VARIABLE } from './marks.ts'
 import { type OutputSink, relayLate, relayOutput } from './output.ts'
+import { takePipes } from './pipes.ts'
 import { type RunningProcess, StartError, startProcess, type UserIds } from './process.ts'
 import { ProcessScanner } from './process-scanner.ts'
 import { findProgram, findShell } from './program.ts'
@@ -67,11 +68,11 @@ export class Commands {
   readonly #finished: FinishedCommands
   #isStopping = false
 
-  constructor(surroundings: Surroundings) {
+  constructor(surroundings: Surroundings, scanner = new ProcessScanner(surroundings.log)) {
     this.#surroundings = surroundings
     this.#dir = join(surroundings.dir, 'commands')
     this.#records = new CommandRecords(this.#dir, surroundings.log)
-    this.#scanner = new ProcessScanner(surroundings.log)
+    this.#scanner = scanner
     this.#finished = new FinishedCommands(({ id, journal }) => {
       journal.remove()
       this.#records.remove(id)
@@ -83,10 +84,8 @@ export class Commands {
     const processes = await this.#scanner.scan()
     // A pipe is used again once nobody holds it: who has it now is the last that was given it.
     for (const record of this.#records.load().toReversed()) {
-      const names = record.process?.pipes ?? []
-      const streams = names.map((name) => pipes.get(name)).filter((stream) => stream !== undefined)
-      for (const name of names) pipes.delete(name)
-      this.#restoreOne(record, streams, isStillThere(record, processes))
+      const own = takePipes(pipes, record.process?.pipes)
+      this.#restoreOne(record, own, isStillThere(record, processes))
     }
     // What was left in the background by commands that nobody remembers must not stand still for a full pipe.
     relayLate([...pipes.values()])

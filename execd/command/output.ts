@@ -24,7 +24,10 @@ export type OutputSink = {
 }
 
 /** Hands the output of `process` to `sink`; resolves when the process has ended and all that it wrote was handed on. */
-export async function relayOutput(process: RunningProcess, sink: OutputSink): Promise<ProcessEnd> {
+export async function relayOutput(
+  process: Pick<RunningProcess, 'stdout' | 'stderr' | 'ended'>,
+  sink: OutputSink,
+): Promise<ProcessEnd> {
   let bytes = 0
   let open = 0
   let hasEnded = false

@@ -182,6 +182,13 @@ export class PipeStock {
   }
 }
 
+/** Takes the pipes of these names out of those that were taken over. */
+export function takePipes(adopted: Map<string, Socket>, names: string[] = []): Socket[] {
+  const taken = names.map((name) => adopted.get(name)).filter((pipe) => pipe !== undefined)
+  for (const name of names) adopted.delete(name)
+  return taken
+}
+
 /** Our end of a pipe that someone holds, what is in it first; undefined when nobody does, or when it is no pipe. */
 function openHeld(path: string): Socket | undefined {
   // Never through a link, and never waiting for a writer.

@@ -1,18 +1,28 @@
 // The HTTP server of execd: how it listens, and what it takes from the wire before a route sees it.
 
 import { createServer, type Server } from 'node:http'
-import { messageOf } from '../../lib/errors.ts'
+import type { Socket } from 'node:net'
+import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Router } from './router.ts'
+
+const RETRY_MS = 10
 
 export type Listening = {
   /** The port in use, for an address that said 0. */
   port: number
-  /** Takes no new connections and closes those that are idle. */
-  close(): void
+  /** Takes no new connections, and gives answers on their way the time to arrive. */
+  close(graceMs: number): Promise<void>
+}
+
+export type ListenOptions = {
+  host: string
+  port: number
+  /** How long to try again while the port is taken: what is ending may still hold it. */
+  patienceMs: number
 }
 
 /** Starts serving. Rejects with a message for a person when it cannot listen. */
-export async function listen(router: Router, address: { host: string; port: number }): Promise<Listening> {
+export async function listen(router: Router, options: ListenOptions): Promise<Listening> {
   const server = createServer(
     {
       keepAliveTimeout: 100_000,
@@ -25,21 +35,49 @@ export async function listen(router: Router, address: { host: string; port: numb
     router.request,
   )
   server.on('upgrade', router.upgrade)
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(
-        new Error(`Cannot listen on ${address.host}:${address.port}: ${messageOf(error)}`, { cause: error }),
-      ),
-    )
-    server.listen(address.port, address.host, resolve)
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
   })
+  const deadline = performance.now() + options.patienceMs
+  while (true) {
+    try {
+      await listenOnce(server, options)
+      break
+    } catch (error) {
+      if (systemCodeOf(error) === 'EADDRINUSE' && performance.now() < deadline) await pause(RETRY_MS)
+      else
+        throw new Error(`Cannot listen on ${options.host}:${options.port}: ${messageOf(error)}`, {
+          cause: error,
+        })
+    }
+  }
   return {
-    port: portOf(server, address.port),
-    close: () => {
+    port: portOf(server, options.port),
+    close: async (graceMs) => {
       server.close()
-      server.closeIdleConnections()
+      const end = performance.now() + graceMs
+      while (sockets.size > 0 && performance.now() < end) {
+        server.closeIdleConnections()
+        await pause(RETRY_MS)
+      }
     },
   }
+}
+
+function listenOnce(server: Server, { host, port }: ListenOptions): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function portOf(server: Server, asked: number): number {

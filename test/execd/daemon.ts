@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { BootFile, ExitFile, ReadyFile } from '../../lib/api/guest.ts'
 
 const MAIN = join(import.meta.dirname, '../../execd/main.ts')
+const INIT = join(import.meta.dirname, '../../execd/assets/init.sh')
 
 export type Event = {
   type: string
@@ -26,11 +27,25 @@ export type Daemon = {
   call(path: string, init?: RequestInit): Promise<Response>
   /** Runs a command and returns all its events. */
   run(body: Record<string, unknown>): Promise<Event[]>
+  /** The number of execd itself. */
+  pid(): number
+  /** Kills execd and resolves once its next life is ready. For a daemon that is restarted. */
+  killAndAwait(): Promise<void>
   stop(): Promise<ExitFile>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export async function startDaemon(boot: Partial<BootFile> = {}): Promise<Daemon> {
+export type DaemonOptions = {
+  /** Started by init.sh, which starts it again when it is killed; `process` is then that of init.sh. */
+  restarted?: boolean
+  /** What starts it: a program with its first arguments. */
+  wrapper?: string[]
+}
+
+export async function startDaemon(
+  boot: Partial<BootFile> = {},
+  { restarted = false, wrapper = [] }: DaemonOptions = {},
+): Promise<Daemon> {
   const dir = mkdtempSync(join(tmpdir(), 'execd-test-'))
   const exchange = join(dir, 'exchange')
   const workdir = join(dir, 'work')
@@ -46,7 +61,9 @@ export async function startDaemon(boot: Partial<BootFile> = {}): Promise<Daemon>
     ...boot,
   }
   writeFileSync(join(exchange, 'boot.json'), JSON.stringify(file))
-  const child = spawn(process.execPath, ['--max-semi-space-size=1', MAIN, '--exchange-dir', exchange], {
+  const execd = [process.execPath, '--max-semi-space-size=1', MAIN, '--exchange-dir', exchange]
+  const command = [...wrapper, ...(restarted ? ['sh', INIT, exchange] : []), ...execd]
+  const child = spawn(command[0] ?? '', command.slice(1), {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: '/usr/bin:/bin', NODE_SECRET_OF_EXECD: 'hidden' },
   })
@@ -64,8 +81,27 @@ export async function startDaemon(boot: Partial<BootFile> = {}): Promise<Daemon>
     await exited
     return JSON.parse(readFileSync(join(exchange, 'exit.json'), 'utf8')) as ExitFile
   }
+  const pid = (): number => {
+    if (!restarted) return child.pid ?? 0
+    const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
+    return Number(children.trim().split(' ')[0])
+  }
   return {
     dir: exchange,
+    pid,
+    killAndAwait: async () => {
+      const before = pid()
+      process.kill(before, 'SIGKILL')
+      await until(
+        async () => pid() !== before && pid() !== 0 && existsSync(join(exchange, 'ready.json')),
+        'the next life of execd',
+      )
+      // The ready file may still be that of the life before: only an answer tells.
+      await until(
+        async () => (await call('/ping').catch(() => undefined))?.status === 200,
+        'execd to answer again',
+      )
+    },
     workdir,
     url,
     ready,
