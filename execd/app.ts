@@ -98,7 +98,7 @@ export type App = {
 /** Puts the routes together. */
 export function createApp(surroundings: Surroundings, commands: Commands): App {
   const loaded: Promise<Family>[] = []
-  const ofCommands = commandRoutes(commands)
+  const ofCommands = commandRoutes(commands, surroundings)
   const routes: Routes = {
     'GET /ping': ({ response }) => answerEmpty(response),
     ...ofCommands,

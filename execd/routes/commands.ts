@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http'
 import { OUTPUT_LOST_HEADER, TAIL_CURSOR_HEADER } from '../../lib/api/execd.ts'
 import { ApiError } from '../../lib/errors.ts'
+import { answerProbe } from '../code/probe.ts'
 import type { Commands } from '../command/commands.ts'
 import type { Journal } from '../command/journal.ts'
 import { LineSplitter, unfinishedBytes } from '../command/lines.ts'
@@ -12,15 +13,18 @@ import { answerEmpty, answerJson, execdError, untilDrained } from '../http/answe
 import { readObject } from '../http/body.ts'
 import { EventStream } from '../http/event-stream.ts'
 import type { Routes } from '../http/router.ts'
+import type { Surroundings } from '../surroundings.ts'
 
 const DEFAULT_LIST = 100
 const MAX_LIST = 1000
 const MAX_LISTED_CONTENT = 1024
 
-export function commandRoutes(commands: Commands): Routes {
+export function commandRoutes(commands: Commands, surroundings: Surroundings): Routes {
   return {
-    'POST /command': async ({ request, response }) =>
-      streamCommand(commands, parseCommandRequest(await readObject(request)), response),
+    'POST /command': async ({ request, response }) => {
+      const asked = parseCommandRequest(await readObject(request))
+      await streamCommand(commands, answerProbe(asked, request.socket.localPort, surroundings), response)
+    },
 
     'DELETE /command': async ({ response, query }) => {
       const id = query.get('id')
