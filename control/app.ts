@@ -7,12 +7,14 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { ApiError } from '../lib/errors.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
+import type { Access } from './access/access.ts'
 import { authenticate } from './access/authenticate.ts'
-import { createKeyring } from './access/keyring.ts'
 import { requireLocalCaller } from './access/local-caller.ts'
 import type { Principal } from './access/principal.ts'
+import { recordAudit } from './access/record-audit.ts'
 import { allowAnyOrigin } from './cors.ts'
 import { isDiskFull, refusal } from './errors.ts'
+import { adminRoutes } from './routes/admin.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { endpointRoutes } from './routes/endpoints.ts'
@@ -24,7 +26,6 @@ import { unsupportedRoutes } from './routes/unsupported.ts'
 import type { Lives } from './sandbox/lives.ts'
 
 export type AppSettings = {
-  apiKey?: string
   /** The configured public base of endpoints: host, port and path, without scheme. */
   eip?: string
   /** `localhost`, or a wildcard domain that really leads here. */
@@ -37,6 +38,7 @@ export type AppSettings = {
 
 export type AppDeps = {
   lives: Lives
+  access: Access
   settings: AppSettings
   log: Logger
   /** Calls egress's policy API: see routes/network-policy.ts. */
@@ -61,7 +63,8 @@ export type AppEnv = { Variables: { requestId: string; principal: Principal } }
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 export function createApp(deps: AppDeps): Hono<AppEnv> {
-  const { settings, log, lives } = deps
+  const { settings, log, lives, access } = deps
+  const { keyring } = access
   const app = new Hono<AppEnv>()
 
   app.use(async (context, next) => {
@@ -79,9 +82,18 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       requestId,
     })
   })
-  const keyring = createKeyring(settings)
-  if (keyring.isNeeded) app.use(allowAnyOrigin())
-  else app.use(requireLocalCaller(hostsOf(settings), deps.trustForwarded))
+  const anyOrigin = allowAnyOrigin()
+  const localCaller = requireLocalCaller(hostsOf(settings), deps.trustForwarded)
+  // Asked at each request: the first key can be made, and the last one revoked, while this runs.
+  app.use((context, next) => (keyring.isNeeded ? anyOrigin : localCaller)(context, next))
+  app.use(
+    recordAudit({
+      audit: access.audit,
+      now: lives.now,
+      clientOf: (context) => clientOf(context, deps.trustForwarded),
+      onFailure: (error) => log.error('a change could not be written to the audit', { error }),
+    }),
+  )
   app.use(authenticate(keyring))
 
   app.get('/health', (context) => context.json({ status: 'healthy' }))
@@ -89,6 +101,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.route('/', docsRoutes(settings))
   for (const prefix of ['/', '/v1']) {
     app.route(prefix, sandboxRoutes(deps))
+    app.route(prefix, adminRoutes(deps))
     app.route(prefix, endpointRoutes(deps))
     app.route(prefix, networkPolicyRoutes(deps))
     app.route(prefix, diagnosticsRoutes(lives))
@@ -134,7 +147,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
 }
 
 function answer(context: Context<AppEnv>, error: ApiError): Response {
-  return context.json(error.body(), error.status as ContentfulStatusCode)
+  return context.json(error.body(), error.status as ContentfulStatusCode, error.headers)
 }
 
 /** Who asks, for the log: what our gateway says on its socket, else the other end of the connection. */

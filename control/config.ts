@@ -1,6 +1,7 @@
 // What control takes from the common configuration, in the units that it works with, and its own flags.
 
 import { type Config, ConfigError } from '../lib/config.ts'
+import type { AccessSettings } from './access/access.ts'
 import type { AppSettings } from './app.ts'
 import type { LifeSettings } from './sandbox/lives.ts'
 
@@ -66,7 +67,6 @@ export function appSettings(
   { version, machine }: { version: string; machine: string },
 ): AppSettings {
   return {
-    ...(server.apiKey !== undefined && { apiKey: server.apiKey }),
     ...(server.eip !== undefined && { eip: server.eip }),
     ...(server.maxSandboxTimeoutSeconds !== undefined && {
       maxTimeoutSeconds: server.maxSandboxTimeoutSeconds,
@@ -75,4 +75,9 @@ export function appSettings(
     arch: machine === 'x64' ? 'amd64' : machine,
     version,
   }
+}
+
+/** Who may do what. */
+export function accessSettings({ server }: Config): AccessSettings {
+  return { ...(server.apiKey !== undefined && { apiKey: server.apiKey }) }
 }

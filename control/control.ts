@@ -7,6 +7,7 @@ import { messageOf } from '../lib/errors.ts'
 import type { Instance } from '../lib/instance.ts'
 import type { Logger } from '../lib/log.ts'
 import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
+import { type AccessSettings, openAccess } from './access/access.ts'
 import { checkLocalCaller } from './access/local-caller.ts'
 import { type AppSettings, createApp, type EgressAnswer, type EgressRequest, hostsOf } from './app.ts'
 import { createFeedApp } from './feed-app.ts'
@@ -28,6 +29,7 @@ export type ControlOptions = {
   runtime: Runtime
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>
   settings: AppSettings
+  accessSettings: AccessSettings
   lifeSettings: LifeSettings
   /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   listen?: { host: string; port: number }
@@ -55,14 +57,17 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const store = new Store({ path: join(dataDir, 'control.db'), migrationsDir: options.migrationsDir })
   const serving = new AbortController()
   const living = new AbortController()
+  const now = options.now ?? Date.now
+  const access = openAccess(store.database, options.accessSettings, now)
   const lives: Lives = {
     store,
     runtime,
+    quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
     creating: new Map(),
     log,
-    now: options.now ?? Date.now,
+    now,
     files: {
       realPath: (path) => realpath(path),
       makeDirectory: async (path) => void (await mkdir(path, { recursive: true })),
@@ -84,7 +89,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   await settlesWithin(firstPass, FIRST_PASS_MS)
   const loops = [runReconciler(lives), runDeadlines(lives)]
 
-  const app = createApp({ lives, settings, log, askEgress: options.askEgress, trustForwarded: true })
+  const app = createApp({ lives, access, settings, log, askEgress: options.askEgress, trustForwarded: true })
   let port: number | undefined
   try {
     await listen({ socketPath: instance.feedSocket }, createFeedApp(feed, serving.signal).fetch)
@@ -93,12 +98,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       const proxy = createSandboxProxy({
         feed,
         log,
-        ...(!settings.apiKey && {
-          guard: ({ headers }) => checkLocalCaller(hostsOf(settings), headers.host, headers.origin),
-        }),
+        guard: ({ headers }) => {
+          if (!access.keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)
+        },
       })
       const open = createApp({
         lives,
+        access,
         settings,
         log,
         askEgress: options.askEgress,

@@ -10,7 +10,16 @@ import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import { makeDataDir, orRefuse, readConfiguration, refuse } from '../lib/program.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
-import { appSettings, HELP, lifeSettings, pickProxies, STOP_SANDBOXES, takeListen, USAGE } from './config.ts'
+import {
+  accessSettings,
+  appSettings,
+  HELP,
+  lifeSettings,
+  pickProxies,
+  STOP_SANDBOXES,
+  takeListen,
+  USAGE,
+} from './config.ts'
 import { type Control, startControl } from './control.ts'
 import { createEgressClient } from './egress-client.ts'
 import { openRuntime } from './runtime/open-runtime.ts'
@@ -66,6 +75,7 @@ try {
     runtime,
     askEgress: egress.askPolicy,
     settings: appSettings(config, { version, machine: process.arch }),
+    accessSettings: accessSettings(config),
     lifeSettings: lifeSettings(config),
     ...(listen && { listen }),
     log,

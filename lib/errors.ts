@@ -6,6 +6,8 @@ export type ApiErrorOptions = {
   cause?: unknown
   /** Fields to add to the body beside `code` and `message`, such as the `detail` list of a 422. */
   extra?: Record<string, unknown>
+  /** Headers of the answer, such as `Retry-After`. */
+  headers?: Record<string, string>
 }
 
 /** An error with an HTTP status and a body of `{code, message}`. Its message is written for the caller to read. */
@@ -13,6 +15,7 @@ export class ApiError extends Error {
   readonly status: number
   readonly code: string
   readonly extra: Record<string, unknown> | undefined
+  readonly headers: Record<string, string>
 
   constructor(status: number, code: string, message: string, options: ApiErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -20,6 +23,7 @@ export class ApiError extends Error {
     this.status = status
     this.code = code
     this.extra = options.extra
+    this.headers = options.headers ?? {}
   }
 
   /** The body as it goes on the wire. */

@@ -56,6 +56,7 @@ export async function createSandbox(
   }
   if (lives.signal.aborted)
     throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
+  lives.quotas.admit(owner.tenant, plan.limits)
   const row = store.insert(values)
   const start = beginStart(lives, row, plan.image)
   const cancel = () => start.cancel(new Error('The caller left before the sandbox was ready'))

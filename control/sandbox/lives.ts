@@ -2,6 +2,7 @@
 // whoever changes something.
 
 import type { Logger } from '../../lib/log.ts'
+import type { Quotas } from '../access/quotas.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow, Store } from '../store/sqlite.ts'
 import type { Doubts } from './doubts.ts'
@@ -12,6 +13,7 @@ import type { HostFiles } from './volumes.ts'
 export type Lives = {
   store: Store
   runtime: Runtime
+  quotas: Pick<Quotas, 'admit'>
   turns: Turns
   /** What has to be looked at again soon. */
   doubts: Doubts

@@ -1,6 +1,7 @@
 // The tables as Drizzle sees them; migrations/ makes them.
 
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import type { Role } from '../../lib/api/admin.ts'
 import type { Platform, SandboxState } from '../../lib/api/lifecycle.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 
@@ -88,9 +89,6 @@ export const pastSandboxes = sqliteTable('past_sandboxes', {
   reason: text('reason'),
   message: text('message'),
 })
-
-export const ROLES = ['admin', 'member', 'read-only'] as const
-export type Role = (typeof ROLES)[number]
 
 export const apiKeys = sqliteTable('api_keys', {
   id: text('id').primaryKey(),

@@ -6,7 +6,7 @@ import { type ControlApp, createControlApp, MINIMAL } from '../support/control-a
 const KEY = 'a-key'
 
 function open(apiKey?: string): ControlApp {
-  const control = createControlApp({ settings: apiKey === undefined ? {} : { apiKey } })
+  const control = createControlApp({ access: apiKey === undefined ? {} : { apiKey } })
   onTestFinished(control.close)
   return control
 }

@@ -262,7 +262,7 @@ test('endpoints follow the configured base and the wildcard domain', async () =>
   expect((await based.call('GET', `/sandboxes/${id}/endpoints/80`, undefined, host)).body.endpoint).toBe(
     `edge.example/base/sandboxes/${id}/proxy/80`,
   )
-  const wild = open({ settings: { domain: 'box.example', apiKey: 'k' } })
+  const wild = open({ settings: { domain: 'box.example' }, access: { apiKey: 'k' } })
   const key = { 'open-sandbox-api-key': 'k', host: 'api.box.example:8443' }
   const made = await wild.call('POST', '/sandboxes', MINIMAL, key)
   const other = String(made.body.id)

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url'
 import type { Hono } from 'hono'
+import { type AccessSettings, openAccess } from '../../control/access/access.ts'
 import { type AppDeps, type AppEnv, type AppSettings, createApp } from '../../control/app.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
 import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
@@ -24,6 +25,7 @@ export const LIFE_SETTINGS: LifeSettings = {
 
 export type ControlAppOptions = {
   settings?: Partial<AppSettings>
+  access?: AccessSettings
   life?: Partial<LifeSettings>
   runtime?: FakeRuntime
   store?: Store
@@ -52,20 +54,24 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
   const store = options.store ?? new Store({ path: ':memory:', migrationsDir: MIGRATIONS })
   const stopped = new AbortController()
   const log = options.log ?? createSilentLogger()
+  const now = options.now ?? Date.now
+  const access = openAccess(store.database, options.access ?? {}, now)
   const lives: Lives = {
     store,
     runtime,
+    quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
     creating: new Map(),
     log,
-    now: options.now ?? Date.now,
+    now,
     files: options.files ?? { realPath: async (path) => path, makeDirectory: async () => {} },
     settings: { ...LIFE_SETTINGS, ...options.life },
     signal: stopped.signal,
   }
   const app = createApp({
     lives,
+    access,
     log,
     settings: { domain: 'localhost', arch: 'amd64', version: '9.9.9', ...options.settings },
     askEgress:

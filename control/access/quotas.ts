@@ -1,0 +1,84 @@
+// What a tenant may have at once, and how fast it may ask for more. A quota set by an admin stands above the configuration's.
+// The check and the row of the new sandbox come without a pause in between, so two creates cannot both take the last place.
+
+import { refusal } from '../errors.ts'
+import type { QuotaStore, Usage } from '../store/quotas.ts'
+import type { Limits, Quota } from '../store/schema.ts'
+
+const MINUTE_MS = 60_000
+
+export type QuotaSettings = {
+  /** For tenants that have none of their own. */
+  default: Quota
+  tenants: Record<string, Quota>
+}
+
+export class Quotas {
+  readonly store: QuotaStore
+  readonly #now: () => number
+  #settings: QuotaSettings
+  /** When each tenant's creates of the last minute began. */
+  readonly #creates = new Map<string, number[]>()
+
+  constructor({ store, settings, now }: { store: QuotaStore; settings: QuotaSettings; now: () => number }) {
+    this.store = store
+    this.#settings = settings
+    this.#now = now
+  }
+
+  configure(settings: QuotaSettings): void {
+    this.#settings = settings
+  }
+
+  /** What is in force for a tenant. */
+  of(tenant: string): Quota {
+    return this.store.get(tenant) ?? this.#settings.tenants[tenant] ?? this.#settings.default
+  }
+
+  /** Lets one more sandbox of a tenant in, or throws 403 when it would be too many or too large, 429 when it comes too soon. */
+  admit(tenant: string, limits: Limits): void {
+    const quota = this.of(tenant)
+    if (Object.keys(quota).length === 0) return
+    this.#checkRate(tenant, quota.createsPerMinute)
+    const used = this.store.usage(tenant)
+    const problem = overQuota(quota, used, limits)
+    if (problem) throw refusal('KUBERNETES::QUOTA_EXCEEDED', `Quota of tenant "${tenant}": ${problem}`)
+    this.#note(tenant, quota.createsPerMinute)
+  }
+
+  #checkRate(tenant: string, perMinute: number | undefined): void {
+    if (perMinute === undefined) return
+    const now = this.#now()
+    const recent = (this.#creates.get(tenant) ?? []).filter((at) => at > now - MINUTE_MS && at <= now)
+    this.#creates.set(tenant, recent)
+    if (recent.length < perMinute) return
+    const free = recent[recent.length - perMinute]
+    const seconds = free === undefined ? 60 : Math.max(1, Math.ceil((free + MINUTE_MS - now) / 1000))
+    throw refusal(
+      'GENERAL::TOO_MANY_REQUESTS',
+      `Quota of tenant "${tenant}": at most ${perMinute} creates in a minute; try again in ${seconds} s`,
+      { headers: { 'Retry-After': String(seconds) } },
+    )
+  }
+
+  #note(tenant: string, perMinute: number | undefined): void {
+    if (perMinute !== undefined) this.#creates.get(tenant)?.push(this.#now())
+  }
+}
+
+/** What speaks against one more sandbox, in words, or undefined. A limit that is not given is none, so it cannot be counted. */
+export function overQuota(quota: Quota, used: Usage, wanted: Limits): string | undefined {
+  if (quota.sandboxes !== undefined && used.sandboxes + 1 > quota.sandboxes)
+    return `at most ${quota.sandboxes} sandboxes; there are ${used.sandboxes}`
+  if (quota.nanoCpus !== undefined) {
+    if (wanted.nanoCpus === undefined) return 'resourceLimits.cpu is required, as CPUs are counted'
+    if (used.nanoCpus + wanted.nanoCpus > quota.nanoCpus)
+      return `at most ${quota.nanoCpus / 1e9} CPUs; ${used.nanoCpus / 1e9} are in use and ${wanted.nanoCpus / 1e9} more are asked for`
+  }
+  if (quota.memoryBytes !== undefined) {
+    if (wanted.memoryBytes === undefined) return 'resourceLimits.memory is required, as memory is counted'
+    if (used.memoryBytes + wanted.memoryBytes > quota.memoryBytes)
+      return `at most ${quota.memoryBytes} bytes of memory; ${used.memoryBytes} are in use and ${wanted.memoryBytes} more are asked for`
+  }
+  return undefined
+}

@@ -1,0 +1,62 @@
+// What tenants may have, and what they have.
+
+import { and, count, eq, inArray, sql } from 'drizzle-orm'
+import type { SandboxState } from '../../lib/api/lifecycle.ts'
+import type { Database } from './database.ts'
+import { type Quota, quotas, sandboxes } from './schema.ts'
+
+/** States in which a sandbox takes something of the machine. */
+const COUNTED: SandboxState[] = ['Pending', 'Running', 'Pausing', 'Paused', 'Resuming', 'Stopping']
+
+export type Usage = {
+  sandboxes: number
+  nanoCpus: number
+  memoryBytes: number
+}
+
+export class QuotaStore {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** What an admin has set, or undefined when the configuration decides. */
+  get(tenant: string): Quota | undefined {
+    return this.#database.orm.select().from(quotas).where(eq(quotas.tenant, tenant)).get()?.limits
+  }
+
+  set(tenant: string, limits: Quota, at: number): void {
+    this.#database.orm
+      .insert(quotas)
+      .values({ tenant, limits, changedAt: at })
+      .onConflictDoUpdate({ target: quotas.tenant, set: { limits, changedAt: at } })
+      .run()
+  }
+
+  delete(tenant: string): boolean {
+    return this.#database.orm.delete(quotas).where(eq(quotas.tenant, tenant)).run().changes > 0
+  }
+
+  /** Everyone of whom there is a sandbox or a quota. */
+  tenants(): string[] {
+    const { orm } = this.#database
+    const owners = orm.selectDistinct({ tenant: sandboxes.tenant }).from(sandboxes).all()
+    const limited = orm.select({ tenant: quotas.tenant }).from(quotas).all()
+    return [...new Set([...owners, ...limited].map(({ tenant }) => tenant))].sort()
+  }
+
+  /** What the sandboxes of a tenant may use, all together. Those that a pool keeps warm are not the tenant's yet. */
+  usage(tenant: string): Usage {
+    const found = this.#database.orm
+      .select({
+        sandboxes: count(),
+        nanoCpus: sql<number>`coalesce(sum(json_extract(${sandboxes.limits}, '$.nanoCpus')), 0)`,
+        memoryBytes: sql<number>`coalesce(sum(json_extract(${sandboxes.limits}, '$.memoryBytes')), 0)`,
+      })
+      .from(sandboxes)
+      .where(and(eq(sandboxes.tenant, tenant), eq(sandboxes.warm, false), inArray(sandboxes.state, COUNTED)))
+      .get()
+    return found ?? { sandboxes: 0, nanoCpus: 0, memoryBytes: 0 }
+  }
+}
