@@ -11,8 +11,10 @@ const LINE_BREAKS = /[\u0085\u2028\u2029]/g
 
 /** One event as it goes on the wire. */
 export function formatEvent(event: object): string {
-  return `${JSON.stringify(event).replace(
-    LINE_BREAKS,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )}\n\n`
+  return `${escapeLineBreaks(JSON.stringify(event))}\n\n`
+}
+
+/** Escapes in JSON what JSON leaves as it is and clients take for the end of a line. */
+export function escapeLineBreaks(json: string): string {
+  return json.replace(LINE_BREAKS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

@@ -112,6 +112,7 @@ export class Journal {
   /** From now on every byte goes to disk at once, and what is in memory does now: there is a file, be it empty. */
   toDisk(): void {
     if (this.#memory) this.#moveToDisk()
+    else if (!this.#hasFile) this.#lostError ??= this.#write(Buffer.alloc(0))
     if (this.#isClosed) this.#closeFile()
   }
 

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { CommandStatus } from '../../lib/api/execd.ts'
 import { type Daemon, type Event, idOf, outputOf, parseEvents, startDaemon, until } from './daemon.ts'
 
 let execd: Daemon
@@ -28,7 +29,7 @@ describe('a foreground command', () => {
     expect(Number.isInteger(last(events)?.execution_time)).toBe(true)
   })
 
-  test('keeps stdout and stderr apart, and every byte of both', async () => {
+  test('L3: keeps stdout and stderr apart, and every byte of both: a final newline is told from none', async () => {
     const events = await execd.run({ command: 'printf "a\\r\\n\\nb"; printf "x\\ny" >&2' })
     expect(outputOf(events)).toBe('a\r\n\nb')
     expect(outputOf(events, 'stderr')).toBe('x\ny')
@@ -50,12 +51,17 @@ describe('a foreground command', () => {
     expect(outputOf(events, 'stderr')).toContain('no-such-program-here')
   })
 
-  test('ended by a signal has -1', async () => {
-    expect(last(await execd.run({ command: 'kill -SEGV $$' }))?.error).toEqual({
+  test('L10: ended by a signal has -1, and its status names the signal', async () => {
+    const events = await execd.run({ command: 'kill -SEGV $$' })
+    expect(last(events)?.error).toEqual({
       ename: 'CommandExecError',
       evalue: '-1',
       traceback: ['signal: segmentation fault'],
     })
+    expect(await status(idOf(events))).toMatchObject({ exit_code: -1, signal: 'SIGSEGV' })
+    const exited = await status(idOf(await execd.run({ command: 'exit 139' })))
+    expect(exited).toMatchObject({ exit_code: 139 })
+    expect(exited).not.toHaveProperty('signal')
   })
 
   test('can write to /dev/stderr and /dev/stdout by name, as a socket could not', async () => {
@@ -69,7 +75,7 @@ describe('a foreground command', () => {
     expect(outputOf(events)).toBe('12345\nout\n')
   })
 
-  test('ends when its process has exited though a child holds its output, and the child lives on', async () => {
+  test('R4: ends when its process has exited though a child holds its output, and the child lives on', async () => {
     const flag = join(execd.workdir, 'late')
     const startedAt = performance.now()
     const events = await execd.run({
@@ -79,6 +85,9 @@ describe('a foreground command', () => {
     expect(last(events)?.type).toBe('execution_complete')
     // It has written to its output after the end of the stream and did not die of it.
     await until(async () => existsSync(flag), 'the child left in the background')
+    // That output is bounded like any other, and can be fetched.
+    const log = async () => (await execd.call(`/command/${idOf(events)}/logs`)).text()
+    await until(async () => (await log()).match(/later/g)?.length === 2, 'what the child wrote')
     process.kill(Number(outputOf(events).split(' ')[1]), 'SIGKILL')
   })
 
@@ -95,15 +104,17 @@ describe('a foreground command', () => {
     expect(text.endsWith('199999\n200000\n')).toBe(true)
   })
 
-  test('gives a line of 256 KiB as one event, and a binary mess as text', async () => {
+  test('L2: gives a line of 256 KiB as one event, and a binary mess as text with its bytes', async () => {
     const events = await execd.run({
       command: 'head -c 262144 /dev/zero | tr "\\0" x; echo; printf "\\377\\200ok"',
     })
-    const texts = events.filter((event) => event.type === 'stdout').map((event) => event.text)
-    expect(texts).toEqual([`${'x'.repeat(262144)}\n`, '\ufffd\ufffdok'])
+    const [long, mess] = events.filter((event) => event.type === 'stdout')
+    expect(long?.text).toBe(`${'x'.repeat(262144)}\n`)
+    expect(long).not.toHaveProperty('bytes_base64')
+    expect(mess).toMatchObject({ text: '\ufffd\ufffdok', bytes_base64: '/4Bvaw==' })
   })
 
-  test('escapes the line breaks that one client splits at', async () => {
+  test('L8: escapes the line breaks that one client splits at', async () => {
     const response = await execd.call('/command', {
       method: 'POST',
       body: JSON.stringify({ command: "printf 'a\u0085b\u2028c\u2029d'" }),
@@ -113,7 +124,7 @@ describe('a foreground command', () => {
     expect(outputOf(parseEvents(text))).toBe('a\u0085b\u2028c\u2029d')
   })
 
-  test('streams output while it runs', async () => {
+  test('S2: streams output while it runs', async () => {
     const fifo = join(execd.workdir, 'go')
     execFileSync('mkfifo', [fifo])
     const response = await execd.call('/command', {
@@ -130,7 +141,7 @@ describe('a foreground command', () => {
     expect(outputOf(parseEvents(text))).toBe('first\nsecond\n')
   })
 
-  test('gets the boot environment and the request, and nothing of execd', async () => {
+  test('X2: gets the boot environment and the request, and nothing of execd', async () => {
     const events = await execd.run({ command: 'env', envs: { MINE: 'a b', FROM_BOOT: 'changed' } })
     const env = outputOf(events)
     expect(env).toContain('MINE=a b\n')
@@ -181,7 +192,7 @@ describe('a foreground command', () => {
     expect(last(events)?.error?.evalue).toBe('3')
   })
 
-  test('runs as a user with that home and those groups, not with the group of root', async () => {
+  test('X6: runs as a user with that home and those groups, not with the group of root', async () => {
     const events = await execd.run({ command: 'id -u; id -g; echo $HOME $USER', uid: 65534, cwd: '/' })
     const nobody = readFileSync('/etc/passwd', 'utf8')
       .split('\n')
@@ -190,9 +201,12 @@ describe('a foreground command', () => {
     expect(outputOf(events)).toBe(`65534\n${gid}\n${home} ${name}\n`)
     expect(outputOf(await execd.run({ command: 'id -g', uid: 54321, cwd: '/' }))).toBe('54321\n')
     expect(outputOf(await execd.run({ command: 'id -G', uid: 54321, gid: 7, cwd: '/' }))).toBe('7\n')
+    // Nobody's home is root's, whose files are not for them.
+    const unknown = await execd.run({ command: 'echo "$HOME|$USER|$LOGNAME"', uid: 54321, cwd: '/' })
+    expect(outputOf(unknown)).toBe('/||\n')
   })
 
-  test('goes on when its client leaves', async () => {
+  test('L6: goes on when its client leaves', async () => {
     const flag = join(execd.workdir, 'left')
     const body = JSON.stringify({ command: `echo started; sleep 0.3; seq 1 100000; echo done > ${flag}` })
     await new Promise<void>((resolve, reject) => {
@@ -213,7 +227,7 @@ describe('a foreground command', () => {
     await until(async () => existsSync(flag), 'the command of a client that left')
   })
 
-  test('does not make execd grow when its client does not read', async () => {
+  test('X16: does not make execd grow when its client does not read, and can be interrupted all the same', async () => {
     const sent = request(`${execd.url}/command`, {
       method: 'POST',
       headers: { 'X-EXECD-ACCESS-TOKEN': 'secret-token' },
@@ -237,9 +251,13 @@ describe('a foreground command', () => {
       /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${execd.process.pid}/status`, 'utf8'))?.[1] ?? 0,
     )
     expect(memory).toBeLessThan(300_000)
+    // Nobody has read its id: it is the one that runs.
+    const [command] = (await (await execd.call('/commands?running=true')).json()) as CommandStatus[]
+    expect(command).toMatchObject({ content: 'yes', running: true })
+    expect((await execd.call(`/command?id=${command?.id}`, { method: 'DELETE' })).status).toBe(200)
+    expect(await status(command?.id ?? '')).toMatchObject({ running: false, signal: 'SIGTERM' })
     sent.on('error', () => {})
     sent.destroy()
-    execFileSync('pkill', ['-P', String(execd.process.pid), '-x', 'yes'])
   })
 
   test('is ended by its timeout, with all its children', async () => {
@@ -266,7 +284,7 @@ describe('a foreground command', () => {
 })
 
 describe('a background command', () => {
-  test('answers at once, and its output and end can be asked for', async () => {
+  test('R1: answers at once, is known at once, and its output and end can be asked for', async () => {
     const fifo = join(execd.workdir, 'background')
     execFileSync('mkfifo', [fifo])
     const events = await execd.run({
@@ -302,7 +320,7 @@ describe('a background command', () => {
     expect(await status(id)).toMatchObject({ running: false, exit_code: 4, error: 'exit status 4' })
   })
 
-  test('leaves what it started in the background alive', async () => {
+  test('R3: leaves what it started in the background alive', async () => {
     const events = await execd.run({ command: 'sleep 300 & echo $!', background: true })
     const id = idOf(events)
     await until(async () => !(await status(id)).running, 'its end')
@@ -317,7 +335,7 @@ describe('a background command', () => {
     expect(await status(idOf(events))).toMatchObject({ running: false, exit_code: 255 })
   })
 
-  test('still has its output when someone removed the directory before', async () => {
+  test('L1: still has its output when someone removed the directory before', async () => {
     rmSync(join(execd.dir, 'commands'), { recursive: true, force: true })
     rmSync(join(execd.dir, 'pipes'), { recursive: true, force: true })
     const id = idOf(await execd.run({ command: 'echo again', background: true }))

@@ -13,6 +13,7 @@ const INIT = join(import.meta.dirname, '../../execd/assets/init.sh')
 export type Event = {
   type: string
   text?: string
+  bytes_base64?: string
   execution_time?: number
   timestamp: number
   error?: { ename: string; evalue: string; traceback: string[] }
@@ -40,13 +41,15 @@ export type DaemonOptions = {
   restarted?: boolean
   /** What starts it: a program with its first arguments. */
   wrapper?: string[]
+  /** Where its directories are made. */
+  parent?: string
 }
 
 export async function startDaemon(
   boot: Partial<BootFile> = {},
-  { restarted = false, wrapper = [] }: DaemonOptions = {},
+  { restarted = false, wrapper = [], parent = tmpdir() }: DaemonOptions = {},
 ): Promise<Daemon> {
-  const dir = mkdtempSync(join(tmpdir(), 'execd-test-'))
+  const dir = mkdtempSync(join(parent, 'execd-test-'))
   const exchange = join(dir, 'exchange')
   const workdir = join(dir, 'work')
   mkdirSync(exchange)

@@ -79,7 +79,7 @@ describe('execd as supervisor', () => {
     expect(execd.process.exitCode).toBe(1)
   })
 
-  test('forwards TERM, and the entrypoint has its time to end', async () => {
+  test('R2: forwards TERM, and the entrypoint has its time to end', async () => {
     await using execd = await startDaemon({
       entrypoint: ['sh', '-c', 'trap "echo bye; exit 9" TERM; echo up; while :; do sleep 0.05; done'],
     })
@@ -111,7 +111,7 @@ describe('execd as supervisor', () => {
     }, 'the command to end')
   })
 
-  test('tells the stream of a running command that it has ended', async () => {
+  test('R2: tells the stream of a running command that it has ended', async () => {
     await using execd = await startDaemon()
     const response = await execd.call('/command', { method: 'POST', body: '{"command":"sleep 1000"}' })
     const text = response.text()
