@@ -18,6 +18,7 @@ import { adminRoutes } from './routes/admin.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { endpointRoutes } from './routes/endpoints.ts'
+import { eventRoutes } from './routes/events.ts'
 import { metricsRoutes } from './routes/metrics.ts'
 import { networkPolicyRoutes } from './routes/network-policy.ts'
 import { proxyRoutes, type SandboxProxy } from './routes/proxy.ts'
@@ -104,6 +105,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, adminRoutes(deps))
     app.route(prefix, endpointRoutes(deps))
     app.route(prefix, networkPolicyRoutes(deps))
+    app.route(prefix, eventRoutes(lives))
     app.route(prefix, diagnosticsRoutes(lives))
     app.route(prefix, metricsRoutes(log))
     app.route(prefix, unsupportedRoutes(lives))

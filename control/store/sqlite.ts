@@ -9,6 +9,7 @@ import { labels, pastSandboxes, sandboxes } from './schema.ts'
 
 export type SandboxRow = typeof sandboxes.$inferSelect
 export type NewSandboxRow = typeof sandboxes.$inferInsert
+export type PastSandbox = typeof pastSandboxes.$inferSelect
 export type SandboxChange = Partial<Omit<SandboxRow, 'id' | 'createdAt' | 'tenant'>>
 /** One step in the life of a sandbox. */
 export type Transition = { at: number; state: SandboxState; reason: string | null; message: string | null }
@@ -174,6 +175,18 @@ export class Store {
     return this.events
       .of(id, { limit, type: 'state' })
       .flatMap(({ at, state, reason, message }) => (state === null ? [] : [{ at, state, reason, message }]))
+  }
+
+  /** What is kept of a sandbox that is gone. */
+  past(id: string): PastSandbox | undefined {
+    return this.#db.select().from(pastSandboxes).where(eq(pastSandboxes.id, id)).get()
+  }
+
+  /** Forgets at most `limit` sandboxes that were gone before `at`; how many there were. */
+  prunePast(at: number, limit: number): number {
+    return this.#db.run(
+      sql`DELETE FROM past_sandboxes WHERE id IN (SELECT id FROM past_sandboxes WHERE ended_at < ${at} ORDER BY ended_at LIMIT ${limit})`,
+    ).changes
   }
 
   close(): void {

@@ -1,0 +1,117 @@
+import { type Context, Hono } from 'hono'
+import { stream } from 'hono/streaming'
+import { z } from 'zod'
+import { formatTime } from '../../lib/api/lifecycle.ts'
+import { integer } from '../../lib/api/lifecycle-coerce.ts'
+import type { AppEnv } from '../app.ts'
+import { invalid, readQuery } from '../body.ts'
+import type { Lives } from '../sandbox/lives.ts'
+import type { StoredEvent } from '../store/events.ts'
+import { visibleSubject } from './visible.ts'
+
+const BATCH = 200
+const PING_MS = 15_000
+
+const streamQuery = z.object({
+  after: integer(0).optional(),
+  sandboxId: z.string().max(100).optional(),
+})
+const historyQuery = z.object({ limit: integer(1, 1000).default(200) })
+
+/**
+ * What happens to sandboxes, as it happens: server-sent events (WHATWG HTML 9.2) with the position as their id, so that a
+ * reader that comes back with `Last-Event-ID`, or `after`, misses nothing. An addition to the contract.
+ */
+export function eventRoutes(lives: Lives): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>()
+
+  routes.get('/events', (context) => {
+    const { after, sandboxId } = readQuery(context, streamQuery)
+    const { tenant } = context.get('principal')
+    const { events } = lives.store
+    const filter = {
+      limit: BATCH,
+      ...(tenant !== undefined && { tenant }),
+      ...(sandboxId !== undefined && { sandboxId }),
+    }
+    const range = events.range()
+    const from = lastEventId(context) ?? after ?? range.newest
+    context.header('Content-Type', 'text/event-stream')
+    context.header('Cache-Control', 'no-store')
+    context.header('X-Accel-Buffering', 'no')
+    return stream(context, async (output) => {
+      const left = new AbortController()
+      output.onAbort(() => left.abort())
+      const signal = AbortSignal.any([lives.signal, left.signal])
+      await output.write('retry: 2000\n: open\n\n')
+      // What was before the oldest is gone, or the database is another one: the reader has to look at everything anew.
+      if (from > range.newest || (from > 0 && from < range.oldest - 1))
+        await output.write(`event: reset\ndata: ${JSON.stringify({ oldest: range.oldest })}\n\n`)
+      let position = from > range.newest ? range.newest : from
+      while (!signal.aborted) {
+        // A writer waits for its reader, and the events wait in the database.
+        const changed = changeOrPing(lives, signal)
+        const found = events.after(position, filter)
+        if (found.length > 0) {
+          position = found.at(-1)?.id ?? position
+          await output.write(found.map(formatFrame).join(''))
+          changed.cancel()
+          continue
+        }
+        if (!(await changed.happened) && !signal.aborted) await output.write(': ping\n\n')
+      }
+    })
+  })
+
+  routes.get('/sandboxes/:id/history', (context) => {
+    const { limit } = readQuery(context, historyQuery)
+    const { id } = visibleSubject(context, lives)
+    return context.json({ items: lives.store.events.of(id, { limit }).map(formatEvent) })
+  })
+
+  return routes
+}
+
+/** The header by which an EventSource says where it was. */
+function lastEventId(context: Context<AppEnv>): number | undefined {
+  const text = context.req.header('last-event-id')
+  if (text === undefined || text === '') return undefined
+  if (!/^\d{1,15}$/.test(text))
+    throw invalid([
+      { type: 'int_parsing', loc: ['header', 'Last-Event-ID'], msg: 'must be the id of an event' },
+    ])
+  return Number(text)
+}
+
+/** Whether something changes before the next ping is due. Watching begins at once, so that nothing is missed in between. */
+function changeOrPing(lives: Lives, signal: AbortSignal): { happened: Promise<boolean>; cancel: () => void } {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const finish = (changed: boolean) => {
+    clearTimeout(timer)
+    stopWatching()
+    signal.removeEventListener('abort', onAbort)
+    resolve(changed)
+  }
+  const onAbort = () => finish(false)
+  const timer = setTimeout(() => finish(false), PING_MS)
+  const stopWatching = lives.store.watch(() => finish(true))
+  signal.addEventListener('abort', onAbort)
+  if (signal.aborted) onAbort()
+  return { happened: promise, cancel: () => finish(false) }
+}
+
+function formatFrame(event: StoredEvent): string {
+  return `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(formatEvent(event))}\n\n`
+}
+
+function formatEvent({ id, at, sandboxId, type, state, reason, message }: StoredEvent) {
+  return {
+    id,
+    at: formatTime(at),
+    sandboxId,
+    type,
+    ...(state !== null && { state }),
+    ...(reason !== null && { reason }),
+    ...(message !== null && { message }),
+  }
+}
