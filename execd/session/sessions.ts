@@ -1,0 +1,114 @@
+// All sessions of a sandbox.
+
+import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { SessionStatus } from '../../lib/api/execd-session.ts'
+import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import type { UserIds } from '../command/process.ts'
+import { ProcessScanner } from '../command/process-scanner.ts'
+import { findShell } from '../command/program.ts'
+import { resolvePath } from '../files/path.ts'
+import { execdError } from '../http/answer.ts'
+import type { Surroundings } from '../surroundings.ts'
+import { SessionPipes } from './pipes.ts'
+import type { SessionRequest } from './request.ts'
+import { Session } from './session.ts'
+
+const MAX_SESSIONS = 256
+
+export class Sessions {
+  readonly #surroundings: Surroundings
+  readonly #dir: string
+  readonly #pipes: SessionPipes
+  readonly #scanner: ProcessScanner
+  readonly #sessions = new Map<string, Session>()
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings
+    this.#dir = join(surroundings.dir, 'sessions')
+    this.#pipes = new SessionPipes(surroundings)
+    this.#scanner = new ProcessScanner(surroundings.log)
+    // An earlier life of execd may have left some.
+    rmSync(this.#dir, { recursive: true, force: true })
+  }
+
+  /** Makes a session with its shell started. Throws a refusal when there can be none. */
+  async create({ cwd }: SessionRequest): Promise<Session> {
+    if (this.#sessions.size >= MAX_SESSIONS)
+      throw execdError('TOO_MANY', `There are ${MAX_SESSIONS} sessions already: delete one before`)
+    const surroundings = this.#surroundings
+    const user = surroundings.identity()
+    const env = surroundings.environment(user)
+    const path = cwd === undefined ? surroundings.workdir : resolvePath(cwd, { ...surroundings.paths, env })
+    makeDirectory(path, user)
+    const shell = findShell(env.PATH, path)
+    if (!shell.ok)
+      throw execdError(
+        'NOT_SUPPORTED',
+        `Sessions need a shell, and there is neither "bash" nor "sh" in PATH "${env.PATH}"`,
+      )
+    const id = process.getBuiltinModule('node:crypto').randomUUID()
+    const session = new Session({
+      id,
+      surroundings,
+      pipes: this.#pipes,
+      scanner: this.#scanner,
+      dir: join(this.#dir, id),
+      dialect: shell.path.endsWith('/bash') ? 'bash' : 'sh',
+      path: shell.path,
+      cwd: path,
+    })
+    this.#sessions.set(id, session)
+    try {
+      await session.start()
+    } catch (error) {
+      this.#sessions.delete(id)
+      throw error
+    }
+    return session
+  }
+
+  /** The session of this id. Throws a refusal when there is none. */
+  find(id: string): Session {
+    const session = this.#sessions.get(id)
+    if (!session) throw execdError('CONTEXT_NOT_FOUND', `There is no session "${id}"`)
+    return session
+  }
+
+  /** Ends a session. Throws a refusal when there is none of this id. */
+  async delete(id: string): Promise<void> {
+    const session = this.find(id)
+    this.#sessions.delete(id)
+    await session.delete()
+  }
+
+  /** Ends what a session runs, and not the session. False when there is none of this id. */
+  async interrupt(id: string): Promise<boolean> {
+    const session = this.#sessions.get(id)
+    await session?.interrupt()
+    return session !== undefined
+  }
+
+  list(): SessionStatus[] {
+    return [...this.#sessions.values()].map((session) => session.describe())
+  }
+
+  async endAll(graceMs: number): Promise<void> {
+    await Promise.all([...this.#sessions.values()].map((session) => session.endAll(graceMs)))
+    this.#sessions.clear()
+  }
+}
+
+/** Makes a directory with all above it, for a user. One that is there stays as it is. */
+function makeDirectory(path: string, user: UserIds): void {
+  try {
+    const first = mkdirSync(path, { recursive: true })
+    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made))
+      chownSync(made, user.uid, user.gid)
+    if (statSync(path).isDirectory()) return
+  } catch (error) {
+    if (systemCodeOf(error) !== 'EEXIST' && systemCodeOf(error) !== 'ENOTDIR')
+      throw execdError('RUNTIME_ERROR', `Cannot make the directory "${path}": ${messageOf(error)}`, error)
+  }
+  throw execdError('INVALID_REQUEST_BODY', `working directory "${path}" is not a directory`)
+}
