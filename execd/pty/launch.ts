@@ -1,12 +1,13 @@
 // From what a client asked for to a running program: who runs it, with what environment, where, and on what.
 
-import { statSync } from 'node:fs'
-import { basename } from 'node:path'
+import { chownSync, statSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
 import type { PtyMode } from '../../lib/api/execd-pty.ts'
+import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { ownedEnvironment } from '../command/marks.ts'
 import { StartError, type UserIds } from '../command/process.ts'
 import { type FoundProgram, findProgram, findShell } from '../command/program.ts'
-import { makeDirectory } from '../files/change.ts'
+import { makePath } from '../files/make-path.ts'
 import { resolvePath } from '../files/path.ts'
 import { execdError } from '../http/answer.ts'
 import type { Surroundings } from '../surroundings.ts'
@@ -27,13 +28,13 @@ export type Launcher = {
 }
 
 /** The absolute directory of a session, made if it is missing. Throws a refusal when it cannot be. */
-export async function prepareCwd({ surroundings }: Launcher, request: PtyRequest): Promise<string> {
+export function prepareCwd({ surroundings }: Launcher, request: PtyRequest): string {
   const { workdir, home, identity, environment } = surroundings
   const user = identity(request.uid, request.gid)
   if (request.cwd === undefined) return workdir
   const cwd = resolvePath(request.cwd, { env: environment(user, request.envs), home, cwd: workdir })
   const stat = statSync(cwd, { throwIfNoEntry: false })
-  if (!stat) await makeDirectory(cwd, user)
+  if (!stat) makeCwd(cwd, user)
   else if (!stat.isDirectory())
     throw execdError('INVALID_REQUEST_BODY', `working directory "${cwd}" is not a directory`)
   return cwd
@@ -48,12 +49,27 @@ export async function launch(
   const { surroundings } = launcher
   const user = surroundings.identity(request.uid, request.gid)
   const env = environmentOf(surroundings, request, user)
-  await makeDirectory(cwd, user)
+  makeCwd(cwd, user)
   const { path, args } = decideProgram(request.run, env.PATH, cwd)
   if (mode === 'pipe')
     return startOnPipes(surroundings.starter, { path, argv: [path, ...args], cwd, env, user }, onOutput)
   const spec = { path, args, cwd, env, user, size }
   return startTerminal(launcher.terminals(), surroundings.starter, spec, onOutput)
+}
+
+function makeCwd(cwd: string, { uid, gid }: UserIds): void {
+  try {
+    const first = makePath(cwd)
+    if (first === undefined || process.getuid?.() !== 0) return
+    for (let made = cwd; made.length >= first.length; made = dirname(made)) chownSync(made, uid, gid)
+  } catch (error) {
+    const code = systemCodeOf(error)
+    throw execdError(
+      'RUNTIME_ERROR',
+      `Cannot make the directory "${cwd}": ${code ?? messageOf(error)}`,
+      error,
+    )
+  }
 }
 
 function environmentOf(

@@ -134,8 +134,33 @@ export class PtySession {
     if (!this.#running && this.#ended) client.finish(endFrames(this.#ended.end))
   }
 
+  /** Ends it because execd ends. */
+  end(graceMs: number): Promise<void> {
+    return this.#close(graceMs, 1001, 'execd ends', [])
+  }
+
+  /** Ends it because a client wants that. */
+  delete(graceMs: number): Promise<void> {
+    return this.#close(graceMs, 1000, 'session deleted', [
+      { type: 'error', error: `PTY session "${this.id}" was deleted`, code: 'SESSION_GONE' },
+    ])
+  }
+
+  get #viewers(): number {
+    return this.#clients.size - (this.#holder ? 1 : 0)
+  }
+
+  async #close(graceMs: number, code: number, reason: string, frames: PtyServerFrame[]): Promise<void> {
+    this.#isGone = true
+    await this.#endPrograms(graceMs)
+    for (const client of this.#clients) {
+      for (const frame of frames) client.send(frame)
+      client.close(code, reason)
+    }
+  }
+
   /** Ends what runs, and what its programs have left in the background. */
-  async end(graceMs: number): Promise<void> {
+  async #endPrograms(graceMs: number): Promise<void> {
     await this.#starting?.catch(() => {})
     const running = this.#running
     const sessions = this.#left.splice(0).filter(({ members }) => members.some(isRunning))
@@ -144,20 +169,6 @@ export class PtySession {
       ...sessions.map(({ session }) => endSession(session, graceMs)),
     ])
     if (running) await within(running.program.ended, LAST_END_MS)
-  }
-
-  /** Ends it for ever. */
-  async delete(graceMs: number): Promise<void> {
-    this.#isGone = true
-    await this.end(graceMs)
-    for (const client of this.#clients) {
-      client.send({ type: 'error', error: `PTY session "${this.id}" was deleted`, code: 'SESSION_GONE' })
-      client.close(1000, 'session deleted')
-    }
-  }
-
-  get #viewers(): number {
-    return this.#clients.size - (this.#holder ? 1 : 0)
   }
 
   #add(ws: WebSocket, socket: Socket, role: ClientRole): Client {

@@ -46,8 +46,8 @@ export class PtySessions {
     }
   }
 
-  async create(request: PtyRequest): Promise<PtySession> {
-    const cwd = await prepareCwd(this.#launcher, request)
+  create(request: PtyRequest): PtySession {
+    const cwd = prepareCwd(this.#launcher, request)
     this.#makeRoom()
     const { limits, times } = this.#options
     const { randomUUID } = process.getBuiltinModule('node:crypto')

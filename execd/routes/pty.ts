@@ -33,7 +33,7 @@ export function ptyFamily(surroundings: Surroundings, options?: PtyOptions): Fam
       },
 
       'POST /pty': async ({ request, response }) => {
-        const session = await sessions.create(parsePtyRequest(await readOptionalObject(request)))
+        const session = sessions.create(parsePtyRequest(await readOptionalObject(request)))
         answerJson(response, 201, { session_id: session.id })
       },
 
