@@ -103,6 +103,9 @@ export function refusalOfStart(error: unknown): ApiError {
       return refusal('SANDBOX::INVALID_PARAMETER', message, { cause: error })
     case 'entrypoint_failed':
       return refusal('DOCKER::INVALID_ENTRYPOINT', message, { cause: error })
+    // As with an image that is not there: what the caller named is at fault, and not the server.
+    case 'hook_failed':
+      return refusal('DOCKER::SANDBOX_START_FAILED', message, { status: 400, cause: error })
     default:
       return refusal('DOCKER::SANDBOX_START_FAILED', message, { cause: error })
   }

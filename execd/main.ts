@@ -11,6 +11,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { type BootFile, EXCHANGE_DIR, type ExitFile, GUEST_DIR } from '../lib/api/guest.ts'
+import { LIFECYCLE_VARIABLE } from '../lib/api/lifecycle-hooks.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createLogger } from '../lib/log.ts'
 import { untilAborted } from '../lib/stop.ts'
@@ -28,6 +29,8 @@ import { parseBootFile } from './config.ts'
 import { report, takeBootFile, tidy } from './exchange.ts'
 import { createRouter } from './http/router.ts'
 import { type Listening, listen } from './http/server.ts'
+import type { Lifecycle } from './lifecycle/lifecycle.ts'
+import { isExportWanted } from './metrics/export-wanted.ts'
 import { decideOomScores } from './oom.ts'
 import { createRandomId } from './random-id.ts'
 import { hostProgram } from './runtime-dir.ts'
@@ -39,6 +42,8 @@ import { createUsers, type Users } from './users.ts'
 const ENTRYPOINT_LOG_BYTES = 8 << 20
 /** How long commands have to end once the entrypoint has ended by itself. */
 const LAST_GRACE_MS = 1000
+/** How long the end waits for a collector to take the last of the telemetry. */
+const LAST_EXPORT_MS = 1000
 /** How long answers on their way have to arrive at the end. */
 const ANSWER_GRACE_MS = 300
 const RESTLESS_MS = 1000
@@ -69,6 +74,9 @@ async function main(dir: string): Promise<void> {
   } catch (error) {
     return refuse(dir, messageOf(error))
   }
+  const { [LIFECYCLE_VARIABLE]: hooks } = boot.env
+  // From here on nothing of the user's sees it, a script before the entrypoint included.
+  delete boot.env[LIFECYCLE_VARIABLE]
   const user = bootUser(boot, users)
   // Others than root reach the pipes of their own output and the file of their environment below it by name.
   if (user.uid !== 0) chmodSync(dir, 0o711)
@@ -98,9 +106,14 @@ async function main(dir: string): Promise<void> {
   process.on('SIGTERM', () => stop.abort())
   process.on('SIGINT', () => stop.abort())
 
+  const telemetry = isExportWanted(env)
+    ? (await import('./metrics/telemetry.ts')).openTelemetry({ env, log })
+    : undefined
+  const { routes } = app
+  const router = createRouter({ routes, token: boot.token, log, observe: telemetry?.observe })
   let listening: Listening
   try {
-    listening = await listen(createRouter({ routes: app.routes, token: boot.token, log }), {
+    listening = await listen(router, {
       host: boot.host,
       port: state.before.port ?? boot.port,
       patienceMs: state.before.port === undefined ? 0 : PORT_PATIENCE_MS,
@@ -113,6 +126,16 @@ async function main(dir: string): Promise<void> {
   // The first id loads the module behind it, and the first command should not wait for that.
   createRandomId()
 
+  let lifecycle: Lifecycle | undefined
+  try {
+    if (hooks !== undefined) {
+      const { openLifecycle } = await import('./lifecycle/lifecycle.ts')
+      lifecycle = openLifecycle({ hooks, surroundings, scanner, state })
+      await lifecycle.preStart(stop.signal)
+    }
+  } catch (error) {
+    return refuseStart(dir, 'hook_failed', error)
+  }
   let entrypoint: Entrypoint
   try {
     const argv = bootstrapArgv(boot.entrypoint, env, boot.workdir)
@@ -121,21 +144,20 @@ async function main(dir: string): Promise<void> {
       { starter, scanner, state, pipes: entrypointPipes },
     )
   } catch (error) {
-    if (!(error instanceof StartError)) throw error
-    report(dir, 'ready.json', { ok: false, reason: 'entrypoint_failed', message: error.message })
-    report(dir, 'exit.json', { exitCode: error.exitCode, message: error.message })
-    return quit(error.exitCode, error.message)
+    return refuseStart(dir, 'entrypoint_failed', error)
   }
   report(dir, 'ready.json', { ok: true, port: listening.port })
+  lifecycle?.startPeriodic()
   // Given at the start, this would cost Node its compiled code and the start 13 ms; now it costs nothing, and after a large
   // output execd holds 22 MB and not 59.
   setFlagsFromString('--optimize-for-size')
 
   await Promise.race([entrypoint.ended, untilAborted(stop.signal)])
   const graceMs = stop.signal.aborted ? boot.stopGraceMs : Math.min(LAST_GRACE_MS, boot.stopGraceMs)
-  await Promise.all([entrypoint.end(graceMs), app.endAll(graceMs)])
+  await Promise.all([entrypoint.end(graceMs), app.endAll(graceMs), lifecycle?.endAll(graceMs)])
   const exit = exitOf(await entrypoint.ended)
   await listening.close(ANSWER_GRACE_MS)
+  await telemetry?.close(LAST_EXPORT_MS)
   report(dir, 'exit.json', exit)
   return quit(exit.exitCode)
 }
@@ -200,6 +222,14 @@ function refuse(dir: string, message: string): void {
   report(dir, 'ready.json', { ok: false, reason: 'listen_failed', message })
   report(dir, 'exit.json', { exitCode: 1, message })
   quit(1, message)
+}
+
+/** Ends a start whose hook or entrypoint has failed. Anything else that is thrown is a bug. */
+function refuseStart(dir: string, reason: 'hook_failed' | 'entrypoint_failed', error: unknown): void {
+  if (!(error instanceof StartError)) throw error
+  report(dir, 'ready.json', { ok: false, reason, message: error.message })
+  report(dir, 'exit.json', { exitCode: error.exitCode, message: error.message })
+  quit(error.exitCode, error.message)
 }
 
 /** Ends this process at once; what still runs in the sandbox goes with its first process. */

@@ -20,6 +20,8 @@ export type Notes = {
   env?: Record<string, string>
   /** Where execd listens. */
   port?: number
+  /** How far the hook before the entrypoint has come. */
+  preStart?: 'begun' | 'done'
   /** It was about to be started; `process` once it was. */
   entrypoint?: { process?: NonNullable<CommandRecord['process']> }
 }

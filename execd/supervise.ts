@@ -93,7 +93,8 @@ function watch(running: RunningProcess, log: Journal): Entrypoint {
   }
 }
 
-function makeWorkdir(path: string, user: UserIds): void {
+/** Makes the directory that processes of the sandbox begin in. Throws StartError when there is none. */
+export function makeWorkdir(path: string, user: UserIds): void {
   try {
     if (mkdirSync(path, { recursive: true }) !== undefined) chownSync(path, user.uid, user.gid)
     if (statSync(path).isDirectory()) return

@@ -9,7 +9,7 @@ export type RuntimeSpec = {
   image: { uri: string; auth?: { username: string; password: string } }
   /** What the user asked to run, never empty. */
   entrypoint: string[]
-  /** The user's variables; the image's own stand below them. */
+  /** The user's variables, and execd's hooks (lib/api/lifecycle-hooks.ts); the image's own stand below them. */
   env: Record<string, string>
   limits: {
     /** Billionths of a CPU per second: 500_000_000 is half of one. */
@@ -49,6 +49,7 @@ export const RUNTIME_FAILURES = [
   'image_pull_failed', // the registry refused or broke off, or the image cannot be unpacked
   'platform_mismatch', // the image is for another architecture
   'entrypoint_failed', // the image lacks the program, or it cannot be executed
+  'hook_failed', // what the user asked to run before the entrypoint did not end well
   'start_failed', // the OCI runtime, the network or execd did not come up
   'no_space', // the disk is full
   'not_found',

@@ -3,6 +3,7 @@
 // sandbox acknowledged. What was not acknowledged when the create fails, is cancelled or this process dies, goes without a
 // trace; what was, ends as `Failed` with its reason, or is tried again after a restart.
 
+import { preStartTimeoutMs } from '../../lib/api/lifecycle-hooks.ts'
 import { messageOf } from '../../lib/errors.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
 import { notFound, refusal, refusalOfStart } from '../errors.ts'
@@ -104,7 +105,8 @@ async function start(
 ): Promise<SandboxRow> {
   const { store, runtime, settings, now, log, signal } = lives
   const began = now()
-  const deadline = AbortSignal.timeout(settings.createTimeoutMs)
+  const timeoutMs = settings.createTimeoutMs + preStartTimeoutMs(row.env)
+  const deadline = AbortSignal.timeout(timeoutMs)
   try {
     const made = await runtime.create(specOf(row, image), AbortSignal.any([cancelled, signal, deadline]))
     const running = store.change(row.id, (current) =>
@@ -126,7 +128,7 @@ async function start(
         : deadline.aborted
           ? refusal(
               'DOCKER::SANDBOX_START_FAILED',
-              `The sandbox was not ready within ${settings.createTimeoutMs / 1000} seconds`,
+              `The sandbox was not ready within ${timeoutMs / 1000} seconds`,
               { cause: error },
             )
           : refusalOfStart(error)

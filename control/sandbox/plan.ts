@@ -2,6 +2,7 @@
 // every refusal is a line in a table of tests. The order of the checks is the contract's (lifecycle.md 2.1).
 
 import type { CreateRequest, Platform } from '../../lib/api/lifecycle.ts'
+import { LIFECYCLE_VARIABLE, type LifecycleHooks } from '../../lib/api/lifecycle-hooks.ts'
 import { checkNetworkPolicy, formatPolicyProblem, type NetworkPolicy } from '../../lib/api/network-policy.ts'
 import { refusal } from '../errors.ts'
 import type { Limits, Mount } from '../store/schema.ts'
@@ -96,13 +97,8 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
       'SANDBOX::INVALID_PARAMETER',
       'credentialProxy is not supported by this runtime: leave it out',
     )
-  if (request.lifecycle)
-    throw refusal(
-      'SANDBOX::INVALID_PARAMETER',
-      'lifecycle hooks are not supported by this runtime: leave it out',
-    )
   const policy = networkPolicy && planPolicy(networkPolicy)
-  const env = planEnv(request.env ?? {}, warnings)
+  const env = { ...planEnv(request.env ?? {}, warnings), ...planHooks(request.lifecycle) }
   const parsed = parseLimits(resourceLimits)
   for (const key of parsed.ignored) warnings.push(`resourceLimits.${key} has no effect on this runtime`)
   const mounts = planMounts(request.volumes ?? [], limits.allowedHostPaths)
@@ -207,6 +203,18 @@ function planEnv(env: Record<string, string>, warnings: string[]): Record<string
     warnings.push(`env.${name} has no effect on this runtime`)
   }
   return planned
+}
+
+/** execd's part: the hooks go to it as a variable that no process of the user's sees. */
+function planHooks({ preStart, periodic = [] }: LifecycleHooks = {}): Record<string, string> {
+  if (!preStart && periodic.length === 0) return {}
+  const hooks: LifecycleHooks = {
+    ...(preStart && { preStart }),
+    ...(periodic.length > 0 && {
+      periodic: periodic.map((hook) => ({ ...hook, name: hook.name.trim(), schedule: hook.schedule.trim() })),
+    }),
+  }
+  return { [LIFECYCLE_VARIABLE]: JSON.stringify(hooks) }
 }
 
 function isBlank(value: string | undefined): boolean {

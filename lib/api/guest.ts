@@ -41,7 +41,7 @@ export type BootFile = {
 export type ReadyFile =
   /** `port`: where execd really listens, for a boot file that said 0. */
   | { ok: true; port?: number }
-  /** The entrypoint could not be started: execd ends by itself. */
-  | { ok: false; reason: 'entrypoint_failed' | 'listen_failed'; message: string }
+  /** The entrypoint could not be started, or a hook before it failed: execd ends by itself. */
+  | { ok: false; reason: 'entrypoint_failed' | 'hook_failed' | 'listen_failed'; message: string }
 
 export type ExitFile = { exitCode: number; signal?: string; message?: string }

@@ -3,7 +3,15 @@
 // sandboxes or on this runtime is decided by control (control/sandbox/plan.ts) and answered 400.
 
 import { z } from 'zod'
+import { messageOf } from '../errors.ts'
+import { parseSchedule } from '../schedule.ts'
 import { bool, exactFields, fields, integer, text, textMap } from './lifecycle-coerce.ts'
+import {
+  LIFECYCLE_VARIABLE,
+  MAX_PERIODIC_HOOKS,
+  MAX_PERIODIC_SECONDS,
+  MAX_PRE_START_SECONDS,
+} from './lifecycle-hooks.ts'
 import { POLICY_ACTIONS } from './network-policy.ts'
 
 export const SANDBOX_STATES = [
@@ -107,23 +115,37 @@ const hookCommand = z
   .array(argument)
   .min(1)
   .refine((words) => !isBlank(words[0]), 'must begin with a word that is not blank')
+const hookSchedule = text.superRefine((value, context) => {
+  try {
+    parseSchedule(value)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: messageOf(error), input: undefined })
+  }
+})
 const lifecycleSchema = exactFields({
-  preStart: exactFields({ command: hookCommand, timeoutSeconds: integer(1, 10_800).optional() }).optional(),
+  preStart: exactFields({
+    command: hookCommand,
+    timeoutSeconds: integer(1, MAX_PRE_START_SECONDS).optional(),
+  }).optional(),
   periodic: z
     .array(
       exactFields({
-        name: text.min(1),
-        schedule: text.min(1),
+        name: text.max(256).refine((value) => !isBlank(value), 'must not be blank'),
+        schedule: hookSchedule,
         command: hookCommand,
-        timeoutSeconds: integer(1, 300).optional(),
+        timeoutSeconds: integer(1, MAX_PERIODIC_SECONDS).optional(),
       }),
     )
+    .max(MAX_PERIODIC_HOOKS)
     .refine(
       (hooks) => new Set(hooks.map((hook) => hook.name.trim())).size === hooks.length,
       'must have unique names',
     )
     .optional(),
-})
+}).refine(
+  (value) => Buffer.byteLength(JSON.stringify(value)) < MAX_ARGUMENT_BYTES,
+  `must be shorter than ${MAX_ARGUMENT_BYTES} bytes as JSON`,
+)
 
 const createShape = {
   image: imageSchema.optional(),
@@ -158,8 +180,8 @@ export const createRequestSchema = fields(createShape).superRefine((request, con
     if (backends !== 1)
       refuse(['volumes', index], `must name exactly one of host, pvc and ossfs, but it names ${backends}`)
   }
-  if (env && 'OPENSANDBOX_LIFECYCLE' in env)
-    refuse(['env', 'OPENSANDBOX_LIFECYCLE'], 'is reserved: use "lifecycle" instead')
+  if (env && LIFECYCLE_VARIABLE in env)
+    refuse(['env', LIFECYCLE_VARIABLE], 'is reserved: use "lifecycle" instead')
   if (credentialProxy?.enabled && !request.networkPolicy)
     refuse(['credentialProxy'], 'needs "networkPolicy" when it is enabled')
   if (lifecycle && isPooled) refuse(['lifecycle'], 'cannot be used together with extensions.poolRef')

@@ -53,6 +53,7 @@ test.each<[RuntimeFailure, number, string]>([
   ['image_pull_failed', 500, 'DOCKER::SANDBOX_IMAGE_PULL_FAILED'],
   ['platform_mismatch', 400, 'SANDBOX::INVALID_PARAMETER'],
   ['entrypoint_failed', 400, 'DOCKER::INVALID_ENTRYPOINT'],
+  ['hook_failed', 400, 'DOCKER::SANDBOX_START_FAILED'],
   ['start_failed', 500, 'DOCKER::SANDBOX_START_FAILED'],
   ['no_space', 500, 'DOCKER::SANDBOX_START_FAILED'],
 ])('create that fails with %s answers %i and leaves nothing', async (failure, status, code) => {

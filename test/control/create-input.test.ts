@@ -174,7 +174,7 @@ const CASES: Case[] = [
     'platform.arch',
   ],
   ['platform arch unknown', { platform: { os: 'linux', arch: 'vax' } }, 400, PARAMETER, 'platform.arch'],
-  ['lifecycle', { lifecycle: {} }, 400, PARAMETER, 'lifecycle'],
+  ['lifecycle a list', { lifecycle: [] }, 422, FORM, 'lifecycle'],
   ['lifecycle with unknown fields', { lifecycle: { postStop: {} } }, 422, FORM, 'lifecycle'],
   [
     'lifecycle hook without command',
@@ -196,6 +196,82 @@ const CASES: Case[] = [
     422,
     FORM,
     'lifecycle.periodic',
+  ],
+  [
+    'lifecycle hook that begins blank',
+    { lifecycle: { preStart: { command: [' ', 'a'] } } },
+    422,
+    FORM,
+    'lifecycle.preStart.command',
+  ],
+  [
+    'lifecycle hook with unknown fields',
+    { lifecycle: { preStart: { command: ['a'], shell: SECRET } } },
+    422,
+    FORM,
+    'lifecycle.preStart',
+  ],
+  [
+    'lifecycle hook without time',
+    { lifecycle: { preStart: { command: ['a'], timeoutSeconds: 0 } } },
+    422,
+    FORM,
+    'lifecycle.preStart.timeoutSeconds',
+  ],
+  [
+    'lifecycle hook with too much time',
+    { lifecycle: { preStart: { command: ['a'], timeoutSeconds: 10_801 } } },
+    422,
+    FORM,
+    'lifecycle.preStart.timeoutSeconds',
+  ],
+  ...(
+    [
+      ['without a name', { name: undefined }, 'name'],
+      ['with a blank name', { name: ' ' }, 'name'],
+      ['without a schedule', { schedule: undefined }, 'schedule'],
+      ['with four cron fields', { schedule: '* * * *' }, 'schedule: must be five cron fields'],
+      ['with six cron fields', { schedule: '* * * * * *' }, 'schedule'],
+      ['with a wrong cron field', { schedule: '0 24 * * *' }, 'schedule: has a wrong hour'],
+      ['on a day that there is not', { schedule: '0 0 31 2 *' }, 'schedule: names no day'],
+      ['every no seconds', { schedule: '@every 0s' }, 'schedule'],
+      ['every minute in words', { schedule: '@every 1m' }, 'schedule'],
+      ['daily in words', { schedule: '@daily' }, 'schedule'],
+      ['with a secret as schedule', { schedule: SECRET }, 'schedule'],
+      ['with too much time', { timeoutSeconds: 301 }, 'timeoutSeconds'],
+      ['with a fraction of time', { timeoutSeconds: 1.5 }, 'timeoutSeconds'],
+      ['with unknown fields', { user: 'root' }, ''],
+    ] as const
+  ).map(
+    ([what, change, field]): Case => [
+      `lifecycle hook by schedule ${what}`,
+      { lifecycle: { periodic: [{ name: 'a', schedule: '@hourly', command: ['x'], ...change }] } },
+      422,
+      FORM,
+      `lifecycle.periodic.0${field && '.'}${field}`,
+    ],
+  ),
+  [
+    'lifecycle hooks without number',
+    {
+      lifecycle: {
+        periodic: Array.from({ length: 101 }, (_, at) => ({
+          name: `${at}`,
+          schedule: '@hourly',
+          command: ['x'],
+        })),
+      },
+    },
+    422,
+    FORM,
+    'lifecycle.periodic',
+  ],
+  [
+    'lifecycle hooks of a size that no variable has',
+    { lifecycle: { preStart: { command: ['a', 'x'.repeat(70_000), 'x'.repeat(70_000)] } } },
+    422,
+    FORM,
+    'lifecycle: must be shorter than 131072 bytes',
   ],
   ['extensions of numbers', { extensions: { a: 1 } }, 422, FORM, 'extensions.a'],
   ['pool', { extensions: { poolRef: 'p' } }, 400, 'SANDBOX::UNSUPPORTED_POOL_REF', 'poolRef'],
@@ -456,6 +532,29 @@ describe('create takes', () => {
       'a volume with a sub path',
       { volumes: [host({ subPath: 'b', readOnly: 'yes' })] },
       { mounts: [{ source: '/srv/a/b', target: '/data', readOnly: true }] },
+    ],
+    ['no hooks', { lifecycle: {} }, { env: {} }],
+    ['a list of no hooks', { lifecycle: { preStart: null, periodic: [] } }, { env: {} }],
+    [
+      'hooks, as a variable beside the others',
+      {
+        env: { A: 'b' },
+        lifecycle: {
+          pre_start: { command: ['/init.sh', ''], timeout_seconds: '120' },
+          periodic: [
+            { name: ' sync ', schedule: ' @every 30s ', command: ['/sync.sh'], timeoutSeconds: null },
+          ],
+        },
+      },
+      {
+        env: {
+          A: 'b',
+          OPENSANDBOX_LIFECYCLE: JSON.stringify({
+            preStart: { command: ['/init.sh', ''], timeoutSeconds: 120 },
+            periodic: [{ name: 'sync', schedule: '@every 30s', command: ['/sync.sh'] }],
+          }),
+        },
+      },
     ],
     ['its own platform', { platform: { os: ' Linux', arch: 'AMD64' } }, {}],
     [

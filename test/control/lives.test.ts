@@ -49,6 +49,23 @@ test('the row stands before the runtime is asked, and shows as Pending', async (
   expect((await making).body.id).toBe(pending?.id)
 })
 
+test('a hook before the entrypoint has its time beside that of the start', async () => {
+  const control = open({ life: { createTimeoutMs: 20 } })
+  const hooked = gate()
+  const plain = gate()
+  control.runtime.before = (call, id, signal) => {
+    if (call !== 'create') return undefined
+    return (control.store.get(id)?.env.OPENSANDBOX_LIFECYCLE ? hooked : plain).wait(signal)
+  }
+  const lifecycle = { preStart: { command: ['/init.sh'] } }
+  const making = control.call('POST', '/sandboxes', { ...MINIMAL, lifecycle })
+  await hooked.reached
+  const late = await control.call('POST', '/sandboxes', MINIMAL)
+  expect([late.status, late.body.message]).toEqual([500, 'The sandbox was not ready within 0.02 seconds'])
+  hooked.open()
+  expect((await making).status).toBe(202)
+})
+
 test('a create that takes long is answered Pending, and goes on by itself', async () => {
   const control = open({ life: { createAnswerMs: 20 } })
   const held = gate()

@@ -8,6 +8,7 @@ import { lchown, mkdir, rename, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BootFile, EXECD_PORT, type ExitFile, type ReadyFile } from '../../../lib/api/guest.ts'
+import { LIFECYCLE_VARIABLE, preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
 import type { Config } from '../../../lib/config.ts'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import type { Instance } from '../../../lib/instance.ts'
@@ -54,7 +55,9 @@ import { type DockerProfile, type OciSeccomp, toOciSeccomp } from './seccomp.ts'
 import { CAPABILITIES, makeSpec } from './spec.ts'
 import { readJson, waitForJson } from './watch-file.ts'
 
+/** How long a sandbox has until it is ready, beside the time of a hook before its entrypoint. */
 const READY_TIMEOUT_MS = 20_000
+const MAX_MESSAGE_LENGTH = 5000
 const REMOVE_TIMEOUT_MS = 60_000
 /** How often the first processes of sandboxes are looked at. */
 const WATCH_EVERY_MS = 250
@@ -231,16 +234,21 @@ class LocalRuntime implements Runtime {
     await settleAll([registered, started()])
     clock.mark('network')
     await handOver(paths.exchange, bootFile(spec, image, config.runtime.stopGraceSeconds * 1000))
-    await this.#untilReady(paths, record, signal)
+    await this.#untilReady(paths, record, READY_TIMEOUT_MS + preStartTimeoutMs(spec.env), signal)
     clock.mark('ready')
     record.complete = true
     await writeRecord(paths.record, record)
     log.debug('sandbox made', { sandbox: id, ...clock.times() })
   }
 
-  async #untilReady(paths: SandboxPaths, record: SandboxRecord, signal: AbortSignal): Promise<void> {
+  async #untilReady(
+    paths: SandboxPaths,
+    record: SandboxRecord,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     const over = new AbortController()
-    const waiting = AbortSignal.any([signal, over.signal, AbortSignal.timeout(READY_TIMEOUT_MS)])
+    const waiting = AbortSignal.any([signal, over.signal, AbortSignal.timeout(timeoutMs)])
     const ready = waitForJson<ReadyFile>(paths.exchange, 'ready.json', waiting)
     // A first process that is gone will never say anything.
     const watching = (async () => {
@@ -252,14 +260,16 @@ class LocalRuntime implements Runtime {
     try {
       const answer = await ready
       if (answer.ok) return
-      const failure = answer.reason === 'entrypoint_failed' ? 'entrypoint_failed' : 'start_failed'
-      throw new RuntimeError(failure, answer.message)
+      const { reason } = answer
+      const failure = reason === 'entrypoint_failed' || reason === 'hook_failed' ? reason : 'start_failed'
+      // A hook may have written the file itself.
+      throw new RuntimeError(failure, String(answer.message).slice(0, MAX_MESSAGE_LENGTH))
     } catch (error) {
       signal.throwIfAborted()
       if (error instanceof RuntimeError) throw error
       const why = over.signal.aborted
         ? 'it ended before it was ready'
-        : `it was not ready within ${READY_TIMEOUT_MS / 1000} seconds`
+        : `it was not ready within ${timeoutMs / 1000} seconds`
       const oom =
         readOomKills(this.#cgroup(record.id), this.#parts.cgroups) > 0 ? ' (killed: out of memory)' : ''
       throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}${oom}`, { cause: error })
@@ -406,12 +416,14 @@ function takeAddress(addresses: AddressPool): string {
 }
 
 function bootFile(spec: RuntimeSpec, { config }: Image, stopGraceMs: number): BootFile {
+  // Hooks are the caller's to give: how long a start may take depends on them.
+  const { [LIFECYCLE_VARIABLE]: _ofImage, ...imageEnv } = config.env
   return {
     token: spec.execdToken,
     host: '0.0.0.0',
     port: EXECD_PORT,
     entrypoint: spec.entrypoint,
-    env: { ...config.env, ...spec.env },
+    env: { ...imageEnv, ...spec.env },
     workdir: config.workdir,
     uid: config.uid,
     gid: config.gid,
