@@ -6,6 +6,7 @@ import { accessSync, constants } from 'node:fs'
 import { resolve } from 'node:path'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { signalGroup } from './command/end.ts'
 import type { Journal } from './command/journal.ts'
 import { StartError, type UserIds } from './command/process.ts'
 import { findShell } from './command/program.ts'
@@ -14,6 +15,8 @@ import { hostProgram } from './runtime-dir.ts'
 /** Less than a runtime waits for a sandbox to become ready: a script that hangs is no reason to have none. */
 const SCRIPT_TIMEOUT_MS = 15_000
 const MAX_EXPORTS_BYTES = 4 << 20
+/** Behind the exports: without it they are not all. */
+const LAST_LINE = 'end of exports'
 /** What a shell sets for itself. */
 const OF_THE_SHELL = ['PWD', 'OLDPWD', 'SHLVL', '_']
 
@@ -62,35 +65,52 @@ export function parseExports(text: string): Record<string, string> {
   return found
 }
 
-function source(path: string, env: Record<string, string>, user: UserIds, output: Journal): Promise<string> {
+async function source(
+  path: string,
+  env: Record<string, string>,
+  user: UserIds,
+  output: Journal,
+): Promise<string> {
   const [program = '', ...args] = hostProgram('dash')
-  const line = `. '${path.replaceAll("'", `'"'"'`)}'\nexport -p >&3`
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, [...args, '-c', line], {
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      env,
-      cwd: '/',
-      detached: true,
-      ...(process.getuid?.() === 0 ? { uid: user.uid, gid: user.gid } : {}),
-    })
-    const timer = setTimeout(() => {
-      reject(new Error(`it did not end within ${SCRIPT_TIMEOUT_MS / 1000} seconds`))
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-    }, SCRIPT_TIMEOUT_MS)
-    let exports = ''
-    for (const stream of [child.stdout, child.stderr])
-      stream?.on('data', (bytes: Buffer) => output.append(bytes))
-    child.stdio[3]?.on('data', (bytes: Buffer) => {
-      if (exports.length < MAX_EXPORTS_BYTES) exports += bytes.toString('latin1')
-    })
-    child.once('error', reject)
-    child.once('exit', (code, signal) => {
-      clearTimeout(timer)
-      if (code !== 0) reject(new Error(`it ended with ${signal ?? code}`))
-    })
-    // What it left in the background may hold its output, but not its exports.
-    child.stdio[3]?.once('close', () => resolve(Buffer.from(exports, 'latin1').toString('utf8')))
+  // What the script starts does not get the channel of its exports, and cannot keep it open.
+  const line = `. '${path.replaceAll("'", `'"'"'`)}' 3>&-\nexport -p >&3\necho ${LAST_LINE} >&3`
+  const child = spawn(program, [...args, '-c', line], {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    env,
+    cwd: '/',
+    detached: true,
+    ...(process.getuid?.() === 0 ? { uid: user.uid, gid: user.gid } : {}),
   })
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    if (child.pid !== undefined) signalGroup(child.pid, 'SIGKILL')
+  }, SCRIPT_TIMEOUT_MS)
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => output.append(chunk)).on('error', () => {})
+  const exports = child.stdio[3]
+  exports?.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes <= MAX_EXPORTS_BYTES) chunks.push(chunk)
+  })
+  exports?.on('error', () => {})
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', () => resolve())
+  })
+  const closed = new Promise((resolve) => exports?.once('close', resolve))
+  try {
+    await ended
+    await closed
+  } finally {
+    clearTimeout(timer)
+  }
+  const text = Buffer.concat(chunks).toString('utf8')
+  if (text.endsWith(`\n${LAST_LINE}\n`)) return text.slice(0, -LAST_LINE.length - 1)
+  if (isLate) throw new Error(`it did not end within ${SCRIPT_TIMEOUT_MS / 1000} seconds`)
+  throw new Error(`it ended its shell: ${child.signalCode ?? child.exitCode}`)
 }
 
 function pick(env: Record<string, string>, names: string[]): Record<string, string> {

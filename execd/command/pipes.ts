@@ -11,7 +11,7 @@ import {
   chownSync,
   closeSync,
   constants,
-  fstatSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -191,11 +191,11 @@ export function takePipes(adopted: Map<string, Socket>, names: string[] = []): S
 
 /** Our end of a pipe that someone holds, what is in it first; undefined when nobody does, or when it is no pipe. */
 function openHeld(path: string): Socket | undefined {
+  if (!lstatSync(path).isFIFO()) return undefined
   // Never through a link, and never waiting for a writer.
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   let isHeld = false
   try {
-    if (!fstatSync(fd).isFIFO()) return undefined
     const first = Buffer.alloc(PIPE_BYTES)
     let length = 0
     try {

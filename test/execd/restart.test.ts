@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { CommandStatus } from '../../lib/api/execd.ts'
 import { type Daemon, idOf, outputOf, parseEvents, startDaemon, until } from './daemon.ts'
 
@@ -175,12 +175,12 @@ describe('after execd was killed', () => {
 
   test('again and again, the journal goes on', async () => {
     await using execd = await startDaemon({}, { restarted: true })
-    const command = 'i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $i; sleep 0.05; done; sleep 1000'
+    const command = 'i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo $i; sleep 0.05; done; sleep 1000'
     const id = idOf(await execd.run({ command, background: true }))
     for (let count = 0; count < 3; count++) await execd.killAndAwait()
-    await until(async () => (await log(execd, id)).endsWith('60\n'), 'the last line')
+    await until(async () => (await log(execd, id)).endsWith('40\n'), 'the last line')
     expect((await log(execd, id)).trim().split('\n').map(Number)).toEqual(
-      Array.from({ length: 60 }, (_, index) => index + 1),
+      Array.from({ length: 40 }, (_, index) => index + 1),
     )
     await execd.call(`/command?id=${id}`, { method: 'DELETE' })
   })
@@ -212,6 +212,31 @@ describe('after execd was killed', () => {
     expect(listed.some(({ id }) => /^[cde]{32}$/.test(id))).toBe(false)
     expect([stranger, record.process.pid].map(isAlive)).toEqual([true, true])
     process.kill(stranger, 'SIGKILL')
+  })
+
+  test('sessions, terminals and kernels of the life before are ended, and of this one and of others they are not', async () => {
+    await using execd = await startDaemon({}, { restarted: true })
+    const sleep = async (family: string) =>
+      Number(
+        outputOf(
+          await execd.run({
+            command: 'env -u OPENSANDBOX_COMMAND_ID setsid sleep 1000 > /dev/null 2>&1 & echo $!',
+            envs: { OPENSANDBOX_EXECD_FAMILY: family },
+          }),
+        ),
+      )
+    const entrypoint = execFileSync('pgrep', ['-P', String(execd.pid()), '-x', 'sleep'], { encoding: 'utf8' })
+    const environ = readFileSync(`/proc/${entrypoint.trim()}/environ`, 'utf8')
+    const life = /OPENSANDBOX_COMMAND_ID=([^\0]+)/.exec(environ)?.[1]
+    expect(life).toBeTruthy()
+    const earlier = [await sleep(`${life}.1.session`), await sleep(`${life}.1.pty`)]
+    const others = [await sleep(`${life}.2.session`), await sleep('other.1.session'), await sleep('')]
+    onTestFinished(() => {
+      for (const pid of others) process.kill(pid, 'SIGKILL')
+    })
+    await execd.killAndAwait()
+    await until(async () => !earlier.some(isAlive), 'the end of the earlier ones')
+    expect(others.map(isAlive)).toEqual([true, true, true])
   })
 
   test('pipes and files of what is over are not left', async () => {

@@ -1,0 +1,126 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { type Pipe, PipeStock, takePipes } from '../../../execd/command/pipes.ts'
+import { createSilentLogger } from '../../../lib/log.ts'
+import { until } from '../daemon.ts'
+
+const OWN = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+
+function makeStock(mkfifo = ['mkfifo']): { stock: () => PipeStock; dir: string } {
+  const parent = mkdtempSync(join(tmpdir(), 'pipes-'))
+  onTestFinished(() => rmSync(parent, { recursive: true, force: true }))
+  const dir = join(parent, 'pipes')
+  return { dir, stock: () => new PipeStock({ dir, mkfifo, log: createSilentLogger() }) }
+}
+
+async function take(stock: PipeStock): Promise<Pipe> {
+  const pipe = await stock.take(OWN)
+  if (!pipe) throw new Error('There was no pipe')
+  return pipe
+}
+
+describe('PipeStock', () => {
+  test('hands out pipes that can be opened by name, and uses them again once nobody holds them', async () => {
+    const { stock, dir } = makeStock()
+    const pipes = stock()
+    const pipe = await take(pipes)
+    execFileSync('sh', ['-c', `echo named > ${join(dir, pipe.name)}`])
+    closeSync(pipe.writeFd)
+    const text = await pipe.read.toArray()
+    expect(String(Buffer.concat(text as Buffer[]))).toBe('named\n')
+    const names = new Set<string>()
+    for (let count = 0; count < 100; count++) {
+      const next = await take(pipes)
+      names.add(next.name)
+      closeSync(next.writeFd)
+      next.read.resume()
+      await once(next.read, 'end')
+    }
+    expect(names.size).toBeLessThanOrEqual(32)
+  })
+
+  test('makes as many as are asked for at once', async () => {
+    const { stock } = makeStock()
+    const pipes = stock()
+    const all = await Promise.all(Array.from({ length: 300 }, () => take(pipes)))
+    expect(new Set(all.map(({ name }) => name)).size).toBe(300)
+    for (const { read, writeFd } of all) {
+      closeSync(writeFd)
+      read.destroy()
+    }
+  })
+
+  test('has none when none can be made, and does not try at every turn', async () => {
+    const { stock } = makeStock(['false'])
+    const pipes = stock()
+    expect(await pipes.take(OWN)).toBeUndefined()
+    expect(await pipes.take(OWN)).toBeUndefined()
+  })
+})
+
+describe('PipeStock.adopt()', () => {
+  test('takes over what is held, with what is in it, and removes the rest', async () => {
+    const { stock, dir } = makeStock()
+    mkdirSync(dir)
+    const path = (name: string) => join(dir, name)
+    execFileSync('mkfifo', [path('p3'), path('p4'), path('p7')])
+    writeFileSync(path('p5'), 'a file')
+    symlinkSync('/dev/zero', path('p6'))
+    writeFileSync(path('other'), '')
+    const held = spawn('sh', ['-c', `exec 1<> ${path('p3')}; echo waiting; read x; echo more`], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+    })
+    const quiet = spawn('sh', ['-c', `exec 1<> ${path('p4')}; read x`], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+    })
+    onTestFinished(() => {
+      for (const child of [held, quiet]) child.kill('SIGKILL')
+    })
+    const output = (pid = 0) => readlinkSync(`/proc/${pid}/fd/1`)
+    await until(
+      async () => output(held.pid) === path('p3') && output(quiet.pid) === path('p4'),
+      'both to hold their pipes',
+    )
+    const pipes = stock()
+    const adopted = pipes.adopt()
+    expect([...adopted.keys()].sort()).toEqual(['p3', 'p4'])
+    expect(readdirSync(dir).sort()).toEqual(['p3', 'p4'])
+    const [read] = takePipes(adopted, ['p3', 'p8'])
+    expect([...adopted.keys()]).toEqual(['p4'])
+    let text = ''
+    read?.on('data', (bytes: Buffer) => {
+      text += String(bytes)
+    })
+    await until(async () => text === 'waiting\n', 'what was in the pipe')
+    held.stdin?.end('\n')
+    await once(read ?? held, 'close')
+    expect(text).toBe('waiting\nmore\n')
+    // New ones have names of their own.
+    const fresh = await take(pipes)
+    expect(Number(fresh.name.slice(1))).toBeGreaterThan(7)
+    closeSync(fresh.writeFd)
+    fresh.read.destroy()
+    adopted.get('p4')?.destroy()
+    await until(
+      async () => !readdirSync(dir).some((name) => name === 'p3' || name === 'p4'),
+      'the old ones to go',
+    )
+  })
+
+  test('of a directory that was never made finds nothing', async () => {
+    expect(makeStock().stock().adopt().size).toBe(0)
+  })
+})
