@@ -249,21 +249,21 @@ async function put(run: Run, event: CellEvent): Promise<void> {
   // Who does not read gets no more than the end of a run that was ended.
   if (run.isReleased && run.untaken > 0 && event.type !== 'error') return
   if (event.type === 'error') run.hasFailed = true
-  const taken = run.sink(event.type === 'error' && run.timedOut ? timeoutOf(run, event.error) : event)
+  const taken = run.sink(event.type === 'error' ? { ...event, error: tellError(run, event.error) } : event)
   if (!taken) return
   run.untaken++
   void taken.finally(() => run.untaken--)
   if (!run.isReleased) await Promise.race([taken, run.released.promise])
 }
 
-function timeoutOf(run: Run, error: StreamError): CellEvent {
-  const evalue = `timed out after ${run.timeoutMs} ms`
-  // That the kernel had to be ended as well is worth more than a second word for the timeout.
-  const more = run.cause ? `. ${run.cause.evalue}` : ''
-  return {
-    type: 'error',
-    error: { ename: 'ExecutionTimeout', evalue: evalue + more, traceback: error.traceback },
+function tellError({ timedOut, timeoutMs, cause, isReleased }: Run, error: StreamError): StreamError {
+  if (timedOut) {
+    const evalue = `timed out after ${timeoutMs} ms`
+    // That the kernel had to be ended as well is worth more than a second word for the timeout.
+    return { ...error, ename: 'ExecutionTimeout', evalue: cause ? `${evalue}. ${cause.evalue}` : evalue }
   }
+  // Python has no words for it.
+  return isReleased && error.evalue === '' ? { ...error, evalue: 'interrupted' } : error
 }
 
 async function endsWithin(run: Run, ms: number): Promise<boolean> {

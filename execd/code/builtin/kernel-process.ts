@@ -14,9 +14,13 @@
 import { readFileSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
-import { signalGroup } from '../../command/end.ts'
+import type { Logger } from '../../../lib/log.ts'
+import { endAllOf, signalGroup } from '../../command/end.ts'
+import { COMMAND_VARIABLE, ownedEnvironment } from '../../command/marks.ts'
 import { type ProcessEnd, type RunningProcess, StartError, startProcess } from '../../command/process.ts'
+import { ProcessScanner, type SeenProcess } from '../../command/process-scanner.ts'
 import { execdError } from '../../http/answer.ts'
+import { createRandomId } from '../../random-id.ts'
 import type { Surroundings } from '../../surroundings.ts'
 import { type CellEvent, type CellSink, type Kernel, KernelDied, type Language } from '../engine.ts'
 import { type KernelMessage, MessageReader, parseMessage } from './kernel-message.ts'
@@ -44,13 +48,14 @@ export async function startKernelProcess(
   launch: KernelLaunch,
   signal: AbortSignal,
 ): Promise<Kernel> {
+  const mark = createRandomId()
   let process: RunningProcess
   try {
     process = await startProcess(surroundings.starter, {
       path: launch.path,
       argv: launch.argv,
       cwd: launch.cwd,
-      env: launch.env,
+      env: { ...launch.env, ...ownedEnvironment(surroundings, 'code'), [COMMAND_VARIABLE]: mark },
       user: surroundings.identity(),
       output: 'separate',
       channel: true,
@@ -59,9 +64,22 @@ export async function startKernelProcess(
     if (error instanceof StartError) throw execdError('RUNTIME_ERROR', error.message, error)
     throw error
   }
-  const kernel = new KernelProcess(launch.language, process)
+  const kernel = new KernelProcess({
+    language: launch.language,
+    process,
+    mark,
+    log: surroundings.log,
+  })
   await kernel.becomeReady(AbortSignal.any([signal, AbortSignal.timeout(READY_MS)]))
   return kernel
+}
+
+type KernelProcessOptions = {
+  language: Language
+  process: RunningProcess
+  /** Marks all that the kernel starts, wherever it goes to. */
+  mark: string
+  log: Logger
 }
 
 type Run = { cell: number; over: PromiseWithResolvers<void> }
@@ -69,6 +87,7 @@ type Run = { cell: number; over: PromiseWithResolvers<void> }
 class KernelProcess implements Kernel {
   readonly language: Language
   readonly ended: Promise<string>
+  readonly #options: KernelProcessOptions
   readonly #process: RunningProcess
   readonly #channel: Duplex
   readonly #output: KernelOutput
@@ -80,9 +99,11 @@ class KernelProcess implements Kernel {
   #death: string | undefined
   #tellDeath: (reason: string) => void = () => {}
 
-  constructor(language: Language, process: RunningProcess) {
+  constructor(options: KernelProcessOptions) {
+    const { language, process } = options
     if (!process.channel) throw new Error('A kernel needs a channel')
     this.language = language
+    this.#options = options
     this.#process = process
     this.#channel = process.channel
     this.#output = new KernelOutput(process)
@@ -141,7 +162,7 @@ class KernelProcess implements Kernel {
 
   async close(graceMs: number): Promise<void> {
     this.#die('it was ended')
-    await this.#process.end({ graceMs })
+    await this.#endAll(graceMs)
   }
 
   /** Until the process has ended or its channel has; each may still have to say what the other does not. */
@@ -205,11 +226,23 @@ class KernelProcess implements Kernel {
   }
 
   async #bury(reason: string): Promise<void> {
-    void this.#process.end({ graceMs: DEAD_GRACE_MS })
+    const ending = this.#endAll(DEAD_GRACE_MS)
+    ending.catch((error: unknown) =>
+      this.#options.log.error('cannot end what a kernel has left', { error: messageOf(error) }),
+    )
     await this.#output.settle()
     this.#channel.destroy()
     this.#run?.over.reject(new KernelDied(reason))
     this.#tellDeath(reason)
+  }
+
+  /** Ends the process and all that it has started. */
+  async #endAll(graceMs: number): Promise<void> {
+    const { process, mark, log } = this.#options
+    const leader = { pid: process.pid, startTime: process.startTime }
+    const isMarked = ({ marks }: SeenProcess) => marks.command === mark
+    const isOver = await endAllOf({ leader, isMarked }, { graceMs }, new ProcessScanner(log))
+    if (!isOver) log.warn('a kernel has left something that does not end', { pid: process.pid })
   }
 
   #describe({ exitCode, signal }: ProcessEnd): string {

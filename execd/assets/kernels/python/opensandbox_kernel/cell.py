@@ -84,6 +84,15 @@ class Namespace:
 
 def describe_error(error):
     """Name, message and traceback of an exception, without what is the kernel's own."""
+    try:
+        return _describe(error)
+    except Exception as other:
+        # Whoever has set the recursion limit to 10 shall hear of it.
+        told = "its traceback cannot be told: %s" % type(other).__name__
+        return {"ename": type(error).__name__, "evalue": _message_of(error), "traceback": [told]}
+
+
+def _describe(error):
     told = traceback.TracebackException(type(error), error, _from_cell(error.__traceback__))
     _clean(told, set())
     lines = "".join(told.format()).splitlines()

@@ -6,7 +6,7 @@ import sys
 import traceback
 
 MAX_TEXT = 1 << 20
-MAX_DATA = 12 << 20
+MAX_DATA = 8 << 20
 
 # Of two images of the same thing one is enough.
 METHODS = (
@@ -49,26 +49,31 @@ def format_value(value):
 
 
 def to_texts(data):
-    """The same by MIME type with every value a text of bounded length."""
+    """The same by MIME type with every value a text, of bounded length all together."""
     texts = {}
+    room = MAX_DATA
     for mime, value in data.items():
         if value is None:
             continue
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            text = base64.b64encode(value).decode("ascii")
-        elif isinstance(value, str):
-            text = value
-        elif isinstance(value, (dict, list, int, float)):
-            text = json.dumps(value, default=str)
-        else:
-            text = str(value)
-        if len(text) > MAX_TEXT and mime == "text/plain":
+        text = _to_text(value)
+        if mime == "text/plain" and len(text) > MAX_TEXT:
             text = "%s… (%d characters more)" % (text[:MAX_TEXT], len(text) - MAX_TEXT)
-        if len(text) <= MAX_DATA:
-            texts[str(mime)] = text
-        else:
+        if len(text) > room:
             sys.stderr.write("A result of type %s was left out, as it has %d characters\n" % (mime, len(text)))
+            continue
+        room -= len(text)
+        texts[str(mime)] = text
     return texts
+
+
+def _to_text(value):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, (dict, list, int, float)):
+        return json.dumps(value, default=str)
+    return str(value)
 
 
 def _call(value, name, **arguments):

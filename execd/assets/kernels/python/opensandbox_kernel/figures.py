@@ -7,8 +7,10 @@ from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase, _Backend
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-# Set by the kernel.
+# Shows forms by MIME type; the kernel sets it.
 show_data = None
+# Figures that the cell has shown.
+_shown = set()
 
 
 def figure_data(figure):
@@ -48,8 +50,6 @@ class FigureManager(FigureManagerBase):
 
 
 FigureCanvas.manager_class = FigureManager
-_shown = set()
-
 
 @_Backend.export
 class _BackendOfKernel(_Backend):

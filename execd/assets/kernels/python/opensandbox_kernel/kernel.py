@@ -49,23 +49,24 @@ class Kernel:
         self._displays.cell = cell
         self._output.begin()
         self._channel.send(op="count", cell=cell, count=self._count)
-        error = self._run(code, "<cell %d>" % self._count)
-        error = self._show_figures() or error
+        signal.signal(signal.SIGINT, self._interrupts.on_signal)
+        error = self._guard(self._run, code, "<cell %d>" % self._count)
+        error = self._guard(self._show_figures) or error
         if not self._channel.is_ours:
             # A child that the cell forked and that came to the end of the cell like its parent. It must not answer.
+            if error:
+                sys.stderr.write("\n".join(error["traceback"] + [""]))
             os._exit(1 if error else 0)
         if error:
             self._channel.send(op="error", cell=cell, **error)
         self._channel.send(op="done", cell=cell)
 
-    def _run(self, code, filename):
-        """Runs a cell; what its error was, if there was one."""
-        signal.signal(signal.SIGINT, self._interrupts.on_signal)
+    def _guard(self, act, *arguments):
+        """Does what may be interrupted and may fail; what its error was, if there was one."""
         try:
             try:
                 self._interrupts.armed = True
-                self._tasks.prepare(code)
-                self._namespace.run(self._namespace.compile(code, filename), self._tasks.run)
+                act(*arguments)
             finally:
                 self._interrupts.armed = False
                 self._interrupts.pending = False
@@ -78,6 +79,10 @@ class Kernel:
             return describe_error(error)
         return None
 
+    def _run(self, code, filename):
+        self._tasks.prepare(code)
+        self._namespace.run(self._namespace.compile(code, filename), self._tasks.run)
+
     def _show_value(self, value):
         if value is None:
             return
@@ -87,20 +92,16 @@ class Kernel:
 
     def _show_figures(self):
         figures = sys.modules.get("opensandbox_kernel.figures")
-        if figures is None:
-            return None
-        try:
+        if figures is not None:
             figures.show_all()
-        except BaseException as error:
-            return describe_error(error)
-        return None
 
     def _change_modules(self):
         patch = ipython.patch(self._displays, display.clear_output)
         actions = {
             "IPython.core.display_functions": patch,
             "IPython.core.display": patch,
-            "matplotlib": self._use_backend,
+            "matplotlib": _use_backend,
+            "opensandbox_kernel.figures": self._let_show,
         }
         if sys.version_info >= (3, 14):
             actions["multiprocessing.context"] = imports.use_fork
@@ -108,13 +109,13 @@ class Kernel:
         names = self._namespace.names
         sys.meta_path.append(ipython.StandIn(names, self._displays, display.clear_output))
 
-    def _use_backend(self, matplotlib):
-        if os.environ.get("MPLBACKEND"):
-            return
-        matplotlib.rcParams["backend"] = BACKEND
+    def _let_show(self, figures):
+        figures.show_data = self._displays.show
 
-    def show_data(self, data):
-        self._displays.show(data)
+
+def _use_backend(matplotlib):
+    if not os.environ.get("MPLBACKEND"):
+        matplotlib.rcParams["backend"] = BACKEND
 
 
 def _refuse_input(prompt="", *_more):
