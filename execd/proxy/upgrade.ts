@@ -11,8 +11,15 @@ import type { ProxyTarget } from './target.ts'
 /** When one side is gone, so long may the other take what is still on its way to it. */
 const LAST_BYTES_MS = 30_000
 
+/** Connections that have become someone else's protocol; they are closed at the end. */
+export type Joined = Set<Duplex & Closing>
+
 /** Hands on a request to upgrade; an answer that is no upgrade reaches the client like any other. */
-export function forwardUpgrade(forwarder: Forwarder, exchange: Exchange, target: ProxyTarget): void {
+export function forwardUpgrade(
+  { forwarder, joined }: { forwarder: Forwarder; joined: Joined },
+  exchange: Exchange,
+  target: ProxyTarget,
+): void {
   const { request, response, upgrade } = exchange
   const protocol = request.headers.upgrade
   if (!upgrade || protocol === undefined) {
@@ -30,6 +37,8 @@ export function forwardUpgrade(forwarder: Forwarder, exchange: Exchange, target:
     if (first.length > 0) client.write(first)
     if (head.length > 0) socket.write(head)
     join(client, socket)
+    joined.add(client)
+    client.once('close', () => joined.delete(client))
   })
   upstream.once('response', (answer) => answerWith(response, answer))
   upstream.on('error', () => {

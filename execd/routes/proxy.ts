@@ -5,11 +5,12 @@ import { answerText } from '../http/answer.ts'
 import type { Exchange } from '../http/router.ts'
 import { createForwarder } from '../proxy/forward.ts'
 import { type ProxyTarget, parseTarget } from '../proxy/target.ts'
-import { forwardUpgrade } from '../proxy/upgrade.ts'
+import { forwardUpgrade, type Joined } from '../proxy/upgrade.ts'
 import type { Surroundings } from '../surroundings.ts'
 
 export function proxyFamily({ log }: Surroundings): Family {
   const forwarder = createForwarder(log)
+  const joined: Joined = new Set()
   return {
     routes: {
       '* /proxy': (exchange) => {
@@ -18,11 +19,12 @@ export function proxyFamily({ log }: Surroundings): Family {
       },
       'UPGRADE* /proxy': (exchange) => {
         const target = targetOf(exchange)
-        if (target) forwardUpgrade(forwarder, exchange, target)
+        if (target) forwardUpgrade({ forwarder, joined }, exchange, target)
       },
     },
     endAll: () => {
       forwarder.close()
+      for (const client of joined) client.destroySoon()
       return Promise.resolve()
     },
   }

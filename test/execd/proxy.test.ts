@@ -456,8 +456,10 @@ describe('WebSockets', () => {
     return { port: (server.address() as AddressInfo).port, heads }
   }
 
-  function connect(path: string, options: { headers?: Record<string, string> } = {}): WebSocket {
-    const url = `${execd.url.replace('http', 'ws')}${path}`
+  type Options = { headers?: Record<string, string>; to?: Daemon }
+
+  function connect(path: string, { to = execd, ...options }: Options = {}): WebSocket {
+    const url = `${to.url.replace('http', 'ws')}${path}`
     const socket = new WebSocket(url, ['mine'], { headers: { ...TOKEN, ...options.headers } })
     onTestFinished(() => socket.terminate())
     return socket
@@ -508,6 +510,16 @@ describe('WebSockets', () => {
     await once(other, 'open')
     program?.resetAndDestroy()
     await once(other, 'close')
+  })
+
+  test('end when execd does', async () => {
+    const { port } = await serveSockets()
+    await using other = await startDaemon()
+    const socket = connect(`/proxy/${port}/`, { to: other })
+    await once(socket, 'open')
+    const closed = once(socket, 'close')
+    await other.stop()
+    await closed
   })
 
   test('that the program refuses are answered with its refusal', async () => {
