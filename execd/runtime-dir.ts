@@ -3,7 +3,7 @@
 // Run from its sources, execd has `assets/` beside this file and takes programs from the system.
 
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 const BASE = import.meta.dirname
 
@@ -16,6 +16,17 @@ export function assetPath(name: string): string {
 export function hostProgram(name: string): string[] {
   const program = join(BASE, 'bin', name)
   return existsSync(program) ? byLoader(program) : [`/usr/bin/${name}`]
+}
+
+/** The absolute path of another program of execd's own, for Node to run. */
+export function programPath(name: string): string {
+  const bundled = join(BASE, `${name}.js`)
+  return existsSync(bundled) ? bundled : join(BASE, `${name}.ts`)
+}
+
+/** The directory in which all of this lies. */
+export function runtimeRoot(): string {
+  return existsSync(join(BASE, 'layout.json')) ? BASE : dirname(BASE)
 }
 
 /** The command that runs Node itself. */

@@ -1,0 +1,142 @@
+// What of the sandbox's files a session sees, and where it may write (contract: execd.md 8.2, 8.4). Here the paths of a
+// request meet the file system: links are resolved once, so that a link changed later leads nowhere else.
+
+import { chownSync, mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { MountMode } from '../../lib/api/execd-isolated.ts'
+import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { execdError } from '../http/answer.ts'
+import type { IsolationConfig } from './config.ts'
+import type { SessionMount, SessionRequest } from './request.ts'
+
+export type PlannedMount = {
+  /** Where it lies, in the sandbox and in the session alike. */
+  path: string
+  mode: MountMode
+  persist: boolean
+}
+
+export type PlannedBind = { source: string; dest: string; readOnly: boolean }
+
+export type MountPlan = {
+  /** Directories of the request, the first one first. */
+  mounts: PlannedMount[]
+  binds: PlannedBind[]
+}
+
+export type PlanOptions = {
+  config: IsolationConfig
+  /** Directories that no session may have a mount in or over. */
+  vital: string[]
+  /** Who gets a directory that has to be made. */
+  owner: { uid: number; gid: number }
+}
+
+const KERNEL_DIRS = ['/proc', '/sys', '/dev']
+
+/** Resolves the paths of a request and makes the directories that are missing. Throws a refusal that names the path. */
+export function planMounts(request: SessionRequest, options: PlanOptions): MountPlan {
+  const { config } = options
+  const mounts = request.mounts.map((mount) => planMount(mount, options))
+  for (const [index, { path }] of mounts.entries())
+    if (mounts.findIndex((other) => other.path === path) !== index)
+      throw refuse(`Two mounts lead to the same directory "${path}"`)
+  const writable = request.extraWritable.map((path) => {
+    const source = allowedSource(path, 'extra_writable', config)
+    return { source, dest: source, readOnly: false }
+  })
+  const binds = request.binds.map(({ source, dest, readOnly }) => ({
+    source: allowedSource(source, 'binds', config),
+    dest: planDestination(dest, options),
+    readOnly,
+  }))
+  return { mounts, binds: [...writable, ...binds] }
+}
+
+/** The directories in which the files of a session are reached through the API, with whether they may be changed. */
+export function fileRoots({ mounts, binds }: MountPlan): { path: string; isWritable: boolean }[] {
+  return [
+    ...mounts.map(({ path, mode, persist }) => ({ path, isWritable: mode !== 'ro' && persist })),
+    ...binds.map(({ dest, readOnly }) => ({ path: dest, isWritable: !readOnly })),
+  ]
+}
+
+function planMount({ path, mode, persist }: SessionMount, options: PlanOptions): PlannedMount {
+  const real = realPath(path) ?? makeDirectory(path, options.owner)
+  if (!statSync(real).isDirectory()) throw refuse(`"${path}" is not a directory`)
+  refuseOverlap(real, options)
+  return { path: real, mode, persist }
+}
+
+/** The real path of `path`, which must lie where sessions may be given something to write to. */
+function allowedSource(path: string, name: string, { allowedWritable, upperRoot }: IsolationConfig): string {
+  const real = realPath(path)
+  if (real === undefined) throw refuse(`"${name}": there is no file or directory "${path}"`)
+  const isAllowed = allowedWritable.some((dir) => isWithin(real, realPath(dir) ?? dir))
+  if (!isAllowed || isWithin(real, upperRoot) || isWithin(upperRoot, real)) {
+    const shown = real === path ? `"${path}"` : `"${path}", which leads to "${real}",`
+    throw refuse(
+      `"${name}": ${shown} is not below a directory that sessions may be given: allowed are ${allowedWritable.join(', ') || 'none'}`,
+    )
+  }
+  return real
+}
+
+/** Where a bind is mounted; a mount point has to be there before, as the session's root is read-only. */
+function planDestination(dest: string, options: PlanOptions): string {
+  const real = realPath(dest) ?? dest
+  refuseOverlap(real, options)
+  return real
+}
+
+function refuseOverlap(path: string, { config, vital }: PlanOptions): void {
+  for (const dir of [...KERNEL_DIRS, ...vital, config.upperRoot]) {
+    const isOver = path !== '/' && isWithin(dir, path) && !KERNEL_DIRS.includes(dir)
+    if (isWithin(path, dir) || isOver)
+      throw refuse(`Cannot mount at "${path}": "${dir}" is not a session's to have`)
+  }
+}
+
+function makeDirectory(path: string, owner: { uid: number; gid: number }): string {
+  try {
+    const first = mkdirSync(path, { recursive: true, mode: 0o755 })
+    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made))
+      chownSync(made, owner.uid, owner.gid)
+    return realpathSync(path)
+  } catch (error) {
+    throw execdError(
+      'INVALID_REQUEST_BODY',
+      `Cannot make the directory "${path}": ${messageOf(error)}`,
+      error,
+    )
+  }
+}
+
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path)
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined
+    throw execdError('INVALID_REQUEST_BODY', `Cannot use the path "${path}": ${messageOf(error)}`, error)
+  }
+}
+
+/** Whether `path` is `dir` or lies below it. */
+export function isWithin(path: string, dir: string): boolean {
+  return path === dir || path.startsWith(dir === '/' ? '/' : `${dir}/`)
+}
+
+function refuse(message: string): Error {
+  return execdError('INVALID_REQUEST_BODY', message)
+}
+
+/** What is mounted below the root of the sandbox itself, but for what every session gets anew. */
+export function readRootMounts(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): string[] {
+  const fresh = [...KERNEL_DIRS, '/tmp', '/run']
+  return mountinfo
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .map((path) => path.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8))))
+    .filter((path) => path !== '' && path !== '/' && !fresh.some((dir) => isWithin(path, dir)))
+    .toSorted((a, b) => a.length - b.length)
+}
