@@ -1,19 +1,24 @@
-// Sending a file: whole, a range of its bytes, or some of its lines (contract: execd.md 6.3).
+// Sending a file: whole, ranges of its bytes, or some of its lines (contract: execd.md 6.3). Everything is looked at before the
+// first header goes out.
 
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { basename } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
-import { parseRange } from './range.ts'
+import { decideCondition, rangeCounts, validatorsOf } from './condition.ts'
+import { disposition } from './disposition.ts'
+import { type LineWindow, readLines } from './lines.ts'
+import { nativePath } from './name.ts'
+import { type ByteRange, parseRanges } from './range.ts'
+import { ByteSender } from './send.ts'
 
-const CHUNK_BYTES = 256 << 10
-/** Files of /proc say that they are empty; this much of one is read to see. */
-const MAX_UNSIZED_BYTES = 4 << 20
-
-export type LineWindow = { offset: number; limit: number }
+/** What is no larger is read before it is announced, because files of /proc and /sys do not know their size. */
+const SMALL_BYTES = 64 << 10
+/** How long a client may take nothing before it is given up. */
+const IDLE_MS = 300_000
+const CONTENT_TYPE = 'application/octet-stream'
 
 /** Answers with the content of the file at `path`. */
 export async function sendFile(
@@ -30,20 +35,29 @@ export async function sendFile(
         'INVALID_REQUEST_BODY',
         `Cannot download "${path}": it is ${stat.isDirectory() ? 'a directory' : 'not a regular file'}`,
       )
-    if (lines) return await sendLines(response, handle, lines)
-    await sendBytes(request, response, handle, path, stat)
+    response.setTimeout(IDLE_MS)
+    const download = { request, response, handle, path, stat }
+    await (lines ? sendLines(download, lines) : sendBytes(download))
   } finally {
     await handle.close()
   }
 }
 
+type Download = {
+  request: IncomingMessage
+  response: ServerResponse
+  handle: FileHandle
+  path: string
+  stat: Stats
+}
+
 /** Opens without waiting: the opening of a pipe would block until someone writes to it. */
 async function openFile(path: string): Promise<FileHandle> {
   try {
-    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    return await open(nativePath(path), constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     const code = systemCodeOf(error)
-    if (code === 'ENXIO')
+    if (code === 'ENXIO' || code === 'ENODEV')
       throw execdError('INVALID_REQUEST_BODY', `Cannot download "${path}": it is not a regular file`, error)
     if (code === 'ENOENT' || code === 'ENOTDIR')
       throw execdError('FILE_NOT_FOUND', `There is no file "${path}"`, error)
@@ -51,135 +65,114 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-async function sendBytes(
-  request: IncomingMessage,
-  response: ServerResponse,
-  handle: FileHandle,
-  path: string,
-  stat: Stats,
-): Promise<void> {
-  const etag = `"${stat.ino.toString(36)}-${Math.round(stat.mtimeMs * 1000).toString(36)}-${stat.size.toString(36)}"`
+async function sendBytes({ request, response, handle, path, stat }: Download): Promise<void> {
+  const validators = validatorsOf(stat)
   const headers = {
-    'Content-Type': 'application/octet-stream',
+    'Content-Type': CONTENT_TYPE,
     'Content-Disposition': disposition(basename(path)),
     'Accept-Ranges': 'bytes',
-    'Last-Modified': stat.mtime.toUTCString(),
-    ETag: etag,
+    'Last-Modified': validators.lastModified,
+    ETag: validators.etag,
   }
-  if (isUnchanged(request, etag, stat)) {
+  const decision = decideCondition(request.headers, validators)
+  if (decision === 'failed')
+    throw execdError('CONFLICT', `The file "${path}" is not what the request's condition expects`)
+  if (decision === 'unchanged') {
     response.writeHead(304, headers)
     response.end()
     return
   }
-  if (stat.size === 0) {
-    const content = await readUnsized(handle)
-    response.writeHead(200, { ...headers, 'Content-Length': content.length })
-    response.end(content)
+  const head = stat.size <= SMALL_BYTES ? await readHead(handle) : undefined
+  const isWhole = head !== undefined && head.length <= SMALL_BYTES
+  if (head && !isWhole && stat.size === 0) {
+    response.writeHead(200, headers)
+    if (request.method === 'HEAD') response.end()
+    else await new ByteSender(response, handle).sendRest(head)
     return
   }
-  const condition = request.headers['if-range']
-  const isSameFile = condition === undefined || condition === etag || condition === headers['Last-Modified']
-  const range = parseRange(isSameFile ? request.headers.range : undefined, stat.size)
-  if (range.kind === 'malformed')
-    throw execdError('UNKNOWN', `The header Range is not one of bytes: "${request.headers.range}"`)
-  if (range.kind === 'unsatisfiable') {
-    response.setHeader('Content-Range', `bytes */${stat.size}`)
-    throw execdError(
-      'UNKNOWN',
-      `The range "${request.headers.range}" lies behind the end: the size is ${stat.size}`,
-    )
-  }
-  const [start, end] = range.kind === 'part' ? [range.start, range.end] : [0, stat.size - 1]
-  response.writeHead(range.kind === 'part' ? 206 : 200, {
+  const size = isWhole ? head.length : stat.size
+  // The method HEAD has no ranges (RFC 9110, 14.2).
+  const isRanged = request.method === 'GET' && rangeCounts(request.headers, validators)
+  const parts = requireRanges(isRanged ? request.headers.range : undefined, size, response)
+  const sender = new ByteSender(response, handle, isWhole ? head : undefined)
+  const [part] = parts ?? [{ start: 0, end: size - 1 }]
+  if (parts && parts.length > 1) return await sendParts(response, sender, { parts, size, headers })
+  const { start, end } = part as ByteRange
+  response.writeHead(parts ? 206 : 200, {
     ...headers,
     'Content-Length': end - start + 1,
-    ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end}/${stat.size}` } : {}),
+    ...(parts ? { 'Content-Range': `bytes ${start}-${end}/${size}` } : {}),
   })
-  await copyBytes(handle, response, start, end)
+  if (request.method === 'HEAD' || (await sender.send({ start, end }))) response.end()
 }
 
-/** Sends bytes through one buffer, which is free again when the socket has taken it: no garbage, however large the file. */
-async function copyBytes(
-  handle: FileHandle,
+/** The ranges that a header asks for; undefined when it is the whole file. Throws a refusal for any other header. */
+function requireRanges(
+  header: string | undefined,
+  size: number,
   response: ServerResponse,
-  start: number,
-  end: number,
-): Promise<void> {
-  const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, end - start + 1))
-  for (let at = start; at <= end; ) {
-    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - at + 1), at)
-    // The client has been promised more: a broken connection tells it, a short answer would not.
-    if (bytesRead === 0) throw new Error('The file became shorter while it was sent')
-    if (!(await send(response, buffer.subarray(0, bytesRead)))) return
-    at += bytesRead
+): ByteRange[] | undefined {
+  const ranges = parseRanges(header, size)
+  if (ranges.kind === 'malformed')
+    throw execdError('UNKNOWN', `The header Range is not one of bytes: "${header}"`)
+  if (ranges.kind === 'unsatisfiable') {
+    response.setHeader('Content-Range', `bytes */${size}`)
+    throw execdError('UNKNOWN', `The range "${header}" lies behind the end: the size is ${size}`)
   }
-  response.end()
+  return ranges.kind === 'parts' ? ranges.parts : undefined
 }
 
-/** Resolves when the bytes have left; false when the client has. */
-function send(response: ServerResponse, bytes: Buffer): Promise<boolean> {
-  if (response.destroyed) return Promise.resolve(false)
-  return new Promise((resolve) => {
-    const gone = () => resolve(false)
-    response.once('close', gone)
-    response.write(bytes, (error) => {
-      response.off('close', gone)
-      resolve(!error)
-    })
+/** Several ranges, each with its own head (RFC 9110, 14.6). */
+async function sendParts(
+  response: ServerResponse,
+  sender: ByteSender,
+  { parts, size, headers }: { parts: ByteRange[]; size: number; headers: Record<string, string> },
+): Promise<void> {
+  const boundary = `execd${process.getBuiltinModule('node:crypto').randomUUID()}`
+  const heads = parts.map(
+    ({ start, end }) =>
+      `\r\n--${boundary}\r\nContent-Type: ${CONTENT_TYPE}\r\nContent-Range: bytes ${start}-${end}/${size}\r\n\r\n`,
+  )
+  const tail = `\r\n--${boundary}--\r\n`
+  response.writeHead(206, {
+    ...headers,
+    'Content-Type': `multipart/byteranges; boundary=${boundary}`,
+    'Content-Length':
+      parts.reduce((sum, { start, end }) => sum + end - start + 1, 0) + heads.join('').length + tail.length,
   })
-}
-
-async function readUnsized(handle: FileHandle): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  while (bytes < MAX_UNSIZED_BYTES) {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(64 << 10), 0, 64 << 10, null)
-    if (bytesRead === 0) break
-    chunks.push(buffer.subarray(0, bytesRead))
-    bytes += bytesRead
+  for (const [index, part] of parts.entries()) {
+    response.write(heads[index])
+    if (!(await sender.send(part))) return
   }
-  return Buffer.concat(chunks)
+  response.end(tail)
 }
 
-/** Lines joined by `\n`, without the `\r` before it and without a last one. */
-async function sendLines(
-  response: ServerResponse,
-  handle: FileHandle,
-  { offset, limit }: LineWindow,
-): Promise<void> {
+async function sendLines({ request, response, handle }: Download, window: LineWindow): Promise<void> {
   response.setHeader('Content-Type', 'text/plain; charset=utf-8')
-  const wanted = async function* (): AsyncGenerator<string> {
-    let number = 0
-    let isFirst = true
-    for await (const line of handle.readLines({ autoClose: false, encoding: 'utf8' })) {
-      if (++number < offset) continue
-      if (number >= offset + limit) return
-      yield isFirst ? line : `\n${line}`
-      isFirst = false
-    }
-  }
-  const lines = wanted()
-  const first = await lines.next()
+  const pieces = readLines(handle, window)
+  const first = await pieces.next()
   if (first.done) {
     response.writeHead(200, { 'Content-Length': 0 })
     response.end()
     return
   }
   response.writeHead(200)
-  response.write(first.value)
-  await pipeline(lines, response)
+  if (request.method !== 'HEAD') {
+    const sender = new ByteSender(response, handle)
+    if (!(await sender.write(first.value))) return
+    for await (const piece of pieces) if (!(await sender.write(piece))) return
+  }
+  response.end()
 }
 
-function isUnchanged(request: IncomingMessage, etag: string, stat: Stats): boolean {
-  const tags = request.headers['if-none-match']
-  if (tags !== undefined)
-    return tags.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag)
-  const since = Date.parse(request.headers['if-modified-since'] ?? '')
-  return !Number.isNaN(since) && Math.floor(stat.mtimeMs / 1000) * 1000 <= since
-}
-
-function disposition(name: string): string {
-  if (/^[\x20-\x7e]*$/.test(name)) return `attachment; filename="${name.replace(/(["\\])/g, '\\$1')}"`
-  const encoded = encodeURIComponent(name.toWellFormed())
-  return `attachment; filename="${encoded}"; filename*=UTF-8''${encoded}`
+/** All of a small file; more than SMALL_BYTES of a larger one. */
+async function readHead(handle: FileHandle): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(SMALL_BYTES + 1)
+  let length = 0
+  while (length < buffer.length) {
+    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  return buffer.subarray(0, length)
 }

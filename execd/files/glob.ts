@@ -4,6 +4,7 @@
 
 const MAX_PATTERN = 1024
 const MAX_ALTERNATIVES = 256
+const SLASH = 0x2f
 
 type Token =
   | { kind: 'char'; char: string }
@@ -11,7 +12,7 @@ type Token =
   | { kind: 'star' } // * within a name
   | { kind: 'deep' } // ** across names
   | { kind: 'deepDirs' } // **/ : any number of directories
-  | { kind: 'class'; negated: boolean; ranges: [string, string][] }
+  | { kind: 'class'; negated: boolean; ranges: [number, number][] }
   | { kind: 'not'; alternatives: Token[][] }
 
 /** The pattern cannot be read; the message says where. */
@@ -21,60 +22,119 @@ export class GlobError extends Error {}
 export function createGlob(pattern: string): (name: string) => boolean {
   if (pattern.length > MAX_PATTERN)
     throw new GlobError(`The pattern is longer than ${MAX_PATTERN} characters`)
-  const alternatives = expandBraces(pattern).map(parseTokens)
-  return (name) => {
-    const chars = [...name]
-    return alternatives.some((tokens) => matches(tokens, chars))
-  }
+  const alternatives = expandBraces(pattern).map((text) => createMatcher(parseTokens(text)))
+  const [only] = alternatives
+  return alternatives.length === 1 && only ? only : (name) => alternatives.some((matches) => matches(name))
 }
 
-// Token by token, the set of places in the name that the pattern so far can have reached.
-function matches(tokens: Token[], chars: string[]): boolean {
-  let places = new Set([0])
+/** Most patterns are a `*` between two texts, and most names do not have these texts: both are seen without following ways. */
+function createMatcher(tokens: Token[]): (name: string) => boolean {
+  const isOpen = (token: Token) => token.kind !== 'char'
+  const first = tokens.findIndex(isOpen)
+  const textOf = (part: Token[]) => part.map((token) => (token.kind === 'char' ? token.char : '')).join('')
+  if (first < 0) {
+    const text = textOf(tokens)
+    return (name) => name === text
+  }
+  const last = tokens.findLastIndex(isOpen)
+  const prefix = textOf(tokens.slice(0, first))
+  const suffix = textOf(tokens.slice(last + 1))
+  const fits = (name: string) =>
+    name.length >= prefix.length + suffix.length && name.endsWith(suffix) && name.startsWith(prefix)
+  const only = first === last ? tokens[first]?.kind : undefined
+  if (only === 'deep') return fits
+  if (only === 'star')
+    return (name) => {
+      if (!fits(name)) return false
+      const slash = name.indexOf('/', prefix.length)
+      return slash < 0 || slash >= name.length - suffix.length
+    }
+  return (name) => fits(name) && matches(tokens, codePoints(name))
+}
+
+function codePoints(name: string): number[] {
+  const codes: number[] = []
+  for (let at = 0; at < name.length; at++) {
+    const code = name.codePointAt(at) ?? 0
+    codes.push(code)
+    if (code > 0xffff) at++
+  }
+  return codes
+}
+
+function matches(tokens: Token[], codes: number[]): boolean {
+  return reachable(tokens, codes)?.[codes.length] === 1
+}
+
+/** All places in the name at which the pattern can end; found token by token, as the set of places reached so far. */
+function reachable(tokens: Token[], codes: number[]): Uint8Array | undefined {
+  let places = new Uint8Array(codes.length + 1)
+  let next = new Uint8Array(codes.length + 1)
+  places[0] = 1
   for (const token of tokens) {
-    const next = new Set<number>()
-    for (const place of places) advance(token, chars, place, next)
-    if (next.size === 0) return false
+    if (!advance(token, codes, places, next)) return undefined
+    const done = places
     places = next
+    next = done.fill(0)
   }
-  return places.has(chars.length)
+  return places
 }
 
-function advance(token: Token, chars: string[], place: number, next: Set<number>): void {
-  const char = chars[place]
-  switch (token.kind) {
-    case 'char':
-      if (char === token.char) next.add(place + 1)
-      return
-    case 'any':
-      if (char !== undefined && char !== '/') next.add(place + 1)
-      return
-    case 'class':
-      if (char !== undefined && char !== '/' && inClass(token, char)) next.add(place + 1)
-      return
-    case 'star':
-    case 'deep':
-      // A place that is already there has been here before, with all that follows.
-      for (let at = place; !next.has(at); at++) {
-        next.add(at)
-        if (at === chars.length || (token.kind === 'star' && chars[at] === '/')) return
-      }
-      return
-    case 'deepDirs':
-      next.add(place)
-      for (let at = place; at < chars.length; at++) if (chars[at] === '/') next.add(at + 1)
-      return
-    case 'not':
-      for (let end = place; ; end++) {
-        const part = chars.slice(place, end)
-        if (!token.alternatives.some((inner) => matches(inner, part))) next.add(end)
-        if (end >= chars.length || chars[end] === '/') return
-      }
+/** Fills `next` with where `token` leads from `places`; false when that is nowhere. */
+function advance(token: Token, codes: number[], places: Uint8Array, next: Uint8Array): boolean {
+  let isAny = false
+  let isRunning = false
+  const reach = (place: number) => {
+    next[place] = 1
+    isAny = true
   }
+  for (let at = 0; at < places.length; at++) {
+    const isHere = places[at] === 1
+    const code = codes[at]
+    switch (token.kind) {
+      case 'char':
+        if (isHere && code === token.char.codePointAt(0)) reach(at + 1)
+        break
+      case 'any':
+        if (isHere && code !== undefined && code !== SLASH) reach(at + 1)
+        break
+      case 'class':
+        if (isHere && code !== undefined && code !== SLASH && inClass(token, code)) reach(at + 1)
+        break
+      case 'star':
+        isRunning ||= isHere
+        if (isRunning) reach(at)
+        if (code === SLASH) isRunning = false
+        break
+      case 'deep':
+        isRunning ||= isHere
+        if (isRunning) reach(at)
+        break
+      case 'deepDirs':
+        isRunning ||= isHere
+        if (isHere) reach(at)
+        if (isRunning && code === SLASH) reach(at + 1)
+        break
+      case 'not':
+        if (isHere) for (const end of endsOfOther(token.alternatives, codes, at)) reach(end)
+    }
+  }
+  return isAny
 }
 
-function inClass({ negated, ranges }: Token & { kind: 'class' }, char: string): boolean {
-  return ranges.some(([low, high]) => char >= low && char <= high) !== negated
+/** Where a part of a name that begins at `from` and is none of `alternatives` can end. */
+function endsOfOther(alternatives: Token[][], codes: number[], from: number): number[] {
+  const slash = codes.indexOf(SLASH, from)
+  const rest = codes.slice(from, slash < 0 ? codes.length : slash)
+  const sets = alternatives.map((tokens) => reachable(tokens, rest))
+  const ends: number[] = []
+  for (let end = 0; end <= rest.length; end++)
+    if (!sets.some((set) => set?.[end] === 1)) ends.push(from + end)
+  return ends
+}
+
+function inClass({ negated, ranges }: Token & { kind: 'class' }, code: number): boolean {
+  return ranges.some(([low, high]) => code >= low && code <= high) !== negated
 }
 
 function parseTokens(pattern: string): Token[] {
@@ -113,7 +173,7 @@ function parseTokens(pattern: string): Token[] {
 function parseClass(chars: string[], open: number, tokens: Token[]): number {
   const negated = chars[open + 1] === '!' || chars[open + 1] === '^'
   const first = open + (negated ? 2 : 1)
-  const ranges: [string, string][] = []
+  const ranges: [number, number][] = []
   let at = first
   for (; at < chars.length && (chars[at] !== ']' || at === first); at++) {
     if (chars[at] === '\\') at++
@@ -125,8 +185,10 @@ function parseClass(chars: string[], open: number, tokens: Token[]): number {
       high = chars[at]
     }
     if (low === undefined || high === undefined) break
-    if (low > high) throw new GlobError(`The pattern has a range that goes backwards: "${low}-${high}"`)
-    ranges.push([low, high])
+    const range: [number, number] = [low.codePointAt(0) ?? 0, high.codePointAt(0) ?? 0]
+    if (range[0] > range[1])
+      throw new GlobError(`The pattern has a range that goes backwards: "${low}-${high}"`)
+    ranges.push(range)
   }
   if (at >= chars.length) throw new GlobError('The pattern has a "[" without its "]"')
   tokens.push({ kind: 'class', negated, ranges })

@@ -3,8 +3,11 @@
 // expanded: `$1`, `$$` or a lone `$` stay as they are, because a part that became empty would make `/data/$1` mean `/data`.
 // The sandbox itself is the boundary; a few directories that it cannot live without are never removed or replaced.
 
-import { resolve } from 'node:path'
+import { realpath } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
+import { decodeName, encodeName, hasForeignSurrogate, nativePath } from './name.ts'
 
 const MAX_PATH_BYTES = 4096
 
@@ -12,13 +15,20 @@ export type PathContext = {
   env: Record<string, string>
   home: string
   cwd: string
+  /** Throws a refusal for an absolute path that is not to be reached in this context. */
+  confine?: (path: string) => void
 }
 
 /** The absolute path that `path` means. Throws a refusal that says why there is none. */
-export function resolvePath(path: string, { env, home, cwd }: PathContext): string {
+export function resolvePath(path: string, { env, home, cwd, confine }: PathContext): string {
   if (path === '') throw execdError('INVALID_REQUEST_BODY', 'A path is empty')
   if (path.includes('\0'))
     throw execdError('INVALID_REQUEST_BODY', `A path has a NUL byte: ${JSON.stringify(path.slice(0, 100))}`)
+  if (hasForeignSurrogate(path))
+    throw execdError(
+      'INVALID_REQUEST_BODY',
+      'A path has half of a character, which no name of a file can have',
+    )
   const expanded = path.replace(
     /\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g,
     (_whole, braced: string | undefined, plain: string | undefined) => {
@@ -34,8 +44,9 @@ export function resolvePath(path: string, { env, home, cwd }: PathContext): stri
   )
   const fromHome = /^~(?=$|[/\\])/.test(expanded) ? home + expanded.slice(1) : expanded
   const absolute = resolve(cwd, fromHome)
-  if (Buffer.byteLength(absolute) > MAX_PATH_BYTES)
+  if (encodeName(absolute).length > MAX_PATH_BYTES)
     throw execdError('INVALID_REQUEST_BODY', `A path is longer than ${MAX_PATH_BYTES} bytes`)
+  confine?.(absolute)
   return absolute
 }
 
@@ -47,4 +58,28 @@ export function refuseVital(path: string, vital: string[]): void {
   for (const dir of vital)
     if (path === dir || path.startsWith(`${dir}/`) || dir.startsWith(`${path}/`))
       throw execdError('INVALID_REQUEST_BODY', `Cannot remove or replace "${path}": execd needs "${dir}"`)
+}
+
+/** Refuses to write into a directory that is, or lies in, one that execd needs. */
+export async function refuseInsideVital(dir: string, vital: string[]): Promise<void> {
+  const real = await realPlace(dir)
+  if (vital.some((one) => real === one || real.startsWith(`${one}/`)))
+    throw execdError('INVALID_REQUEST_BODY', `Cannot write to "${dir}": execd needs it`)
+}
+
+/** `refuseVital` for where `path` really is, should a directory on the way to it be a link. */
+export async function refuseVitalPlace(path: string, vital: string[]): Promise<void> {
+  refuseVital(path, vital)
+  if (path !== '/') refuseVital(join(await realPlace(dirname(path)), basename(path)), vital)
+}
+
+/** `dir` without links; what does not exist is taken as it stands. */
+async function realPlace(dir: string): Promise<string> {
+  try {
+    return decodeName(await realpath(nativePath(dir), { encoding: 'buffer' }))
+  } catch (error) {
+    const code = systemCodeOf(error)
+    if ((code !== 'ENOENT' && code !== 'ENOTDIR') || dir === '/') throw error
+    return join(await realPlace(dirname(dir)), basename(dir))
+  }
 }

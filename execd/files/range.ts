@@ -1,24 +1,51 @@
-// The Range header (RFC 9110, 14.2), the first range of it.
+// The Range header (RFC 9110, 14.2).
 
-export type Range =
+/** More ranges than this, or ranges that together are longer than the file, are a way to waste work: the whole file goes out. */
+const MAX_RANGES = 64
+
+/** Both ends are part of it. */
+export type ByteRange = { start: number; end: number }
+
+export type Ranges =
   | { kind: 'whole' }
-  /** Both ends are part of it. */
-  | { kind: 'part'; start: number; end: number }
+  /** In the order of the header; at least one. */
+  | { kind: 'parts'; parts: ByteRange[] }
   | { kind: 'unsatisfiable' }
   | { kind: 'malformed' }
 
 /** Which bytes of a file of `size` a Range header asks for. */
-export function parseRange(header: string | undefined, size: number): Range {
+export function parseRanges(header: string | undefined, size: number): Ranges {
   if (header === undefined || size === 0) return { kind: 'whole' }
-  const match = /^\s*bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})\s*(?:,.*)?$/i.exec(header)
+  const list = /^\s*bytes\s*=(.*)$/is.exec(header)?.[1]
+  const specs = list
+    ?.split(',')
+    .map((spec) => spec.trim())
+    .filter((spec) => spec !== '')
+  if (!specs || specs.length === 0) return { kind: 'malformed' }
+  const parts: ByteRange[] = []
+  for (const spec of specs) {
+    const part = parseSpec(spec, size)
+    if (part === 'malformed') return { kind: 'malformed' }
+    if (part) parts.push(part)
+  }
+  if (parts.length === 0) return { kind: 'unsatisfiable' }
+  const total = parts.reduce((sum, { start, end }) => sum + end - start + 1, 0)
+  return parts.length > 1 && (total > size || specs.length > MAX_RANGES)
+    ? { kind: 'whole' }
+    : { kind: 'parts', parts }
+}
+
+/** Undefined when the file has none of these bytes. */
+function parseSpec(spec: string, size: number): ByteRange | 'malformed' | undefined {
+  const match = /^(\d{0,15})\s*-\s*(\d{0,15})$/.exec(spec)
   const [, from = '', to = ''] = match ?? []
-  if (!match || (from === '' && to === '')) return { kind: 'malformed' }
+  if (!match || (from === '' && to === '')) return 'malformed'
   if (from === '') {
     const length = Math.min(Number(to), size)
-    return length === 0 ? { kind: 'unsatisfiable' } : { kind: 'part', start: size - length, end: size - 1 }
+    return length === 0 ? undefined : { start: size - length, end: size - 1 }
   }
   const start = Number(from)
-  if (to !== '' && Number(to) < start) return { kind: 'malformed' }
-  if (start >= size) return { kind: 'unsatisfiable' }
-  return { kind: 'part', start, end: to === '' ? size - 1 : Math.min(Number(to), size - 1) }
+  if (to !== '' && Number(to) < start) return 'malformed'
+  if (start >= size) return undefined
+  return { start, end: to === '' ? size - 1 : Math.min(Number(to), size - 1) }
 }

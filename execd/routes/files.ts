@@ -1,26 +1,39 @@
-// Files and directories (contract: execd.md 1.3, 6). What is seldom used is loaded at its first use.
+// Files and directories (contract: execd.md 1.3, 6; v1.1.md 2.3), and what is added to them. What is seldom used is loaded at its
+// first use.
 
-import { lstat, rm } from 'node:fs/promises'
-import type { ServerResponse } from 'node:http'
-import { relative } from 'node:path'
-import { pipeline } from 'node:stream/promises'
-import type { FileInfo } from '../../lib/api/execd.ts'
+import { rmSync, type Stats } from 'node:fs'
+import { lstat, stat } from 'node:fs/promises'
+import type { FileDetails } from '../../lib/api/execd-files.ts'
+import { ARCHIVE_FORMATS } from '../../lib/api/execd-files.ts'
 import { systemCodeOf } from '../../lib/errors.ts'
 import type { Family } from '../app.ts'
-import { makeDirectory, move, type Owner, removeFile, replaceInFile } from '../files/change.ts'
-import { type LineWindow, sendFile } from '../files/download.ts'
-import { createGlob, GlobError } from '../files/glob.ts'
-import { describeFile } from '../files/info.ts'
-import { type PathContext, refuseVital, resolvePath } from '../files/path.ts'
-import { applyPermission, parsePermission } from '../files/permission.ts'
-import { walk } from '../files/walk.ts'
+import { makeDirectory, move, removeFile } from '../files/change.ts'
+import { sendFile } from '../files/download.ts'
+import { EventBursts } from '../files/event-bursts.ts'
+import { hashFile } from '../files/expectation.ts'
+import { neverAborted, whileWanted } from '../files/gone.ts'
+import { createDescriber } from '../files/info.ts'
+import { JsonList } from '../files/json-list.ts'
+import type { LineWindow } from '../files/lines.ts'
+import { nativePath } from '../files/name.ts'
+import { type PathContext, refuseInsideVital, refuseVitalPlace, resolvePath } from '../files/path.ts'
+import { applyPermission, applyPermissionBelow, parsePermission } from '../files/permission.ts'
+import { booleanValue, choiceValue, integerValue, pathValues } from '../files/query.ts'
+import { removeTree } from '../files/remove.ts'
+import { parseTextChanges, replaceTexts } from '../files/replace.ts'
+import { parseSearch, searchFiles } from '../files/search.ts'
+import { Pace, Turns } from '../files/turns.ts'
+import { statEntry, walk } from '../files/walk.ts'
+import type { Watching } from '../files/watch.ts'
+import { alone, createWriting, type Owner, type Writing } from '../files/write.ts'
 import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
-import { asObject, checkText, field, readJson, readObject, wrong } from '../http/body.ts'
-import type { Routes } from '../http/router.ts'
+import { asObject, checkText, field, optionalBoolean, readJson, readObject, wrong } from '../http/body.ts'
+import type { Exchange, Routes } from '../http/router.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { Users } from '../users.ts'
 
-const JSON_PIECE_CHARS = 64 << 10
+/** What an archive may unpack to, unless a client says otherwise. */
+const MAX_UNPACKED_BYTES = 16 * 2 ** 30
 
 export type FileRoutesOptions = {
   paths: PathContext
@@ -29,148 +42,209 @@ export type FileRoutesOptions = {
   owner: Owner
   /** Directories that are never removed or replaced. */
   vital: string[]
+  /** New content that has not taken its place yet, for who ends all this. */
+  unfinished?: Set<string>
 }
 
 export function fileFamily({ paths, users, user, vital }: Surroundings): Family {
-  return { routes: fileRoutes({ paths, users, owner: user, vital }) }
+  const unfinished = new Set<string>()
+  return {
+    routes: fileRoutes({ paths, users, owner: user, vital, unfinished }),
+    endAll: async () => {
+      for (const path of unfinished) rmSync(nativePath(path), { force: true })
+    },
+  }
 }
 
-export function fileRoutes({ paths, users, owner, vital }: FileRoutesOptions): Routes {
+export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoutesOptions): Routes {
+  const writing: Writing = { ...createWriting({ owner, vital }), ...(unfinished ? { unfinished } : {}) }
+  const turns = new Turns()
+  const watching: Watching = { turns, bursts: new EventBursts(), streams: new Set() }
+  const unhurried = () => new Pace(turns, neverAborted())
   const resolve = (path: string) => resolvePath(path, paths)
-  const resolveToChange = (path: string) => {
+  const resolveToChange = async (path: string) => {
     const resolved = resolve(path)
-    refuseVital(resolved, vital)
+    await refuseVitalPlace(resolved, vital)
     return resolved
   }
-  const requirePath = (query: URLSearchParams) => {
-    const path = query.get('path')
+  const pathsOf = ({ query, request }: Exchange) => pathValues(query, 'path', request.url)
+  const requirePath = (exchange: Exchange) => {
+    const [path] = pathsOf(exchange)
     if (!path) throw execdError('MISSING_QUERY', 'The query needs "path"')
     return resolve(path)
   }
+  const readPermissions = async ({ request }: Exchange) =>
+    Object.entries(await readObject(request)).map(([path, value]) => {
+      const item = asObject(value ?? {}, path)
+      return {
+        path: resolve(path),
+        permission: parsePermission(item, path, users),
+        isRecursive: optionalBoolean(item, 'recursive') ?? false,
+      }
+    })
+  const download = async (exchange: Exchange) => {
+    const { request, response, query } = exchange
+    const path = requirePath(exchange)
+    const lines = lineWindow(query)
+    if (lines && request.headers.range !== undefined)
+      throw execdError('INVALID_REQUEST_BODY', 'The header Range cannot go with "offset" or "limit"')
+    await sendFile(request, response, path, lines)
+  }
 
   return {
-    'GET /files/info': async ({ response, query }) => {
-      const found: Record<string, FileInfo> = {}
-      for (const path of query.getAll('path')) {
-        const resolved = resolve(path)
-        found[path] = describeFile(resolved, await existing(resolved), users)
-      }
-      answerJson(response, 200, found)
-    },
+    'GET /files/info': (exchange) =>
+      whileWanted(exchange.response, async (signal) => {
+        const describe = createDescriber(users)
+        const isHashed = choiceValue(exchange.query, 'hash', ['sha256']) !== undefined
+        const found: [string, FileDetails][] = []
+        for (const path of pathsOf(exchange)) {
+          const resolved = resolve(path)
+          const stat = await existing(resolved)
+          const sha256 = isHashed && stat.isFile() ? await hashFile(resolved, signal) : undefined
+          found.push([path.toWellFormed(), { ...describe(resolved, stat), ...(sha256 ? { sha256 } : {}) }])
+        }
+        answerJson(exchange.response, 200, Object.fromEntries(found))
+      }),
 
-    'DELETE /files': async ({ response, query }) => {
-      for (const path of query.getAll('path').map(resolveToChange)) await removeFile(path)
-      answerEmpty(response)
+    'DELETE /files': async (exchange) => {
+      const found = await Promise.all(pathsOf(exchange).map(resolveToChange))
+      for (const path of found) await removeFile(path)
+      answerEmpty(exchange.response)
     },
 
     'POST /files/mv': async ({ request, response }) => {
       const moves = await readJson(request)
       if (!Array.isArray(moves)) throw wrong('The body', 'a list of {src, dest}', moves)
-      const pairs = moves.map((item, index) => {
-        const body = asObject(item, `[${index}]`)
-        const path = (name: string) =>
-          resolveToChange(checkText(field(body, name) ?? '', `[${index}].${name}`))
-        return { source: path('src'), destination: path('dest') }
-      })
-      for (const { source, destination } of pairs) {
-        await existing(source)
-        await move(source, destination, owner)
+      const wanted = await Promise.all(
+        moves.map(async (item: unknown, index) => {
+          const body = asObject(item, `[${index}]`)
+          const path = (name: string) =>
+            resolveToChange(checkText(field(body, name) ?? '', `[${index}].${name}`))
+          return {
+            source: await path('src'),
+            destination: await path('dest'),
+            overwrite: optionalBoolean(body, 'overwrite') ?? false,
+          }
+        }),
+      )
+      for (const one of wanted) {
+        await existing(one.source)
+        await move(one, owner, unhurried())
       }
       answerEmpty(response)
     },
 
-    'POST /files/permissions': async ({ request, response }) => {
-      const body = await readObject(request)
-      const wanted = Object.entries(body).map(([path, value]) => ({
-        path: resolve(path),
-        permission: parsePermission(asObject(value ?? {}, path), path, users),
-      }))
-      for (const { path } of wanted) await existing(path)
-      for (const { path, permission } of wanted) await applyPermission(path, permission)
-      answerEmpty(response)
+    'POST /files/permissions': async (exchange) => {
+      const wanted = await readPermissions(exchange)
+      const stats: Stats[] = []
+      for (const { path } of wanted) stats.push(await existing(path))
+      for (const [index, { path, permission, isRecursive }] of wanted.entries()) {
+        if (isRecursive && stats[index]?.isDirectory()) {
+          await refuseVitalPlace(path, vital)
+          await applyPermissionBelow(path, permission, unhurried())
+        } else await applyPermission(path, permission)
+      }
+      answerEmpty(exchange.response)
     },
 
-    'GET /files/search': async ({ response, query }) => {
-      const dir = requirePath(query)
-      const pattern = query.get('pattern') || '**'
-      const matches = globOf(pattern)
-      // A pattern without a slash is about names. With one it is about paths below `path`, where `**/` is any directories.
-      const byName = !pattern.includes('/')
-      await requireDirectory(dir)
-      const found = async function* () {
-        for await (const { path, stat } of walk(dir, Number.POSITIVE_INFINITY)) {
-          if (stat.isDirectory()) continue
-          const name = byName ? path.slice(path.lastIndexOf('/') + 1) : relative(dir, path)
-          if (matches(name)) yield describeFile(path, stat, users)
-        }
-      }
-      await answerList(response, found())
-    },
+    'GET /files/search': (exchange) =>
+      whileWanted(exchange.response, async (signal) => {
+        const dir = requirePath(exchange)
+        const search = parseSearch(exchange.query, dir)
+        await requireDirectory(dir)
+        const list = new JsonList(exchange.response)
+        const describe = createDescriber(users)
+        await searchFiles(
+          dir,
+          search,
+          { pace: new Pace(turns, signal), onUnreadable: list.addUnreadable },
+          (path, stat, content) =>
+            list.add(content ? { ...describe(path, stat), ...content } : describe(path, stat)),
+        )
+        list.end()
+      }),
 
     'POST /files/replace': async ({ request, response, query }) => {
-      const body = await readObject(request)
-      const wanted = Object.entries(body).map(([key, value]) => {
-        const item = asObject(value, key)
-        const search = checkReplaceText(field(item, 'old'), `${key}: old`)
-        if (search === '') throw execdError('INVALID_REQUEST_BODY', `${key}: "old" must not be empty`)
-        const replacement = checkReplaceText(field(item, 'new') ?? '', `${key}: new`)
-        return { key, path: resolveToChange(key), search, replacement }
-      })
-      for (const { path } of wanted) await existing(path)
-      const counts: Record<string, { replacedCount: number }> = {}
-      for (const { key, path, search, replacement } of wanted)
-        counts[key] = { replacedCount: await replaceInFile(path, search, replacement) }
+      const changes = parseTextChanges(await readObject(request), resolve)
+      for (const { path } of changes) await existing(path)
+      // One after the other: each must see what the one before has made of a file.
+      const counts = await alone(writing.busy, 'replace', () => replaceTexts(changes, writing))
       if (query.get('verbose') === 'true') answerJson(response, 200, counts)
       else answerEmpty(response)
     },
 
     'POST /files/upload': async ({ request, response }) => {
       const { receiveUpload } = await import('../files/upload.ts')
-      await receiveUpload(request, { paths, users, owner, vital })
+      await receiveUpload(request, { resolve, users, writing })
       answerEmpty(response)
     },
 
-    'GET /files/download': async ({ request, response, query }) => {
-      const path = requirePath(query)
-      const lines = lineWindow(query)
-      if (lines && request.headers.range !== undefined)
-        throw execdError('INVALID_REQUEST_BODY', 'The header Range cannot go with "offset" or "limit"')
-      await sendFile(request, response, path, lines)
+    'GET /files/download': download,
+    'HEAD /files/download': download,
+
+    'GET /files/watch': async (exchange) => {
+      const dir = requirePath(exchange)
+      const isRecursive = booleanValue(exchange.query, 'recursive')
+      await existing(dir)
+      const { streamChanges } = await import('../files/watch.ts')
+      await streamChanges(exchange.response, dir, { isRecursive, watching })
     },
 
-    'GET /directories/list': async ({ response, query }) => {
-      const dir = requirePath(query)
-      const depth = numberOf(query, 'depth', 0) ?? 1
-      if ((await existing(dir)).isSymbolicLink())
-        throw execdError('INVALID_REQUEST_BODY', '"path" is a symbolic link')
-      await requireDirectory(dir)
-      const found = async function* () {
-        for await (const { path, stat } of walk(dir, depth)) yield describeFile(path, stat, users)
-      }
-      await answerList(response, found())
-    },
+    'GET /directories/list': (exchange) =>
+      whileWanted(exchange.response, async (signal) => {
+        const dir = requirePath(exchange)
+        const maxDepth = integerValue(exchange.query, 'depth', 0) ?? 1
+        if ((await existing(dir)).isSymbolicLink())
+          throw execdError('INVALID_REQUEST_BODY', '"path" is a symbolic link')
+        await requireDirectory(dir)
+        const list = new JsonList(exchange.response)
+        const describe = createDescriber(users)
+        const pace = new Pace(turns, signal)
+        await walk(dir, { maxDepth, pace, onUnreadable: list.addUnreadable }, ({ path }) => {
+          const stat = statEntry(path)
+          return (stat && list.add(describe(path, stat))?.then(() => true)) ?? true
+        })
+        list.end()
+      }),
 
-    'POST /directories': async ({ request, response }) => {
-      const body = await readObject(request)
-      const wanted = Object.entries(body).map(([path, value]) => ({
-        path: resolve(path),
-        permission: parsePermission(asObject(value ?? {}, path), path, users),
-      }))
+    'POST /directories': async (exchange) => {
+      const wanted = await readPermissions(exchange)
       for (const { path, permission } of wanted) await makeDirectory(path, owner, permission)
-      answerEmpty(response)
+      answerEmpty(exchange.response)
     },
 
-    'DELETE /directories': async ({ response, query }) => {
-      for (const path of query.getAll('path').map(resolveToChange))
-        await rm(path, { recursive: true, force: true })
-      answerEmpty(response)
+    'DELETE /directories': async (exchange) => {
+      const found = await Promise.all(pathsOf(exchange).map(resolveToChange))
+      for (const path of found) await removeTree(path, unhurried())
+      answerEmpty(exchange.response)
+    },
+
+    'GET /directories/archive': async (exchange) => {
+      const dir = requirePath(exchange)
+      const format = choiceValue(exchange.query, 'format', ARCHIVE_FORMATS) ?? 'tar.gz'
+      await requireDirectory(dir)
+      const { sendArchive } = await import('../files/archive/pack.ts')
+      await whileWanted(exchange.response, (signal) =>
+        sendArchive(exchange.response, dir, { format, users, pace: new Pace(turns, signal) }),
+      )
+    },
+
+    'POST /directories/archive': async (exchange) => {
+      const dir = requirePath(exchange)
+      await refuseInsideVital(dir, vital)
+      const format = choiceValue(exchange.query, 'format', ARCHIVE_FORMATS)
+      const keepLinks = choiceValue(exchange.query, 'links', ['refuse', 'keep']) === 'keep'
+      const maxBytes = integerValue(exchange.query, 'max_bytes', 1) ?? MAX_UNPACKED_BYTES
+      const { receiveArchive } = await import('../files/archive/unpack.ts')
+      await receiveArchive(exchange.request, dir, { format, keepLinks, maxBytes, owner, vital, turns })
+      answerEmpty(exchange.response)
     },
   }
 }
 
-async function existing(path: string) {
+async function existing(path: string, isFollowed = false): Promise<Stats> {
   try {
-    return await lstat(path)
+    return await (isFollowed ? stat : lstat)(nativePath(path))
   } catch (error) {
     const code = systemCodeOf(error)
     if (code === 'ENOENT' || code === 'ENOTDIR')
@@ -180,58 +254,14 @@ async function existing(path: string) {
 }
 
 async function requireDirectory(path: string): Promise<void> {
-  const stat = await existing(path)
-  if (!stat.isDirectory() && !stat.isSymbolicLink())
+  const found = await existing(path)
+  if (!(found.isSymbolicLink() ? await existing(path, true) : found).isDirectory())
     throw execdError('INVALID_REQUEST_BODY', `"${path}" is not a directory`)
 }
 
-function globOf(pattern: string): (name: string) => boolean {
-  try {
-    return createGlob(pattern)
-  } catch (error) {
-    if (error instanceof GlobError) throw execdError('INVALID_REQUEST_BODY', error.message, error)
-    throw error
-  }
-}
-
-function checkReplaceText(value: unknown, name: string): string {
-  if (typeof value !== 'string') throw wrong(name, 'a text', value)
-  return value
-}
-
 function lineWindow(query: URLSearchParams): LineWindow | undefined {
-  const offset = numberOf(query, 'offset', 1)
-  const limit = numberOf(query, 'limit', 1)
+  const offset = integerValue(query, 'offset', 1)
+  const limit = integerValue(query, 'limit', 1)
   if (offset === undefined && limit === undefined) return undefined
   return { offset: offset ?? 1, limit: limit ?? Number.POSITIVE_INFINITY }
-}
-
-function numberOf(query: URLSearchParams, name: string, min: number): number | undefined {
-  const text = query.get(name)
-  if (text === null || text === '') return undefined
-  const value = /^\d{1,15}$/.test(text) ? Number(text) : -1
-  if (value < min)
-    throw execdError(
-      'INVALID_REQUEST_BODY',
-      `"${name}" must be an integer from ${min} on: found "${text.slice(0, 50)}"`,
-    )
-  return value
-}
-
-/** A JSON list, sent as it is found, so that a large tree is never held in memory. */
-async function answerList(response: ServerResponse, items: AsyncIterable<FileInfo>): Promise<void> {
-  const pieces = async function* () {
-    let piece = '['
-    let isFirst = true
-    for await (const item of items) {
-      piece += (isFirst ? '' : ',') + JSON.stringify(item)
-      isFirst = false
-      if (piece.length < JSON_PIECE_CHARS) continue
-      yield piece
-      piece = ''
-    }
-    yield `${piece}]`
-  }
-  response.writeHead(200, { 'Content-Type': 'application/json; charset=utf-8' })
-  await pipeline(pieces(), response)
 }

@@ -330,6 +330,8 @@ describe('files', () => {
     const info = await response.json()
     expect(Object.keys(info)).toEqual([`${dir}/f`, `${dir}/../${dir.split('/').at(-1)}/l`])
     expect(info[`${dir}/f`]).toEqual({
+      uid: expect.any(Number),
+      gid: expect.any(Number),
       path: `${dir}/f`,
       type: 'file',
       size: 3,
@@ -339,7 +341,7 @@ describe('files', () => {
       modified_at: expect.stringMatching(/^\d{4}-.*Z$/),
       created_at: expect.stringMatching(/^\d{4}-.*Z$/),
     })
-    expect(Object.values(info)[1]).toMatchObject({ type: 'symlink', path: `${dir}/l` })
+    expect(Object.values(info)[1]).toMatchObject({ type: 'symlink', path: `${dir}/l`, target: 'nowhere' })
     expect(await (await execd.call('/files/info')).json()).toEqual({})
     expect(await codeOf(await execd.call(`/files/info?path=${dir}/f&path=/nope`))).toEqual([
       404,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { refuseVital, resolvePath } from '../../../execd/files/path.ts'
 import { formatMode, parsePermission } from '../../../execd/files/permission.ts'
-import { parseRange } from '../../../execd/files/range.ts'
+import { parseRanges } from '../../../execd/files/range.ts'
 import { createUsers } from '../../../execd/users.ts'
 
 const context = { env: { NAME: 'n', EMPTY: '', SLASH: '/s' }, home: '/home/u', cwd: '/work' }
@@ -56,24 +56,44 @@ test.each([
   else expect(check).not.toThrow()
 })
 
+const part = (start: number, end: number) => ({ kind: 'parts', parts: [{ start, end }] })
+
 test.each([
   [undefined, 10, { kind: 'whole' }],
   ['bytes=0-9', 0, { kind: 'whole' }],
-  ['bytes=0-9', 100, { kind: 'part', start: 0, end: 9 }],
-  ['bytes=90-200', 100, { kind: 'part', start: 90, end: 99 }],
-  ['bytes=5-', 10, { kind: 'part', start: 5, end: 9 }],
-  ['bytes=-3', 10, { kind: 'part', start: 7, end: 9 }],
-  ['bytes=-30', 10, { kind: 'part', start: 0, end: 9 }],
-  ['bytes=0-1,4-5', 10, { kind: 'part', start: 0, end: 1 }],
+  ['bytes=0-9', 100, part(0, 9)],
+  ['bytes=90-200', 100, part(90, 99)],
+  ['bytes=5-', 10, part(5, 9)],
+  ['bytes=-3', 10, part(7, 9)],
+  ['bytes=-30', 10, part(0, 9)],
+  [' Bytes = 0 - 1 ', 10, part(0, 1)],
+  [
+    'bytes=0-1,4-5',
+    10,
+    {
+      kind: 'parts',
+      parts: [
+        { start: 0, end: 1 },
+        { start: 4, end: 5 },
+      ],
+    },
+  ],
+  ['bytes=0-1,,20-30, ', 10, part(0, 1)],
+  ['bytes=0-8,1-9', 10, { kind: 'whole' }],
+  [`bytes=${'0-0,'.repeat(65)}`, 1000, { kind: 'whole' }],
   ['bytes=10-', 10, { kind: 'unsatisfiable' }],
+  ['bytes=10-11,12-', 10, { kind: 'unsatisfiable' }],
   ['bytes=-0', 10, { kind: 'unsatisfiable' }],
   ['bytes=5-4', 10, { kind: 'malformed' }],
+  ['bytes=0-1,5-4', 10, { kind: 'malformed' }],
   ['bytes=-', 10, { kind: 'malformed' }],
+  ['bytes=', 10, { kind: 'malformed' }],
   ['lines=1-2', 10, { kind: 'malformed' }],
   ['bytes=a-b', 10, { kind: 'malformed' }],
   ['bytes=1', 10, { kind: 'malformed' }],
-])('parseRange(%s, %i)', (header, size, expected) => {
-  expect(parseRange(header, size)).toEqual(expected)
+  ['bytes=99999999999999999999-', 10, { kind: 'malformed' }],
+])('parseRanges(%s, %i)', (header, size, expected) => {
+  expect(parseRanges(header, size)).toEqual(expected)
 })
 
 describe('permissions', () => {
