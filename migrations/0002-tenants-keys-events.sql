@@ -49,7 +49,9 @@ CREATE TABLE past_sandboxes (
   created_at INTEGER NOT NULL,
   ended_at INTEGER NOT NULL,
   reason TEXT,
-  message TEXT
+  message TEXT,
+  -- The end of what the entrypoint wrote, compressed.
+  log BLOB
 ) STRICT;
 
 CREATE INDEX past_sandboxes_by_end ON past_sandboxes (ended_at);

@@ -6,69 +6,105 @@ import { integer } from '../../lib/api/lifecycle-coerce.ts'
 import type { AppEnv } from '../app.ts'
 import { queryOf, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
+import { readLastOutput } from '../sandbox/last-output.ts'
 import type { Lives } from '../sandbox/lives.ts'
-import type { SandboxRow, Transition } from '../store/sqlite.ts'
-import { visibleSandbox } from './visible.ts'
+import type { PastSandbox, SandboxRow, Transition } from '../store/sqlite.ts'
+import { visibleSandbox, visibleSubject } from './visible.ts'
 
 const EVENTS = 50
+const LOG_LINES = 100
+/** A line of a log is seldom longer than this on average; more is read than shown, and never more than this in all. */
+const MAX_LOG_BYTES = 4 << 20
 const TEXT = { 'Content-Type': 'text/plain; charset=utf-8' }
 const limitSchema = z.object({ limit: integer(1, 500).default(EVENTS) })
+const tailSchema = z.object({ tail: integer(1, 10_000).default(LOG_LINES) })
 const summarySchema = z.object({
   event_limit: integer(1, 500).default(20),
   tail: integer(1, 10_000).default(50),
 })
 const SCOPES = { logs: ['container', 'all'], events: ['runtime', 'all'] }
 
-/** What happened to a sandbox (contract: lifecycle.md 5.10, v1.1.md 1.6): the history of its states. Logs are not kept yet. */
+/**
+ * What a sandbox printed and what happened to it (contract: lifecycle.md 5.10, v1.1.md 1.6), while it lives and for some time
+ * after it is gone.
+ */
 export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
+  const { store } = lives
 
-  routes.get('/sandboxes/:id/diagnostics/logs', (context) => {
-    const scope = queryOf(context).get('scope')
-    if (scope !== null) requireScope('logs', scope)
-    visibleSandbox(context, lives)
-    throw refusal(
-      'DIAGNOSTICS_NOT_IMPLEMENTED',
-      'This runtime keeps no logs: the output of commands is read from execd',
-    )
+  /** The last lines of the entrypoint's output, and whether there were more. */
+  const readLog = async ({ id, past }: Subject, lines: number): Promise<Shown> => {
+    const bytes = past ? store.pastLog(id) : await readLastOutput(lives, id, MAX_LOG_BYTES)
+    return lastLines(bytes ? Buffer.from(bytes).toString('utf8') : '', lines)
+  }
+  const readEvents = ({ id }: Subject, limit: number): Shown => {
+    const history = store.history(id, limit + 1)
+    return { content: formatEvents(history.slice(-limit)), truncated: history.length > limit }
+  }
+
+  routes.get('/sandboxes/:id/diagnostics/logs', async (context) => {
+    const given = queryOf(context).get('scope')
+    const scope = given === null ? undefined : requireScope('logs', given)
+    const { tail } = readQuery(context, tailSchema)
+    const subject = visibleSubject(context, lives)
+    const shown = await readLog(subject, tail)
+    if (scope === undefined)
+      return context.text(shown.content || '(no logs)\n', 200, { ...TEXT, Deprecation: 'true' })
+    return context.json(describe(subject.id, 'logs', scope, shown))
   })
 
   routes.get('/sandboxes/:id/diagnostics/events', (context) => {
     const given = queryOf(context).get('scope')
     const scope = given === null ? undefined : requireScope('events', given)
     const { limit } = readQuery(context, limitSchema)
-    const row = visibleSandbox(context, lives)
-    const content = formatEvents(lives.store.history(row.id, limit))
-    if (scope === undefined) return context.text(content, 200, { ...TEXT, Deprecation: 'true' })
-    const diagnostics: Diagnostics = {
-      sandboxId: row.id,
-      kind: 'events',
-      scope,
-      delivery: 'inline',
-      contentType: 'text/plain; charset=utf-8',
-      content,
-      contentLength: Buffer.byteLength(content),
-      truncated: lives.store.history(row.id, limit + 1).length > limit,
-    }
-    return context.json(diagnostics)
+    const subject = visibleSubject(context, lives)
+    const shown = readEvents(subject, limit)
+    if (scope === undefined)
+      return context.text(shown.content || '(no events)\n', 200, { ...TEXT, Deprecation: 'true' })
+    return context.json(describe(subject.id, 'events', scope, shown))
   })
 
   routes.get('/sandboxes/:id/diagnostics/inspect', (context) =>
     context.text(formatFacts(visibleSandbox(context, lives)), 200, TEXT),
   )
 
-  routes.get('/sandboxes/:id/diagnostics/summary', (context) => {
+  routes.get('/sandboxes/:id/diagnostics/summary', async (context) => {
     const query = readQuery(context, summarySchema)
     const row = visibleSandbox(context, lives)
-    const events = formatEvents(lives.store.history(row.id, query.event_limit))
+    const events = readEvents({ id: row.id }, query.event_limit).content || '(no events)\n'
+    const log = (await readLog({ id: row.id }, query.tail)).content || '(no logs)\n'
     return context.text(
-      `== INSPECT ==\n${formatFacts(row)}\n== EVENTS ==\n${events}\n== LOGS ==\n(not kept by this runtime)\n`,
+      `== INSPECT ==\n${formatFacts(row)}\n== EVENTS ==\n${events}\n== LOGS ==\n${log}`,
       200,
       TEXT,
     )
   })
 
   return routes
+}
+
+type Subject = { id: string; past?: PastSandbox }
+type Shown = { content: string; truncated: boolean }
+
+function describe(sandboxId: string, kind: Diagnostics['kind'], scope: string, shown: Shown): Diagnostics {
+  return {
+    sandboxId,
+    kind,
+    scope,
+    delivery: 'inline',
+    contentType: 'text/plain; charset=utf-8',
+    content: shown.content,
+    contentLength: Buffer.byteLength(shown.content),
+    truncated: shown.truncated,
+    // The contract sends a list with this scope; nothing is left out here.
+    ...(scope === 'all' && { warnings: [] }),
+  }
+}
+
+function lastLines(text: string, lines: number): Shown {
+  let from = text.endsWith('\n') ? text.length - 1 : text.length
+  for (let left = lines; left > 0 && from >= 0; left--) from = text.lastIndexOf('\n', from - 1)
+  return from < 0 ? { content: text, truncated: false } : { content: text.slice(from + 1), truncated: true }
 }
 
 function requireScope(kind: 'logs' | 'events', given: string): string {
@@ -86,7 +122,7 @@ function formatEvents(history: Transition[]): string {
     ({ at, state, reason, message }) =>
       `${formatTime(at)} ${state}${reason ? ` ${reason}` : ''}${message ? `: ${message.replace(/\s+/g, ' ')}` : ''}`,
   )
-  return lines.length > 0 ? `${lines.join('\n')}\n` : '(no events)\n'
+  return lines.map((line) => `${line}\n`).join('')
 }
 
 // Only what is listed here is shown: no secret can slip in by being new.

@@ -82,6 +82,8 @@ export type Runtime = {
   inspect(id: string, signal: AbortSignal): Promise<RuntimeSandbox | undefined>
   /** Everything that exists, `incomplete` ones too. */
   list(signal: AbortSignal): Promise<RuntimeSandbox[]>
+  /** At most the last `maxBytes` of what the entrypoint has written; undefined when there is nothing of it. */
+  logs(id: string, options: { maxBytes: number }, signal: AbortSignal): Promise<Uint8Array | undefined>
   /** Ends of sandboxes, from now until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<RuntimeEvent>
   /** Gives back what all sandboxes share on the machine, when none is left. Called once nothing else is under way. */

@@ -6,6 +6,7 @@ import { messageOf } from '../../lib/errors.ts'
 import { notFound, refusal } from '../errors.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
+import { KEPT_LOG_BYTES, readLastOutput } from './last-output.ts'
 import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
 import { patchMetadata } from './metadata.ts'
 import { decideStep } from './state.ts'
@@ -100,12 +101,13 @@ export async function removeSandbox(
     if (!row || !stillWanted(row)) return
     const hidden = row.hidden || reason === 'EXPIRED'
     store.update(id, { ...stepOf(row, 'remove', now(), { reason }), hidden })
+    const log = row.acknowledged ? await readLastOutput(lives, id, KEPT_LOG_BYTES) : undefined
     await runtime.remove(
       id,
       { graceMs: settings.stopGraceMs },
       AbortSignal.timeout(removeTimeoutMs(settings)),
     )
-    store.delete(id, row.acknowledged ? now() : undefined)
+    store.delete(id, row.acknowledged ? { at: now(), ...(log && { log }) } : undefined)
     lives.log.info('sandbox is gone', { sandbox: id, reason })
   })
 }

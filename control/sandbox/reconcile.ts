@@ -17,6 +17,7 @@ import type { RuntimeSandbox } from '../runtime/runtime.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
 import { removeSandbox } from './change.ts'
 import { beginStart } from './create.ts'
+import { withLastOutput } from './last-output.ts'
 import { type Lives, removeTimeoutMs, stepOf } from './lives.ts'
 import { isLive, type Step } from './state.ts'
 
@@ -87,7 +88,7 @@ export async function reconcileOne(lives: Lives, id: string): Promise<Outcome> {
       return 'restarted'
     }
     if (isLive(row.state)) {
-      follow(lives, row, real)
+      await follow(lives, row, real)
       if (!real || real.state === 'incomplete') await removeRest()
       return 'changed'
     }
@@ -100,9 +101,9 @@ export async function reconcileOne(lives: Lives, id: string): Promise<Outcome> {
 
 /** Takes the end of a sandbox, as the runtime reports it, into its row. */
 export async function recordExit(lives: Lives, sandbox: RuntimeSandbox): Promise<void> {
-  await lives.turns.take(sandbox.id, () => {
+  await lives.turns.take(sandbox.id, async () => {
     const row = lives.store.get(sandbox.id)
-    if (row && isLive(row.state)) follow(lives, row, sandbox)
+    if (row && isLive(row.state)) await follow(lives, row, sandbox)
   })
 }
 
@@ -125,8 +126,10 @@ function addressAgrees(row: SandboxRow, real: RuntimeSandbox): boolean {
   return real.address === undefined || real.address === row.address
 }
 
-function follow({ store, now, log }: Lives, row: SandboxRow, real: RuntimeSandbox | undefined): void {
-  const [step, reason, message] = stepTowards(real)
+async function follow(lives: Lives, row: SandboxRow, real: RuntimeSandbox | undefined): Promise<void> {
+  const { store, now, log } = lives
+  const [step, reason, told] = stepTowards(real)
+  const message = step === 'crashed' && told ? await withLastOutput(lives, row.id, told) : told
   const moved = real?.address !== undefined && real.address !== row.address
   const address = moved ? { address: real.address ?? null, generation: row.generation + 1 } : {}
   const sameState =

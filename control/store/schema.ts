@@ -1,6 +1,6 @@
 // The tables as Drizzle sees them; migrations/ makes them.
 
-import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { blob, index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { Role } from '../../lib/api/admin.ts'
 import type { Platform, SandboxState } from '../../lib/api/lifecycle.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
@@ -88,6 +88,7 @@ export const pastSandboxes = sqliteTable('past_sandboxes', {
   endedAt: integer('ended_at').notNull(),
   reason: text('reason'),
   message: text('message'),
+  log: blob('log', { mode: 'buffer' }),
 })
 
 export const apiKeys = sqliteTable('api_keys', {

@@ -1,6 +1,7 @@
 // The rows of sandboxes. Every change of one is told to the watchers after it is committed, which is how the routes feed and the
 // deadline clock know.
 
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { and, asc, count, desc, eq, inArray, isNotNull, lte, min, ne, type SQL, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
@@ -89,18 +90,27 @@ export class Store {
     return row
   }
 
-  /** Removes a row. With `at`, clients knew of it: what is needed to tell of it later is kept, and its end is an event. */
-  delete(id: string, at?: number): boolean {
+  /** Removes a row. With `end`, clients knew of it: what is needed to tell of it later is kept, and its end is an event. */
+  delete(id: string, end?: { at: number; log?: Uint8Array }): boolean {
     const gone = this.database.transact(() => {
       const row = this.#db.delete(sandboxes).where(eq(sandboxes.id, id)).returning().get()
-      if (row && at !== undefined) {
+      if (row && end) {
         const { tenant, image, createdAt, reason, message } = row
         this.#db
           .insert(pastSandboxes)
-          .values({ id, tenant, image, createdAt, endedAt: at, reason, message })
+          .values({
+            id,
+            tenant,
+            image,
+            createdAt,
+            endedAt: end.at,
+            reason,
+            message,
+            log: end.log ? gzipSync(end.log) : null,
+          })
           .onConflictDoNothing()
           .run()
-        this.#note(row, 'deleted', at)
+        this.#note(row, 'deleted', end.at)
       }
       return row !== undefined
     })
@@ -180,6 +190,12 @@ export class Store {
   /** What is kept of a sandbox that is gone. */
   past(id: string): PastSandbox | undefined {
     return this.#db.select().from(pastSandboxes).where(eq(pastSandboxes.id, id)).get()
+  }
+
+  /** The end of what the entrypoint of a sandbox that is gone had written. */
+  pastLog(id: string): Buffer | undefined {
+    const log = this.past(id)?.log
+    return log ? gunzipSync(log) : undefined
   }
 
   /** Forgets at most `limit` sandboxes that were gone before `at`; how many there were. */

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { RuntimeError, type RuntimeFailure } from '../../control/runtime/runtime.ts'
+import { recordExit } from '../../control/sandbox/reconcile.ts'
 import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
 
 function open(options: ControlAppOptions = {}): ControlApp {
@@ -390,6 +391,46 @@ test('snapshots: none to list, none to take, and only of a running sandbox', asy
   expect([paused.status, paused.body.code]).toEqual([409, 'SNAPSHOT::INVALID_SOURCE_STATE'])
 })
 
+test('diagnostics show the last lines of the output, also of a sandbox that is gone', async () => {
+  const control = open()
+  const id = await make(control)
+  const path = `/v1/sandboxes/${id}/diagnostics/logs`
+  expect((await control.call('GET', path)).text).toBe('(no logs)\n')
+  control.runtime.output.set(id, Buffer.from('one\ntwo ü\nthree\n'))
+  for (const gone of [false, true]) {
+    if (gone) await control.call('DELETE', `/sandboxes/${id}`)
+    const text = await control.call('GET', `${path}?tail=2`)
+    expect([text.text, text.headers.get('deprecation')]).toEqual(['two ü\nthree\n', 'true'])
+    expect((await control.call('GET', `${path}?scope=container&tail=2`)).body).toEqual({
+      sandboxId: id,
+      kind: 'logs',
+      scope: 'container',
+      delivery: 'inline',
+      contentType: 'text/plain; charset=utf-8',
+      content: 'two ü\nthree\n',
+      contentLength: 13,
+      truncated: true,
+    })
+    const all = await control.call('GET', `${path}?scope=all`)
+    expect(all.body).toMatchObject({ content: 'one\ntwo ü\nthree\n', truncated: false, warnings: [] })
+  }
+  expect((await control.call('GET', `/v1/sandboxes/${id}/diagnostics/events`)).text).toContain('Stopping')
+})
+
+test('the failure of an entrypoint is told with what it printed last', async () => {
+  const control = open()
+  const id = await make(control)
+  control.runtime.output.set(id, Buffer.from('\u001b[31mTraceback\u001b[0m\r\n\nImportError: no module\n'))
+  control.runtime.exit(id, 3)
+  await recordExit(control.lives, { id, state: 'exited', exitCode: 3 })
+  const { body } = await control.call('GET', `/sandboxes/${id}`)
+  expect(body.status).toMatchObject({
+    state: 'Failed',
+    reason: 'CONTAINER_EXITED_ERROR',
+    message: 'The entrypoint ended with code 3. Its last output: Traceback | ImportError: no module',
+  })
+})
+
 test('diagnostics tell the history without secrets, as text and as JSON', async () => {
   const control = open()
   const id = await make(control)
@@ -423,8 +464,7 @@ test('diagnostics tell the history without secrets, as text and as JSON', async 
     expect(facts).not.toContain(row?.egressToken)
   }
   for (const [query, status, code] of [
-    ['logs', 501, 'DIAGNOSTICS_NOT_IMPLEMENTED'],
-    ['logs?scope=container', 501, 'DIAGNOSTICS_NOT_IMPLEMENTED'],
+    ['logs?tail=10001', 422, 'GENERAL::INVALID_REQUEST'],
     ['logs?scope=', 400, 'DIAGNOSTICS_SCOPE_UNSUPPORTED'],
     ['events?scope=network', 400, 'DIAGNOSTICS_SCOPE_UNSUPPORTED'],
     ['events?limit=501', 422, 'GENERAL::INVALID_REQUEST'],

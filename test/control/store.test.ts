@@ -69,7 +69,7 @@ test('deleting a sandbox takes its labels along; its history stays, and where cl
   const store = new Store({ path, migrationsDir: MIGRATIONS })
   store.insert(sandboxRow({ metadata: { a: 'b' } }))
   store.insert(sandboxRow({ id: 'never-told' }))
-  store.delete(sandboxRow().id, 77)
+  store.delete(sandboxRow().id, { at: 77, log: Buffer.from('last words') })
   store.delete('never-told')
   expect(store.events.of(sandboxRow().id, { limit: 9 }).map(({ type, at }) => [type, at])).toEqual([
     ['created', 1],
@@ -77,6 +77,7 @@ test('deleting a sandbox takes its labels along; its history stays, and where cl
     ['deleted', 77],
   ])
   expect(store.history(sandboxRow().id, 9)).toHaveLength(1)
+  expect(store.pastLog(sandboxRow().id)?.toString()).toBe('last words')
   store.close()
   const database = new Database(path)
   onTestFinished(() => void database.close())

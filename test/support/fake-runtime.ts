@@ -13,6 +13,8 @@ export type FakeRuntime = Runtime & {
   /** What exists, as `list` shows it. */
   readonly sandboxes: Map<string, RuntimeSandbox>
   readonly specs: RuntimeSpec[]
+  /** What the entrypoints have written. */
+  readonly output: Map<string, Buffer>
   /** The calls in their order: `create a1`, `remove a1`. */
   readonly calls: string[]
   /** Decides what a call does before it takes effect: wait, throw, nothing. */
@@ -43,6 +45,7 @@ export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>())
     name: 'fake',
     sandboxes,
     specs: [],
+    output: new Map(),
     calls: [],
     before: () => {},
     async create(spec, signal) {
@@ -75,6 +78,7 @@ export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>())
       const sandbox = sandboxes.get(id)
       return sandbox && { ...sandbox }
     },
+    logs: async (id, { maxBytes }) => runtime.output.get(id)?.subarray(-maxBytes),
     close: () => Promise.resolve(),
     async list(signal) {
       await enter('list', '', signal)

@@ -37,6 +37,7 @@ import {
   removeCgroup,
 } from './cgroup.ts'
 import { findMissing, SECCOMP_PROFILE, thisMachine } from './checks.ts'
+import { readEntrypointLog } from './entrypoint-log.ts'
 import { connectSandbox, disconnectSandbox } from './network.ts'
 import { createOciRuntime, type OciRuntime } from './oci-runtime.ts'
 import { makeOwned, mountRoot, unmountRoot } from './root.ts'
@@ -331,6 +332,10 @@ class LocalRuntime implements Runtime {
 
   async inspect(id: string, signal: AbortSignal): Promise<RuntimeSandbox | undefined> {
     return this.#find(id) ?? (await this.#listRegistered(signal)).find((sandbox) => sandbox.id === id)
+  }
+
+  async logs(id: string, { maxBytes }: { maxBytes: number }): Promise<Uint8Array | undefined> {
+    return readEntrypointLog(this.#paths(id).exchange, maxBytes)
   }
 
   async list(signal: AbortSignal): Promise<RuntimeSandbox[]> {
