@@ -102,13 +102,7 @@ export class LastingShell {
   /** Ends the process as at the end of a script. What it left in the background lives on. */
   async close(): Promise<void> {
     await this.#current?.close()
-    this.#removeDirectory()
-  }
-
-  /** Ends the process with everything in its process group. */
-  async endAll(graceMs: number): Promise<void> {
-    await this.#current?.endAll(graceMs)
-    this.#removeDirectory()
+    rmSync(this.#options.dir, { recursive: true, force: true })
   }
 
   async #replace(env: Record<string, string>, notices: string[]): Promise<Shell> {
@@ -159,9 +153,5 @@ export class LastingShell {
     if (!this.#isChecked && cwd !== this.#state.cwd)
       notices.push(`the directory "${this.#state.cwd}" cannot be entered: this run begins in "${cwd}"`)
     this.#isChecked = true
-  }
-
-  #removeDirectory(): void {
-    rmSync(this.#options.dir, { recursive: true, force: true })
   }
 }

@@ -8,6 +8,9 @@ import { execdError } from '../http/answer.ts'
 import { hostProgram } from '../runtime-dir.ts'
 import type { Surroundings } from '../surroundings.ts'
 
+/** As many as a stock holds unused: all of them are gone when someone has removed the directory, and then new ones are made. */
+const MAX_TRIES = 300
+
 export type NamedPipe = Pipe & { path: string }
 
 type Owner = { uid: number; gid: number }
@@ -23,9 +26,11 @@ export class SessionPipes {
 
   /** A pipe that the owner may open by its path for as long as `writeFd` is open. Throws a refusal when there is none to be had. */
   async take(owner: Owner): Promise<NamedPipe> {
-    const pipe = await this.#stock.take(owner)
-    if (!pipe) throw execdError('SERVICE_UNAVAILABLE', 'Sessions cannot be used now, as no pipe can be made')
-    return { ...pipe, path: join(this.#dir, pipe.name) }
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const pipe = await this.#stock.take(owner)
+      if (pipe) return { ...pipe, path: join(this.#dir, pipe.name) }
+    }
+    throw execdError('SERVICE_UNAVAILABLE', 'Sessions cannot be used now, as no pipe can be made')
   }
 
   /** Two at once, or none. */

@@ -54,7 +54,10 @@ export type RunLine = {
 
 type Part = string | Buffer
 
-/** Exits with this when the shell cannot open what it needs: then it can neither run nor report. */
+/**
+ * Exits with this when the shell cannot open what it needs: then it can neither run nor report. If a pipe is gone, to open it makes
+ * a file in its place, which nobody reads: hence the tests.
+ */
 const OR_BREAK = '|| \\command exit 125; '
 const SILENT = '>/dev/null 2>&1'
 /** Where code from a file is for the moment before it runs. */
@@ -125,7 +128,10 @@ export function runLine(dialect: Dialect, line: RunLine): Buffer {
     const file = quote(line.codeFile)
     parts.push(`IFS= \\command read -rd '' ${CODE_VARIABLE} <`, file, ` ${OR_BREAK}>|`, file, '; ')
   }
-  parts.push('\\command exec </dev/null >', quote(line.stdout), ' 2>', quote(line.stderr), ` ${OR_BREAK}`)
+  const stdout = quote(line.stdout)
+  const stderr = quote(line.stderr)
+  parts.push('\\command test -p ', stdout, ' -a -p ', stderr, ` ${OR_BREAK}`)
+  parts.push('\\command exec </dev/null >', stdout, ' 2>', stderr, ` ${OR_BREAK}`)
   for (const [name, value] of Object.entries(line.exports))
     if (isVariableName(name)) parts.push(`\\command export ${name}=`, quote(value), '; ')
   if (line.cwd !== undefined) parts.push('\\command cd -- ', quote(line.cwd), ' && ')
@@ -133,8 +139,8 @@ export function runLine(dialect: Dialect, line: RunLine): Buffer {
   const code: Part[] = ['\\command eval ', codeWord(line)]
   if (line.status === 0) parts.push(...code, '; ')
   else parts.push(`if (\\command exit ${line.status}); then :; else `, ...code, '; fi; ')
-  parts.push(`{ \\command printf '%s\\0' ${line.nonce} "$?" "$-" >&3; ${CWD_FIELD}\\command set +xv; } 3>`)
-  parts.push(report, ` ${SILENT} ${OR_BREAK}`)
+  parts.push(`{ \\command printf '%s\\0' ${line.nonce} "$?" "$-" >&3; \\command test -p `, report)
+  parts.push(` ${OR_BREAK}${CWD_FIELD}\\command set +xv; } 3>`, report, ` ${SILENT} ${OR_BREAK}`)
   // From now on the run's output is held by those alone whom the code has left in the background.
   parts.push(`\\command exec </dev/null ${SILENT}; `)
   parts.push(`{ \\command export -p >&3; ${END_OF_FIELD}`)

@@ -22,7 +22,6 @@ const MAX_RUN_MS = 24 * 3_600_000
 const MAX_TIMER_MS = 2 ** 31 - 1
 const TIMEOUT_GRACE_MS = 500
 const LEFT_GRACE_MS = 500
-const DELETE_GRACE_MS = 1000
 const INTERRUPT_GRACE_MS = 3000
 /** How long the end of a shell that was killed is waited for: one in a broken device never comes. */
 const GONE_MS = 500
@@ -46,7 +45,7 @@ type Stop = { words: string; graceMs: number }
 /** How a run in a shell came to its end: by itself, or with the shell, or by a stop. */
 type Outcome = { report?: RunReport; end?: ProcessEnd; stop?: Stop }
 
-const DELETED: Stop = { words: 'the session was deleted', graceMs: DELETE_GRACE_MS }
+const DELETED: Stop = { words: 'the session was deleted', graceMs: 1000 }
 
 type RunningNow = { stop(stop: Stop): void; over: Promise<unknown> }
 
@@ -89,6 +88,7 @@ export class Session {
    * turn.
    */
   async run(request: SessionRunRequest, client: RunClient): Promise<RunEnd | undefined> {
+    this.#refuseIfDeleted()
     if (this.#turns.isFull)
       throw execdError('TOO_MANY', `Session "${this.id}" has ${MAX_WAITING} runs that wait already`)
     // Who has to wait hears meanwhile that we are there.
@@ -110,25 +110,24 @@ export class Session {
   }
 
   /** Ends the running run and the shell. What earlier runs left in the background lives on. */
-  async delete(): Promise<void> {
-    await this.#endRuns(DELETE_GRACE_MS)
-    await this.#shell.close()
-  }
-
-  /** Ends everything. */
-  async endAll(graceMs: number): Promise<void> {
-    await Promise.all([this.#endRuns(graceMs), this.#shell.endAll(graceMs)])
-  }
-
-  async #endRuns(graceMs: number): Promise<void> {
+  async delete(graceMs = DELETED.graceMs): Promise<void> {
     this.#isDeleted = true
     this.#running?.stop({ ...DELETED, graceMs })
     // What waits is refused at its turn, and then it is ours.
     await this.#turns.take(new AbortController().signal)
+    try {
+      await this.#shell.close()
+    } finally {
+      this.#turns.give()
+    }
+  }
+
+  #refuseIfDeleted(): void {
+    if (this.#isDeleted) throw execdError('CONTEXT_NOT_FOUND', `Session "${this.id}" was deleted`)
   }
 
   async #runNow(request: SessionRunRequest, client: RunClient): Promise<RunEnd> {
-    if (this.#isDeleted) throw execdError('CONTEXT_NOT_FOUND', `Session "${this.id}" was deleted`)
+    this.#refuseIfDeleted()
     const startedAt = performance.now()
     this.#lastRunAt = Date.now()
     const { surroundings, pipes } = this.#options

@@ -4,8 +4,10 @@ import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { SessionStatus } from '../../lib/api/execd-session.ts'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { endAllOf } from '../command/end.ts'
+import { FAMILY_VARIABLE, ownedEnvironment } from '../command/marks.ts'
 import type { UserIds } from '../command/process.ts'
-import { ProcessScanner } from '../command/process-scanner.ts'
+import { ProcessScanner, type SeenProcess } from '../command/process-scanner.ts'
 import { findShell } from '../command/program.ts'
 import { resolvePath } from '../files/path.ts'
 import { execdError } from '../http/answer.ts'
@@ -93,9 +95,16 @@ export class Sessions {
     return [...this.#sessions.values()].map((session) => session.describe())
   }
 
+  /** Ends all sessions, and whatever any session has ever started. */
   async endAll(graceMs: number): Promise<void> {
-    await Promise.all([...this.#sessions.values()].map((session) => session.endAll(graceMs)))
+    const sessions = [...this.#sessions.values()]
     this.#sessions.clear()
+    const mark = ownedEnvironment(this.#surroundings, 'session')[FAMILY_VARIABLE]
+    const isMarked = ({ marks }: SeenProcess) => marks.family === mark
+    await Promise.all([
+      ...sessions.map((session) => session.delete(graceMs)),
+      endAllOf({ isMarked }, { graceMs }, this.#scanner),
+    ])
   }
 }
 

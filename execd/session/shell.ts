@@ -202,11 +202,6 @@ export class Shell {
     if (this.#end === undefined) process.kill(this.pid, 'SIGKILL')
   }
 
-  /** Ends it with everything in its process group. */
-  async endAll(graceMs: number): Promise<void> {
-    await this.#process.end({ graceMs })
-  }
-
   async #open(): Promise<string> {
     const { dialect, env, state, fallbackCwd } = this.#spec
     const nonce = createRandomId()

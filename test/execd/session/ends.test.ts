@@ -144,12 +144,25 @@ describe('code that takes the shell with it or leaves it in a strange state', ()
     expect((await session.run('pwd')).stdout).toBe(`${execd.workdir}\n`)
   })
 
-  test('a shell that can no longer report ends, with the run', async () => {
+  test.each(['DIR', 'DIR/*/report'])(
+    'a shell that can no longer report, as %s is gone, ends with the run',
+    async (gone) => {
+      const session = await open()
+      await session.run('V=1')
+      const path = gone.replace('DIR', `${execd.dir}/sessions/${session.id}`)
+      const run = await session.run(`rm -rf ${path}; echo gone`)
+      expect([run.stdout, run.exitCode]).toEqual(['gone\n', 125])
+      expect((await session.run('echo $V')).stdout).toBe('1\n')
+    },
+  )
+
+  test('the next run works when someone has removed the pipes for output', async () => {
     const session = await open()
     await session.run('V=1')
-    const run = await session.run(`rm -rf ${execd.dir}/sessions/${session.id}; echo gone`)
-    expect([run.stdout, run.exitCode]).toEqual(['gone\n', 125])
-    expect((await session.run('echo $V')).stdout).toBe('1\n')
+    await session.run(`rm -rf ${execd.dir}/session-pipes`)
+    const answers = []
+    for (let count = 0; count < 20; count++) answers.push((await session.run('echo $V')).stdout)
+    expect(answers).toEqual(answers.map(() => '1\n'))
   })
 })
 
