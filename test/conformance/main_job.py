@@ -27,7 +27,14 @@ from opensandbox.models.filesystem import (
     SetPermissionEntry,
     WriteEntry,
 )
-from opensandbox.models.sandboxes import NetworkPolicy, NetworkRule, SandboxFilter
+from opensandbox.models.sandboxes import (
+    LifecycleHook,
+    NetworkPolicy,
+    NetworkRule,
+    PeriodicLifecycleHook,
+    SandboxFilter,
+    SandboxLifecycle,
+)
 from opensandbox.sync.sandbox import SandboxSync
 
 DOMAIN, IMAGE = sys.argv[1], sys.argv[2]
@@ -332,6 +339,41 @@ async def check_unknown_image_is_refused():
         await Sandbox.create("no-such-image", resource=RESOURCE, connection_config=CONFIG)
     except SandboxException as error:
         assert "no-such-image" in str(error), error
+    else:
+        raise AssertionError("no error")
+
+
+async def check_hooks_run_before_the_entrypoint_and_by_schedule():
+    sandbox = await Sandbox.create(
+        IMAGE,
+        resource=RESOURCE,
+        entrypoint=["sh", "-c", "cp /tmp/hook /tmp/seen; exec sleep 600"],
+        lifecycle=SandboxLifecycle(
+            pre_start=LifecycleHook(command=["sh", "-c", "sleep 1; echo prepared > /tmp/hook"], timeout_seconds=30),
+            periodic=[
+                PeriodicLifecycleHook(
+                    name="tick", schedule="@every 1s", command=["sh", "-c", "echo tick >> /tmp/ticks"]
+                )
+            ],
+        ),
+        connection_config=CONFIG,
+    )
+    ran = await sandbox.commands.run("cat /tmp/seen; until grep -q tick /tmp/ticks; do sleep 0.1; done; echo ticks")
+    assert [line.text.rstrip("\n") for line in ran.logs.stdout] == ["prepared", "ticks"], ran
+    await sandbox.kill()
+    await sandbox.close()
+
+
+async def check_a_failed_hook_is_told():
+    try:
+        await Sandbox.create(
+            IMAGE,
+            resource=RESOURCE,
+            lifecycle=SandboxLifecycle(pre_start=LifecycleHook(command=["sh", "-c", "echo no disk; exit 3"])),
+            connection_config=CONFIG,
+        )
+    except SandboxApiException as error:
+        assert "it ended with code 3; its output:\nno disk" in str(error), error
     else:
         raise AssertionError("no error")
 
