@@ -2,6 +2,7 @@
 // what fails before it is an ordinary error.
 
 import type { ServerResponse } from 'node:http'
+import { untilDrained } from '../http/answer.ts'
 
 const PIECE_CHARS = 64 << 10
 /** How many directories could not be read, and are missing from the list: a header of short answers, a trailer of long ones. */
@@ -47,15 +48,7 @@ export class JsonList {
     if (!response.headersSent) this.#begin({ Trailer: UNREADABLE_HEADER })
     const piece = this.#piece
     this.#piece = ''
-    if (response.destroyed || response.write(piece)) return
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        response.off('drain', done)
-        response.off('close', done)
-        resolve()
-      }
-      response.on('drain', done)
-      response.on('close', done)
-    })
+    response.write(piece)
+    await untilDrained(response)
   }
 }

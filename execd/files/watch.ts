@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http'
 import type { WatchEvent } from '../../lib/api/execd-files.ts'
 import { ApiError } from '../../lib/errors.ts'
 import { EVENT_STREAM_HEADERS } from '../../lib/sse.ts'
-import { execdError } from '../http/answer.ts'
+import { execdError, untilDrained } from '../http/answer.ts'
 import type { EventBursts } from './event-bursts.ts'
 import { whileWanted } from './gone.ts'
 import { nativePath } from './name.ts'
@@ -31,7 +31,10 @@ export async function streamChanges(
     throw execdError('TOO_MANY', `There are already ${MAX_STREAMS} streams of changes`)
   await whileWanted(response, async (signal) => {
     signal.throwIfAborted()
-    const emit = (event: WatchEvent) => send(response, `data: ${JSON.stringify(event)}\n\n`)
+    const emit = (event: WatchEvent) => {
+      response.write(`data: ${JSON.stringify(event)}\n\n`)
+      return untilDrained(response)
+    }
     const isDirectory = lstatSync(nativePath(path)).isDirectory()
     const watch = new TreeWatch(path, isDirectory, {
       isRecursive,
@@ -62,19 +65,5 @@ export async function streamChanges(
       streams.delete(watch)
       watch.close()
     }
-  })
-}
-
-/** Resolves when the client has taken what was sent, or has left. */
-function send(response: ServerResponse, text: string): Promise<void> {
-  if (response.destroyed || response.write(text)) return Promise.resolve()
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done)
-      response.off('close', done)
-      resolve()
-    }
-    response.on('drain', done)
-    response.on('close', done)
   })
 }
