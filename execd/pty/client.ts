@@ -31,8 +31,6 @@ export type ClientEvents = {
   frame(frame: ClientFrame): void
   /** The client has taken what was on its way. */
   taken(): void
-  /** It has skipped output that it will never get. */
-  skipped(): void
   /** Once, whoever closed it. */
   closed(): void
 }
@@ -88,13 +86,11 @@ export class Client {
     return this.#waitsSince !== undefined
   }
 
-  /** Begins at `since` with a replay of what there is from there on. True when something from there on is gone. */
-  begin(since: number): boolean {
-    const isCut = since < this.#replay.start
-    const from = isCut ? this.#replay.safeStart() : since
+  /** Begins at `since` with a replay of what there still is from there on. */
+  begin(since: number): void {
+    const from = since < this.#replay.start ? this.#replay.safeStart() : since
     if (from < this.#replay.end) this.#sendBinary(formatReplay(this.#replay, from))
     this.#position = this.#replay.end
-    return isCut
   }
 
   /** Sends what there is, as much as the client takes. */
@@ -106,7 +102,6 @@ export class Client {
       }
       if (this.#position < this.#replay.start) {
         this.begin(this.#position)
-        this.#events.skipped()
         continue
       }
       const { stream, bytes } = this.#replay.read(this.#position, MAX_FRAME_BYTES)

@@ -35,7 +35,7 @@ export async function startOnPipes(
     input: pipeInput(started.stdin),
     resize: () => {},
     signal: (name) => {
-      if (name !== 'SIGWINCH') signalGroup(started.pid, name)
+      signalGroup(started.pid, name)
     },
     hold: () => {
       held ??= Promise.withResolvers<void>()

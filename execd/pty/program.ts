@@ -32,7 +32,7 @@ export type Program = {
   input: Input
   resize(size: TerminalSize): void
   /** To what the user has in front: on a terminal its foreground process group, else the program's own. */
-  signal(name: PtySignal | 'SIGWINCH'): void
+  signal(name: PtySignal): void
   /** Reads no more of its output: once the kernel's buffer is full, the program waits. */
   hold(): void
   release(): void

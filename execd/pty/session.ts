@@ -122,7 +122,7 @@ export class PtySession {
       return
     }
     if (client.isClosed) return
-    const isCut = client.begin(since)
+    client.begin(since)
     client.send({
       type: 'connected',
       session_id: this.id,
@@ -130,7 +130,6 @@ export class PtySession {
       ...(isViewer ? { view: true } : {}),
     })
     client.resume()
-    if (isCut) this.#askToRepaint()
     if (!this.#running && this.#ended) client.finish(endFrames(this.#ended.end))
   }
 
@@ -180,7 +179,6 @@ export class PtySession {
       events: {
         frame: (frame) => this.#obey(client, frame),
         taken: () => this.#balance(),
-        skipped: () => this.#askToRepaint(),
         closed: () => this.#remove(client),
       },
     })
@@ -247,11 +245,6 @@ export class PtySession {
 
   #balance(): void {
     this.#outputFlow.balance(this.#running?.program, this.#holder?.isWaiting ?? false)
-  }
-
-  /** What a client has missed may have been half a screen: full-screen programs paint again when told of a new size. */
-  #askToRepaint(): void {
-    this.#running?.program.signal('SIGWINCH')
   }
 
   #obey(client: Client, frame: ClientFrame): void {

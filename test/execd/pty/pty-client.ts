@@ -67,12 +67,19 @@ export class PtyClient {
   constructor(ws: WebSocket, { cols = 80, rows = 24 } = {}) {
     this.ws = ws
     this.#screen = new xterm.Terminal({ cols, rows, allowProposedApi: true, scrollback: 1000 })
-    // What an emulator answers to questions of programs is typed.
-    this.#screen.onData((data) => this.type(data))
+    // What an emulator answers to questions of programs is typed; those in a replay were answered when they were asked.
+    let replaying = 0
+    this.#screen.onData((data) => {
+      if (replaying === 0) this.type(data)
+    })
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       const frame = parseFrame(data, isBinary)
       this.frames.push(frame)
-      if (frame.kind !== 'text') this.#screen.write(frame.bytes)
+      if (frame.kind === 'output') this.#screen.write(frame.bytes)
+      if (frame.kind === 'replay') {
+        replaying++
+        this.#screen.write(frame.bytes, () => replaying--)
+      }
     })
     ws.on('error', () => {})
     this.closed = new Promise((resolve) =>
@@ -121,10 +128,18 @@ export class PtyClient {
     this.send({ type: 'resize', cols, rows })
   }
 
-  /** Waits for a text frame of a type. */
+  /** Waits for the first text frame of a type. */
   text<T extends PtyServerFrame['type']>(type: T): Promise<Extract<PtyServerFrame, { type: T }>> {
+    return this.next(type, 0)
+  }
+
+  /** Waits for the first text frame of a type from the frame `index` on. */
+  next<T extends PtyServerFrame['type']>(
+    type: T,
+    index: number,
+  ): Promise<Extract<PtyServerFrame, { type: T }>> {
     return until(async () => {
-      for (const frame of this.frames)
+      for (const frame of this.frames.slice(index))
         if (frame.kind === 'text' && frame.value.type === type)
           return frame.value as Extract<PtyServerFrame, { type: T }>
       return undefined
@@ -140,12 +155,16 @@ export class PtyClient {
     }
   }
 
-  /** Waits until the screen shows it. */
-  shows(pattern: RegExp): Promise<string> {
-    return until(async () => {
-      const text = await this.screen()
-      return pattern.test(text) ? text : undefined
-    }, `a screen with ${pattern}`)
+  /** Waits until the screen shows it; blanks at the ends of lines are not there. */
+  async shows(pattern: RegExp): Promise<string> {
+    try {
+      return await until(async () => {
+        const text = await this.screen()
+        return pattern.test(text) ? text : undefined
+      }, `a screen with ${pattern}`)
+    } catch (error) {
+      throw new Error(`The screen shows:\n${(await this.screen()).trimEnd()}`, { cause: error })
+    }
   }
 
   /** What an emulator shows, line by line. */
@@ -154,7 +173,11 @@ export class PtyClient {
     const { active } = this.#screen.buffer
     return Array.from(
       { length: this.#screen.rows },
-      (_, row) => active.getLine(active.baseY + row)?.translateToString(true) ?? '',
+      (_, row) =>
+        active
+          .getLine(active.baseY + row)
+          ?.translateToString()
+          .trimEnd() ?? '',
     ).join('\n')
   }
 
