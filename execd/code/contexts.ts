@@ -1,8 +1,8 @@
 // All code contexts of a sandbox, bounded in number. Each language has a default one, made when it is first needed.
 
-import { chownSync, mkdirSync } from 'node:fs'
 import { resolvePath } from '../files/path.ts'
 import { execdError } from '../http/answer.ts'
+import { makeCwd } from '../make-cwd.ts'
 import { createRandomId } from '../random-id.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { CodeContext } from './context.ts'
@@ -127,9 +127,7 @@ export class CodeContexts {
     const { resolveCwd, identity, home, workdir } = this.#surroundings
     if (cwd === undefined) return resolveCwd(undefined, env)
     const path = resolvePath(cwd, { env, home, cwd: workdir })
-    const made = mkdirSync(path, { recursive: true })
-    const { uid, gid } = identity()
-    if (made !== undefined) chownSync(path, uid, gid)
-    return resolveCwd(path, env)
+    makeCwd(path, identity())
+    return path
   }
 }

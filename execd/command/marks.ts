@@ -21,12 +21,17 @@ export type Life = {
   number: number
 }
 
-/** The mark for processes that the next life of execd must end, as nobody can use them any more. */
+/**
+ * The mark for processes that the next life of execd must end, as nobody can use them any more. `part` tells those of one thing of the
+ * family from those of another.
+ */
 export function ownedEnvironment(
   { life }: Pick<Surroundings, 'life'>,
   family: FamilyName,
-): Record<string, string> {
-  return { [FAMILY_VARIABLE]: `${life.id}.${life.number}.${family}` }
+  part?: string,
+): Record<typeof FAMILY_VARIABLE, string> {
+  const whole = `${life.id}.${life.number}.${family}`
+  return { [FAMILY_VARIABLE]: part === undefined ? whole : `${whole}.${part}` }
 }
 
 /** Whether a process belongs to a family of an earlier life. */

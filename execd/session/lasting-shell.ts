@@ -21,6 +21,7 @@ export type LastingShellOptions = {
   /** The program as an absolute path. */
   path: string
   cwd: string
+  marks?: Record<string, string>
 }
 
 /** A process that takes runs. */
@@ -127,7 +128,7 @@ export class LastingShell {
   }
 
   async #start(env: Record<string, string>, state: SavedState): Promise<Shell> {
-    const { surroundings, pipes, dir, dialect, path } = this.#options
+    const { surroundings, pipes, dir, dialect, path, marks } = this.#options
     this.#started++
     try {
       this.#current = await Shell.start(surroundings, pipes, {
@@ -135,6 +136,7 @@ export class LastingShell {
         path,
         dir: join(dir, String(this.#started)),
         env,
+        ...(marks ? { marks } : {}),
         state,
         fallbackCwd: surroundings.workdir,
       })

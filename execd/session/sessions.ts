@@ -1,16 +1,15 @@
 // All sessions of a sandbox.
 
-import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import type { SessionStatus } from '../../lib/api/execd-session.ts'
-import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { endAllOf } from '../command/end.ts'
 import { FAMILY_VARIABLE, ownedEnvironment } from '../command/marks.ts'
-import type { UserIds } from '../command/process.ts'
 import { ProcessScanner, type SeenProcess } from '../command/process-scanner.ts'
 import { findShell } from '../command/program.ts'
 import { resolvePath } from '../files/path.ts'
 import { execdError } from '../http/answer.ts'
+import { makeCwd } from '../make-cwd.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { SessionPipes } from './pipes.ts'
 import type { SessionRequest } from './request.ts'
@@ -42,7 +41,7 @@ export class Sessions {
     const user = surroundings.identity()
     const env = surroundings.environment(user)
     const path = cwd === undefined ? surroundings.workdir : resolvePath(cwd, { ...surroundings.paths, env })
-    makeDirectory(path, user)
+    makeCwd(path, user)
     const shell = findShell(env.PATH, path)
     if (!shell.ok)
       throw execdError(
@@ -65,6 +64,7 @@ export class Sessions {
       await session.start()
     } catch (error) {
       this.#sessions.delete(id)
+      rmSync(join(this.#dir, id), { recursive: true, force: true })
       throw error
     }
     return session
@@ -106,18 +106,4 @@ export class Sessions {
       endAllOf({ isMarked }, { graceMs }, this.#scanner),
     ])
   }
-}
-
-/** Makes a directory with all above it, for a user. One that is there stays as it is. */
-function makeDirectory(path: string, user: UserIds): void {
-  try {
-    const first = mkdirSync(path, { recursive: true })
-    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made))
-      chownSync(made, user.uid, user.gid)
-    if (statSync(path).isDirectory()) return
-  } catch (error) {
-    if (systemCodeOf(error) !== 'EEXIST' && systemCodeOf(error) !== 'ENOTDIR')
-      throw execdError('RUNTIME_ERROR', `Cannot make the directory "${path}": ${messageOf(error)}`, error)
-  }
-  throw execdError('INVALID_REQUEST_BODY', `working directory "${path}" is not a directory`)
 }

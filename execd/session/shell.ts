@@ -29,6 +29,8 @@ export type ShellSpec = {
   /** A directory for this shell alone. */
   dir: string
   env: Record<string, string>
+  /** Marks of whom its processes belong to, when not to sessions. */
+  marks?: Record<string, string>
   state: SavedState
   /** Where it begins when the directory of the state cannot be entered. */
   fallbackCwd: string
@@ -65,6 +67,7 @@ export class Shell {
   #savesAll = true
   #bytes = 0
   #lastWords = ''
+  #hasExited = false
   #end: ProcessEnd | undefined
 
   /** Starts a shell. Rejects with StartError when it cannot be executed. */
@@ -84,7 +87,7 @@ export class Shell {
         path: spec.path,
         argv: [dialect, ...(dialect === 'bash' ? ['--noprofile', '--norc'] : []), dialect],
         cwd: dir,
-        env: { ...spec.env, ...ownedEnvironment(surroundings, 'session') },
+        env: { ...spec.env, ...(spec.marks ?? ownedEnvironment(surroundings, 'session')) },
         user,
         output: 'merged',
       })
@@ -199,7 +202,7 @@ export class Shell {
   /** Ends the shell at once, and nothing else. */
   kill(): void {
     // Until its end is seen here, its number is nobody else's.
-    if (this.#end === undefined) process.kill(this.pid, 'SIGKILL')
+    if (!this.#hasExited) process.kill(this.pid, 'SIGKILL')
   }
 
   async #open(): Promise<string> {
@@ -225,6 +228,7 @@ export class Shell {
 
   async #awaitEnd(): Promise<ProcessEnd> {
     const end = await this.#process.ended
+    this.#hasExited = true
     // What it has written is in the pipe by now, and a pipe that stays empty over a turn of the event loop has given everything.
     for (let before = -1; before < this.#bytes; ) {
       before = this.#bytes

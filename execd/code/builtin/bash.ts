@@ -2,7 +2,9 @@
 
 import { join } from 'node:path'
 import type { StreamError } from '../../../lib/api/execd.ts'
-import { ProcessScanner } from '../../command/process-scanner.ts'
+import { endAllOf } from '../../command/end.ts'
+import { FAMILY_VARIABLE, ownedEnvironment } from '../../command/marks.ts'
+import { ProcessScanner, type SeenProcess } from '../../command/process-scanner.ts'
 import { findProgram } from '../../command/program.ts'
 import { createRandomId } from '../../random-id.ts'
 import { SessionPipes } from '../../session/pipes.ts'
@@ -24,8 +26,10 @@ export function bashStarter(surroundings: Surroundings): KernelStarter {
       const program = find(env)
       if (!program.ok) throw new Error(`Cannot start the bash kernel: ${program.message}`)
       const id = createRandomId()
+      const marks = ownedEnvironment(surroundings, 'code', id)
       const session = new Session({
         id,
+        marks,
         surroundings: { ...surroundings, environment: () => env },
         pipes,
         scanner,
@@ -35,7 +39,8 @@ export function bashStarter(surroundings: Surroundings): KernelStarter {
         cwd,
       })
       await session.start()
-      return new BashKernel(session)
+      const isMarked = (process: SeenProcess) => process.marks.family === marks[FAMILY_VARIABLE]
+      return new BashKernel(session, (graceMs) => endAllOf({ isMarked }, { graceMs }, scanner))
     },
   }
 }
@@ -44,13 +49,15 @@ class BashKernel implements Kernel {
   readonly language = 'bash'
   readonly ended: Promise<string>
   readonly #session: Session
+  readonly #endAll: (graceMs: number) => Promise<unknown>
   readonly #closed = new AbortController()
   #count = 0
   #isRunning = false
   #isInterrupted = false
 
-  constructor(session: Session) {
+  constructor(session: Session, endAll: (graceMs: number) => Promise<unknown>) {
     this.#session = session
+    this.#endAll = endAll
     this.ended = new Promise((resolve) => {
       // A shell that ends by itself is replaced by the session, with what it had.
       this.#closed.signal.addEventListener('abort', () => resolve('it was ended'))
@@ -90,7 +97,7 @@ class BashKernel implements Kernel {
 
   async close(graceMs: number): Promise<void> {
     this.#closed.abort()
-    await this.#session.endAll(graceMs)
+    await Promise.all([this.#session.delete(graceMs), this.#endAll(graceMs)])
   }
 
   #describe(error: StreamError): StreamError {

@@ -16,7 +16,7 @@ import type { Duplex } from 'node:stream'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { endAllOf, signalGroup } from '../../command/end.ts'
-import { COMMAND_VARIABLE, ownedEnvironment } from '../../command/marks.ts'
+import { FAMILY_VARIABLE, ownedEnvironment } from '../../command/marks.ts'
 import { type ProcessEnd, type RunningProcess, StartError, startProcess } from '../../command/process.ts'
 import { ProcessScanner, type SeenProcess } from '../../command/process-scanner.ts'
 import { execdError } from '../../http/answer.ts'
@@ -48,14 +48,14 @@ export async function startKernelProcess(
   launch: KernelLaunch,
   signal: AbortSignal,
 ): Promise<Kernel> {
-  const mark = createRandomId()
+  const marks = ownedEnvironment(surroundings, 'code', createRandomId())
   let process: RunningProcess
   try {
     process = await startProcess(surroundings.starter, {
       path: launch.path,
       argv: launch.argv,
       cwd: launch.cwd,
-      env: { ...launch.env, ...ownedEnvironment(surroundings, 'code'), [COMMAND_VARIABLE]: mark },
+      env: { ...launch.env, ...marks },
       user: surroundings.identity(),
       output: 'separate',
       channel: true,
@@ -67,7 +67,7 @@ export async function startKernelProcess(
   const kernel = new KernelProcess({
     language: launch.language,
     process,
-    mark,
+    family: marks[FAMILY_VARIABLE],
     log: surroundings.log,
   })
   await kernel.becomeReady(AbortSignal.any([signal, AbortSignal.timeout(READY_MS)]))
@@ -78,11 +78,17 @@ type KernelProcessOptions = {
   language: Language
   process: RunningProcess
   /** Marks all that the kernel starts, wherever it goes to. */
-  mark: string
+  family: string
   log: Logger
 }
 
-type Run = { cell: number; over: PromiseWithResolvers<void> }
+type Run = {
+  cell: number
+  over: PromiseWithResolvers<void>
+  hasBegun: boolean
+  /** It is to be interrupted as soon as it has begun: before, a signal would be for nothing. */
+  isInterrupted: boolean
+}
 
 class KernelProcess implements Kernel {
   readonly language: Language
@@ -142,7 +148,12 @@ class KernelProcess implements Kernel {
   async execute(code: string, sink: CellSink): Promise<void> {
     if (this.#death !== undefined) throw new KernelDied(this.#death)
     if (this.#run) throw new Error('A cell runs already')
-    const run = { cell: ++this.#cells, over: Promise.withResolvers<void>() }
+    const run: Run = {
+      cell: ++this.#cells,
+      over: Promise.withResolvers(),
+      hasBegun: false,
+      isInterrupted: false,
+    }
     this.#run = run
     this.#output.begin(sink)
     this.#send({ op: 'execute', cell: run.cell, code })
@@ -155,7 +166,11 @@ class KernelProcess implements Kernel {
   }
 
   async interrupt(): Promise<void> {
-    if (!this.#run) return
+    if (this.#run?.hasBegun) this.#signalInterrupt()
+    else if (this.#run) this.#run.isInterrupted = true
+  }
+
+  #signalInterrupt(): void {
     if (this.#tellsInterrupts) this.#send({ op: 'interrupt' })
     signalGroup(this.#process.pid, 'SIGINT')
   }
@@ -206,11 +221,17 @@ class KernelProcess implements Kernel {
       return
     }
     // What a cell that is over still has to say is not said to the next.
-    if (message.cell !== this.#run?.cell) return
-    // What was printed before stands before it; a count begins a cell.
-    if (message.op !== 'count') await this.#output.settle()
+    if (!this.#run || message.cell !== this.#run.cell) return
+    if (message.op === 'count') this.#begin(this.#run)
+    // What was printed before stands before it.
+    else await this.#output.settle()
     if (message.op === 'done') this.#run?.over.resolve()
     else await this.#output.put(toEvent(message))
+  }
+
+  #begin(run: Run): void {
+    run.hasBegun = true
+    if (run.isInterrupted) this.#signalInterrupt()
   }
 
   #send(message: object): void {
@@ -238,9 +259,9 @@ class KernelProcess implements Kernel {
 
   /** Ends the process and all that it has started. */
   async #endAll(graceMs: number): Promise<void> {
-    const { process, mark, log } = this.#options
+    const { process, family, log } = this.#options
     const leader = { pid: process.pid, startTime: process.startTime }
-    const isMarked = ({ marks }: SeenProcess) => marks.command === mark
+    const isMarked = ({ marks }: SeenProcess) => marks.family === family
     const isOver = await endAllOf({ leader, isMarked }, { graceMs }, new ProcessScanner(log))
     if (!isOver) log.warn('a kernel has left something that does not end', { pid: process.pid })
   }

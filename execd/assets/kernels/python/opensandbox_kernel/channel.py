@@ -14,21 +14,37 @@ WAIT_S = 0.1
 
 
 class Interrupts:
-    """SIGINT: raised in the cell that runs, kept back in the middle of a message, ignored between cells."""
+    """SIGINT: raised in the cell that runs, kept back before its first line and in the middle of a message, ignored between
+    cells."""
 
     def __init__(self):
         self.armed = False
         self.pending = False
+        self._is_cell = False
         self._main = get_ident()
         self._depth = 0
 
+    def begin(self):
+        """From now on an interrupt is for the cell that comes."""
+        self.pending = False
+        self._is_cell = True
+
+    def end(self):
+        self._is_cell = False
+
+    def arm(self):
+        """From now on it is raised."""
+        self.armed = True
+        self._raise_pending()
+
+    def disarm(self):
+        self.armed = False
+
     def on_signal(self, _signal, _frame):
-        if not self.armed:
-            return
-        if self._depth:
-            self.pending = True
-        else:
+        if self.armed and not self._depth:
             raise KeyboardInterrupt
+        if self._is_cell:
+            self.pending = True
 
     def __enter__(self):
         # Signals reach the main thread alone, and so it alone has something to keep back.
@@ -36,13 +52,15 @@ class Interrupts:
             self._depth += 1
 
     def __exit__(self, *_error):
-        if get_ident() != self._main:
-            return
-        self._depth -= 1
-        if self._depth == 0 and self.pending:
+        if get_ident() == self._main:
+            self._depth -= 1
+            if self.armed and not self._depth:
+                self._raise_pending()
+
+    def _raise_pending(self):
+        if self.pending:
             self.pending = False
-            if self.armed:
-                raise KeyboardInterrupt
+            raise KeyboardInterrupt
 
 
 class Channel:

@@ -48,10 +48,12 @@ class Kernel:
         self._count += 1
         self._displays.cell = cell
         self._output.begin()
-        self._channel.send(op="count", cell=cell, count=self._count)
         signal.signal(signal.SIGINT, self._interrupts.on_signal)
+        self._interrupts.begin()
+        self._channel.send(op="count", cell=cell, count=self._count)
         error = self._guard(self._run, code, "<cell %d>" % self._count)
         error = self._guard(self._show_figures) or error
+        self._interrupts.end()
         if not self._channel.is_ours:
             # A child that the cell forked and that came to the end of the cell like its parent. It must not answer.
             if error:
@@ -65,16 +67,15 @@ class Kernel:
         """Does what may be interrupted and may fail; what its error was, if there was one."""
         try:
             try:
-                self._interrupts.armed = True
+                self._interrupts.arm()
                 act(*arguments)
             finally:
-                self._interrupts.armed = False
-                self._interrupts.pending = False
+                self._interrupts.disarm()
         except SystemExit as end:
             # It ends the cell and not the kernel: all that was defined would be lost with it.
             return describe_error(end) if end.code not in (None, 0) else None
         except BaseException as error:
-            self._interrupts.armed = False
+            self._interrupts.disarm()
             sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
             return describe_error(error)
         return None

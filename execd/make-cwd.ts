@@ -1,0 +1,21 @@
+// The directory that a lasting process begins in: a session, or the kernel of a context. Its client names it before it is there.
+
+import { chownSync, mkdirSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import type { UserIds } from './command/process.ts'
+import { execdError } from './http/answer.ts'
+
+/** Makes a directory with all above it, for a user. One that is there stays as it is. Throws a refusal when it is something else. */
+export function makeCwd(path: string, user: UserIds): void {
+  try {
+    const first = mkdirSync(path, { recursive: true })
+    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made))
+      chownSync(made, user.uid, user.gid)
+    if (statSync(path).isDirectory()) return
+  } catch (error) {
+    if (systemCodeOf(error) !== 'EEXIST' && systemCodeOf(error) !== 'ENOTDIR')
+      throw execdError('RUNTIME_ERROR', `Cannot make the directory "${path}": ${messageOf(error)}`, error)
+  }
+  throw execdError('INVALID_REQUEST_BODY', `working directory "${path}" is not a directory`)
+}
