@@ -1,0 +1,342 @@
+// What a Go context knows between its cells, and the program that a cell becomes. Every cell is a program of its own: all
+// declarations so far, the variables with the values that the last program left in them (execd/assets/kernels/go), and a `main`
+// with the cell's statements. Declaring a name again replaces what had it.
+//
+// The compiler is told by `//line` where each part comes from, so its messages name lines of cells.
+
+import { GO_PACKAGES } from './go-packages.ts'
+import { type ImportSpec, type NameAt, type Part, parseCell, selectedNames } from './go-source.ts'
+
+/** Names that only the kernel's own part of a program has. */
+const MAIN_OF_CELL = 'k_main'
+
+type Declaration = {
+  kind: 'func' | 'type' | 'const' | 'var'
+  names: string[]
+  /** A function's type, when it is a method. */
+  receiver?: string
+  text: string
+  cell: number
+  line: number
+  column: number
+  isPlainType: boolean
+}
+
+/** A variable that lives on, as the last program told it. */
+export type KeptVariable = {
+  name: string
+  type: string
+  /** What the type needs, by the names that it has for them. */
+  imports: Record<string, string>
+  /** The user's types in it. */
+  own: string[]
+}
+export type ToldVariable = KeptVariable & { kind: string; why: string }
+
+type Again = { text: string; line: number; column: number }
+
+export type Program = {
+  /** By file name. */
+  files: Record<string, string>
+  /** What the session will be once the program has been compiled. */
+  commit(): void
+  /** How variables that the cell made can be declared again when their values cannot be kept. */
+  again: Map<string, Again>
+  cell: number
+  /** Whether a value is shown that may turn out to be none. */
+  isGuessing: boolean
+}
+
+export type ProgramOptions = {
+  cell: number
+  statePath: string
+  /** Imports that the compiler did not want, by file. */
+  unwanted: Set<string>
+  /** The last call is not shown, as it has no value. */
+  showsCall: boolean
+}
+
+export class GoSession {
+  #imports = new Map<string, ImportSpec>()
+  #declarations: Declaration[] = []
+  #variables = new Map<string, KeptVariable>()
+
+  /** The program for a cell. Nothing is changed before it is committed. */
+  plan(source: string, options: ProgramOptions): Program {
+    const parts = parseCell(source)
+    const imports = new Map(this.#imports)
+    for (const part of parts)
+      if (part.kind === 'import') for (const spec of part.specs) imports.set(nameOf(spec), spec)
+    const own = parts.flatMap((part) => declarationOf(part, source, options.cell))
+    const lasting = own.filter(({ kind, names }) => kind !== 'func' || !isOnlyOfItsCell(names[0]))
+    const declarations = replace(this.#declarations, own)
+    const taken = new Set(own.flatMap(({ names }) => names))
+    const variables = [...this.#variables.values()].filter(({ name }) => !taken.has(name))
+
+    const types = [...declarations, ...own].filter(({ kind, isPlainType }) => kind === 'type' && isPlainType)
+    const files: Record<string, string> = {
+      // First by its name: what the variables of other files are made of is read before they are made.
+      'a_kept.go': keptFile(
+        variables,
+        types.map(({ names }) => names[0] ?? ''),
+        options.statePath,
+      ),
+    }
+    const known = new Set([
+      ...taken,
+      ...declarations.flatMap(({ names }) => names),
+      ...this.#variables.keys(),
+    ])
+    for (const cell of new Set(declarations.map((each) => each.cell))) {
+      const body = declarations.filter((each) => each.cell === cell).map(located)
+      files[fileOf(cell)] = goFile(fileOf(cell), body.join('\n'), {
+        imports,
+        known,
+        unwanted: options.unwanted,
+      })
+    }
+    const main = mainOf(parts, source, options, own)
+    const body = [...own.map(located), main.text].join('\n')
+    files[fileOf(options.cell)] = goFile(fileOf(options.cell), body, {
+      imports,
+      known,
+      unwanted: options.unwanted,
+    })
+    return {
+      files,
+      cell: options.cell,
+      isGuessing: main.isGuessing,
+      again: redeclarable(parts, source, options.cell),
+      commit: () => {
+        this.#imports = imports
+        // What is a variable is told by the program; until then it is not known to have a value.
+        this.#declarations = [...declarations, ...lasting.filter(({ kind }) => kind !== 'var')]
+        for (const name of taken) this.#variables.delete(name)
+      },
+    }
+  }
+
+  /** Takes what the program told of its variables. Gives those that are lost, with the reasons. */
+  keep(
+    told: ToldVariable[],
+    { again, cell }: Pick<Program, 'again' | 'cell'>,
+  ): { name: string; why: string }[] {
+    const types = new Set(
+      this.#declarations.filter(({ kind }) => kind === 'type').flatMap(({ names }) => names),
+    )
+    const lost: { name: string; why: string }[] = []
+    for (const { kind: _kind, why, ...variable } of told) {
+      const { name, own } = variable
+      const isNamed = own.every((type) => types.has(type))
+      this.#variables.delete(name)
+      this.#declarations = replace(this.#declarations, [{ names: [name] }])
+      if (why === '' && isNamed) this.#variables.set(name, variable)
+      else if (!this.#declareAgain(name, again, cell))
+        lost.push({ name, why: why || 'its type is known only where it was declared' })
+    }
+    return lost
+  }
+
+  /** Forgets what is in the way of a program: a variable by name, or what a cell declared at a line. */
+  forget(place: { variable: string } | { cell: number; line: number }): string | undefined {
+    if ('variable' in place) return this.#variables.delete(place.variable) ? place.variable : undefined
+    const before = this.#declarations.filter(({ cell, line }) => cell === place.cell && line <= place.line)
+    const found = before.toSorted((a, b) => a.line - b.line).at(-1)
+    this.#declarations = this.#declarations.filter((declaration) => declaration !== found)
+    return found && (found.receiver ? `${found.receiver}.${found.names[0]}` : found.names.join(', '))
+  }
+
+  /** The session as it is, to go back to. */
+  save(): () => void {
+    const [imports, declarations, variables] = [this.#imports, this.#declarations, new Map(this.#variables)]
+    return () => {
+      this.#imports = imports
+      this.#declarations = declarations
+      this.#variables = variables
+    }
+  }
+
+  #declareAgain(name: string, again: Map<string, Again>, cell: number): boolean {
+    const found = again.get(name)
+    if (!found) return false
+    this.#declarations.push({ kind: 'var', names: [name], cell, isPlainType: false, ...found })
+    return true
+  }
+}
+
+/** `func init` is run when it is declared, and so is `func main`; any other function is there for later cells. */
+function isOnlyOfItsCell(name: string | undefined): boolean {
+  return name === 'main' || name === 'init'
+}
+
+function fileOf(cell: number): string {
+  return `cell_${cell}.go`
+}
+
+function declarationOf(part: Part, source: string, cell: number): Declaration[] {
+  if (part.kind === 'package' || part.kind === 'import' || part.kind === 'statement') return []
+  const names = part.names.map(({ name }) => name)
+  if (part.kind === 'func' && names[0] === 'main' && part.receiver === undefined) {
+    const [at = { name: '', start: 0 }] = part.names
+    const text = rename(source.slice(part.start, part.end), [at], part.start, MAIN_OF_CELL)
+    return [{ kind: 'func', names, text, ...placeOf(source, part.start, cell), isPlainType: false }]
+  }
+  const before = source.slice(part.start, part.end)
+  // One of a group in brackets has no keyword of its own.
+  const keyword = before.startsWith(part.kind) ? '' : `${part.kind} `
+  const { line, column } = placeOf(source, part.start, cell)
+  return [
+    {
+      kind: part.kind,
+      names,
+      ...(part.kind === 'func' && part.receiver !== undefined ? { receiver: part.receiver } : {}),
+      text: keyword + before,
+      cell,
+      line,
+      column: Math.max(1, column - keyword.length),
+      isPlainType: part.kind === 'type' && part.isPlain,
+    },
+  ]
+}
+
+function placeOf(source: string, at: number, cell: number): { cell: number; line: number; column: number } {
+  const before = source.slice(0, at)
+  const line = before.split('\n').length
+  return { cell, line, column: Buffer.byteLength(before.slice(before.lastIndexOf('\n') + 1)) + 1 }
+}
+
+/** The declarations that are left when others are made: a name is declared once. */
+function replace(
+  declarations: Declaration[],
+  others: Pick<Declaration, 'names' | 'receiver'>[],
+): Declaration[] {
+  const functions = new Set(others.map(({ names, receiver }) => (receiver ? `${receiver}.${names[0]}` : '')))
+  const names = new Set(others.flatMap((each) => (each.receiver ? [] : each.names)))
+  return declarations.flatMap((each) => {
+    if (each.receiver) return functions.has(`${each.receiver}.${each.names[0]}`) ? [] : [each]
+    const left = each.names.filter((name) => !names.has(name))
+    if (left.length === each.names.length) return [each]
+    if (left.length === 0) return []
+    // Of several that are declared together, the others stay as they are.
+    const parsed = parseCell(each.text).flatMap((part) => ('names' in part ? part.names : []))
+    const gone = parsed.filter(({ name }) => names.has(name))
+    return [{ ...each, names: left, text: rename(each.text, gone, 0, '_') }]
+  })
+}
+
+/** The text with other names at some places; `base` is where the text begins in what the places are of. */
+function rename(text: string, places: NameAt[], base: number, name: string): string {
+  return places.toReversed().reduce((renamed, place) => {
+    const at = place.start - base
+    return renamed.slice(0, at) + name + renamed.slice(at + place.name.length)
+  }, text)
+}
+
+function located({ text, cell, line, column }: Declaration): string {
+  return `//line cell-${cell}:${line}:${column}\n${text}`
+}
+
+function keptFile(variables: KeptVariable[], types: string[], statePath: string): string {
+  const imports = new Map(variables.flatMap((variable) => Object.entries(variable.imports)))
+  return [
+    'package main',
+    ...[...imports].map(([alias, path]) => `import ${alias} ${quote(path)}`),
+    ...variables.map(({ name, type }) => `//line kept-${name}:1:1\nvar ${name} ${type}`),
+    '//line kept-:1:1',
+    `var k_ready = k_begin(${quote(statePath)}, []any{${types.map((type) => `(*${type})(nil)`).join(', ')}}`,
+    ...variables.map(({ name }) => `, ${quote(name)}, &${name}`),
+    ')',
+  ]
+    .join('\n')
+    .replace(/\n, /g, ', ')
+    .replace(/\n\)$/, ')\n')
+}
+
+type FileOptions = { imports: Map<string, ImportSpec>; known: Set<string>; unwanted: Set<string> }
+
+/** A file with the imports that its text needs: those of the session, and of the standard library those with a name of their own. */
+function goFile(file: string, body: string, { imports, known, unwanted }: FileOptions): string {
+  const specs: ImportSpec[] = []
+  const selected = selectedNames(body)
+  for (const [name, spec] of imports)
+    if (selected.has(name) || spec.name === '_' || spec.name === '.') specs.push(spec)
+  for (const name of selected) {
+    const path = GO_PACKAGES[name]
+    if (path && !imports.has(name) && !known.has(name)) specs.push({ path })
+  }
+  const lines = specs
+    .filter(({ path }) => !unwanted.has(`${file} ${path}`))
+    .map(({ name, path }) => `import ${name ? `${name} ` : ''}${quote(path)}`)
+  return ['package main', ...lines, body, ''].join('\n')
+}
+
+function mainOf(
+  parts: Part[],
+  source: string,
+  { cell, showsCall }: ProgramOptions,
+  own: Declaration[],
+): { text: string; isGuessing: boolean } {
+  const lines = ['func main() {', '\tdefer k_save()']
+  for (const { kind, names } of own)
+    if (kind === 'var')
+      for (const name of names) if (name !== '_') lines.push(`\tk_keep(${quote(name)}, &${name})`)
+  const last = parts.at(-1)
+  let isGuessing = false
+  for (const part of parts) {
+    if (part.kind !== 'statement') continue
+    const { line, column } = placeOf(source, part.start, cell)
+    const text = source.slice(part.start, part.end)
+    const isShown =
+      part === last && (part.value === 'plain' || (part.value === 'call' && showsCall && !isKnownVoid(text)))
+    isGuessing ||= isShown && part.value === 'call'
+    const keeps = part.defines
+      .filter(({ name }) => name !== '_')
+      .map(({ name }) => `; k_keep(${quote(name)}, &${name})`)
+    const shown = isShown ? `k_show(\n//line cell-${cell}:${line}:${column}\n${text})` : text + keeps.join('')
+    lines.push(isShown ? shown : `//line cell-${cell}:${line}:${column}\n${shown}`)
+  }
+  if (
+    own.some(({ kind, names, receiver }) => kind === 'func' && names[0] === 'main' && receiver === undefined)
+  )
+    lines.push(`${MAIN_OF_CELL}()`)
+  return { text: [...lines, '}'].join('\n'), isGuessing }
+}
+
+/** Calls that are made for what they do; some of them have a value that nobody wants to see. */
+function isKnownVoid(call: string): boolean {
+  return /^(?:fmt\.F?[Pp]rint|log\.|print|panic\b|close\b|delete\b|clear\b|copy\b|os\.Exit\b)/.test(call)
+}
+
+/** By name, declarations that can be made again in every program, as they do nothing: functions, and variables without a value. */
+function redeclarable(parts: Part[], source: string, cell: number): Map<string, Again> {
+  const again = new Map<string, Again>()
+  for (const part of parts) {
+    if (part.kind !== 'var' && part.kind !== 'statement') continue
+    const names = part.kind === 'var' ? part.names : part.defines
+    const [first] = names
+    const isFunction = part.init === 'func' && names.length === 1
+    if (!first || !(isFunction || (part.kind === 'var' && !part.init))) continue
+    const { line, column } = placeOf(source, part.start, cell)
+    // From behind the names: the type, or what is assigned.
+    const last = names.at(-1) ?? first
+    const rest = source.slice(last.start + last.name.length, part.end).replace(/^\s*:=/, ' =')
+    for (const { name } of names) again.set(name, { text: `var ${name}${rest}`, line, column })
+  }
+  return again
+}
+
+/** The name that a package is known by: the given one, or what its path usually means. */
+function nameOf({ name, path }: ImportSpec): string {
+  if (name) return name
+  const parts = path.split('/')
+  const last = (/^v\d+$/.test(parts.at(-1) ?? '') ? parts.at(-2) : parts.at(-1)) ?? ''
+  return last
+    .replace(/\.v\d+$/, '')
+    .replace(/^go-/, '')
+    .replace(/[-.]go$/, '')
+    .replaceAll('-', '_')
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text)
+}
