@@ -236,6 +236,8 @@ function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   const code = systemCodeOf(error)
   if (code === 'ENOENT') return execdError('FILE_NOT_FOUND', messageOf(error), error)
+  if (code === 'ENAMETOOLONG' || code === 'ELOOP')
+    return execdError('INVALID_REQUEST_BODY', messageOf(error), error)
   if (code?.startsWith('E') && !code.startsWith('ERR_'))
     return execdError('RUNTIME_ERROR', messageOf(error), error)
   return execdError('RUNTIME_ERROR', 'Internal error: the log of the sandbox has more', error)
