@@ -209,6 +209,8 @@ export class Session {
     // It may still be writing down what the run before has left.
     await Promise.race([shell.settled(), after(SETTLE_MS)])
     await endRun(origin, { graceMs }, this.#options.scanner)
+    // Where the kernel does not tell of processes, this is what can be done.
+    shell.kill()
   }
 
   #describe({ report, end, stop }: Outcome): StreamError | undefined {
