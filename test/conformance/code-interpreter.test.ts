@@ -1,5 +1,7 @@
-// The published code-interpreter SDK, unchanged, against the kernels of a Jupyter server that the image brings.
+// The published code-interpreter SDK, unchanged, against both engines: kernels of a Jupyter server that the image brings, and
+// our own kernels with what this machine's own image has.
 
+import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CODE_IMAGE_ENTRYPOINT, codeImage } from '../support/code-image.ts'
@@ -8,6 +10,7 @@ import { type CheckResult, checksOf, runChecks } from '../support/python-checks.
 import { pythonWith } from '../support/python-sdk.ts'
 
 const SCRIPT = join(import.meta.dirname, 'code_interpreter_surface.py')
+const GO = '/usr/local/go/bin'
 
 type Settings = {
   image: string
@@ -24,6 +27,33 @@ const JUPYTER: Settings = {
   engine: 'jupyter',
   languages: ['python', 'javascript', 'typescript', 'bash'],
 }
+const JDK = findJdk()
+const BUILTIN: Settings = {
+  image: 'host',
+  entrypoint: null,
+  env: { GREETING: 'hello', PATH: [GO, ...(JDK ? [`${JDK}/bin`] : []), '/usr/bin', '/bin'].join(':') },
+  engine: 'builtin',
+  languages: [
+    ...['python', 'javascript', 'typescript', 'bash'],
+    ...(existsSync(`${GO}/go`) ? ['go'] : []),
+    ...(JDK ? ['java'] : []),
+  ],
+}
+
+/** A JDK that is whole below /usr: of those of Debian, a part is in /etc, which the image `host` has of its own. */
+function findJdk(): string | undefined {
+  const folder = '/usr/lib/jvm'
+  const homes = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []
+  return homes.find((home) => {
+    const settings = join(home, 'conf/security/java.security')
+    return (
+      existsSync(join(home, 'bin/jshell')) &&
+      existsSync(settings) &&
+      realpathSync(settings).startsWith('/usr/')
+    )
+  })
+}
+
 let edge: Edge
 let python: string
 beforeAll(async () => {
@@ -35,7 +65,7 @@ afterAll(async () => {
   await edge?.dispose()
 }, 120_000)
 
-describe.each([JUPYTER])('code-interpreter SDK 1.1.1, $engine', (settings) => {
+describe.each([JUPYTER, BUILTIN])('code-interpreter SDK 1.1.1, $engine', (settings) => {
   let results: Map<string, CheckResult>
   beforeAll(async () => {
     results = await runChecks(python, SCRIPT, [`127.0.0.1:${edge.port}`, JSON.stringify(settings)])

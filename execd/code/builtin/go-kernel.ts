@@ -1,13 +1,14 @@
 // A Go context. It has no process of its own between cells: a cell is built and run, and what the program wrote down of its
 // variables is there for the next. Sources are ours, so that no code of the user's can have us write elsewhere; what the
-// toolchain and the programs write is in a directory of the user's.
+// toolchain and the programs write is in a directory of the user's. Programs are built in the temporary directory, as ours may
+// be one that nothing can be executed from.
 
-import { chownSync, copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { signalGroup } from '../../command/end.ts'
-import { type ProcessEnd, type RunningProcess, startProcess } from '../../command/process.ts'
+import { type ProcessEnd, type RunningProcess, StartError, startProcess } from '../../command/process.ts'
 import { execdError } from '../../http/answer.ts'
 import { createRandomId } from '../../random-id.ts'
 import { assetPath } from '../../runtime-dir.ts'
@@ -88,8 +89,8 @@ class GoKernel implements Kernel {
     // The directory of a module has its go.mod; the one above is named by a flag and is the user's to change.
     writeFileSync(this.#src('go.mod'), 'module cell\n')
     copyFileSync(assetPath('kernels/go/kernel.go'), this.#src('kernel.go'))
-    writeFileSync(this.#src('cell.go'), `package main\n\n${WARM_UP.slice(WARM_UP.indexOf('import'))}`)
-    this.#warmUp = this.#build().catch(() => {})
+    writeFileSync(this.#src('cell.go'), WARM_UP)
+    this.#warmUp = this.#build('/dev/null').catch(() => {})
   }
 
   async execute(code: string, sink: CellSink): Promise<void> {
@@ -98,10 +99,18 @@ class GoKernel implements Kernel {
     const cell = ++this.#cells
     await sink({ type: 'execution_count', count: cell })
     await this.#warmUp
-    const program = await this.#compile(code, cell, sink)
-    if (program && !this.#isInterrupted) await this.#run(program, sink)
+    const place = this.#makePlace()
+    try {
+      const program = await this.#compile(code, cell, join(place, 'cell'), sink)
+      if (program && !this.#isInterrupted) await this.#run(program, join(place, 'cell'), sink)
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error
+      await sink(errorEvent('StartError', error.message))
+    } finally {
+      await rm(place, { recursive: true, force: true })
+    }
     if (this.#isClosed) throw new KernelDied('it was ended')
-    if (this.#isInterrupted) await sink(errorEvent('Interrupted', 'The cell was interrupted'))
+    if (this.#isInterrupted) await sink(errorEvent('KeyboardInterrupt', 'interrupted'))
   }
 
   async interrupt(): Promise<void> {
@@ -124,8 +133,16 @@ class GoKernel implements Kernel {
     return join(this.#dir, 'out', name)
   }
 
+  /** A directory of the user's for one program. */
+  #makePlace(): string {
+    const place = mkdtempSync(join(this.#launch.env.TMPDIR ?? '/tmp', 'go-cell-'))
+    const { uid, gid } = this.#surroundings.identity()
+    chownSync(place, uid, gid)
+    return place
+  }
+
   /** Builds the cell's program; what earlier cells left that is in its way is forgotten. Nothing when it cannot be built. */
-  async #compile(code: string, cell: number, sink: CellSink): Promise<Program | undefined> {
+  async #compile(code: string, cell: number, path: string, sink: CellSink): Promise<Program | undefined> {
     const restore = this.#session.save()
     const unwanted = new Set<string>()
     const forgotten: string[] = []
@@ -134,7 +151,7 @@ class GoKernel implements Kernel {
     for (let attempt = 0; attempt < MAX_BUILDS && !this.#isInterrupted; attempt++) {
       const program = this.#session.plan(code, { cell, statePath: this.#out('state'), unwanted, showsCall })
       this.#write(program)
-      const { end, text } = await this.#build()
+      const { end, text } = await this.#build(path)
       if (end.exitCode === 0) {
         program.commit()
         for (const text of forgotten) await sink({ type: 'stderr', text })
@@ -192,10 +209,10 @@ class GoKernel implements Kernel {
     for (const [name, text] of Object.entries(files)) writeFileSync(this.#src(name), text)
   }
 
-  #build(): Promise<{ end: ProcessEnd; text: string }> {
+  #build(path: string): Promise<{ end: ProcessEnd; text: string }> {
     // All problems and not the first ten; modules that are imported are fetched.
     const flags = ['-mod=mod', `-modfile=${this.#out('go.mod')}`, '-gcflags=-e', '-ldflags=-w']
-    return this.#go(['build', ...flags, '-o', this.#out('cell'), '.'])
+    return this.#go(['build', ...flags, '-o', path, '.'])
   }
 
   /** Runs the toolchain and gives what it said. */
@@ -217,10 +234,10 @@ class GoKernel implements Kernel {
     return { end, text }
   }
 
-  async #run(program: Program, sink: CellSink): Promise<void> {
+  async #run(program: Program, path: string, sink: CellSink): Promise<void> {
     const { cwd, env } = this.#launch
     const process = await startProcess(this.#surroundings.starter, {
-      path: this.#out('cell'),
+      path,
       argv: ['cell'],
       cwd,
       env,

@@ -129,7 +129,7 @@ describe.skipIf(!hasGo())('Go (skipped where there is no toolchain)', () => {
     while (!text.includes('started')) text += (await reader?.read())?.value
     expect((await execd.call(`/code?id=${go}`, { method: 'DELETE' })).status).toBe(200)
     for (let part = await reader?.read(); !part?.done; part = await reader?.read()) text += part?.value
-    expect(text).toContain('"ename":"Interrupted"')
+    expect(text).toContain('"ename":"KeyboardInterrupt"')
     expect(resultsOf(await run('stays'))).toEqual(['7'])
   })
 

@@ -103,7 +103,7 @@ describe.skipIf(!hasJdk())('Java (skipped where there is no JDK with jshell)', (
       while (!text.includes('started')) text += (await reader?.read())?.value
       expect((await execd.call(`/code?id=${java}`, { method: 'DELETE' })).status).toBe(200)
       for (let part = await reader?.read(); !part?.done; part = await reader?.read()) text += part?.value
-      expect(text).toContain('InterruptedException')
+      expect(text).toContain('KeyboardInterrupt')
       expect(resultsOf(await run('kept'))).toEqual(['7'])
     },
   )

@@ -161,7 +161,7 @@ public final class Kernel {
   }
 
   private SnippetEvent failInterrupted(long cell) {
-    fail(cell, "InterruptedException", "The cell was interrupted", new ArrayList<>());
+    fail(cell, "KeyboardInterrupt", "interrupted", new ArrayList<>());
     return null;
   }
 
