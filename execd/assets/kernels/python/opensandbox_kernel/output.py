@@ -2,6 +2,7 @@
 next, a crash loses nothing, and a fork doubles nothing.
 """
 
+import builtins
 import io
 import os
 import select
@@ -38,6 +39,10 @@ class RawOutput(io.RawIOBase):
         return length
 
 
+class TextOutput(io.TextIOWrapper):
+    """One of our streams."""
+
+
 class Output:
     """Puts our streams in the place of sys.stdout and sys.stderr."""
 
@@ -46,10 +51,11 @@ class Output:
         self._last = None
         for fd, name in ((STDOUT, "stdout"), (STDERR, "stderr")):
             raw = RawOutput(fd, "<%s>" % name, self._before_write)
-            stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+            stream = TextOutput(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
             stream.mode = "w"
             setattr(sys, name, stream)
             setattr(sys, "__%s__" % name, stream)
+        builtins.print = _create_print(builtins.print)
 
     def begin(self):
         """A cell begins: nothing has been printed in it."""
@@ -61,3 +67,19 @@ class Output:
             if self._last is not None:
                 self._channel.sync()
             self._last = fd
+
+
+def _create_print(original):
+    """A `print` that writes each of its lines at once: what threads print stays in whole lines."""
+
+    def print(*values, sep=" ", end="\n", file=None, flush=False):
+        stream = sys.stdout if file is None else file
+        texts = isinstance(sep, (str, type(None))) and isinstance(end, (str, type(None)))
+        if not texts or type(stream) is not TextOutput:
+            original(*values, sep=sep, end=end, file=file, flush=flush)
+            return
+        line = (" " if sep is None else sep).join([str(value) for value in values])
+        stream.write(line + ("\n" if end is None else end))
+
+    print.__module__, print.__qualname__, print.__doc__ = "builtins", "print", original.__doc__
+    return print
