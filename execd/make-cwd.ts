@@ -1,15 +1,16 @@
 // The directory that a lasting process begins in: a session, or the kernel of a context. Its client names it before it is there.
 
-import { chownSync, mkdirSync, statSync } from 'node:fs'
+import { chownSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import type { UserIds } from './command/process.ts'
 import { execdError } from './http/answer.ts'
+import { makeDirectories } from './make-directories.ts'
 
 /** Makes a directory with all above it, for a user. One that is there stays as it is. Throws a refusal when it is something else. */
 export function makeCwd(path: string, user: UserIds): void {
   try {
-    const first = mkdirSync(path, { recursive: true })
+    const first = makeDirectories(path)
     for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made))
       chownSync(made, user.uid, user.gid)
     if (statSync(path).isDirectory()) return

@@ -1,9 +1,10 @@
 // Making directories, moving and removing (contract: execd.md 6.4). Each is either done or not.
 
-import { lchown, link, lstat, mkdir, rename, unlink } from 'node:fs/promises'
+import { lchown, link, lstat, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
+import { makeDirectories } from '../make-directories.ts'
 import { copyTree } from './copy.ts'
 import { isThere } from './expectation.ts'
 import { nativePath } from './name.ts'
@@ -14,7 +15,7 @@ import { type Owner, temporaryBeside } from './write.ts'
 
 /** Makes a directory with its parents; `permission` goes to a directory that was not there. */
 export async function makeDirectory(path: string, owner: Owner, permission: Permission = {}): Promise<void> {
-  const first = await makeWithParents(path)
+  const first = makeDirectories(path)
   if (first === undefined) return
   if (owner.uid !== 0 || owner.gid !== 0)
     for (let made = path; made.length >= first.length; made = dirname(made))
@@ -30,12 +31,12 @@ export async function move(
   owner: Owner,
   pace: Pace,
 ): Promise<void> {
-  const stat = await lstat(nativePath(source))
+  const found = await lstat(nativePath(source))
   if (!overwrite && (await isThere(destination))) throw isTaken(source, destination)
   await makeDirectory(dirname(destination), owner)
   try {
     // A link to the same file never takes the place of another, and a directory is never renamed over a file or a full one.
-    if (overwrite || stat.isDirectory() || !(await moveByLink(source, destination)))
+    if (overwrite || found.isDirectory() || !(await moveByLink(source, destination)))
       await rename(nativePath(source), nativePath(destination))
   } catch (error) {
     const code = systemCodeOf(error)
@@ -98,22 +99,6 @@ function isTaken(source: string, destination: string, cause?: unknown): Error {
     `Cannot move "${source}" as there is something at "${destination}"`,
     cause,
   )
-}
-
-/** Returns the first directory that was not there, or undefined when all were. */
-async function makeWithParents(path: string): Promise<string | undefined> {
-  if (path.isWellFormed()) return mkdir(path, { recursive: true })
-  // Node decodes what it returns, and a name that is not UTF-8 comes back as another.
-  try {
-    await mkdir(nativePath(path))
-    return path
-  } catch (error) {
-    const code = systemCodeOf(error)
-    if (code === 'EEXIST' && (await isDirectory(path))) return undefined
-    if (code !== 'ENOENT') throw error
-    const first = await makeWithParents(dirname(path))
-    return (await makeWithParents(path)) && (first ?? path)
-  }
 }
 
 async function isDirectory(path: string): Promise<boolean> {

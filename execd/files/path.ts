@@ -1,13 +1,11 @@
 // Every path that a client names goes through here (contract: execd.md 0.5): `$NAME` and `${NAME}` come from the
 // environment, `~` is the home directory, and a relative path begins at the working directory. Only whole names are
 // expanded: `$1`, `$$` or a lone `$` stay as they are, because a part that became empty would make `/data/$1` mean `/data`.
-// The sandbox itself is the boundary; a few directories that it cannot live without are never removed or replaced.
+// The sandbox itself is the boundary (vital.ts has the exceptions).
 
-import { realpath } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
-import { systemCodeOf } from '../../lib/errors.ts'
+import { resolve } from 'node:path'
 import { execdError } from '../http/answer.ts'
-import { decodeName, encodeName, hasForeignSurrogate, nativePath } from './name.ts'
+import { encodeName, hasForeignSurrogate } from './name.ts'
 
 const MAX_PATH_BYTES = 4096
 
@@ -48,38 +46,4 @@ export function resolvePath(path: string, { env, home, cwd, confine }: PathConte
     throw execdError('INVALID_REQUEST_BODY', `A path is longer than ${MAX_PATH_BYTES} bytes`)
   confine?.(absolute)
   return absolute
-}
-
-/** Refuses to remove or replace `path` when it is, holds, or lies in a directory that the sandbox cannot live without. */
-export function refuseVital(path: string, vital: string[]): void {
-  for (const dir of ['/', '/proc', '/sys', '/dev'])
-    if (path === dir)
-      throw execdError('INVALID_REQUEST_BODY', `Cannot remove or replace "${path}": the sandbox needs it`)
-  for (const dir of vital)
-    if (path === dir || path.startsWith(`${dir}/`) || dir.startsWith(`${path}/`))
-      throw execdError('INVALID_REQUEST_BODY', `Cannot remove or replace "${path}": execd needs "${dir}"`)
-}
-
-/** Refuses to write into a directory that is, or lies in, one that execd needs. */
-export async function refuseInsideVital(dir: string, vital: string[]): Promise<void> {
-  const real = await realPlace(dir)
-  if (vital.some((one) => real === one || real.startsWith(`${one}/`)))
-    throw execdError('INVALID_REQUEST_BODY', `Cannot write to "${dir}": execd needs it`)
-}
-
-/** `refuseVital` for where `path` really is, should a directory on the way to it be a link. */
-export async function refuseVitalPlace(path: string, vital: string[]): Promise<void> {
-  refuseVital(path, vital)
-  if (path !== '/') refuseVital(join(await realPlace(dirname(path)), basename(path)), vital)
-}
-
-/** `dir` without links; what does not exist is taken as it stands. */
-async function realPlace(dir: string): Promise<string> {
-  try {
-    return decodeName(await realpath(nativePath(dir), { encoding: 'buffer' }))
-  } catch (error) {
-    const code = systemCodeOf(error)
-    if ((code !== 'ENOENT' && code !== 'ENOTDIR') || dir === '/') throw error
-    return join(await realPlace(dirname(dir)), basename(dir))
-  }
 }

@@ -19,9 +19,9 @@ import {
   type PartHead,
   parseBoundary,
 } from './multipart.ts'
-import { refuseVital } from './path.ts'
 import { type Permission, parsePermission } from './permission.ts'
 import { openSpool, type Spool } from './spool.ts'
+import { refuseVital } from './vital.ts'
 import { openReplacement, type Writing, writableTarget } from './write.ts'
 
 const MAX_METADATA_BYTES = 64 << 10
@@ -267,6 +267,10 @@ function explain(error: unknown): unknown {
   if (error instanceof ApiError) return error
   if (error instanceof MultipartError)
     return execdError('INVALID_FILE', `The body is not multipart/form-data: ${error.message}`, error)
-  if (systemCodeOf(error) === undefined) return error
+  const code = systemCodeOf(error)
+  if (code === undefined) return error
+  // No file can be called so.
+  if (code === 'ENAMETOOLONG' || code === 'ELOOP')
+    return execdError('INVALID_FILE_METADATA', `Cannot store an uploaded file: ${messageOf(error)}`, error)
   return execdError('RUNTIME_ERROR', `Cannot store an uploaded file: ${messageOf(error)}`, error)
 }

@@ -21,8 +21,8 @@ import { execdError } from '../http/answer.ts'
 import { createRandomId } from '../random-id.ts'
 import { conflict, type Expectation, isThere, requireExpected } from './expectation.ts'
 import { decodeName, nativePath } from './name.ts'
-import { refuseVitalPlace } from './path.ts'
 import { applyPermission, type Permission } from './permission.ts'
+import { refuseVitalPlace } from './vital.ts'
 
 /** What a new file may do when nobody says: the contract's default. */
 const NEW_FILE_MODE = 0o755

@@ -31,6 +31,6 @@ export function upload(
   return execd.call(`${prefix}/files/upload`, {
     method: 'POST',
     headers: { 'Content-Type': `multipart/form-data; boundary=${boundary}` },
-    body: formBody(parts, boundary),
+    body: new Uint8Array(formBody(parts, boundary)),
   })
 }

@@ -80,40 +80,27 @@ const simple: fc.Arbitrary<Pattern> = fc.oneof(
     negated: fc.boolean(),
   }),
 )
-const options = (part: fc.Arbitrary<Pattern>) =>
-  fc.array(fc.array(part, { maxLength: 3 }), { minLength: 1, maxLength: 3 })
-const withOr = fc.oneof(
-  { weight: 5, arbitrary: simple },
-  { weight: 1, arbitrary: options(simple).map((found): Pattern => ({ kind: 'or', options: found })) },
-)
-// Inside of `!()` there are no slashes that a whole part could have.
-const withoutDeep = simple.filter((part) => part.kind !== '**/')
-const pattern = fc
-  .array(
-    fc.oneof(
-      { weight: 6, arbitrary: withOr },
-      { weight: 1, arbitrary: fc.constant<Pattern>({ kind: '**' }) },
-      {
-        weight: 1,
-        arbitrary: options(withoutDeep).map((found): Pattern => ({ kind: 'not', options: found })),
-      },
-    ),
-    { maxLength: 6 },
-  )
-  // Two stars that meet are others than the two.
-  .filter((parts) => !/\*\*\*/.test(write(parts)) && !parts.some((part, at) => meets(part, parts[at + 1])))
-
-function meets(a: Pattern, b: Pattern | undefined): boolean {
-  const isStar = (part: Pattern | undefined) =>
-    part?.kind === '*' || part?.kind === '**' || part?.kind === '**/'
-  const startsWithSlash = b?.kind === 'text' && b.text.startsWith('/')
-  return (
-    (isStar(a) && (isStar(b) || b?.kind === 'or')) ||
-    (a.kind === 'or' && isStar(b)) ||
-    (a.kind === '**' && (startsWithSlash || b?.kind === 'or')) ||
-    (a.kind === 'text' && a.text.endsWith('!') && b?.kind === 'text' && b.text.startsWith('('))
-  )
-}
+const isStar = (part: Pattern | undefined) => part?.kind.startsWith('*') ?? false
+// Braces are expanded as text, and two stars that meet are others than the two.
+const meet = (a: Pattern, b: Pattern | undefined) =>
+  (isStar(a) && isStar(b)) ||
+  (a.kind === '**' && b?.kind === 'text' && b.text.startsWith('/')) ||
+  (a.kind === 'text' && a.text.endsWith('!') && b?.kind === 'text' && b.text.startsWith('('))
+const sequence = (part: fc.Arbitrary<Pattern>, maxLength: number) =>
+  fc.array(part, { maxLength }).filter((parts) => !parts.some((one, at) => meet(one, parts[at + 1])))
+const options = (part: fc.Arbitrary<Pattern>) => fc.array(sequence(part, 3), { minLength: 1, maxLength: 3 })
+const plain = simple.filter((part) => !isStar(part) && !(part.kind === 'text' && /[!(/]/.test(part.text)))
+const inNot = simple.filter((part) => part.kind !== '**/')
+const pattern = sequence(
+  fc.oneof(
+    { weight: 5, arbitrary: simple },
+    { weight: 1, arbitrary: fc.constant<Pattern>({ kind: '**' }) },
+    { weight: 1, arbitrary: options(plain).map((found): Pattern => ({ kind: 'or', options: found })) },
+    { weight: 1, arbitrary: options(inNot).map((found): Pattern => ({ kind: 'not', options: found })) },
+  ),
+  6,
+  // An empty option lets its neighbours meet.
+).filter((parts) => !/\*\*\*|\*\*?\{|\}\*|!\{/.test(write(parts)))
 
 test('createGlob() matches what the pattern means, and nothing else', () => {
   const name = fc.string({ unit: fc.constantFrom('a', 'b', '/', '.', '*', '\\'), maxLength: 10 })

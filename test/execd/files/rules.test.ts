@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { refuseVital, resolvePath } from '../../../execd/files/path.ts'
+import { resolvePath } from '../../../execd/files/path.ts'
 import { formatMode, parsePermission } from '../../../execd/files/permission.ts'
 import { parseRanges } from '../../../execd/files/range.ts'
+import { refuseVital } from '../../../execd/files/vital.ts'
 import { createUsers } from '../../../execd/users.ts'
 
 const context = { env: { NAME: 'n', EMPTY: '', SLASH: '/s' }, home: '/home/u', cwd: '/work' }
