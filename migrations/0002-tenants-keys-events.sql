@@ -14,6 +14,8 @@ ALTER TABLE sandboxes ADD COLUMN template_id TEXT;
 -- The pool that made it. While nobody has claimed it, it is warm, and hidden.
 ALTER TABLE sandboxes ADD COLUMN pool TEXT;
 ALTER TABLE sandboxes ADD COLUMN warm INTEGER NOT NULL DEFAULT 0;
+-- Of the shape that the pool had then: one of another shape is not handed out any more.
+ALTER TABLE sandboxes ADD COLUMN pool_revision TEXT;
 
 -- Whatever runs is known to clients; so far that was written down only for those that were still Pending.
 UPDATE sandboxes SET acknowledged = 1 WHERE state <> 'Pending';
@@ -131,11 +133,9 @@ CREATE INDEX templates_by_age ON templates (tenant, created_at DESC, id DESC);
 CREATE TABLE pools (
   tenant TEXT NOT NULL,
   name TEXT NOT NULL,
-  -- The shape of its sandboxes, as a create request has it.
+  -- The shape of its sandboxes, as it was given.
   template TEXT NOT NULL,
   capacity TEXT NOT NULL,
-  -- Counts the changes of the template; warm sandboxes of an older one are replaced.
-  revision INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   PRIMARY KEY (tenant, name)

@@ -101,13 +101,14 @@ export async function removeSandbox(
     if (!row || !stillWanted(row)) return
     const hidden = row.hidden || reason === 'EXPIRED'
     store.update(id, { ...stepOf(row, 'remove', now(), { reason }), hidden })
-    const log = row.acknowledged ? await readLastOutput(lives, id, KEPT_LOG_BYTES) : undefined
+    const isKnown = row.acknowledged && !row.warm
+    const log = isKnown ? await readLastOutput(lives, id, KEPT_LOG_BYTES) : undefined
     await runtime.remove(
       id,
       { graceMs: settings.stopGraceMs },
       AbortSignal.timeout(removeTimeoutMs(settings)),
     )
-    store.delete(id, row.acknowledged ? { at: now(), ...(log && { log }) } : undefined)
+    store.delete(id, isKnown ? { at: now(), ...(log && { log }) } : undefined)
     lives.log.info('sandbox is gone', { sandbox: id, reason })
   })
 }

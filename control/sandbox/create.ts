@@ -16,6 +16,18 @@ import { openMounts } from './volumes.ts'
 /** Whose the sandbox is, and the name of the key that asked for it. */
 export type Owner = { tenant: string; createdBy: string | null }
 
+/** Where a sandbox comes from, when it is more than an image. */
+export type Source = {
+  templateId?: string
+  pool?: { name: string; revision: string }
+}
+
+export type CreateOptions = {
+  source?: Source
+  /** Called when nothing is awaited any more before the row is written; throws when there is no place for it. */
+  requirePlace?: () => void
+}
+
 /**
  * Makes a sandbox as planned and returns its row, running, or pending when it takes longer than the answer may. Rejects with
  * an ApiError when it cannot be made, and when `caller` aborts before the answer.
@@ -25,40 +37,15 @@ export async function createSandbox(
   plan: CreatePlan,
   owner: Owner,
   caller: AbortSignal,
+  { source = {}, requirePlace }: CreateOptions = {},
 ): Promise<SandboxRow> {
-  const { store, settings, now } = lives
+  const { store, settings } = lives
   const mounts = await openMounts(plan.mounts, settings.allowedHostPaths, lives.files)
-  const values: NewSandboxRow = {
-    id: createSandboxId(),
-    tenant: owner.tenant,
-    createdBy: owner.createdBy,
-    state: 'Pending',
-    reason: 'SANDBOX_SCHEDULED',
-    message: null,
-    acknowledged: false,
-    hidden: false,
-    image: plan.image.uri,
-    entrypoint: plan.entrypoint,
-    env: plan.env,
-    hasImageAuth: plan.image.auth !== undefined,
-    metadata: plan.metadata,
-    extensions: plan.extensions,
-    platform: plan.platform ?? null,
-    limits: plan.limits,
-    mounts,
-    networkPolicy: plan.networkPolicy ?? null,
-    execdToken: createToken(),
-    egressToken: createToken(),
-    address: null,
-    generation: 1,
-    createdAt: plan.createdAt,
-    expiresAt: plan.expiresAt ?? null,
-    lastTransitionAt: now(),
-  }
   if (lives.signal.aborted)
     throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
+  requirePlace?.()
   lives.quotas.admit(owner.tenant, plan.limits)
-  const row = store.insert(values)
+  const row = store.insert(newRow(lives, { ...plan, mounts }, { owner, source }))
   const start = beginStart(lives, row, plan.image)
   const cancel = () => start.cancel(new Error('The caller left before the sandbox was ready'))
   if (caller.aborted) cancel()
@@ -76,6 +63,51 @@ export async function createSandbox(
     return pending
   } finally {
     caller.removeEventListener('abort', cancel)
+  }
+}
+
+/** The row of a sandbox that is about to be made. */
+export function newRow(
+  { now }: Pick<Lives, 'now'>,
+  plan: CreatePlan,
+  { owner, source }: { owner: Owner; source: Source },
+): NewSandboxRow {
+  return {
+    ...requestedValues(plan, owner),
+    id: createSandboxId(),
+    tenant: owner.tenant,
+    state: 'Pending',
+    reason: 'SANDBOX_SCHEDULED',
+    message: null,
+    acknowledged: false,
+    hidden: false,
+    image: plan.image.uri,
+    entrypoint: plan.entrypoint,
+    env: plan.env,
+    hasImageAuth: plan.image.auth !== undefined,
+    limits: plan.limits,
+    mounts: plan.mounts,
+    execdToken: createToken(),
+    egressToken: createToken(),
+    address: null,
+    generation: 1,
+    lastTransitionAt: now(),
+    templateId: source.templateId ?? null,
+    pool: source.pool?.name ?? null,
+    poolRevision: source.pool?.revision ?? null,
+  }
+}
+
+/** What a request says of a sandbox whether it is made now or was made beforehand: a claim writes the same. */
+export function requestedValues(plan: CreatePlan, { createdBy }: Owner) {
+  return {
+    createdBy,
+    metadata: plan.metadata,
+    extensions: plan.extensions,
+    platform: plan.platform ?? null,
+    networkPolicy: plan.networkPolicy ?? null,
+    createdAt: plan.createdAt,
+    expiresAt: plan.expiresAt ?? null,
   }
 }
 

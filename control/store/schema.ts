@@ -42,6 +42,7 @@ export const sandboxes = sqliteTable('sandboxes', {
   templateId: text('template_id'),
   pool: text('pool'),
   warm: integer('warm', { mode: 'boolean' }).notNull().default(false),
+  poolRevision: text('pool_revision'),
 })
 
 export const labels = sqliteTable(
@@ -169,7 +170,6 @@ export const pools = sqliteTable(
     name: text('name').notNull(),
     template: text('template', { mode: 'json' }).$type<Record<string, unknown>>().notNull(),
     capacity: text('capacity', { mode: 'json' }).$type<PoolCapacity>().notNull(),
-    revision: integer('revision').notNull(),
     createdAt: integer('created_at').notNull(),
     updatedAt: integer('updated_at').notNull(),
   },

@@ -12,6 +12,8 @@ export type SandboxRow = typeof sandboxes.$inferSelect
 export type NewSandboxRow = typeof sandboxes.$inferInsert
 export type PastSandbox = typeof pastSandboxes.$inferSelect
 export type SandboxChange = Partial<Omit<SandboxRow, 'id' | 'createdAt' | 'tenant'>>
+/** What a claim writes into a sandbox that a pool has made. */
+export type TakenValues = SandboxChange & { createdAt: number }
 /** One step in the life of a sandbox. */
 export type Transition = { at: number; state: SandboxState; reason: string | null; message: string | null }
 
@@ -78,15 +80,53 @@ export class Store {
       const change = before && decide(before)
       if (!before || !change) return before
       changed = true
-      const updated = this.#db.update(sandboxes).set(change).where(eq(sandboxes.id, id)).returning().get()
-      if (change.metadata) {
-        this.#db.delete(labels).where(eq(labels.sandboxId, id)).run()
-        this.#putLabels(id, change.metadata)
-      }
-      if (updated && change.state) this.#noteState(updated)
-      return updated
+      return this.#write(id, change)
     })
     if (row && changed) this.#tell({ id, row })
+    return row
+  }
+
+  /**
+   * Takes the oldest sandbox that a pool keeps warm out of it, and writes what it is from now on. It stays hidden until
+   * `reveal`. One transaction, so none is given out twice.
+   */
+  takeWarm(
+    { tenant, pool, revision }: { tenant: string; pool: string; revision: string },
+    values: TakenValues,
+  ): SandboxRow | undefined {
+    const row = this.database.transact(() => {
+      const found = this.#db
+        .select({ id: sandboxes.id })
+        .from(sandboxes)
+        .where(
+          and(
+            eq(sandboxes.pool, pool),
+            eq(sandboxes.warm, true),
+            eq(sandboxes.tenant, tenant),
+            eq(sandboxes.poolRevision, revision),
+            eq(sandboxes.state, 'Running'),
+          ),
+        )
+        .orderBy(asc(sandboxes.createdAt), asc(sandboxes.id))
+        .limit(1)
+        .get()
+      return found && this.#write(found.id, { ...values, warm: false })
+    })
+    if (row) this.#tell({ id: row.id, row })
+    return row
+  }
+
+  /** Lets clients know of a sandbox that was taken from a pool; undefined when it does not run any more. */
+  reveal(id: string, at: number): SandboxRow | undefined {
+    const row = this.database.transact(() => {
+      if (this.get(id)?.state !== 'Running') return undefined
+      const revealed = this.#write(id, { hidden: false })
+      if (!revealed) return undefined
+      this.#note(revealed, 'claimed', at)
+      this.#note(revealed, 'state', at)
+      return revealed
+    })
+    if (row) this.#tell({ id, row })
     return row
   }
 
@@ -210,6 +250,16 @@ export class Store {
     this.database.close()
   }
 
+  #write(id: string, change: SandboxChange & { createdAt?: number }): SandboxRow | undefined {
+    const row = this.#db.update(sandboxes).set(change).where(eq(sandboxes.id, id)).returning().get()
+    if (change.metadata) {
+      this.#db.delete(labels).where(eq(labels.sandboxId, id)).run()
+      this.#putLabels(id, change.metadata)
+    }
+    if (row && change.state) this.#noteState(row)
+    return row
+  }
+
   #putLabels(sandboxId: string, metadata: Record<string, string>): void {
     const rows = Object.entries(metadata).map(([key, value]) => ({ sandboxId, key, value }))
     // SQLite binds at most 32,766 values in one statement.
@@ -224,7 +274,9 @@ export class Store {
     this.#note(row, 'state', row.lastTransitionAt)
   }
 
-  #note({ id, tenant, state, reason, message }: SandboxRow, type: NewEvent['type'], at: number): void {
+  #note({ id, tenant, state, reason, message, warm }: SandboxRow, type: NewEvent['type'], at: number): void {
+    // Nobody knows of it yet; for its owner it begins with the claim.
+    if (warm) return
     this.events.append({ at, tenant, sandboxId: id, type, state, reason, message })
   }
 

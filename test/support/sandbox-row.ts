@@ -35,6 +35,7 @@ export function sandboxRow(change: Partial<SandboxRow> = {}): SandboxRow {
     templateId: null,
     pool: null,
     warm: false,
+    poolRevision: null,
     ...change,
   }
 }
