@@ -76,7 +76,20 @@ export const LATE_FAMILIES: Record<string, LateFamily> = {
       (await import('./routes/code.ts')).codeFamily(surroundings, commands),
   },
   isolated: {
-    names: ['* /v1/isolated'],
+    names: [
+      'GET /v1/isolated/capabilities',
+      'GET /v1/isolated/sessions',
+      'POST /v1/isolated/session',
+      'GET /v1/isolated/session/{id}',
+      'DELETE /v1/isolated/session/{id}',
+      'POST /v1/isolated/session/{id}/run',
+      'GET /v1/isolated/session/{id}/runs/{runId}',
+      'GET /v1/isolated/session/{id}/runs/{runId}/logs',
+      'GET /v1/isolated/session/{id}/diff',
+      'POST /v1/isolated/session/{id}/commit',
+      '* /v1/isolated/session/{id}/files',
+      '* /v1/isolated/session/{id}/directories',
+    ],
     load: async (surroundings) => (await import('./routes/isolated.ts')).isolatedFamily(surroundings),
   },
   metrics: {

@@ -13,14 +13,24 @@ import { EXCHANGE_DIR, GUEST_COMMAND_FILE, GUEST_DIR } from '../../lib/api/guest
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { outputOf } from '../../lib/run-program.ts'
+import { gatherStart } from './start-bundle.ts'
 
 const TOOL_TIMEOUT_MS = 60_000
 
 /** The layout of the directory; part of its name, so that a change here makes a new one. */
-const LAYOUT = 2
+const LAYOUT = 4
 const TINI = '/usr/bin/tini-static'
 /** Programs of the host that execd uses, with the libraries that they need. */
-const HOST_PROGRAMS = ['/usr/bin/dash', '/usr/bin/mkfifo', '/usr/bin/setpriv']
+const HOST_PROGRAMS = [
+  '/usr/bin/dash',
+  '/usr/bin/mkfifo',
+  '/usr/bin/mount',
+  '/usr/bin/nsenter',
+  '/usr/bin/setpriv',
+  '/usr/bin/unshare',
+] // prettier-ignore
+/** What isolated sessions need. Without it they use the image's own, if it has one. */
+const OPTIONAL_PROGRAMS = ['/usr/bin/bwrap']
 /**
  * Node's flags inside the sandbox: little memory and few helper threads. Not every flag is free: those that change how code
  * is compiled make Node drop its own compiled code, and its start take 13 ms longer.
@@ -30,6 +40,8 @@ const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=1']
 const ROOT = join(import.meta.dirname, '../..')
 const NODE = join(ROOT, 'node_modules/node/bin/node')
 const ASSETS = join(ROOT, 'execd/assets')
+/** Programs of execd's own. What they share lies in files of its own, too. */
+const ENTRIES = ['main.ts', 'file-worker.ts', 'identity-worker.ts'].map((name) => join(ROOT, 'execd', name))
 /** Native modules of terminals: no programs, but they need libraries like one. */
 const MODULES = [
   join(ROOT, `node_modules/@lydell/node-pty-linux-${process.arch}/pty.node`),
@@ -51,10 +63,14 @@ export async function prepareGuestDir(options: GuestDirOptions): Promise<GuestDi
   for (const program of [TINI, NODE, ...MODULES, ...HOST_PROGRAMS])
     if (!existsSync(program))
       throw new Error(
-        `"${program}" is missing (Debian: tini, dash, coreutils, util-linux; npm: node, @lydell/node-pty, koffi)`,
+        `"${program}" is missing (Debian: tini, dash, coreutils, mount, util-linux; npm: node, @lydell/node-pty, koffi)`,
       )
-  const needs = await librariesOf([NODE, ...MODULES, ...HOST_PROGRAMS], options.signal)
-  const path = join(base, hashInputs(needs.libraries.values()))
+  const programs = [...HOST_PROGRAMS, ...OPTIONAL_PROGRAMS.filter((program) => existsSync(program))]
+  const needs = {
+    programs,
+    ...(await librariesOf([NODE, ...MODULES, ...programs], options.signal)),
+  }
+  const path = join(base, hashInputs([...programs, ...needs.libraries.values()]))
   if (!existsSync(join(path, GUEST_COMMAND_FILE))) {
     const startedAt = performance.now()
     await mkdir(base, { recursive: true, mode: 0o755 })
@@ -68,7 +84,12 @@ export async function prepareGuestDir(options: GuestDirOptions): Promise<GuestDi
   return { path, command }
 }
 
-async function build(base: string, path: string, needs: Needs, signal: AbortSignal): Promise<void> {
+async function build(
+  base: string,
+  path: string,
+  needs: Needs & Programs,
+  signal: AbortSignal,
+): Promise<void> {
   await removeAbandoned(base)
   const temporary = await mkdtemp(join(base, '.new-'))
   try {
@@ -83,7 +104,7 @@ async function build(base: string, path: string, needs: Needs, signal: AbortSign
   }
 }
 
-async function fill(dir: string, { loader, libraries }: Needs): Promise<void> {
+async function fill(dir: string, { programs, loader, libraries }: Needs & Programs): Promise<void> {
   // World readable throughout: the sandbox's users are other numbers on the host.
   await chmod(dir, 0o755)
   for (const name of ['bin', 'lib']) {
@@ -92,7 +113,7 @@ async function fill(dir: string, { loader, libraries }: Needs): Promise<void> {
   }
   await copy(NODE, join(dir, 'bin/node'), 0o755)
   await copy(TINI, join(dir, 'bin/tini'), 0o755)
-  for (const program of HOST_PROGRAMS) await copy(program, join(dir, 'bin', basename(program)), 0o755)
+  for (const program of programs) await copy(program, join(dir, 'bin', basename(program)), 0o755)
   for (const [name, source] of libraries) await copy(source, join(dir, 'lib', name), 0o755)
   for (const module of MODULES) await copy(module, join(dir, 'lib', basename(module)), 0o755)
   for (const name of filesBelow(ASSETS)) {
@@ -126,9 +147,11 @@ async function bundleExecd(dir: string): Promise<void> {
   // Imported only here: esbuild takes longer to load than a prepared directory takes to be found.
   const { buildSync, transformSync } = await import('esbuild')
   // The other forms keep a process of esbuild's running for the next bundle, and there is none.
-  const { outputFiles } = buildSync({
-    entryPoints: [join(ROOT, 'execd/main.ts')],
+  const { outputFiles, metafile } = buildSync({
+    entryPoints: ENTRIES,
+    absWorkingDir: dir,
     outdir: dir,
+    metafile: true,
     bundle: true,
     splitting: true,
     format: 'esm',
@@ -140,7 +163,7 @@ async function bundleExecd(dir: string): Promise<void> {
     logLevel: 'silent',
     write: false,
   })
-  for (const { path, text } of outputFiles) {
+  const files = outputFiles.map(({ path, text }) => {
     // CommonJS starts in half the time of an ES module: 28 ms instead of 51 with the built-in modules that execd needs. The
     // bundler can split only the latter, so each file is translated afterwards.
     const { code } = transformSync(text, {
@@ -150,13 +173,21 @@ async function bundleExecd(dir: string): Promise<void> {
       minify: true,
       supported: { 'dynamic-import': false },
     })
-    await writeFile(path, code, { mode: 0o644 })
-    await chmod(path, 0o644)
+    const name = relative(dir, path)
+    const imports = metafile.outputs[name]?.imports ?? []
+    const needs = imports.filter(({ kind }) => kind !== 'dynamic-import').map((found) => found.path)
+    return { name, code, needs }
+  })
+  for (const [name, code] of gatherStart(files, 'main.js')) {
+    await writeFile(join(dir, name), code, { mode: 0o644 })
+    await chmod(join(dir, name), 0o644)
   }
 }
 
 /** The loader of programs and their shared libraries: name as asked for, and file. */
 type Needs = { loader: string; libraries: Map<string, string> }
+/** The programs of the host that are there. */
+type Programs = { programs: string[] }
 
 async function librariesOf(programs: string[], signal: AbortSignal): Promise<Needs> {
   return parseLdd(await outputOf('ldd', programs, { signal, timeoutMs: TOOL_TIMEOUT_MS }))
@@ -201,10 +232,10 @@ async function removeAbandoned(base: string): Promise<void> {
 }
 
 /** A name for everything that goes into the directory, so that an update of any part reaches the next sandbox. */
-function hashInputs(libraries: Iterable<string>): string {
+function hashInputs(programs: string[]): string {
   const hash = createHash('sha256')
   hash.update(JSON.stringify([LAYOUT, NODE_FLAGS, process.arch]))
-  for (const path of [NODE, TINI, ...MODULES, ...HOST_PROGRAMS, ...libraries]) {
+  for (const path of [NODE, TINI, ...MODULES, ...programs]) {
     const { size, mtimeMs } = statSync(path)
     hash.update(`${path} ${size} ${mtimeMs}\n`)
   }
@@ -215,7 +246,8 @@ function hashInputs(libraries: Iterable<string>): string {
       .update('\0')
   // The packages that are bundled into execd.
   hash.update(readFileSync(join(ROOT, 'package-lock.json')))
-  for (const [path, text] of sourcesOf(join(ROOT, 'execd/main.ts'))) hash.update(`${path}\0${text}\0`)
+  for (const [path, text] of ENTRIES.flatMap((entry) => [...sourcesOf(entry)]))
+    hash.update(`${path}\0${text}\0`)
   return hash.digest('hex').slice(0, 16)
 }
 

@@ -4,7 +4,7 @@
 #   run ID BYTES OUT ERR        in this shell itself; OUT and ERR are pipes by name
 #   start ID BYTES OUT          in a shell of its own, in the background, as a copy of this one
 #
-# and answers one line each: `ready`, `end ID STATUS`, `started ID PID`. Everything here is done so that the code can be
+# and answers one line each: `ready`, `end ID STATUS`, `started ID PID`, `failed ID`. Everything here is done so that the code can be
 # anything: it may exit, break out of loops, redirect the shell, set options, or replace the shell by a program.
 #
 # It is evaluated in the first line of a shell (execd/isolated/shell.ts), so that the lines that errors name are those of the code.
@@ -57,12 +57,15 @@ __execd_next() {
       builtin set -m
       (
         builtin set +m
-        builtin trap - EXIT RTMAX-1
+        builtin trap - RTMAX-1
+        builtin trap 'builtin printf "failed %s\n" "$__execd_id" >&250' EXIT
         exec </dev/null >|"$__execd_out" 2>&1
+        builtin trap - EXIT
+        # Only now does somebody else hold the pipe of its output.
+        builtin printf 'started %s %s\n' "$__execd_id" "$BASHPID" >&250
         (builtin eval "$__execd_code")
         builtin printf 'end %s %s\n' "$__execd_id" "$?" >&250
       ) &
-      builtin printf 'started %s %s\n' "$__execd_id" "$!" >&250
       builtin set +m
       continue
     fi

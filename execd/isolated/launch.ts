@@ -9,7 +9,7 @@ import type { Surroundings } from '../surroundings.ts'
 import { bwrapOptions } from './arguments.ts'
 import { sessionEnvironment } from './environment.ts'
 import { layersOf } from './layers.ts'
-import { type MountPlan, type PlannedMount, readRootMounts } from './mounts.ts'
+import { type MountPlan, type PlannedMount, rootMounts } from './mounts.ts'
 import { type Namespace, NamespaceError, openNamespace } from './namespace.ts'
 import { type Isolator, setprivCommand } from './probe.ts'
 import type { SessionRequest } from './request.ts'
@@ -81,7 +81,7 @@ function optionsOf({ request, plan, user, isolator, surroundings, layersDir }: S
     shareNet: request.shareNet,
     plan,
     mergedOf: (mount: PlannedMount) => layersOf(layersDir, plan.mounts.indexOf(mount)).merged,
-    rootMounts: plan.mounts.some(({ path }) => path === '/') ? readRootMounts() : [],
+    rootMounts: plan.mounts.some(({ path }) => path === '/') ? rootMounts() : [],
     runtimeDir: runtimeRoot(),
     hidden: [isolator.config.upperRoot, surroundings.dir],
     canDisableUserns: isolator.canDisableUserns,

@@ -11,6 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readProcess } from '../command/process-table.ts'
 import type { PlannedMount } from './mounts.ts'
@@ -41,6 +42,16 @@ export function makeOverlay(layers: Layers, source: string): void {
   const stat = statSync(source)
   chownSync(layers.upper, stat.uid, stat.gid)
   chmodSync(layers.upper, stat.mode & 0o7777)
+}
+
+/** Makes the layers of all overlays empty again. Nothing may have them mounted. */
+export async function emptyLayers(sessionDir: string, mounts: PlannedMount[]): Promise<void> {
+  for (const [index, mount] of mounts.entries()) {
+    if (mount.mode !== 'overlay' || !mount.persist) continue
+    const layers = layersOf(sessionDir, index)
+    for (const dir of Object.values(layers)) await rm(dir, { recursive: true, force: true })
+    makeOverlay(layers, mount.path)
+  }
 }
 
 const OWNER = 'owner'

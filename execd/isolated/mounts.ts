@@ -1,10 +1,10 @@
 // What of the sandbox's files a session sees, and where it may write (contract: execd.md 8.2, 8.4). Here the paths of a
 // request meet the file system: links are resolved once, so that a link changed later leads nowhere else.
 
-import { chownSync, mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { chownSync, closeSync, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { MountMode } from '../../lib/api/execd-isolated.ts'
-import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
 import type { IsolationConfig } from './config.ts'
 import type { SessionMount, SessionRequest } from './request.ts'
@@ -30,9 +30,13 @@ export type PlanOptions = {
   vital: string[]
   /** Who gets a directory that has to be made. */
   owner: { uid: number; gid: number }
+  /** Places over which, or over what is above them, no overlay can be laid. */
+  fixedMounts: string[]
 }
 
 const KERNEL_DIRS = ['/proc', '/sys', '/dev']
+/** What every session, or every but the balanced one, has for itself. */
+const FRESH_DIRS = ['/tmp', '/run']
 
 /** Resolves the paths of a request and makes the directories that are missing. Throws a refusal that names the path. */
 export function planMounts(request: SessionRequest, options: PlanOptions): MountPlan {
@@ -45,26 +49,31 @@ export function planMounts(request: SessionRequest, options: PlanOptions): Mount
     const source = allowedSource(path, 'extra_writable', config)
     return { source, dest: source, readOnly: false }
   })
-  const binds = request.binds.map(({ source, dest, readOnly }) => ({
-    source: allowedSource(source, 'binds', config),
-    dest: planDestination(dest, options),
-    readOnly,
-  }))
+  const isMade = (path: string) =>
+    request.profile === 'minimal' ||
+    [...FRESH_DIRS, ...mounts.map((mount) => mount.path)].some((dir) => isWithin(path, dir))
+  const binds = request.binds.map(({ source: asked, dest: wanted, readOnly }) => {
+    const source = allowedSource(asked, 'binds', config)
+    const dest = realPath(wanted) ?? wanted
+    refuseOverlap(dest, options)
+    // The session's root is read-only: a mount point that bubblewrap cannot make has to be there before.
+    if (!isMade(dest)) makeMountPoint(dest, statSync(source).isDirectory())
+    return { source, dest, readOnly }
+  })
   return { mounts, binds: [...writable, ...binds] }
-}
-
-/** The directories in which the files of a session are reached through the API, with whether they may be changed. */
-export function fileRoots({ mounts, binds }: MountPlan): { path: string; isWritable: boolean }[] {
-  return [
-    ...mounts.map(({ path, mode, persist }) => ({ path, isWritable: mode !== 'ro' && persist })),
-    ...binds.map(({ dest, readOnly }) => ({ path: dest, isWritable: !readOnly })),
-  ]
 }
 
 function planMount({ path, mode, persist }: SessionMount, options: PlanOptions): PlannedMount {
   const real = realPath(path) ?? makeDirectory(path, options.owner)
   if (!statSync(real).isDirectory()) throw refuse(`"${path}" is not a directory`)
   refuseOverlap(real, options)
+  const below = options.fixedMounts.find((mount) => mount !== real && isWithin(mount, real))
+  if (mode === 'overlay' && below !== undefined)
+    throw new ApiError(
+      503,
+      'NOT_SUPPORTED',
+      `No overlay can lie over "${path}" here, because something else is mounted below it, at "${below}"`,
+    )
   return { path: real, mode, persist }
 }
 
@@ -82,11 +91,13 @@ function allowedSource(path: string, name: string, { allowedWritable, upperRoot 
   return real
 }
 
-/** Where a bind is mounted; a mount point has to be there before, as the session's root is read-only. */
-function planDestination(dest: string, options: PlanOptions): string {
-  const real = realPath(dest) ?? dest
-  refuseOverlap(real, options)
-  return real
+function makeMountPoint(path: string, isDirectory: boolean): void {
+  try {
+    mkdirSync(isDirectory ? path : dirname(path), { recursive: true, mode: 0o755 })
+    if (!isDirectory) closeSync(openSync(path, 'a'))
+  } catch (error) {
+    throw refuse(`Cannot make the mount point "${path}": ${messageOf(error)}`)
+  }
 }
 
 function refuseOverlap(path: string, { config, vital }: PlanOptions): void {
@@ -131,12 +142,18 @@ function refuse(message: string): Error {
 }
 
 /** What is mounted below the root of the sandbox itself, but for what every session gets anew. */
-export function readRootMounts(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): string[] {
-  const fresh = [...KERNEL_DIRS, '/tmp', '/run']
+export function rootMounts(mountPoints = readMountPoints()): string[] {
+  const fresh = [...KERNEL_DIRS, ...FRESH_DIRS]
+  return mountPoints
+    .filter((path) => path !== '/' && !fresh.some((dir) => isWithin(path, dir)))
+    .toSorted((a, b) => a.length - b.length)
+}
+
+/** Every place at which something is mounted here. */
+export function readMountPoints(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): string[] {
   return mountinfo
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path !== '')
     .map((path) => path.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8))))
-    .filter((path) => path !== '' && path !== '/' && !fresh.some((dir) => isWithin(path, dir)))
-    .toSorted((a, b) => a.length - b.length)
 }

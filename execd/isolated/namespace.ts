@@ -118,13 +118,18 @@ export async function openNamespace(spec: NamespaceSpec): Promise<Namespace> {
   }
 }
 
-/** The command that runs another one with the files of a session, seen as its root but from outside of its processes. */
+/**
+ * The command that runs another one with the files of a session, out of sight of its processes: in a mount namespace like the
+ * session's, with a /proc of its own, in which it is alone.
+ */
 export function enterCommand({ initPid, outerPid }: Pick<Namespace, 'initPid' | 'outerPid'>): string[] {
   return [
     ...hostProgram('nsenter'),
     ...(canMount() ? [] : [`--user=/proc/${outerPid}/ns/user`, '--preserve-credentials']),
     `--mount=/proc/${initPid}/ns/mnt`,
     '--',
+    ...hostProgram('unshare'),
+    ...['--mount', '--pid', '--fork', '--kill-child', '--mount-proc', '--'],
   ]
 }
 

@@ -26,20 +26,54 @@ export function findSessionProcesses(initPid: number, processes = readProcesses(
   }
 }
 
-/** Those of `others` that have begun since `ticks`, and not below one that is older. */
-export function startedSince(ticks: number, others: ProcessEntry[]): ProcessEntry[] {
+/**
+ * Those of `others` that have begun since `ticks`, but for what is, or is below, something older or one of `spared`, numbers as
+ * the session has them.
+ */
+export function startedSince(
+  ticks: number,
+  others: ProcessEntry[],
+  spared: ReadonlySet<number> = new Set(),
+  insidePid = readInsidePid,
+): ProcessEntry[] {
   const byPid = new Map(others.map((process) => [process.pid, process]))
   const isNew = (process: ProcessEntry): boolean => {
-    if (process.startTime < ticks) return false
+    if (process.startTime < ticks || (spared.size > 0 && spared.has(insidePid(process.pid)))) return false
     const parent = byPid.get(process.parent)
     return parent === undefined || isNew(parent)
   }
   return others.filter(isNew)
 }
 
+/** The number that a process has in the innermost namespace that it is in; 0 when it has ended. */
+function readInsidePid(pid: number): number {
+  try {
+    return Number(/^NSpid:.*\s(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+  } catch {
+    return 0
+  }
+}
+
 /** Now, as the start of a process is told. */
 export function nowInTicks(): number {
   return Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * TICKS_PER_SECOND)
+}
+
+/** Stops all of a session but the process that keeps its namespaces, so that nothing in it changes. */
+export function freezeSession(initPid: number): void {
+  // What is started while we look is found at the next look.
+  const stopped = new Set<number>()
+  for (let before = -1; before < stopped.size; ) {
+    before = stopped.size
+    for (const { pid } of descendantsOf(initPid, readProcesses())) {
+      if (!stopped.has(pid)) signalProcess(pid, 'SIGSTOP')
+      stopped.add(pid)
+    }
+  }
+}
+
+export function resumeSession(initPid: number): void {
+  for (const { pid } of descendantsOf(initPid, readProcesses())) signalProcess(pid, 'SIGCONT')
 }
 
 /** Sends a signal, by name or number, to a process that may have ended. */

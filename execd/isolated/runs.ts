@@ -31,10 +31,14 @@ export class BackgroundRuns {
     this.#session = session
   }
 
+  /** How many are going on. */
+  get running(): number {
+    return [...this.#runs.values()].filter(({ finishedAt }) => finishedAt === undefined).length
+  }
+
   /** Starts code once the session has time for it. It counts as running from now on. */
   start(code: string): { run_id: string; started_at: string } {
-    const running = [...this.#runs.values()].filter(({ finishedAt }) => finishedAt === undefined)
-    if (running.length >= MAX_RUNNING)
+    if (this.running >= MAX_RUNNING)
       throw execdError('TOO_MANY', `${MAX_RUNNING} runs are in the background of this session already`)
     const id = process.getBuiltinModule('node:crypto').randomUUID()
     const run: Run = {

@@ -37,6 +37,14 @@ export type ForegroundEnd = RunEnd & {
   stopped?: 'timeout' | 'cancelled'
 }
 
+/** What someone who has the session for itself can do with it. */
+export type SessionHands = {
+  /** Ends all that runs. */
+  end(): Promise<void>
+  /** Starts a new shell on what the layers have. */
+  startAgain(): Promise<void>
+}
+
 export class IsolatedSession {
   readonly id: string
   readonly spec: SessionSpec
@@ -74,6 +82,13 @@ export class IsolatedSession {
   /** Its namespaces while it is active. */
   get namespace(): Namespace | undefined {
     return this.#status === 'active' ? this.#running?.namespace : undefined
+  }
+
+  /** Throws ShellGone when it has none. */
+  requireNamespace(): Namespace {
+    const { namespace } = this
+    if (!namespace) throw new ShellGone()
+    return namespace
   }
 
   /** Milliseconds that it has been dead. */
@@ -125,14 +140,16 @@ export class IsolatedSession {
       const startedAt = nowInTicks()
       const over = new AbortController()
       let stopped: ForegroundEnd['stopped']
-      let replaced: Promise<void> | undefined
+      let ending: Promise<void> | undefined
       const stop = (why: 'timeout' | 'cancelled') => {
         const initPid = this.namespace?.initPid
         if (stopped || initPid === undefined) return
         stopped = why
-        replaced = stopRun(initPid, startedAt, over.signal).then((isOver) =>
-          isOver ? undefined : this.#startAgain(),
-        )
+        ending = stopRun(initPid, {
+          ticks: startedAt,
+          spared: shell.backgroundPids,
+          over: over.signal,
+        }).then((isOver) => (isOver ? undefined : this.#startAgain()))
       }
       const timer = timeoutMs === undefined ? undefined : setTimeout(() => stop('timeout'), timeoutMs)
       const cancel = () => stop('cancelled')
@@ -142,13 +159,13 @@ export class IsolatedSession {
         return stopped ? { ...end, stopped } : end
       } catch (error) {
         if (!(error instanceof ShellGone) || !stopped) throw error
-        // It took the shell with it. The next one is there before anyone else has a turn.
-        await replaced
         return { exitCode: -1, isNewShell: true, stopped }
       } finally {
-        over.abort()
         clearTimeout(timer)
         signal.removeEventListener('abort', cancel)
+        over.abort()
+        // All that it has started is gone, and if need be a new shell there, before anyone else has a turn.
+        await ending
       }
     })
   }
@@ -164,21 +181,14 @@ export class IsolatedSession {
     })
   }
 
-  /** Ends all that runs, does something while nothing does, and starts a new shell. */
-  restart(between: () => Promise<void>): Promise<void> {
-    return this.#inTurn(async () => {
-      await this.#end()
-      try {
-        await between()
-      } finally {
-        await this.#startAgain()
-      }
-    })
+  /** Does something while no code is run, which may end all of the session and start it anew. */
+  exclusively<T>(work: (hands: SessionHands) => Promise<T>): Promise<T> {
+    return this.#inTurn(() => work({ end: () => this.#end(), startAgain: () => this.#startAgain() }))
   }
 
   /** Ends what runs in it, because of something that went wrong. */
   kill(message: string): void {
-    this.#message ??= message
+    this.#die(message)
     this.#running?.namespace.kill()
   }
 

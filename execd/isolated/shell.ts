@@ -55,11 +55,7 @@ export type RunEnd = {
   isNewShell: boolean
 }
 
-export type BackgroundRun = {
-  /** The number that the session knows it by. */
-  pid: number
-  ended: Promise<RunEnd>
-}
+export type BackgroundRun = { ended: Promise<RunEnd> }
 
 type Waiting = { resolve: (end: RunEnd) => void; reject: (error: Error) => void }
 
@@ -68,6 +64,8 @@ export class SessionShell {
   readonly #ready = Promise.withResolvers<void>()
   readonly #runs = new Map<string, Waiting>()
   readonly #starts = new Map<string, PromiseWithResolvers<number>>()
+  /** The numbers inside of what runs in the background. */
+  readonly #background = new Set<number>()
   #foreground: string | undefined
   #isGone = false
   #text = ''
@@ -116,6 +114,11 @@ export class SessionShell {
     return end
   }
 
+  /** The numbers, as the session has them, of what runs in the background. */
+  get backgroundPids(): ReadonlySet<number> {
+    return this.#background
+  }
+
   /** Starts code in the background; resolves when it runs. Not while a run is going on. */
   async start(code: string, sink: OutputSink): Promise<BackgroundRun> {
     const output = await this.#takePipe()
@@ -133,7 +136,10 @@ export class SessionShell {
     try {
       const pid = await started.promise
       output.read.once('close', () => this.#endSilent(id))
-      return { pid, ended: relayed.then(() => ended) }
+      this.#background.add(pid)
+      const forget = () => this.#background.delete(pid)
+      ended.then(forget, forget)
+      return { ended: relayed.then(() => ended) }
     } finally {
       this.#starts.delete(id)
       output.release()
@@ -191,6 +197,7 @@ export class SessionShell {
     if (word === 'ready') this.#ready.resolve()
     else if (word === 'end') this.#runs.get(id)?.resolve({ exitCode: Number(number), isNewShell: false })
     else if (word === 'started') this.#starts.get(id)?.resolve(Number(number))
+    else if (word === 'failed') this.#starts.get(id)?.reject(new Error('its output could not be opened'))
     else if (word === 'gone') {
       const end = { exitCode: Number(id), isNewShell: true }
       if (this.#foreground) this.#runs.get(this.#foreground)?.resolve(end)

@@ -10,22 +10,29 @@ const GRACE_MS = 500
 const DEADLINE_MS = 3000
 const STEP_MS = 50
 
-/** Ends what has begun in a session since `ticks`; resolves to false when `over` did not abort within the deadline. */
-export async function stopRun(initPid: number, ticks: number, over: AbortSignal): Promise<boolean> {
+/**
+ * Ends what has begun in a session since `ticks`, and with it the run that `over` tells the end of. Resolves when nothing of it is
+ * left; to false when the run itself did not end within the deadline. `spared` is what runs in the background.
+ */
+export async function stopRun(
+  initPid: number,
+  { ticks, spared, over }: { ticks: number; spared: ReadonlySet<number>; over: AbortSignal },
+): Promise<boolean> {
   const began = performance.now()
   const interrupted = new Set<number>()
-  while (!over.aborted) {
-    const elapsedMs = performance.now() - began
-    if (elapsedMs > DEADLINE_MS) return false
+  for (;;) {
     const { shell, others } = findSessionProcesses(initPid)
+    const left = startedSince(ticks, others, spared)
+    if (over.aborted && left.length === 0) return true
+    const elapsedMs = performance.now() - began
+    if (elapsedMs > DEADLINE_MS) return over.aborted
     // First the shell, so that it does not go on with the next command.
-    if (shell) signalProcess(shell.pid, STOP_SIGNAL)
-    for (const { pid } of startedSince(ticks, others)) {
+    if (shell && !over.aborted) signalProcess(shell.pid, STOP_SIGNAL)
+    for (const { pid } of left) {
       if (elapsedMs > GRACE_MS) signalProcess(pid, 'SIGKILL')
       else if (!interrupted.has(pid)) signalProcess(pid, 'SIGINT')
       interrupted.add(pid)
     }
     await new Promise((resolve) => setTimeout(resolve, STEP_MS))
   }
-  return true
 }

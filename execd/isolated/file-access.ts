@@ -1,0 +1,180 @@
+// Reaching the files of a session: its file routes are answered by a process of ours among its mounts (execd/file-worker.ts),
+// started at the first request and kept while there are more. Only its user is the session's; its processes, and the socket
+// between it and us, are out of the session's sight.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { renameSync, rmSync } from 'node:fs'
+import { type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { EXECD_TOKEN_HEADER } from '../../lib/api/execd.ts'
+import type { WorkerOptions } from '../file-worker.ts'
+import { execdError } from '../http/answer.ts'
+import { answerWith } from '../proxy/forward.ts'
+import { formatRequestHeaders } from '../proxy/headers.ts'
+import { createRandomId } from '../random-id.ts'
+import { nodeProgram, programPath } from '../runtime-dir.ts'
+import { SESSION_CAPABILITIES } from './arguments.ts'
+import type { FileRoot } from './confine.ts'
+import { enterCommand, type Namespace } from './namespace.ts'
+import { setprivCommand } from './probe.ts'
+import type { IsolatedSession } from './session.ts'
+
+const START_TIMEOUT_MS = 15_000
+const MAX_ATTEMPTS = 2
+
+type Worker = { child: ChildProcess; token: string; socketPath: string; namespace: Namespace }
+
+export class FileAccess {
+  readonly #session: IsolatedSession
+  #worker: Promise<Worker> | undefined
+
+  constructor(session: IsolatedSession) {
+    this.#session = session
+  }
+
+  /** Answers a request to `path`, the path and query of a plain file route. */
+  async forward(incoming: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    const { socket, token } = await this.#connect()
+    const { method = 'GET', rawHeaders } = incoming
+    const upstream = request({
+      createConnection: () => socket,
+      method,
+      path,
+      headers: [
+        ...formatRequestHeaders({ raw: rawHeaders, method, peer: '127.0.0.1', port: 80, isOwn: false }),
+        EXECD_TOKEN_HEADER,
+        token,
+      ],
+    })
+    upstream.once('response', (answer) => answerWith(response, answer))
+    incoming.pipe(upstream)
+    response.once('close', () => upstream.destroy())
+    try {
+      await once(upstream, 'close')
+    } catch (error) {
+      // Answered, or given up by the client: then there is nobody to tell.
+      if (response.headersSent || response.destroyed) return
+      incoming.unpipe()
+      throw execdError('RUNTIME_ERROR', 'The files of the session cannot be reached at this moment', error)
+    }
+  }
+
+  /** A connection to the worker; one that has just gone to rest is started again. */
+  async #connect(): Promise<{ socket: Socket; token: string }> {
+    for (let attempt = 1; ; attempt++) {
+      this.#worker ??= this.#start()
+      try {
+        const { socketPath, token, namespace } = await this.#worker
+        // The session may have been started anew since.
+        if (namespace !== this.#session.namespace)
+          throw new Error('It is among the files of an earlier shell')
+        const socket = connect(socketPath)
+        await once(socket, 'connect')
+        return { socket, token }
+      } catch (error) {
+        this.#worker = undefined
+        if (attempt === MAX_ATTEMPTS) throw error
+      }
+    }
+  }
+
+  /** Ends the worker. */
+  async close(): Promise<void> {
+    const worker = await this.#worker?.catch(() => undefined)
+    this.#worker = undefined
+    worker?.child.kill('SIGKILL')
+  }
+
+  async #start(): Promise<Worker> {
+    const { namespace, spec } = this.#session
+    if (!namespace) throw execdError('RUNTIME_ERROR', 'The session is dead: its files cannot be reached')
+    const token = createRandomId()
+    const socketPath = join(spec.dir, token.slice(0, 8))
+    const listener = await listenAt(socketPath)
+    // The listener removes what has its name when it is closed here, and is still listened to there.
+    renameSync(socketPath, `${socketPath}.worker`)
+    const isUserns = spec.request.uidMode === 'userns'
+    const [program = '', ...args] = [
+      ...enterCommand(namespace),
+      ...dropCommand(isUserns ? { uid: 0, gid: 0 } : spec.user),
+      ...nodeProgram(),
+      '--max-semi-space-size=1',
+      programPath('file-worker'),
+    ]
+    const child = spawn(program, args, {
+      cwd: '/',
+      env: {},
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    })
+    const forget = () => {
+      rmSync(`${socketPath}.worker`, { force: true })
+    }
+    child.once('exit', forget)
+    child.on('error', forget)
+    // It is none of the session's processes, and would hold its mounts.
+    void namespace.ended.then(() => child.kill('SIGKILL'))
+    let complaint = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      complaint = (complaint + text).slice(-2000)
+    })
+    const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS)
+    try {
+      child.send(this.#options(token), listener)
+      const started = await Promise.race([
+        once(child, 'message').then(() => true),
+        once(child, 'exit').then(() => false),
+      ])
+      if (!started)
+        throw execdError('RUNTIME_ERROR', `The files of the session cannot be reached: ${complaint.trim()}`)
+      return { child, token, socketPath: `${socketPath}.worker`, namespace }
+    } finally {
+      clearTimeout(timer)
+      // Only the worker listens now.
+      listener.close()
+    }
+  }
+
+  #options(token: string): WorkerOptions {
+    const { plan, user, request: asked, surroundings } = this.#session.spec
+    const roots: FileRoot[] = [
+      ...plan.mounts.map(({ path, mode, persist }) => ({
+        path,
+        isWritable: mode !== 'ro' && persist,
+        ...(persist ? {} : { reason: `what is written to "${path}" is not kept` }),
+      })),
+      ...plan.binds.map(({ dest, readOnly }) => ({ path: dest, isWritable: !readOnly })),
+    ]
+    return {
+      token,
+      env: surroundings.paths.env,
+      home: surroundings.paths.home,
+      cwd: plan.mounts[0]?.path ?? '/',
+      roots,
+      owner: asked.uidMode === 'userns' ? { uid: 0, gid: 0 } : user,
+      vital: surroundings.vital,
+    }
+  }
+}
+
+/** The command that becomes the session's user, with no more rights than root has in a session. */
+function dropCommand(user: { uid: number; gid: number; groups?: number[] }): string[] {
+  const [program, ...ids] = splitSetpriv(setprivCommand(user))
+  const kept = SESSION_CAPABILITIES.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)
+  return [...program, `--bounding-set=-all,${kept.join(',')}`, '--no-new-privs', ...ids.flat()]
+}
+
+/** The words of the program, and its arguments. */
+function splitSetpriv(command: string[]): [string[], string[]] {
+  const at = command.findIndex((word) => word.startsWith('--reuid'))
+  return [command.slice(0, at), command.slice(at)]
+}
+
+function listenAt(path: string): Promise<Server> {
+  const server = createServer()
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, () => resolve(server))
+  })
+}
