@@ -126,7 +126,7 @@ export class PipeStock {
   }
 
   #canMake(): boolean {
-    return this.#made < MAX_PIPES && performance.now() >= this.#pausedUntil
+    return this.#made < MAX_PIPES && Date.now() >= this.#pausedUntil
   }
 
   #open(fifo: Fifo, owner: { uid: number; gid: number }): Pipe {
@@ -176,7 +176,7 @@ export class PipeStock {
       this.#made += names.length
       this.#free.push(...names.map((name) => ({ name, uid, gid })))
     } catch (error) {
-      this.#pausedUntil = performance.now() + PAUSE_MS
+      this.#pausedUntil = Date.now() + PAUSE_MS
       log.warn('cannot make pipes; commands get sockets', { error: messageOf(error) })
     }
   }
