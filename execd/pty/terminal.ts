@@ -14,7 +14,11 @@ import { TerminalInput } from './terminal-input.ts'
 
 /** A child that floods the terminal from the background must not keep its end from being told. */
 const MAX_LAST_BYTES = 1 << 20
-const READ_BYTES = 64 << 10
+/** The kernel gives a terminal's output in pieces of at most this size. */
+const READ_BYTES = 4096
+/** A piece that is about full is part of much output, which is handed on in larger pieces: each one is a frame for each client. */
+const FULL_READ_BYTES = 4000
+const MAX_MORE_BYTES = 28 << 10
 /** How much of the output is looked at for why there was no program. */
 const MAX_HEAD_CHARS = 1000
 /** The native module tells what fails after the fork in the words of perror, on the terminal, and exits with 1. */
@@ -45,7 +49,7 @@ export function startTerminal(
     onOutput('stdout', bytes)
   }
   stream.on('data', (chunk: Buffer) => {
-    take(chunk)
+    take(chunk.length < FULL_READ_BYTES ? chunk : Buffer.concat([chunk, ...readMore(fd, MAX_MORE_BYTES)]))
     input.retry()
   })
   // EIO, the end; the stream closes by itself.
@@ -83,17 +87,22 @@ function giveTo({ user }: TerminalSpec, path: string): void {
 
 function readRest(stream: ReadStream, fd: number, take: (bytes: Buffer) => void): void {
   for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null) take(chunk)
-  for (let total = 0; total < MAX_LAST_BYTES; ) {
+  for (const bytes of readMore(fd, MAX_LAST_BYTES)) take(bytes)
+}
+
+/** Everything that can be read at once, up to some `maxBytes`. */
+function* readMore(fd: number, maxBytes: number): Generator<Buffer> {
+  for (let total = 0; total < maxBytes; ) {
     const bytes = Buffer.allocUnsafe(READ_BYTES)
     let length: number
     try {
       length = readSync(fd, bytes)
     } catch {
-      // EAGAIN: nothing more at the moment; EIO: nothing more ever.
+      // EAGAIN: nothing more at the moment; EIO: nothing more ever, which the stream will be told as well.
       return
     }
     if (length === 0) return
-    take(bytes.subarray(0, length))
+    yield bytes.subarray(0, length)
     total += length
   }
 }

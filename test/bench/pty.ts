@@ -11,14 +11,23 @@ import { type BenchRow, printTable } from './table.ts'
 export const title = 'Terminals'
 
 const KEYS = 1000
+/** A line that is too long would be cut by the kernel. */
+const KEYS_PER_LINE = 100
 const STARTS = 20
 const BULK_BYTES = 64 << 20
-const INPUT = Buffer.from([0, 120])
+
+/** A terminal to type on, which counts what comes back. */
+type Typed = {
+  type(text: string): void
+  /** Resolves when so many bytes have come since the start. */
+  until(bytes: number): Promise<void>
+  close(): void
+}
 
 export async function run(): Promise<BenchRow[]> {
   await using execd = await startDaemon()
-  const echo = await measureEcho(execd)
-  const direct = await measureDirectEcho()
+  const echo = await measureEcho(await connect(execd, { argv: ['cat'] }))
+  const direct = await measureEcho(openDirect())
   const start = await measureStart(execd)
   const rate = await measureRate(execd)
   return [
@@ -35,50 +44,27 @@ export async function run(): Promise<BenchRow[]> {
       ours: percentile(echo, 0.99),
       peer: { name: 'no WebSocket', value: percentile(direct, 0.99) },
     },
-    { name: 'create, connect, first prompt, p50', unit: 'ms', ours: percentile(start, 0.5) },
+    { name: 'create to first prompt, p50', unit: 'ms', ours: percentile(start, 0.5) },
     { name: 'output', unit: 'MB/s', ours: rate },
   ]
 }
 
-async function measureEcho(execd: Daemon): Promise<number[]> {
-  const ws = await connect(execd, { argv: ['cat'] })
+async function measureEcho(terminal: Typed): Promise<number[]> {
   const times: number[] = []
-  for (let count = 0; count < KEYS; count++) {
+  let bytes = 0
+  for (let key = 1; key <= KEYS; key++) {
     const startedAt = performance.now()
-    const echoed = nextBinary(ws)
-    ws.send(INPUT)
-    await echoed
+    terminal.type('x')
+    bytes++
+    await terminal.until(bytes)
     times.push(performance.now() - startedAt)
-    // A line that is too long would be cut.
-    if (count % 100 === 99) await answerOf(ws, '\n')
+    if (key % KEYS_PER_LINE > 0) continue
+    // The echo of the line break, and the line once more, as `cat` answers it.
+    terminal.type('\n')
+    bytes += 2 + KEYS_PER_LINE + 2
+    await terminal.until(bytes)
   }
-  ws.terminate()
-  return times
-}
-
-/** What the kernel and this runtime take, without a connection. */
-async function measureDirectEcho(): Promise<number[]> {
-  const user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-  const spec = { path: '/bin/cat', args: [], cwd: '/', env: {}, user, size: { cols: 80, rows: 24 } }
-  const terminal = loadTerminals().open(spec)
-  const stream = new ReadStream(terminal.fd)
-  stream.on('error', () => {})
-  const times: number[] = []
-  for (let count = 0; count < KEYS; count++) {
-    const startedAt = performance.now()
-    const echoed = new Promise((resolve) => stream.once('data', resolve))
-    writeSync(terminal.fd, 'x')
-    await echoed
-    times.push(performance.now() - startedAt)
-    if (count % 100 === 99) {
-      const answered = new Promise((resolve) => stream.once('data', resolve))
-      writeSync(terminal.fd, '\n')
-      await answered
-    }
-  }
-  process.kill(terminal.pid, 'SIGKILL')
-  await terminal.exited
-  stream.destroy()
+  terminal.close()
   return times
 }
 
@@ -86,71 +72,81 @@ async function measureStart(execd: Daemon): Promise<number[]> {
   const times: number[] = []
   for (let count = 0; count < STARTS; count++) {
     const startedAt = performance.now()
-    const ws = await connect(execd, {})
-    await nextBinary(ws)
+    const terminal = await connect(execd, {})
+    await terminal.until(1)
     times.push(performance.now() - startedAt)
-    ws.terminate()
+    terminal.close()
   }
   return times
 }
 
 async function measureRate(execd: Daemon): Promise<number> {
-  const ws = await connect(execd, { command: `stty raw; read -rn1 go; head -c ${BULK_BYTES} /dev/zero` })
+  const command = `stty raw -echo; printf r; read -rn1 go; head -c ${BULK_BYTES} /dev/zero; read -rn1 end`
+  const terminal = await connect(execd, { command })
+  await terminal.until(1)
   const startedAt = performance.now()
-  let bytes = 0
-  const taken = new Promise<void>((resolve) => {
-    ws.on('message', (data: Buffer, isBinary: boolean) => {
-      if (isBinary) bytes += data.length - 1
-      if (bytes >= BULK_BYTES) resolve()
-    })
-  })
-  ws.send(INPUT)
-  await taken
-  ws.terminate()
-  return BULK_BYTES / 1e6 / ((performance.now() - startedAt) / 1000)
+  terminal.type('x')
+  await terminal.until(1 + BULK_BYTES)
+  const seconds = (performance.now() - startedAt) / 1000
+  terminal.close()
+  return BULK_BYTES / 1e6 / seconds
 }
 
-async function connect(execd: Daemon, body: Record<string, unknown>): Promise<WebSocket> {
+async function connect(execd: Daemon, body: Record<string, unknown>): Promise<Typed> {
   const created = await execd.call('/pty', { method: 'POST', body: JSON.stringify(body) })
   const { session_id: id } = (await created.json()) as { session_id: string }
   const ws = new WebSocket(`${execd.url.replace('http', 'ws')}/pty/${id}/ws`, {
     headers: { 'X-EXECD-ACCESS-TOKEN': 'secret-token' },
     perMessageDeflate: false,
   })
+  const counter = createCounter()
+  ws.on('message', (data: Buffer, isBinary: boolean) => {
+    if (isBinary) counter.add(data.length - 1)
+  })
   await new Promise<void>((resolve, reject) => {
+    ws.once('open', resolve)
     ws.once('error', reject)
-    ws.once('message', () => resolve())
   })
-  return ws
+  return {
+    type: (text) => ws.send(Buffer.from(`\0${text}`)),
+    until: counter.until,
+    close: () => ws.terminate(),
+  }
 }
 
-function nextBinary(ws: WebSocket): Promise<void> {
-  return new Promise((resolve, reject) => {
-    ws.once('close', () => reject(new Error('The connection was closed')))
-    const take = (_data: unknown, isBinary: boolean) => {
-      if (!isBinary) return
-      ws.off('message', take)
-      ws.removeAllListeners('close')
-      resolve()
-    }
-    ws.on('message', take)
-  })
+/** What the kernel and this runtime take, without a connection. */
+function openDirect(): Typed {
+  const user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+  const spec = { path: '/bin/cat', args: [], cwd: '/', env: {}, user, size: { cols: 80, rows: 24 } }
+  const terminal = loadTerminals().open(spec)
+  const stream = new ReadStream(terminal.fd)
+  const counter = createCounter()
+  stream.on('data', (chunk) => counter.add(chunk.length))
+  stream.on('error', () => {})
+  return {
+    type: (text) => {
+      writeSync(terminal.fd, text)
+    },
+    until: counter.until,
+    close: () => stream.destroy(),
+  }
 }
 
-/** Ends a line and waits until the program has answered with it. */
-async function answerOf(ws: WebSocket, line: string): Promise<void> {
-  let text = ''
-  const answered = new Promise<void>((resolve) => {
-    const take = (data: Buffer) => {
-      text += data.subarray(1).toString()
-      if ((text.match(/\n/g) ?? []).length < 2) return
-      ws.off('message', take)
-      resolve()
-    }
-    ws.on('message', take)
-  })
-  ws.send(Buffer.concat([Buffer.from([0]), Buffer.from(line)]))
-  await answered
+function createCounter(): { add(count: number): void; until(bytes: number): Promise<void> } {
+  let total = 0
+  let waiting: { bytes: number; resolve: () => void } | undefined
+  return {
+    add: (count) => {
+      total += count
+      if (waiting && total >= waiting.bytes) waiting.resolve()
+    },
+    until: (bytes) =>
+      total >= bytes
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            waiting = { bytes, resolve }
+          }),
+  }
 }
 
 function percentile(values: number[], share: number): number {
@@ -158,7 +154,4 @@ function percentile(values: number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
-if (import.meta.main) {
-  printTable(title, await run())
-  process.exit()
-}
+if (process.argv[1] === import.meta.filename) printTable(title, await run())

@@ -11,6 +11,8 @@ import { until } from '../daemon.ts'
 /** What a client needs of a server; a daemon has it. */
 export type PtyServer = {
   url: string
+  /** Those that carry the token; a daemon of the tests has always the same. */
+  headers?: Record<string, string>
   call(path: string, init?: RequestInit): Promise<Response>
 }
 
@@ -38,7 +40,7 @@ export function openSocket(
   { headers, ...options }: ClientOptions = {},
 ): WebSocket {
   return new WebSocket(`${server.url.replace('http', 'ws')}/pty/${id}/ws${query}`, {
-    headers: { 'X-EXECD-ACCESS-TOKEN': 'secret-token', ...headers },
+    headers: { ...(server.headers ?? { 'X-EXECD-ACCESS-TOKEN': 'secret-token' }), ...headers },
     perMessageDeflate: false,
     ...options,
   })
