@@ -34,6 +34,9 @@ const FOR_TEST = [
   ['curl', 'curl', 'is a client of the tests'],
   ['bwrap', 'bubblewrap', 'isolates sessions within a sandbox'],
   ['python3', 'python3', 'runs the published Python SDK'],
+  ['vim', 'vim', 'is a full-screen program on a terminal'],
+  ['tmux', 'tmux', 'is one that has terminals of its own'],
+  ['top', 'procps', 'is one that paints again and again'],
   ['python:ensurepip', 'python3-venv', 'makes an environment for the published Python SDK'],
   ['dockerd', 'docker.io', 'is the Docker engine beside which the sandboxes must keep their network'],
 ]
