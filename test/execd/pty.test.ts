@@ -105,9 +105,9 @@ describe('a connection', () => {
       kind: 'text',
       value: { type: 'connected', session_id: id, mode: 'pty' },
     })
-    expect(await client.run('stty size; shopt login_shell; tty; ps -o args= -p $$')).toMatch(
-      /24 80\r\nlogin_shell\s+off\r\n\/dev\/pts\/\d+\r\n\S*bash --norc --noprofile\r\n/,
-    )
+    expect(
+      await client.run("stty size; shopt login_shell; tty; tr '\\0' ' ' < /proc/$$/cmdline; echo"),
+    ).toMatch(/24 80\r\nlogin_shell\s+off\r\n\/dev\/pts\/\d+\r\n\S*bash --norc --noprofile \r\n/)
   })
 
   test('needs the upgrade, a session, and a place that is free', async () => {
@@ -628,11 +628,11 @@ describe('what a program gets', () => {
 
   test('a session and a process group of its own, and the score of a child', async () => {
     const { client } = await open()
-    const seen = await client.run('ps -o pid=,pgid=,sid=,tpgid= -p $$; cat /proc/self/oom_score_adj')
-    const [, pid, group, session] = /(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/.exec(seen) ?? []
+    const seen = await client.run('cat /proc/$$/stat /proc/$$/oom_score_adj')
+    const [, pid, group, session] = /(\d+) \(bash\) \S+ \d+ (\d+) (\d+) /.exec(seen) ?? []
     expect([group, session]).toEqual([pid, pid])
     const own = Number(readFileSync(`/proc/${execd.process.pid}/oom_score_adj`, 'utf8'))
-    expect(Number(/(-?\d+)\r\n/.exec(seen.replace(/.*\n/, ''))?.[1])).toBeGreaterThan(own)
+    expect(Number(/\n(-?\d+)\r\n/.exec(seen)?.[1])).toBeGreaterThan(own)
   })
 })
 
