@@ -46,7 +46,7 @@ async function keep(path: string, stat: Stats): Promise<void> {
   const target = nativePath(path)
   if (process.getuid?.() === 0) await lchown(target, stat.uid, stat.gid)
   if (!stat.isSymbolicLink()) await chmod(target, stat.mode & 0o7777)
-  await lutimes(target, stat.atime, stat.mtime)
+  await lutimes(target, stat.atimeMs / 1000, stat.mtimeMs / 1000)
 }
 
 function refuseUnreadable(path: string): void {
