@@ -34,7 +34,7 @@ beforeAll(async () => {
 debian = "${debianTarball()}"
 busybox = "${busybox}"
 user = "${asUser}"
-static = "${staticTarball(folder)}"
+static = "${ociLayout(folder, 'one-file', staticTarball(folder), [])}"
 `,
   })
 }, 300_000)
