@@ -4,15 +4,15 @@ import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DEBIAN_TARBALL } from '../support/images.ts'
 import { output } from './program.ts'
 
-const IMAGE_FILE = '/var/cache/opensandbox-test/debian.tar'
 const IMAGE = 'opensandbox-bench'
 const START_MS = 20_000
 
 /** Gives `measure` the name of an image that Docker has; undefined when there is no Docker here, or no image to put into it. */
 export async function withDocker<T>(measure: (image: string) => Promise<T>): Promise<T | undefined> {
-  if (!existsSync(IMAGE_FILE)) return undefined
+  if (!existsSync(DEBIAN_TARBALL)) return undefined
   const folder = mkdtempSync(join(tmpdir(), 'bench-docker-'))
   const own = !existsSync('/var/run/docker.sock')
   const daemon = own
@@ -32,7 +32,7 @@ export async function withDocker<T>(measure: (image: string) => Promise<T>): Pro
       if (failed || performance.now() > deadline) return undefined
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
-    execFileSync('docker', ['import', IMAGE_FILE, IMAGE], { stdio: 'ignore' })
+    execFileSync('docker', ['import', DEBIAN_TARBALL, IMAGE], { stdio: 'ignore' })
     const measured = await measure(IMAGE)
     await output('docker', ['rmi', IMAGE])
     return measured

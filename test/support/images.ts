@@ -1,5 +1,6 @@
-// The images of the tests. A minimal Debian with python3, curl and procps is made once by mmdebstrap and kept between runs;
-// images without a C library are made of the machine's static busybox, in a folder of the test.
+// The images of the tests. A minimal Debian with python3, curl, procps, git, and what terminals and isolated sessions are tried
+// with, is made once by mmdebstrap and kept between runs; images without a C library are made of the machine's static busybox, in
+// a folder of the test.
 
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -7,20 +8,25 @@ import { join } from 'node:path'
 
 const FOLDER = '/var/cache/opensandbox-test'
 
+/** Where the Debian is kept; the number changes with what is included. */
+export const DEBIAN_TARBALL = `${FOLDER}/debian-2.tar`
+
 /** The path of the root file system tarball. */
 export function debianTarball(): string {
-  const path = `${FOLDER}/debian.tar`
+  const path = DEBIAN_TARBALL
   if (existsSync(path)) return path
   mkdirSync(FOLDER, { recursive: true })
+  // Other test processes may be making it, too.
+  const made = `${path}.${process.pid}.tar`
   const args = [
     '--quiet',
     '--variant=minbase',
-    '--include=python3,curl,procps,ca-certificates',
+    '--include=python3,curl,procps,ca-certificates,bubblewrap,vim-tiny,tmux,git',
     'bookworm',
-    `${path}.new.tar`,
+    made,
   ]
   execFileSync('mmdebstrap', args, { stdio: 'ignore', timeout: 300_000 })
-  renameSync(`${path}.new.tar`, path)
+  renameSync(made, path)
   return path
 }
 
