@@ -20,7 +20,7 @@ import {
 import { endAllOf } from './end.ts'
 import { FinishedCommands } from './finished.ts'
 import { Journal } from './journal.ts'
-import { removeFile } from './journal-files.ts'
+import { numberedFiles, removeFile } from './journal-files.ts'
 import { COMMAND_VARIABLE } from './marks.ts'
 import { type OutputSink, relayLate, relayOutput } from './output.ts'
 import { takePipes } from './pipes.ts'
@@ -58,6 +58,9 @@ export type CommandObserver = {
 /** What is ready to be executed: everything that could be refused has been. */
 type Prepared = { cwd: string; env: Record<string, string>; user: UserIds }
 
+/** What there is of a command of an earlier life. */
+type Restored = { record: CommandRecord; journal: Journal; pipes: Socket[] }
+
 export class Commands {
   readonly #surroundings: Surroundings
   /** A directory of ours for records and output. */
@@ -82,10 +85,16 @@ export class Commands {
   /** Goes on with the commands of earlier lives, given all pipes that are held by someone. To be called before anything else. */
   async restore(pipes: Map<string, Socket>): Promise<void> {
     const processes = await this.#scanner.scan()
+    const records = this.#records.load()
+    const numbered = numberedFiles(this.#dir)
     // A pipe is used again once nobody holds it: who has it now is the last that was given it.
-    for (const record of this.#records.load().toReversed()) {
-      const own = takePipes(pipes, record.process?.pipes)
-      this.#restoreOne(record, own, isStillThere(record, processes))
+    const owned = new Map(
+      records.toReversed().map((record) => [record.id, takePipes(pipes, record.process?.pipes)]),
+    )
+    for (const record of records) {
+      const journal = Journal.restore(this.#journalOptions(record.id), numbered)
+      const command = { record, journal, pipes: owned.get(record.id) ?? [] }
+      this.#restoreOne(command, isStillThere(record, processes))
     }
     // What was left in the background by commands that nobody remembers must not stand still for a full pipe.
     relayLate([...pipes.values()])
@@ -312,9 +321,9 @@ export class Commands {
     this.#finished.add(command)
   }
 
-  #restoreOne(record: CommandRecord, pipes: Socket[], isStillThere: boolean): void {
+  #restoreOne({ record, journal, pipes }: Restored, isStillThere: boolean): void {
     const ended = Promise.withResolvers<CommandEnd>()
-    const command = restoreCommand(record, Journal.restore(this.#journalOptions(record.id)), ended.promise)
+    const command = restoreCommand(record, journal, ended.promise)
     const finish = (end: CommandEnd) => {
       this.#finish(command, end)
       ended.resolve(end)
@@ -329,7 +338,7 @@ export class Commands {
       return
     } else finish(describeEnd({ exitCode: -1, isUnseen: true }, command))
     // Its children may still have something to say.
-    relayLate(pipes, command.journal.sink())
+    relayLate(pipes, journal.sink())
   }
 }
 

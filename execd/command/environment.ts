@@ -13,8 +13,8 @@ export function userEnvironment(
 
 /**
  * Reads the lines `NAME=value` of an environment file. A value in single quotes is literal and may span lines; in double
- * quotes `\\ \" \n \r \t` are escapes; a bare one is trimmed and its `$NAME` and `${NAME}` come from `base`. Blank lines,
- * comments and lines that are not assignments are skipped.
+ * quotes `\\ \" \n \r \t` are escapes; a bare one is trimmed and its `$NAME` and `${NAME}` come from the lines before, else from
+ * `base`. Blank lines, comments and lines that are not assignments are skipped.
  */
 export function parseEnvironmentFile(text: string, base: Record<string, string>): Record<string, string> {
   const found: Record<string, string> = {}
@@ -28,7 +28,7 @@ export function parseEnvironmentFile(text: string, base: Record<string, string>)
       const [whole, name = '', literal, escaped, bare] = match
       if (literal !== undefined) found[name] = literal
       else if (escaped !== undefined) found[name] = readEscapes(escaped)
-      else found[name] = expand((bare ?? '').trim(), base)
+      else found[name] = expand((bare ?? '').trim(), [found, base])
       at += whole.length
     }
     const end = text.indexOf('\n', at)
@@ -43,9 +43,12 @@ function readEscapes(text: string): string {
   return text.replace(/\\([\s\S])/g, (whole, char: string) => escapes[char] ?? whole)
 }
 
-function expand(text: string, base: Record<string, string>): string {
+function expand(text: string, scopes: Record<string, string>[]): string {
   return text.replace(
     /\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g,
-    (_whole, braced: string | undefined, plain: string | undefined) => base[braced ?? plain ?? ''] ?? '',
+    (_whole, braced: string | undefined, plain: string | undefined) => {
+      const name = braced ?? plain ?? ''
+      return scopes.find((scope) => Object.hasOwn(scope, name))?.[name] ?? ''
+    },
   )
 }

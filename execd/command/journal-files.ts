@@ -2,7 +2,7 @@
 // have cut them short or removed them.
 
 import { fstatSync, openSync, readdirSync, readSync, statSync, unlinkSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { join } from 'node:path'
 
 const READ_BYTES = 64 << 10
 
@@ -30,20 +30,27 @@ export function* readPart({ fd, start, end }: Part): Generator<Buffer> {
   }
 }
 
-/** The numbers N for which there is a file `${path}.N`, the smallest first. */
-export function numbersBehind(path: string): number[] {
-  const prefix = `${basename(path)}.`
+/** The files `${path}.N` of a directory: every N by path, the smallest first. One look, however many journals there are. */
+export function numberedFiles(dir: string): Map<string, number[]> {
+  const found = new Map<string, number[]>()
   let names: string[]
   try {
-    names = readdirSync(dirname(path))
+    names = readdirSync(dir)
   } catch {
     // No directory, no files.
-    return []
+    return found
   }
-  return names
-    .filter((name) => name.startsWith(prefix) && /^\d{1,15}$/.test(name.slice(prefix.length)))
-    .map((name) => Number(name.slice(prefix.length)))
-    .sort((a, b) => a - b)
+  for (const name of names) {
+    const [, base = '', number] = /^(.+)\.(\d{1,15})$/.exec(name) ?? []
+    if (number !== undefined) {
+      const path = join(dir, base)
+      found.set(
+        path,
+        [...(found.get(path) ?? []), Number(number)].sort((a, b) => a - b),
+      )
+    }
+  }
+  return found
 }
 
 /** Undefined when there is no such file. */

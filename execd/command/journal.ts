@@ -5,7 +5,7 @@
 import { closeSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemCodeOf } from '../../lib/errors.ts'
-import { numbersBehind, openPart, readPart, removeFile, sizeOf } from './journal-files.ts'
+import { numberedFiles, openPart, readPart, removeFile, sizeOf } from './journal-files.ts'
 import type { OutputSink } from './output.ts'
 
 /** More pieces in memory than this are put together: a piece costs more than the byte that it may hold. */
@@ -55,10 +55,10 @@ export class Journal {
     this.#memoryBytes = memoryBytes
   }
 
-  /** Goes on with what an earlier life has left on disk. */
-  static restore(options: JournalOptions): Journal {
+  /** Goes on with what an earlier life has left on disk; `numbered` is for who restores many in one directory. */
+  static restore(options: JournalOptions, numbered = numberedFiles(dirname(options.path))): Journal {
     const journal = new Journal(options)
-    journal.#restore()
+    journal.#restore(numbered.get(options.path) ?? [])
     return journal
   }
 
@@ -258,12 +258,11 @@ export class Journal {
     return `${this.#path}.${this.#previousStart}`
   }
 
-  #restore(): void {
+  #restore(starts: number[]): void {
     this.#memory = undefined
     this.#openFlag = 'a'
-    const starts = numbersBehind(this.#path)
-    const newest = starts.pop()
-    for (const start of starts) removeFile(`${this.#path}.${start}`)
+    const newest = starts.at(-1)
+    for (const start of starts.slice(0, -1)) removeFile(`${this.#path}.${start}`)
     if (newest !== undefined) {
       this.#previousStart = newest
       this.#currentStart = newest + (sizeOf(this.#previousPath()) ?? 0)

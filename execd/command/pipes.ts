@@ -7,17 +7,7 @@
 // not die for want of a reader. The next life of execd finds the pipe by its name.
 
 import { spawn } from 'node:child_process'
-import {
-  chownSync,
-  closeSync,
-  constants,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-} from 'node:fs'
+import { chownSync, closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
@@ -29,8 +19,6 @@ const MAX_PIPES = 4096
 const MAKE_TIMEOUT_MS = 5000
 /** Until pipes are tried again after they could not be made, as when no process could be started. */
 const PAUSE_MS = 5000
-/** What a pipe holds unless someone has made it larger. */
-const PIPE_BYTES = 64 << 10
 
 export type Pipe = {
   /** Unique in the directory of the stock. */
@@ -189,28 +177,25 @@ export function takePipes(adopted: Map<string, Socket>, names: string[] = []): S
   return taken
 }
 
-/** Our end of a pipe that someone holds, what is in it first; undefined when nobody does, or when it is no pipe. */
+/** Our end of a pipe that someone holds; undefined when nobody does, or when it is no pipe. */
 function openHeld(path: string): Socket | undefined {
   if (!lstatSync(path).isFIFO()) return undefined
-  // Never through a link, and never waiting for a writer.
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
-  let isHeld = false
+  // Never through a link, and never waiting for anyone.
+  const flags = constants.O_NONBLOCK | constants.O_NOFOLLOW
+  let probeFd: number
   try {
-    const first = Buffer.alloc(PIPE_BYTES)
-    let length = 0
-    try {
-      length = readSync(fd, first)
-      // Nothing in it and nobody who could write: no event would ever tell.
-      if (length === 0) return undefined
-    } catch (error) {
-      if (systemCodeOf(error) !== 'EAGAIN') throw error
-    }
-    isHeld = true
-    const read = new Socket({ fd, readable: true, writable: false, allowHalfOpen: true })
-    if (length > 0) read.unshift(first.subarray(0, length))
-    return read
+    // Whoever holds it can read from it, and without a reader this fails. Nothing is taken out of it, as it would be by reading.
+    probeFd = openSync(path, constants.O_WRONLY | flags)
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENXIO') return undefined
+    throw error
+  }
+  try {
+    // Opened while there is a writer: only then is the end of the last one told.
+    const fd = openSync(path, constants.O_RDONLY | flags)
+    return new Socket({ fd, readable: true, writable: false, allowHalfOpen: true })
   } finally {
-    if (!isHeld) closeSync(fd)
+    closeSync(probeFd)
   }
 }
 

@@ -57,7 +57,7 @@ export class CommandRecords {
     removeFile(this.#path(id))
   }
 
-  /** All records that make sense, the command that was started first at the front. */
+  /** All records that make sense, in the order of their ends, then those without one in the order of their starts. */
   load(): CommandRecord[] {
     let names: string[]
     try {
@@ -71,7 +71,7 @@ export class CommandRecords {
       .slice(0, MAX_FILES)
       .map((name) => this.#read(name.slice(0, -'.json'.length)))
       .filter((record) => record !== undefined)
-      .sort((a, b) => a.startedAt - b.startedAt)
+      .sort((a, b) => endOf(a) - endOf(b) || a.startedAt - b.startedAt)
   }
 
   #read(id: string): CommandRecord | undefined {
@@ -111,6 +111,10 @@ export class CommandRecords {
       this.#hasFailed = true
     }
   }
+}
+
+function endOf({ end }: CommandRecord): number {
+  return end?.finishedAt ?? Number.MAX_SAFE_INTEGER
 }
 
 /** Reads the lines of a record. Undefined when they are not what execd writes; a torn last line counts as none. */

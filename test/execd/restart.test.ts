@@ -177,11 +177,18 @@ describe('after execd was killed', () => {
     await using execd = await startDaemon({}, { restarted: true })
     const command = 'i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo $i; sleep 0.05; done; sleep 1000'
     const id = idOf(await execd.run({ command, background: true }))
-    for (let count = 0; count < 3; count++) await execd.killAndAwait()
+    const kills = 3
+    for (let count = 0; count < kills; count++) {
+      const before = await until(() => log(execd, id), 'a line')
+      await execd.killAndAwait()
+      // What was on disk is there, and stays where it was.
+      expect((await log(execd, id)).startsWith(before)).toBe(true)
+    }
     await until(async () => (await log(execd, id)).endsWith('40\n'), 'the last line')
-    expect((await log(execd, id)).trim().split('\n').map(Number)).toEqual(
-      Array.from({ length: 40 }, (_, index) => index + 1),
-    )
+    const numbers = (await log(execd, id)).trim().split('\n').map(Number)
+    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b))
+    // Only what execd had in its hands when it was killed may be missing, which is one line at most.
+    expect(numbers.length).toBeGreaterThanOrEqual(40 - kills)
     await execd.call(`/command?id=${id}`, { method: 'DELETE' })
   })
 

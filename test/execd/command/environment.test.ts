@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseEnvironmentFile, userEnvironment } from '../../../execd/command/environment.ts'
 
@@ -8,12 +9,31 @@ test.each([
   ['A="a\\n\\"b\\"\\\\ $HOME"', { A: 'a\n"b"\\ $HOME' }],
   ['A=$HOME/x:\x24{HOME}:$NOPE.', { A: '/home/u/x:/home/u:.' }],
   ['A=1\nA=2', { A: '2' }],
+  ['A=$constructor:$toString', { A: ':' }],
+  ['A=1\nB=$A:$C\nC=2', { A: '1', B: '1:', C: '2' }],
   ['A=\nB= spaced \n', { A: '', B: 'spaced' }],
   ['export A=1', { A: '1' }],
   ["A='unclosed\nB=2", { A: "'unclosed", B: '2' }],
   ['A=1\r\nB="x"\r\n', { A: '1', B: 'x' }],
 ])('parseEnvironmentFile(%j)', (text, expected) => {
   expect(parseEnvironmentFile(text, { HOME: '/home/u' })).toEqual(expected)
+})
+
+test('parseEnvironmentFile() takes anything, in time that grows with its length', () => {
+  fc.assert(
+    fc.property(
+      fc.string({ unit: fc.constantFrom('A', '=', '"', "'", '\\', '\n', '$', ' ', '#', '\r', '\0') }),
+      (text) => {
+        for (const value of Object.values(parseEnvironmentFile(text, {}))) expect(value).not.toContain('\0')
+      },
+    ),
+  )
+  for (const line of ['A="', "A='", 'A="\\"', 'A=$A$A', '\n', 'A="x" y']) {
+    const startedAt = performance.now()
+    parseEnvironmentFile(`${line}\n`.repeat(50_000), {})
+    // Seconds, were it to grow with the square.
+    expect(performance.now() - startedAt).toBeLessThan(3000)
+  }
 })
 
 test('userEnvironment() gives PATH and HOME unless the boot environment has them', () => {

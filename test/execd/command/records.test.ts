@@ -40,13 +40,13 @@ function openRecords(): { records: CommandRecords; dir: string } {
 }
 
 describe('CommandRecords', () => {
-  test('X7: gives back what was written, in the order of starts, and nobody else can read it', () => {
+  test('X7: gives back what was written, in the order of ends and starts, and nobody else can read it', () => {
     const { records, dir } = openRecords()
     records.writeStart(RECORD)
     records.writeEnd(ID, END)
     const earlier = { ...RECORD, id: 'f'.repeat(32), startedAt: 1 }
     records.writeStart(earlier)
-    expect(records.load()).toEqual([earlier, { ...RECORD, end: END }])
+    expect(records.load()).toEqual([{ ...RECORD, end: END }, earlier])
     expect(statSync(join(dir, `${ID}.json`)).mode & 0o777).toBe(0o600)
     records.remove(ID)
     records.remove(ID)
