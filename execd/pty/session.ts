@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { PTY_TAKEN_OVER, type PtyMode, type PtyServerFrame, type PtyStatus } from '../../lib/api/execd-pty.ts'
 import { messageOf } from '../../lib/errors.ts'
-import { isRunning, type ProcessEntry } from '../command/process-table.ts'
+import { isRunning, type ProcessEntry, readProcess } from '../command/process-table.ts'
 import { execdError } from '../http/answer.ts'
 import { Client, type ClientFrame, type ClientRole, type ClientTimes } from './client.ts'
 import { endSession, membersOf } from './end-session.ts'
@@ -162,7 +162,12 @@ export class PtySession {
   async #endPrograms(graceMs: number): Promise<void> {
     await this.#starting?.catch(() => {})
     const running = this.#running
-    const sessions = this.#left.splice(0).filter(({ members }) => members.some(isRunning))
+    // As long as a member lives that is known to be one, the number of its session is not another one's.
+    const sessions = this.#left
+      .splice(0)
+      .filter(({ session, members }) =>
+        members.some((member) => isRunning(member) && readProcess(member.pid)?.session === session),
+      )
     await Promise.all([
       running ? endSession(running.program.pid, graceMs) : undefined,
       ...sessions.map(({ session }) => endSession(session, graceMs)),

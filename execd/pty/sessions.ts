@@ -21,8 +21,9 @@ export type PtyOptions = {
   times: ClientTimes
 }
 
+/** All buffers full, that is 64 MiB. */
 export const DEFAULT_PTY_OPTIONS: PtyOptions = {
-  maxSessions: 128,
+  maxSessions: 64,
   idleMs: 3_600_000,
   limits: { replayBytes: 1 << 20, holdMs: 2000, inputMs: 10_000 },
   times: { pingMs: 30_000, silenceMs: 60_000 },

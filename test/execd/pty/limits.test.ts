@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { PtyList } from '../../../lib/api/execd-pty.ts'
 import { createPty, PtyClient, statusOf } from './pty-client.ts'
 import { startPtyServer } from './pty-server.ts'
@@ -22,4 +22,25 @@ test('Y8: sessions are limited, and those that are in use are never ended to mak
   await server.call(`/pty/${watched}`, { method: 'DELETE' })
   expect((await server.call('/pty', { method: 'POST' })).status).toBe(201)
   expect((await statusOf(server, running)).running).toBe(true)
+})
+
+test('Y8: a session that nobody uses is forgotten after a while, and one that runs is not', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'Date'] })
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+  const server = await startPtyServer({ idleMs: 600_000 })
+  const idle = await createPty(server)
+  const running = await createPty(server)
+  const client = await PtyClient.connect(server, running)
+  const statusCodes = async () =>
+    Promise.all([idle, running].map(async (id) => (await server.call(`/pty/${id}`)).status))
+  vi.advanceTimersByTime(590_000)
+  expect(await statusCodes()).toEqual([200, 200])
+  vi.advanceTimersByTime(120_000)
+  expect(await statusCodes()).toEqual([404, 200])
+  client.type('exit\n')
+  await client.closed
+  vi.advanceTimersByTime(700_000)
+  expect(await statusCodes()).toEqual([404, 404])
 })
