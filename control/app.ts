@@ -14,6 +14,7 @@ import type { Principal } from './access/principal.ts'
 import { recordAudit } from './access/record-audit.ts'
 import { allowAnyOrigin } from './cors.ts'
 import { isDiskFull, refusal } from './errors.ts'
+import type { Pooling } from './pools/open-pooling.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { docsRoutes } from './routes/docs.ts'
@@ -21,8 +22,10 @@ import { endpointRoutes } from './routes/endpoints.ts'
 import { eventRoutes } from './routes/events.ts'
 import { metricsRoutes } from './routes/metrics.ts'
 import { networkPolicyRoutes } from './routes/network-policy.ts'
+import { poolRoutes } from './routes/pools.ts'
 import { proxyRoutes, type SandboxProxy } from './routes/proxy.ts'
 import { sandboxRoutes } from './routes/sandboxes.ts'
+import { templateRoutes } from './routes/templates.ts'
 import { unsupportedRoutes } from './routes/unsupported.ts'
 import type { Lives } from './sandbox/lives.ts'
 
@@ -40,6 +43,7 @@ export type AppSettings = {
 export type AppDeps = {
   lives: Lives
   access: Access
+  pooling: Pooling
   settings: AppSettings
   log: Logger
   /** Calls egress's policy API: see routes/network-policy.ts. */
@@ -108,6 +112,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, eventRoutes(lives))
     app.route(prefix, diagnosticsRoutes(lives))
     app.route(prefix, metricsRoutes(log))
+    app.route(prefix, poolRoutes(deps))
+    app.route(prefix, templateRoutes(deps))
     app.route(prefix, unsupportedRoutes(lives))
     app.route(prefix, proxyRoutes(deps))
   }

@@ -10,7 +10,9 @@ import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
 import { type AccessSettings, openAccess } from './access/access.ts'
 import { checkLocalCaller } from './access/local-caller.ts'
 import { type AppSettings, createApp, type EgressAnswer, type EgressRequest, hostsOf } from './app.ts'
+import { createExecdClient } from './execd-client.ts'
 import { createFeedApp } from './feed-app.ts'
+import { openPooling } from './pools/open-pooling.ts'
 import { createSandboxProxy } from './routes/proxy.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import type { Runtime } from './runtime/runtime.ts'
@@ -75,6 +77,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     settings: options.lifeSettings,
     signal: living.signal,
   }
+  const pooling = openPooling({
+    lives,
+    settings,
+    execd: createExecdClient(),
+    askEgress: options.askEgress,
+  })
   const feed = new RoutesFeed({ store, policySocket: instance.policySocket })
   const servers: Serving[] = []
   const listen = async (address: ListenAddress, fetch: Parameters<typeof serve>[0]['fetch'], more = {}) => {
@@ -87,9 +95,17 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const firstPass = reconcile(lives)
   firstPass.catch((error) => log.error('the first look at the runtime failed', { error: messageOf(error) }))
   await settlesWithin(firstPass, FIRST_PASS_MS)
-  const loops = [runReconciler(lives), runDeadlines(lives)]
+  const loops = [runReconciler(lives), runDeadlines(lives), pooling.keeper.run(), pooling.builder.run()]
 
-  const app = createApp({ lives, access, settings, log, askEgress: options.askEgress, trustForwarded: true })
+  const app = createApp({
+    lives,
+    access,
+    pooling,
+    settings,
+    log,
+    askEgress: options.askEgress,
+    trustForwarded: true,
+  })
   let port: number | undefined
   try {
     await listen({ socketPath: instance.feedSocket }, createFeedApp(feed, serving.signal).fetch)
@@ -105,6 +121,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       const open = createApp({
         lives,
         access,
+        pooling,
         settings,
         log,
         askEgress: options.askEgress,

@@ -5,6 +5,7 @@ import {
   type Endpoint,
   EXECD_TOKEN_HEADER,
   endpointQuerySchema,
+  ORIGIN_HEADER,
 } from '../../lib/api/lifecycle.ts'
 import type { AppDeps, AppEnv, AppSettings } from '../app.ts'
 import { invalid, readQuery } from '../body.ts'
@@ -24,6 +25,7 @@ export function endpointRoutes({ lives, settings, trustForwarded }: AppDeps): Ho
       throw refusal('SANDBOX::API_NOT_SUPPORTED', 'expires: this runtime has no signed endpoints')
     const port = parsePort(context.req.param('port'))
     const row = visibleSandbox(context, lives)
+    if (row.templateId !== null) context.header(ORIGIN_HEADER, 'template')
     const headers = headersOf(row, port)
     const endpoint: Endpoint = {
       endpoint: formatEndpoint({

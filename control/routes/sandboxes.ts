@@ -19,32 +19,24 @@ import {
   renewSandbox,
   resumeSandbox,
 } from '../sandbox/change.ts'
-import { createSandbox } from '../sandbox/create.ts'
 import { formatCreated, formatSandbox } from '../sandbox/format.ts'
+import { fulfilCreate } from '../sandbox/fulfil.ts'
 import { parseMetadataFilter } from '../sandbox/metadata.ts'
 import { parseMoment } from '../sandbox/moment.ts'
-import { planCreate } from '../sandbox/plan.ts'
 import { visibleSandbox } from './visible.ts'
 
 /** The life of sandboxes (contract: lifecycle.md 2 and 3). */
-export function sandboxRoutes({ lives, settings }: AppDeps): Hono<AppEnv> {
+export function sandboxRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
 
   routes.post('/sandboxes', async (context) => {
     const request = await readBody(context, createRequestSchema)
-    const plan = planCreate(request, {
-      allowedHostPaths: lives.settings.allowedHostPaths,
-      allowIsolatedSessions: lives.settings.allowIsolatedSessions,
-      arch: settings.arch,
-      now: lives.now(),
-      ...(settings.maxTimeoutSeconds !== undefined && { maxTimeoutSeconds: settings.maxTimeoutSeconds }),
-    })
     const principal = context.get('principal')
     const owner = { tenant: ownTenant(principal), createdBy: principal.name }
-    const row = await createSandbox(lives, plan, owner, context.req.raw.signal)
+    const { row, warnings } = await fulfilCreate(pooling.deps, request, owner, context.req.raw.signal)
     const prefix = context.req.path.startsWith('/v1/') ? '/v1' : ''
     context.header('Location', `${prefix}/sandboxes/${row.id}`)
-    for (const warning of plan.warnings) {
+    for (const warning of warnings) {
       context.header('OpenSandbox-Warning', warning, { append: true })
       lives.log.warn('accepted without effect', { sandbox: row.id, what: warning })
     }

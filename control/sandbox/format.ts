@@ -17,6 +17,7 @@ export function formatCreated(row: SandboxRow): CreatedSandbox {
     },
     ...(Object.keys(row.metadata).length > 0 && { metadata: row.metadata }),
     ...(Object.keys(extensions).length > 0 && { extensions }),
+    ...(row.pool !== null && { allocation: { mode: 'pool', poolRef: row.pool, state: 'allocated' } }),
     ...(row.platform && { platform: row.platform }),
     ...(row.expiresAt !== null && { expiresAt: formatTime(row.expiresAt) }),
     createdAt: formatTime(row.createdAt),

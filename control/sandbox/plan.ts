@@ -41,6 +41,8 @@ export type CreatePlan = {
 const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 /** Asks for a sandbox that can make namespaces of its own (contract: v1.1.md 1.3). */
 export const ISOLATION_EXTENSION = 'bootstrap.execd.isolation'
+/** What a sandbox runs when nobody said: nothing, for ever. */
+export const IDLE_ENTRYPOINT = ['tail', '-f', '/dev/null']
 const ECHOED_EXTENSION = /^opensandbox\.extensions\./
 const EGRESS_ENV = /^OPENSANDBOX_EGRESS_/
 const CALLER_EGRESS_ENV = new Set(
@@ -67,13 +69,6 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     warnings.push(
       'extensions["access.renew.extend.seconds"] has no effect: nothing is renewed on access here',
     )
-  if (!isBlank(extensions.poolRef))
-    throw refusal(
-      'SANDBOX::UNSUPPORTED_POOL_REF',
-      'extensions.poolRef is not supported: this runtime has no pools',
-    )
-  if (!isBlank(request.templateId))
-    throw refusal('FSB::API_NOT_SUPPORTED', 'templateId is not supported: this runtime has no templates')
   if (!isBlank(request.snapshotId)) throw refusal('SNAPSHOT::NOT_FOUND', 'There is no snapshot with this id')
   const { image, entrypoint, resourceLimits } = request
   // The schema has asked for these three; only the types do not know.

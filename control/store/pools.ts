@@ -1,6 +1,6 @@
 // Pools: what is asked for, and which sandboxes are theirs.
 
-import { and, asc, eq, isNotNull, isNull, or } from 'drizzle-orm'
+import { and, asc, eq, isNotNull, isNull, ne, or } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import type { Database } from './database.ts'
 import { type PoolCapacity, pools, sandboxes } from './schema.ts'
@@ -107,7 +107,14 @@ export class PoolStore {
     return this.#database.orm
       .select({ id: sandboxes.id })
       .from(sandboxes)
-      .where(and(isNotNull(sandboxes.poolRevision), eq(sandboxes.warm, false), eq(sandboxes.hidden, true)))
+      .where(
+        and(
+          isNotNull(sandboxes.poolRevision),
+          eq(sandboxes.warm, false),
+          eq(sandboxes.hidden, true),
+          ne(sandboxes.state, 'Stopping'),
+        ),
+      )
       .all()
       .map(({ id }) => id)
   }

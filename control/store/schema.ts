@@ -2,7 +2,7 @@
 
 import { blob, index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { Role } from '../../lib/api/admin.ts'
-import type { Platform, SandboxState } from '../../lib/api/lifecycle.ts'
+import type { Platform, SandboxState, TemplatePhase, TemplateRequest } from '../../lib/api/lifecycle.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 
 export type Limits = { nanoCpus?: number; memoryBytes?: number }
@@ -146,13 +146,10 @@ export const idempotency = sqliteTable(
   (table) => [primaryKey({ columns: [table.tenant, table.key] })],
 )
 
-export const TEMPLATE_PHASES = ['Pending', 'Building', 'Succeeded', 'Failed'] as const
-export type TemplatePhase = (typeof TEMPLATE_PHASES)[number]
-
 export const templates = sqliteTable('templates', {
   id: text('id').primaryKey(),
   tenant: text('tenant').notNull(),
-  request: text('request', { mode: 'json' }).$type<Record<string, unknown>>().notNull(),
+  request: text('request', { mode: 'json' }).$type<TemplateRequest>().notNull(),
   metadata: text('metadata', { mode: 'json' }).$type<TextMap>().notNull(),
   phase: text('phase').$type<TemplatePhase>().notNull(),
   message: text('message'),

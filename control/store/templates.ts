@@ -1,8 +1,9 @@
 // Templates: what is to be prepared, how far it is, and under which name it can be used.
 
-import { and, asc, count, desc, eq, inArray, type SQL, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, inArray, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
+import type { TemplatePhase } from '../../lib/api/lifecycle.ts'
 import type { Database } from './database.ts'
-import { type TemplatePhase, templates } from './schema.ts'
+import { sandboxes, templates } from './schema.ts'
 
 export type TemplateRow = typeof templates.$inferSelect
 
@@ -99,5 +100,15 @@ export class TemplateStore {
       .offset(offset)
       .all()
     return { rows, total }
+  }
+
+  /** Sandboxes that builds have made and that nobody else knows of. */
+  leftovers(): string[] {
+    return this.#database.orm
+      .select({ id: sandboxes.id })
+      .from(sandboxes)
+      .where(and(eq(sandboxes.warm, true), isNotNull(sandboxes.templateId), isNull(sandboxes.pool)))
+      .all()
+      .map(({ id }) => id)
   }
 }

@@ -28,6 +28,8 @@ export type SandboxState = (typeof SANDBOX_STATES)[number]
 
 export const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
 export const EXECD_TOKEN_HEADER = 'X-EXECD-ACCESS-TOKEN'
+/** Says of what kind the sandbox of an endpoint is, so that SDKs know where its policy is changed (contract: v1.1.md 1.5). */
+export const ORIGIN_HEADER = 'OPEN-SANDBOX-ORIGIN'
 export const EGRESS_TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
 
 /** The longest argument or variable that Linux hands to a program, its ending NUL included. */
@@ -265,7 +267,11 @@ export const poolRequestSchema = fields({
   template: z.record(z.string(), z.unknown()),
   capacitySpec: capacitySchema,
 })
-export const poolUpdateSchema = fields({ capacitySpec: capacitySchema })
+export const poolUpdateSchema = fields({
+  capacitySpec: capacitySchema,
+  /** An addition: warm sandboxes of the old shape are replaced. */
+  template: z.record(z.string(), z.unknown()).optional(),
+})
 
 export const templateRequestSchema = exactFields({
   image: text.min(1),
@@ -283,6 +289,7 @@ export const templateRequestSchema = exactFields({
   }).optional(),
   format: z.enum(['native', 'overlaybd']).optional(),
 })
+export type TemplateRequest = z.output<typeof templateRequestSchema>
 
 // ---- answers
 
@@ -306,6 +313,10 @@ export const createdSandboxSchema = z.object({
   status: sandboxStatusSchema,
   metadata: z.record(z.string(), z.string()).optional(),
   extensions: z.record(z.string(), z.string()).optional(),
+  /** Present when a pool has given it. */
+  allocation: z
+    .object({ mode: z.literal('pool'), poolRef: z.string(), state: z.literal('allocated') })
+    .optional(),
   platform: platformSchema.optional(),
   expiresAt: time.optional(),
   createdAt: time,
@@ -336,6 +347,53 @@ export const endpointSchema = z.object({
   headers: z.record(z.string(), z.string()).optional(),
 })
 export type Endpoint = z.output<typeof endpointSchema>
+
+export const poolSchema = z.object({
+  name: z.string(),
+  capacitySpec: z.object({
+    bufferMax: z.int(),
+    bufferMin: z.int(),
+    poolMax: z.int(),
+    poolMin: z.int(),
+  }),
+  status: z.object({
+    total: z.int(),
+    allocated: z.int(),
+    available: z.int(),
+    revision: z.string(),
+    /** An addition: why the pool could not be filled, last time. */
+    message: z.string().optional(),
+  }),
+  createdAt: time,
+  /** An addition, for the operator's keys. */
+  tenant: z.string().optional(),
+})
+export type Pool = z.output<typeof poolSchema>
+export const poolListSchema = z.object({ items: z.array(poolSchema) })
+
+export const TEMPLATE_PHASES = ['Pending', 'Building', 'Succeeded', 'Failed'] as const
+export type TemplatePhase = (typeof TEMPLATE_PHASES)[number]
+
+export const templateSchema = z.object({
+  templateId: z.string(),
+  image: z.string(),
+  publish: z.string(),
+  format: z.enum(['native', 'overlaybd']),
+  status: z.object({
+    phase: z.enum(TEMPLATE_PHASES),
+    manifestRef: z.string().optional(),
+    message: z.string().optional(),
+  }),
+  resourceLimits: z.record(z.string(), z.string()).optional(),
+  entrypoint: z.array(z.string()).optional(),
+  env: z.record(z.string(), z.string()).optional(),
+  metadata: z.record(z.string(), z.string()).optional(),
+  readiness: z.object({ probe: z.string().optional(), warmupSeconds: z.int().optional() }).optional(),
+  createdAt: time,
+  updatedAt: time,
+})
+export type Template = z.output<typeof templateSchema>
+export const templateListSchema = z.object({ items: z.array(templateSchema), pagination: paginationSchema })
 
 export const renewedSchema = z.object({ expiresAt: time })
 

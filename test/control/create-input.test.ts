@@ -45,9 +45,9 @@ const CASES: Case[] = [
   [
     'template alone',
     { image: undefined, entrypoint: undefined, resourceLimits: undefined, templateId: 't', timeout: 60 },
-    501,
-    'FSB::API_NOT_SUPPORTED',
-    'templateId',
+    404,
+    'FSB::TEMPLATE_NOT_FOUND',
+    'template',
   ],
   [
     'template without timeout',
@@ -274,7 +274,8 @@ const CASES: Case[] = [
     'lifecycle: must be shorter than 131072 bytes',
   ],
   ['extensions of numbers', { extensions: { a: 1 } }, 422, FORM, 'extensions.a'],
-  ['pool', { extensions: { poolRef: 'p' } }, 400, 'SANDBOX::UNSUPPORTED_POOL_REF', 'poolRef'],
+  ['pool', { extensions: { poolRef: 'p' } }, 404, 'KUBERNETES::POOL_NOT_FOUND', 'pool'],
+  ['any pool', { extensions: { poolRef: '*' } }, 404, 'KUBERNETES::POOL_NOT_FOUND', 'pool'],
   [
     'isolation that the operator has not allowed',
     { extensions: { 'bootstrap.execd.isolation': 'enable' } },

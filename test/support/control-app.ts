@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url'
 import type { Hono } from 'hono'
 import { type AccessSettings, openAccess } from '../../control/access/access.ts'
 import { type AppDeps, type AppEnv, type AppSettings, createApp } from '../../control/app.ts'
+import type { ExecdClient } from '../../control/execd-client.ts'
+import { openPooling, type Pooling } from '../../control/pools/open-pooling.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
 import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
 import { Turns } from '../../control/sandbox/turns.ts'
@@ -30,6 +32,11 @@ export type ControlAppOptions = {
   runtime?: FakeRuntime
   store?: Store
   askEgress?: AppDeps['askEgress']
+  execd?: Partial<ExecdClient>
+  /** How long a create waits for a pool. */
+  poolWaitMs?: number
+  /** How long the probe of a template has. */
+  probeMs?: number
   now?: () => number
   log?: Logger
   trustForwarded?: boolean
@@ -41,6 +48,7 @@ export type ControlApp = {
   lives: Lives
   runtime: FakeRuntime
   store: Store
+  pooling: Pooling
   /** Ends what the app started. */
   close: () => Promise<void>
   /** Calls the app with a JSON body, and reads a JSON answer. */
@@ -69,16 +77,28 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     settings: { ...LIFE_SETTINGS, ...options.life },
     signal: stopped.signal,
   }
+  const settings = { domain: 'localhost', arch: 'amd64', version: '9.9.9', ...options.settings }
+  const absent = (what: string) => () => {
+    throw new Error(`no ${what} in this test`)
+  }
+  const askEgress = options.askEgress ?? absent('egress')
+  const execd = { ping: absent('execd'), run: absent('execd'), accepts: absent('execd'), ...options.execd }
+  const { poolWaitMs, probeMs } = options
+  const pooling = openPooling({
+    lives,
+    settings,
+    execd,
+    askEgress,
+    ...(poolWaitMs !== undefined && { poolWaitMs }),
+    ...(probeMs !== undefined && { probeMs }),
+  })
   const app = createApp({
     lives,
     access,
+    pooling,
     log,
-    settings: { domain: 'localhost', arch: 'amd64', version: '9.9.9', ...options.settings },
-    askEgress:
-      options.askEgress ??
-      (() => {
-        throw new Error('no egress in this test')
-      }),
+    settings,
+    askEgress,
     trustForwarded: options.trustForwarded ?? false,
   })
   return {
@@ -86,6 +106,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     lives,
     runtime,
     store,
+    pooling,
     async close() {
       stopped.abort(new Error('The test is over'))
       await lives.turns.idle()

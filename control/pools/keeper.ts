@@ -1,0 +1,244 @@
+// Keeps pools filled. It knows nothing but rows: how many sandboxes a pool has, warm and claimed, and what the pool asks for; so
+// it goes on where an earlier process has stopped. Warm sandboxes are made and removed like all others.
+
+import { messageOf } from '../../lib/errors.ts'
+import { removeSandbox } from '../sandbox/change.ts'
+import { beginStart, newRow } from '../sandbox/create.ts'
+import type { CreatePlan } from '../sandbox/plan.ts'
+import { openMounts } from '../sandbox/volumes.ts'
+import { Wake } from '../sandbox/wake.ts'
+import type { PoolMember, PoolRow } from '../store/pools.ts'
+import type { SandboxRow } from '../store/sqlite.ts'
+import { giveBack } from './claim.ts'
+import { isClaimable, keyOf, type PlannedPool, type PoolDeps, planPool } from './pools.ts'
+import { decideRefill, retryPauseMs } from './refill.ts'
+
+/** So many warm sandboxes are started side by side. */
+const WIDTH = 4
+const LONGEST_WAIT_MS = 10_000
+const PING_EVERY_MS = 30_000
+const PING_TIMEOUT_MS = 5000
+/** So many pings in a row must fail before a sandbox counts as broken. */
+const MISSED_PINGS = 2
+
+type Trouble = { failures: number; retryAt: number; message: string; inTemplate: boolean }
+type Health = { askedAt: number; missed: number }
+
+export class PoolKeeper {
+  readonly #deps: PoolDeps & { random?: () => number }
+  readonly #wake = new Wake()
+  readonly #troubles = new Map<string, Trouble>()
+  readonly #health = new Map<string, Health>()
+  readonly #removing = new Set<string>()
+  readonly #work = new Set<Promise<void>>()
+  /** Starts that have no row yet. */
+  readonly #beginning = new Map<string, number>()
+
+  constructor(deps: PoolDeps & { random?: () => number }) {
+    this.#deps = deps
+  }
+
+  /** Says that a pool was made or changed. */
+  wake(): void {
+    this.#wake.call()
+  }
+
+  /** Why a pool could not be filled, last time. */
+  troubleOf(pool: PoolRow): string | undefined {
+    return this.#troubles.get(keyOf(pool))?.message
+  }
+
+  /** Forgets the failures of a pool that is another one now. */
+  forget(pool: { tenant: string; name: string }): void {
+    this.#troubles.delete(keyOf(pool))
+  }
+
+  /** Takes back what was being claimed when an earlier process ended. To be called before anything is claimed. */
+  recover(): void {
+    for (const id of this.#deps.pools.halfClaimed()) giveBack(this.#deps, id)
+  }
+
+  /** Fills pools until the program stops. Resolves once what it has begun has ended. */
+  async run(): Promise<void> {
+    const { store, signal, log, now } = this.#deps.lives
+    const stopWatching = store.watch(({ row }) => {
+      if (!row || row.pool !== null || row.warm) this.#wake.call()
+    })
+    try {
+      while (!signal.aborted) {
+        let waitMs = LONGEST_WAIT_MS
+        try {
+          this.#tend()
+          const waits = [...this.#troubles.values()].map(({ retryAt }) => retryAt - now())
+          waitMs = Math.min(...waits.filter((ms) => ms > 0), LONGEST_WAIT_MS)
+        } catch (error) {
+          log.error('pools could not be tended; it is tried again', { error: messageOf(error) })
+        }
+        await this.#wake.wait(signal, waitMs)
+      }
+    } finally {
+      stopWatching()
+      await Promise.all(this.#work)
+    }
+  }
+
+  /** One look at all pools: decides, and begins what is to be done. */
+  #tend(): void {
+    const { pools, lives } = this.#deps
+    const byPool = new Map<string, PoolMember[]>()
+    for (const member of pools.members()) {
+      const key = member.pool === null ? '' : keyOf({ tenant: member.tenant, name: member.pool })
+      byPool.set(key, [...(byPool.get(key) ?? []), member])
+    }
+    let free = WIDTH - [...this.#beginning.values()].reduce((sum, count) => sum + count, 0)
+    for (const members of byPool.values())
+      free -= members.filter(({ warm, state }) => warm && state === 'Pending').length
+    const known = pools.list()
+    for (const pool of known) {
+      const members = byPool.get(keyOf(pool)) ?? []
+      byPool.delete(keyOf(pool))
+      const planned = this.#plan(pool)
+      if (planned) free -= this.#tendOne(planned, members, Math.max(free, 0))
+    }
+    // What is left belongs to no pool that there is.
+    for (const members of byPool.values())
+      for (const member of members) if (member.warm) this.#remove(member.id, 'POOL_DELETED')
+    const names = new Set(known.map(keyOf))
+    for (const key of this.#troubles.keys()) if (!names.has(key)) this.#troubles.delete(key)
+    for (const id of this.#health.keys()) if (!lives.store.get(id)?.warm) this.#health.delete(id)
+  }
+
+  /** Tends one pool, starting at most `free` sandboxes, and returns how many were. */
+  #tendOne(planned: PlannedPool, members: PoolMember[], free: number): number {
+    const { now } = this.#deps.lives
+    const key = keyOf(planned.pool)
+    const warm = members.filter((member) => member.warm && member.state !== 'Stopping')
+    const usable = warm.filter(
+      ({ state, revision }) => revision === planned.revision && (state === 'Running' || state === 'Pending'),
+    )
+    for (const member of warm) if (!usable.includes(member)) this.#remove(member.id, 'POOL_REPLACED')
+    const beginning = this.#beginning.get(key) ?? 0
+    const refill = decideRefill(planned.pool.capacity, {
+      allocated: members.filter(({ warm, state }) => !warm && state !== 'Terminated' && state !== 'Failed')
+        .length,
+      buffer: usable.length + beginning,
+      leaving: members.filter(({ warm }) => warm).length - usable.length,
+    })
+    for (const member of usable.slice(0, refill.spare)) this.#remove(member.id, 'POOL_SHRUNK')
+    for (const member of usable.slice(refill.spare))
+      if (isClaimable(member, planned.revision)) this.#ping(member.id)
+    if ((this.#troubles.get(key)?.retryAt ?? 0) > now()) return 0
+    const count = Math.min(refill.make, free)
+    for (let made = 0; made < count; made++) this.#make(planned)
+    return count
+  }
+
+  #plan(pool: PoolRow): PlannedPool | undefined {
+    try {
+      const planned = planPool(this.#deps, pool)
+      if (this.#troubles.get(keyOf(pool))?.inTemplate) this.forget(pool)
+      return planned
+    } catch (error) {
+      this.#failed(pool, error, { inTemplate: true })
+      return undefined
+    }
+  }
+
+  #make({ pool, plan, revision }: PlannedPool): void {
+    const { lives } = this.#deps
+    const key = keyOf(pool)
+    const begin = (by: number) => this.#beginning.set(key, (this.#beginning.get(key) ?? 0) + by)
+    begin(1)
+    this.#do(async () => {
+      let row: SandboxRow | undefined
+      try {
+        const mounts = await openMounts(plan.mounts, lives.settings.allowedHostPaths, lives.files)
+        row = this.#insert(pool, { ...plan, mounts, createdAt: lives.now() }, revision)
+      } catch (error) {
+        this.#failed(pool, error)
+      } finally {
+        // From here on its row is counted, with nothing in between.
+        begin(-1)
+      }
+      if (!row) return
+      try {
+        await beginStart(lives, row, plan.image).done
+        this.#troubles.delete(key)
+      } catch (error) {
+        if (!lives.signal.aborted && !this.#removing.has(row.id)) this.#failed(pool, error)
+      }
+      this.#wake.call()
+    })
+  }
+
+  #insert(pool: PoolRow, plan: CreatePlan, revision: string): SandboxRow | undefined {
+    const { lives, pools } = this.#deps
+    if (lives.signal.aborted || !pools.get(pool)) return undefined
+    const owner = { tenant: pool.tenant, createdBy: null }
+    return lives.store.insert({
+      ...newRow(lives, plan, { owner, source: { pool: { name: pool.name, revision } } }),
+      hidden: true,
+      warm: true,
+    })
+  }
+
+  #failed(pool: PoolRow, error: unknown, { inTemplate = false } = {}): void {
+    const { lives, random = Math.random } = this.#deps
+    const key = keyOf(pool)
+    const before = this.#troubles.get(key)
+    // Starts that fail side by side are one failure.
+    if (before && before.retryAt > lives.now()) return
+    const failures = (before?.failures ?? 0) + 1
+    const pauseMs = retryPauseMs(failures, random())
+    const message = messageOf(error)
+    this.#troubles.set(key, { failures, retryAt: lives.now() + pauseMs, message, inTemplate })
+    lives.log.warn('a pool could not be filled; it is tried again', {
+      pool: key,
+      error: message,
+      inMs: pauseMs,
+    })
+  }
+
+  #remove(id: string, reason: string): void {
+    if (this.#removing.has(id)) return
+    this.#removing.add(id)
+    const { lives } = this.#deps
+    this.#do(async () => {
+      try {
+        await removeSandbox(lives, id, reason, (row) => row.warm)
+      } catch (error) {
+        lives.log.error('a warm sandbox could not be removed yet', { sandbox: id, error: messageOf(error) })
+        lives.doubts.add(id, lives.now())
+      } finally {
+        this.#removing.delete(id)
+      }
+    })
+  }
+
+  #ping(id: string): void {
+    const { lives, execd } = this.#deps
+    const health = this.#health.get(id) ?? { askedAt: lives.now(), missed: 0 }
+    this.#health.set(id, health)
+    if (lives.now() - health.askedAt < PING_EVERY_MS) return
+    health.askedAt = lives.now()
+    const row = lives.store.get(id)
+    if (!row?.address) return
+    const target = { address: row.address, token: row.execdToken }
+    this.#do(async () => {
+      try {
+        await execd.ping(target, AbortSignal.any([lives.signal, AbortSignal.timeout(PING_TIMEOUT_MS)]))
+        health.missed = 0
+      } catch (error) {
+        if (lives.signal.aborted || ++health.missed < MISSED_PINGS) return
+        lives.log.warn('a warm sandbox does not answer', { sandbox: id, error: messageOf(error) })
+        this.#remove(id, 'POOL_UNHEALTHY')
+      }
+    })
+  }
+
+  #do(work: () => Promise<void>): void {
+    const running = work()
+    this.#work.add(running)
+    void running.finally(() => this.#work.delete(running))
+  }
+}

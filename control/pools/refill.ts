@@ -1,0 +1,33 @@
+// How many sandboxes a pool should keep warm (contract: kubernetes.md 2.4.2). Between bufferMin and bufferMax nothing is done, so
+// that a claim or two does not set everything in motion; outside of them the middle is aimed at.
+
+import type { PoolCapacity } from '../store/schema.ts'
+
+export type PoolCounts = {
+  /** Claimed ones that are not over. */
+  allocated: number
+  /** Warm ones that can be claimed, now or soon. */
+  buffer: number
+  /** Those that are on their way out, and take their place until they are gone. */
+  leaving: number
+}
+
+export type Refill = { make: number; spare: number }
+
+export function decideRefill(capacity: PoolCapacity, { allocated, buffer, leaving }: PoolCounts): Refill {
+  const { bufferMin, bufferMax, poolMin, poolMax } = capacity
+  const isEnough = buffer >= bufferMin && buffer <= bufferMax
+  const aim = isEnough ? buffer : Math.floor((bufferMin + bufferMax) / 2)
+  const wanted = Math.min(Math.max(aim, poolMin - allocated), Math.max(poolMax - allocated, 0))
+  const room = Math.max(poolMax - allocated - buffer - leaving, 0)
+  return { make: Math.max(Math.min(wanted - buffer, room), 0), spare: Math.max(buffer - wanted, 0) }
+}
+
+const FIRST_PAUSE_MS = 1000
+const LONGEST_PAUSE_MS = 60_000
+
+/** How long to wait after so many failures in a row; `random` from 0 to 1 keeps pools that failed together apart. */
+export function retryPauseMs(failures: number, random: number): number {
+  const full = Math.min(FIRST_PAUSE_MS * 2 ** Math.max(failures - 1, 0), LONGEST_PAUSE_MS)
+  return Math.round(full * (0.5 + random / 2))
+}

@@ -1,0 +1,37 @@
+// What two sandboxes have in common when one can stand for the other. Everything that a plan says belongs to the shape unless it
+// is named here as something that a claim can still write: so whatever a create learns next keeps apart, rather than mixes up.
+
+import { createHash } from 'node:crypto'
+import { type CreatePlan, ISOLATION_EXTENSION } from '../sandbox/plan.ts'
+
+/** What is written into a row when it is claimed (control/sandbox/create.ts, requestedValues). */
+const OF_THE_CLAIM = [
+  'metadata',
+  'extensions',
+  'platform',
+  'createdAt',
+  'expiresAt',
+  'warnings',
+] as const satisfies (keyof CreatePlan)[]
+
+/** A short name for everything about a sandbox that cannot be changed once it runs. */
+export function revisionOf(plan: CreatePlan): string {
+  const shape: Record<string, unknown> = { ...plan, isolated: plan.extensions[ISOLATION_EXTENSION] ?? null }
+  for (const name of OF_THE_CLAIM) delete shape[name]
+  return createHash('sha256').update(canonical(shape)).digest('hex').slice(0, 16)
+}
+
+/** Whether two values are the same as JSON, in whatever order their fields stand. */
+export function isSame(one: unknown, other: unknown): boolean {
+  return canonical(one) === canonical(other)
+}
+
+function canonical(value: unknown): string {
+  return (
+    JSON.stringify(value, (_key, part: unknown) =>
+      typeof part === 'object' && part !== null && !Array.isArray(part)
+        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : part,
+    ) ?? 'null'
+  )
+}

@@ -1,0 +1,118 @@
+import { type Context, Hono } from 'hono'
+import { tenantName } from '../../lib/api/admin.ts'
+import { formatTime, type Pool, poolRequestSchema, poolUpdateSchema } from '../../lib/api/lifecycle.ts'
+import { DEFAULT_TENANT, maySee, type Principal } from '../access/principal.ts'
+import type { AppDeps, AppEnv } from '../app.ts'
+import { invalid, queryOf, readBody } from '../body.ts'
+import { refusal } from '../errors.ts'
+import { planPool, statusOf } from '../pools/pools.ts'
+import type { PoolRow } from '../store/pools.ts'
+import type { PoolCapacity } from '../store/schema.ts'
+
+/**
+ * Pools of warm sandboxes (contract: lifecycle.md 7.4). Each tenant has its own names; the operator's keys name another tenant's
+ * by `?tenant=`.
+ */
+export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>()
+  const { deps, keeper } = pooling
+  const { pools } = deps
+
+  const format = (pool: PoolRow, principal: Principal): Pool => {
+    const message = keeper.troubleOf(pool)
+    let revision = ''
+    let problem = message
+    try {
+      ;({ revision } = planPool(deps, pool))
+    } catch (error) {
+      problem = error instanceof Error ? error.message : message
+    }
+    return {
+      name: pool.name,
+      capacitySpec: pool.capacity,
+      status: {
+        ...statusOf(pools.members(pool), revision),
+        ...(problem !== undefined && { message: problem }),
+      },
+      createdAt: formatTime(pool.createdAt),
+      ...(principal.tenant === undefined && { tenant: pool.tenant }),
+    }
+  }
+  const named = (context: Context<AppEnv>): PoolRow => {
+    const pool = pools.get({ tenant: readTenant(context), name: context.req.param('name') ?? '' })
+    if (!pool) throw noPool()
+    return pool
+  }
+
+  routes.post('/pools', async (context) => {
+    const { name, template, capacitySpec } = await readBody(context, poolRequestSchema)
+    const tenant = readTenant(context)
+    checkCapacity(capacitySpec)
+    const at = lives.now()
+    const wanted = { tenant, name, template, capacity: capacitySpec, createdAt: at, updatedAt: at }
+    const { warnings } = planPool(deps, wanted)
+    const pool = pools.insert(wanted)
+    if (!pool) throw refusal('KUBERNETES::POOL_ALREADY_EXISTS', `There is a pool "${name}" already`)
+    keeper.forget(pool)
+    keeper.wake()
+    for (const warning of warnings) context.header('OpenSandbox-Warning', warning, { append: true })
+    return context.json(format(pool, context.get('principal')), 201)
+  })
+
+  routes.get('/pools', (context) => {
+    const principal = context.get('principal')
+    const tenant = queryOf(context).has('tenant') ? readTenant(context) : principal.tenant
+    return context.json({ items: pools.list(tenant).map((pool) => format(pool, principal)) })
+  })
+
+  routes.get('/pools/:name', (context) => context.json(format(named(context), context.get('principal'))))
+
+  routes.put('/pools/:name', async (context) => {
+    const { capacitySpec, template } = await readBody(context, poolUpdateSchema)
+    const pool = named(context)
+    checkCapacity(capacitySpec)
+    if (template) planPool(deps, { ...pool, template })
+    const changed = pools.change(pool, {
+      capacity: capacitySpec,
+      ...(template && { template }),
+      updatedAt: lives.now(),
+    })
+    if (!changed) throw noPool()
+    if (template) keeper.forget(pool)
+    keeper.wake()
+    return context.json(format(changed, context.get('principal')))
+  })
+
+  routes.delete('/pools/:name', (context) => {
+    if (!pools.delete(named(context))) throw noPool()
+    keeper.wake()
+    return context.body(null, 204)
+  })
+
+  return routes
+}
+
+/** Whose pools a request is about. */
+function readTenant(context: Context<AppEnv>): string {
+  const principal = context.get('principal')
+  const asked = queryOf(context).get('tenant')
+  if (asked === null) return principal.tenant ?? DEFAULT_TENANT
+  const parsed = tenantName.safeParse(asked)
+  if (!parsed.success)
+    throw invalid([{ type: 'invalid', loc: ['query', 'tenant'], msg: 'must be the name of a tenant' }])
+  if (!maySee(principal, parsed.data))
+    throw refusal('GENERAL::FORBIDDEN', 'That tenant is not the one of this key')
+  return parsed.data
+}
+
+function checkCapacity({ bufferMin, bufferMax, poolMin, poolMax }: PoolCapacity): void {
+  const refuse = (message: string) => {
+    throw refusal('SANDBOX::INVALID_PARAMETER', `capacitySpec.${message}`)
+  }
+  if (bufferMin > bufferMax) refuse(`bufferMin must be <= bufferMax: ${bufferMin} is above ${bufferMax}`)
+  if (poolMin > poolMax) refuse(`poolMin must be <= poolMax: ${poolMin} is above ${poolMax}`)
+}
+
+function noPool(): Error {
+  return refusal('KUBERNETES::POOL_NOT_FOUND', 'There is no pool with this name')
+}
