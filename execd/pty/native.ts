@@ -4,6 +4,7 @@
 // JavaScript is not used: it looks for its binding in node_modules, and writes in a way that blocks execd when a program does
 // not read.
 
+import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { UserIds } from '../command/process.ts'
 import { nativeModulePath } from '../runtime-dir.ts'
@@ -93,7 +94,11 @@ export function loadTerminals(): Terminals {
         exited.resolve(name ? { exitCode: -1, signal: name } : { exitCode: code })
       },
     )
-    if (fcntl(fd, F_SETFD, 'int', FD_CLOEXEC) !== 0) throw new Error('Cannot mark a terminal close-on-exec')
+    if (fcntl(fd, F_SETFD, 'int', FD_CLOEXEC) !== 0) {
+      // Without our end the terminal is gone, and its program with it.
+      closeSync(fd)
+      throw new Error('The descriptor of a terminal cannot be marked')
+    }
     return { pid, fd, path, exited: exited.promise }
   }
   return {
