@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { EXECD_TOKEN_HEADER } from '../../lib/api/execd.ts'
-import { messageOf } from '../../lib/errors.ts'
+import { ApiError, messageOf } from '../../lib/errors.ts'
 import type { UserIds } from '../command/process.ts'
 import { execdError } from '../http/answer.ts'
 import type { Exchange } from '../http/router.ts'
@@ -69,13 +69,19 @@ export class IdentityFiles {
 
   async #start(user: UserIds): Promise<Worker> {
     const token = createRandomId()
-    const child = this.#spawn(user)
+    const refuse = (why: string, cause?: unknown) =>
+      execdError('SERVICE_UNAVAILABLE', `Cannot become user ${user.uid} and group ${user.gid}: ${why}`, cause)
+    let child: ChildProcess
+    try {
+      child = this.#spawn(user)
+    } catch (error) {
+      // Most of what a child meets on its way to another user is told at once.
+      throw error instanceof ApiError ? error : refuse(messageOf(error), error)
+    }
     let complaint = ''
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       complaint = (complaint + text).slice(-MAX_COMPLAINT_CHARS)
     })
-    const refuse = (why: string, cause?: unknown) =>
-      execdError('SERVICE_UNAVAILABLE', `Cannot become user ${user.uid} and group ${user.gid}: ${why}`, cause)
     let timer: NodeJS.Timeout | undefined
     try {
       await new Promise<void>((resolve, reject) => {
