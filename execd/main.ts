@@ -100,7 +100,7 @@ async function main(dir: string): Promise<void> {
   })
   const commands = new Commands(surroundings, scanner)
   const entrypointPipes = takePipes(earlierPipes, state.before.entrypoint?.process?.pipes)
-  if (state.life.number > 1) await commands.restore(earlierPipes)
+  if (state.life.number > 1) await restoreCommands(commands, earlierPipes)
   const app = createApp(surroundings, commands)
   const stop = new AbortController()
   process.on('SIGTERM', () => stop.abort())
@@ -207,13 +207,22 @@ function exitOf({ exitCode, signal, isUnseen }: ProcessEnd): ExitFile {
   return signal ? { exitCode: 128 + constants.signals[signal], signal } : { exitCode }
 }
 
+async function restoreCommands(commands: Commands, pipes: Map<string, Socket>): Promise<void> {
+  try {
+    await commands.restore(pipes)
+  } catch (error) {
+    // Better an execd that has forgotten its commands than none.
+    log.error('cannot go on with the commands of an earlier execd', { error: messageOf(error) })
+  }
+}
+
 /** Ends the sessions, terminals and kernels that an earlier life of execd has left: nobody can use them any more. */
 async function endEarlierLives(scanner: ProcessScanner, life: Life): Promise<void> {
   const isDone = await endAllOf(
     { isMarked: ({ marks }) => isOfEarlierLife(marks, life) },
     { graceMs: LAST_GRACE_MS },
     scanner,
-  )
+  ).catch(() => false)
   if (!isDone) log.warn('processes of an earlier execd do not end')
 }
 

@@ -38,7 +38,12 @@ export type State = {
 /** Reads what earlier lives have left. Without a descriptor there is no later life, and nothing is kept. */
 export function openState(descriptor: string | undefined, log: Logger): State {
   const fd = descriptor !== undefined && /^\d{1,4}$/.test(descriptor) ? Number(descriptor) : undefined
-  const before = fd === undefined ? {} : readNotes(fd)
+  let before: Notes = {}
+  try {
+    if (fd !== undefined) before = readNotes(fd)
+  } catch (error) {
+    log.warn('cannot read what an earlier execd has left', { error: messageOf(error) })
+  }
   const now = Date.now()
   const shortBefore = before.life && now - before.life.startedAt < SHORT_MS ? before.life.shortBefore + 1 : 0
   // Different from all others is enough: who knows it can do nothing with it.

@@ -2,7 +2,6 @@
 // reaches everything that it has started, and is remembered afterwards until it is old or there are too many. What is needed to
 // go on after a restart of execd is on disk (records.ts).
 
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { CommandStatus } from '../../lib/api/execd.ts'
@@ -20,16 +19,15 @@ import {
 import { endAllOf } from './end.ts'
 import { FinishedCommands } from './finished.ts'
 import { Journal } from './journal.ts'
-import { numberedFiles, removeFile } from './journal-files.ts'
-import { COMMAND_VARIABLE } from './marks.ts'
+import { numberedFiles } from './journal-files.ts'
+import { launchCommand, needsScript, prepareCommand, removeScript } from './launch.ts'
 import { type OutputSink, relayLate, relayOutput } from './output.ts'
 import { takePipes } from './pipes.ts'
-import { type RunningProcess, StartError, startProcess, type UserIds } from './process.ts'
+import { type RunningProcess, StartError } from './process.ts'
 import { ProcessScanner } from './process-scanner.ts'
-import { findProgram, findShell } from './program.ts'
 import { type CommandRecord, CommandRecords } from './records.ts'
 import type { CommandRequest } from './request.ts'
-import { adoptProcess, isStillThere, restoreCommand } from './restore.ts'
+import { adoptProcess, endRecordOf, isStillThere, recordOf, restoreCommand } from './restore.ts'
 
 const INTERRUPT_GRACE_MS = 3000
 const TIMEOUT_GRACE_MS = 500
@@ -42,8 +40,6 @@ const ALL_JOURNALS_BYTES = 512 << 20
 const MEMORY_BYTES = 16 << 10
 const MEMORY_MS = 50
 const MAX_CONTENT = 64 << 10
-/** A longer line does not fit into one argument (Linux: 128 KiB) and goes to the shell as a file. */
-const MAX_LINE_BYTES = 120_000
 /** Longer waits overflow a timer; nobody waits for them. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -54,9 +50,6 @@ export type CommandObserver = {
   /** Whether nobody will hear of the end. */
   hasLeft?(): boolean
 }
-
-/** What is ready to be executed: everything that could be refused has been. */
-type Prepared = { cwd: string; env: Record<string, string>; user: UserIds }
 
 /** What there is of a command of an earlier life. */
 type Restored = { record: CommandRecord; journal: Journal; pipes: Socket[] }
@@ -93,8 +86,10 @@ export class Commands {
     )
     for (const record of records) {
       const journal = Journal.restore(this.#journalOptions(record.id), numbered)
-      const command = { record, journal, pipes: owned.get(record.id) ?? [] }
-      this.#restoreOne(command, isStillThere(record, processes))
+      this.#restoreOne(
+        { record, journal, pipes: owned.get(record.id) ?? [] },
+        isStillThere(record, processes),
+      )
     }
     // What was left in the background by commands that nobody remembers must not stand still for a full pipe.
     relayLate([...pipes.values()])
@@ -110,7 +105,7 @@ export class Commands {
   ): Promise<CommandEnd & { durationMs: number }> {
     if (this.#isStopping) throw execdError('SERVICE_UNAVAILABLE', 'The sandbox is being stopped')
     const id = createRandomId()
-    const prepared = this.#prepare(request, id)
+    const prepared = prepareCommand(this.#surroundings, request, id)
     const startedAt = performance.now()
     const ended = Promise.withResolvers<CommandEnd>()
     const { background, timeoutMs } = request
@@ -123,7 +118,7 @@ export class Commands {
       journal: this.#createJournal(id, background ? 0 : MEMORY_BYTES),
       ended: ended.promise,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      hasScript: 'line' in request.run && isLong(request.run.line),
+      hasScript: needsScript(request),
     }
     this.#running.set(id, command)
     observer.begin(id)
@@ -135,7 +130,13 @@ export class Commands {
     }
 
     try {
-      command.process = await this.#start(request, prepared, id)
+      command.process = await launchCommand({
+        surroundings: this.#surroundings,
+        dir: this.#dir,
+        request,
+        prepared,
+        id,
+      })
     } catch (error) {
       this.#records.writeStart(recordOf(command))
       if (error instanceof StartError) return finish(describeStartFailure(error.message))
@@ -207,50 +208,20 @@ export class Commands {
       { leader: process, isMarked: ({ marks }) => marks.command === command.id },
       { graceMs },
       this.#scanner,
-    )
+    ).catch((error) => {
+      // Without a look at all processes, as when no file can be opened, there is still its group.
+      this.#surroundings.log.warn('cannot look for all processes of a command', {
+        id: command.id,
+        error: messageOf(error),
+      })
+      return process.end({ graceMs })
+    })
     command.ending = Promise.all([command.ending, ending])
     await command.ending
   }
 
   #find(id: string): Command | undefined {
     return this.#running.get(id) ?? this.#finished.find(id)
-  }
-
-  #prepare(request: CommandRequest, id: string): Prepared {
-    const { identity, environment, resolveCwd } = this.#surroundings
-    const user = identity(request.uid, request.gid)
-    const env = environment(user, request.envs)
-    const cwd = resolveCwd(request.cwd, env)
-    return { env: { ...env, [COMMAND_VARIABLE]: id }, user, cwd }
-  }
-
-  async #start(request: CommandRequest, { cwd, env, user }: Prepared, id: string): Promise<RunningProcess> {
-    const program =
-      'argv' in request.run ? findProgram(request.run.argv[0] ?? '', env.PATH, cwd) : findShell(env.PATH, cwd)
-    if (!program.ok) throw new StartError(program.message, program.exitCode)
-    const argv =
-      'argv' in request.run ? request.run.argv : this.#shellArgv(program.path, request.run.line, id, user)
-    return startProcess(this.#surroundings.starter, {
-      path: program.path,
-      argv,
-      cwd,
-      env,
-      user,
-      output: request.background ? 'merged' : 'separate',
-    })
-  }
-
-  #shellArgv(shell: string, line: string, id: string, user: UserIds): string[] {
-    if (!isLong(line)) return [shell, '-c', line]
-    const path = this.#scriptPath(id)
-    mkdirSync(this.#dir, { recursive: true, mode: 0o711 })
-    writeFileSync(path, line, { mode: 0o600, flag: 'wx' })
-    chownSync(path, user.uid, user.gid)
-    return [shell, path]
-  }
-
-  #scriptPath(id: string): string {
-    return join(this.#dir, `${id}.sh`)
   }
 
   #journalOptions(id: string) {
@@ -304,20 +275,9 @@ export class Commands {
   #finish(command: Command, end: CommandEnd): void {
     command.finishedAt = Date.now()
     command.end = end
-    const { id, journal, finishedAt, timedOut, isTold = false } = command
-    if (command.hasScript) removeFile(this.#scriptPath(id))
-    const error = end.error?.traceback[0]
-    this.#records.writeEnd(id, {
-      finishedAt,
-      ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }),
-      ...(end.signal === undefined ? {} : { signal: end.signal }),
-      ...(error === undefined ? {} : { error }),
-      timedOut,
-      outputBytes: journal.end,
-      outputLost: command.outputLost === true || journal.lostError !== undefined,
-      isTold,
-    })
-    this.#running.delete(id)
+    if (command.hasScript) removeScript(this.#dir, command.id)
+    this.#records.writeEnd(command.id, endRecordOf(command))
+    this.#running.delete(command.id)
     this.#finished.add(command)
   }
 
@@ -340,22 +300,6 @@ export class Commands {
     // Its children may still have something to say.
     relayLate(pipes, journal.sink())
   }
-}
-
-function recordOf(command: Command): CommandRecord {
-  const { id, content, background, startedAt, timeoutMs, process } = command
-  return {
-    id,
-    content,
-    background,
-    startedAt,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(process ? { process: { pid: process.pid, startTime: process.startTime, pipes: process.pipes } } : {}),
-  }
-}
-
-function isLong(line: string): boolean {
-  return line.length > MAX_LINE_BYTES / 4 && Buffer.byteLength(line) > MAX_LINE_BYTES
 }
 
 function deadline(ms: number): { passed: Promise<false>; cancel: () => void } {

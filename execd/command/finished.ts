@@ -60,7 +60,7 @@ export class FinishedCommands {
           this.#forget(command)
         } else if (output > MAX_OUTPUT_IN_MEMORY) {
           output -= command.journal.bytesInMemory
-          command.journal.toDisk()
+          if (command.journal.bytesInMemory > 0) command.journal.toDisk()
         } else break
       }
     }

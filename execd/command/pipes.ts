@@ -76,7 +76,7 @@ export class PipeStock {
       return this.#open(fifo, owner)
     } catch (error) {
       // Whoever is root in the sandbox can remove the directory; the next batch makes it again.
-      this.#made--
+      this.#drop(fifo.name)
       this.#options.log.warn('cannot open a pipe', { pipe: fifo.name, error: messageOf(error) })
       return undefined
     }

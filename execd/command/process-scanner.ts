@@ -33,8 +33,8 @@ export class ProcessScanner {
       setImmediate(() => {
         this.#isShared = false
       })
-      // One after the other: the next one finds what this one has read.
-      this.#scanning = this.#scanning.then(() => this.#look())
+      // One after the other, whatever became of the one before: the next finds what this one has read.
+      this.#scanning = this.#scanning.catch(() => {}).then(() => this.#look())
     }
     return this.#scanning
   }

@@ -53,6 +53,8 @@ export function explainStartFailure(path: string, code: string | undefined): str
   if (code === 'EACCES') return `Cannot execute "${path}": permission denied`
   if (code === 'E2BIG') return `Cannot execute "${path}": its arguments and environment are too long`
   if (code === 'EAGAIN') return `Cannot execute "${path}": the limit of processes is reached`
+  if (code === 'EMFILE' || code === 'ENFILE')
+    return `Cannot execute "${path}": the limit of open files is reached`
   if (code === 'ENOMEM') return `Cannot execute "${path}": out of memory`
   return `Cannot execute "${path}": ${code ?? 'unknown error'}`
 }

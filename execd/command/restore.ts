@@ -24,6 +24,35 @@ export function isStillThere({ id, process }: CommandRecord, processes: SeenProc
   return now.marks.family === undefined && (now.marks.command === undefined || now.marks.command === id)
 }
 
+/** What the next life needs to know of a command that was started. */
+export function recordOf(command: Command): CommandRecord {
+  const { id, content, background, startedAt, timeoutMs, process } = command
+  return {
+    id,
+    content,
+    background,
+    startedAt,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(process ? { process: { pid: process.pid, startTime: process.startTime, pipes: process.pipes } } : {}),
+  }
+}
+
+/** What the next life needs to know of a command that has ended. */
+export function endRecordOf(command: Command): CommandEndRecord {
+  const { end, journal, finishedAt = 0, timedOut, outputLost = false, isTold = false } = command
+  const error = end?.error?.traceback[0]
+  return {
+    finishedAt,
+    ...(end?.exitCode === undefined ? {} : { exitCode: end.exitCode }),
+    ...(end?.signal === undefined ? {} : { signal: end.signal }),
+    ...(error === undefined ? {} : { error }),
+    timedOut,
+    outputBytes: journal.end,
+    outputLost: outputLost || journal.lostError !== undefined,
+    isTold,
+  }
+}
+
 /** A command as its record has it; one without an end has none here either. */
 export function restoreCommand(record: CommandRecord, journal: Journal, ended: Promise<CommandEnd>): Command {
   const { id, content, background, startedAt, timeoutMs, end } = record

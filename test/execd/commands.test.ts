@@ -419,7 +419,7 @@ describe('what is wrong', () => {
 })
 
 describe('every route', () => {
-  test.each(['/ping/', '/command/status/x', '/nope'])('%s wants the token', async (path) => {
+  test.each(['/ping/', '/command/status/x', '/nope'])('X3: %s wants the token', async (path) => {
     for (const token of ['', 'wrong', 'secret-tokem', 'secret-token2']) {
       const response = await execd.call(path, { headers: { 'X-EXECD-ACCESS-TOKEN': token } })
       expect(response.status).toBe(401)

@@ -52,7 +52,7 @@ describe('openState()', () => {
     expect(lives.map(({ isRestless }) => isRestless)).toEqual([false, false, false, true, true])
   })
 
-  test.each([undefined, '', 'x', '-1'])('keeps nothing without a descriptor: %j', (descriptor) => {
+  test.each([undefined, '', 'x', '-1', '9999'])('keeps nothing without a descriptor: %j', (descriptor) => {
     const state = openState(descriptor, log)
     state.note({ boot: 'text' })
     expect([state.before, state.life.number, state.isRestless]).toEqual([{}, 1, false])
