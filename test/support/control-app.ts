@@ -33,6 +33,8 @@ export type ControlAppOptions = {
   store?: Store
   askEgress?: AppDeps['askEgress']
   execd?: Partial<ExecdClient>
+  /** Whether pools are filled and templates built. */
+  runsPooling?: boolean
   /** How long a create waits for a pool. */
   poolWaitMs?: number
   /** How long the probe of a template has. */
@@ -92,6 +94,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     ...(poolWaitMs !== undefined && { poolWaitMs }),
     ...(probeMs !== undefined && { probeMs }),
   })
+  const loops = options.runsPooling ? [pooling.keeper.run(), pooling.builder.run()] : []
   const app = createApp({
     lives,
     access,
@@ -109,6 +112,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     pooling,
     async close() {
       stopped.abort(new Error('The test is over'))
+      await Promise.all(loops)
       await lives.turns.idle()
       store.close()
     },
