@@ -38,7 +38,7 @@ export function createJupyterEngine({ bootEnv, env, log }: Surroundings): Engine
 
 /** The engine of a Jupyter server. The server is not asked before a language is. */
 export function jupyterEngine(options: JupyterOptions): Engine {
-  const { startMs = 25_000, installMs = 10_000 } = options
+  const { startMs = 20_000, installMs = 10_000 } = options
   const server = createJupyterServer(options)
   let listed: { kernels: ServedKernel[]; at: number } | undefined
   /** A server that we have waited for in vain is not waited for again until it answers. */

@@ -111,14 +111,19 @@ export class JupyterKernel implements Kernel {
     if (this.#run) await this.#options.server.interrupt(this.#options.session.kernelId)
   }
 
-  async close(_graceMs: number): Promise<void> {
+  async close(graceMs: number): Promise<void> {
     this.#die('The context was closed')
-    try {
-      await this.#options.server.deleteSession(this.#options.session.id)
-    } catch (error) {
+    const deleted = this.#options.server.deleteSession(this.#options.session.id).catch((error: unknown) => {
       // Its server may be gone, and the kernel with it.
       this.#options.log.warn('cannot delete a Jupyter session', { error: messageOf(error) })
-    }
+    })
+    // The server takes its time, some seconds for some kernels, and nobody needs to wait for all of it.
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, graceMs)
+    })
+    await Promise.race([deleted, late])
+    clearTimeout(timer)
   }
 
   /** Resolves with whether the kernel refused to run it. */

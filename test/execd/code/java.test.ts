@@ -2,7 +2,8 @@
 
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Daemon, startDaemon } from '../daemon.ts'
+import { isAlive } from '../../support/edge.ts'
+import { type Daemon, startDaemon, until } from '../daemon.ts'
 import { createContext, errorOf, resultsOf, runCode, startCode, stdoutOf, textsOf, typesOf } from './run.ts'
 
 function hasJdk(): boolean {
@@ -123,6 +124,14 @@ describe.skipIf(!hasJdk())('Java (skipped where there is no JDK with jshell)', (
     expect(errorOf(await run('own', other))?.evalue).toMatch(/cannot find symbol/)
   })
 
+  test('shows what a process writes that inherits its output, however much that is', async () => {
+    const code = 'new ProcessBuilder("sh", "-c", "seq 20000; echo err >&2").inheritIO().start().waitFor()'
+    const events = await run(code)
+    expect(stdoutOf(events)).toBe(Array.from({ length: 20_000 }, (_, index) => `${index + 1}\n`).join(''))
+    expect(textsOf(events, 'stderr')).toBe('err\n')
+    expect(resultsOf(events)).toEqual(['0'])
+  })
+
   test('has no input to read', async () => {
     expect(errorOf(await run('new Scanner(System.in).nextLine()'))?.evalue).toMatch(/No line found/)
   })
@@ -132,7 +141,7 @@ describe.skipIf(!hasJdk())('Java (skipped where there is no JDK with jshell)', (
     const pid = resultsOf(await run('ProcessHandle.current().pid()', id))[0] ?? ''
     expect(execFileSync('ps', ['-p', pid, '-o', 'comm='], { encoding: 'utf8' })).toBe('java\n')
     await execd.call(`/code/contexts/${id}`, { method: 'DELETE' })
-    expect(() => execFileSync('ps', ['-p', pid])).toThrow()
+    await until(async () => !isAlive(Number(pid)), 'the end of the machine')
   })
 })
 

@@ -281,7 +281,7 @@ test('an output that is too large is left out and said to be, and the cell goes 
 
 test('a context is made where it shall be, and its session goes when it is closed', async () => {
   const { fake, kernel } = await startedKernel()
-  await kernel.close(0)
+  await kernel.close(5000)
   expect(fake.requests.at(-1)?.line).toBe('DELETE /api/sessions/session-1')
   await expect(run(kernel)).rejects.toThrow(KernelDied)
 })
@@ -294,5 +294,14 @@ test('a start that is given up leaves no session', async () => {
   await expect.poll(() => fake.kernel.sockets.size).toBe(1)
   stop.abort(new Error('the client left'))
   await expect(starting).rejects.toThrow('the client left')
+  await expect.poll(() => fake.requests.at(-1)?.line).toBe('DELETE /api/sessions/session-1')
+})
+
+test('a server that does not answer holds nobody up who ends a context', async () => {
+  const { fake, kernel } = await startedKernel()
+  fake.isStuck = true
+  const startedAt = performance.now()
+  await kernel.close(100)
+  expect(performance.now() - startedAt).toBeLessThan(5000)
   expect(fake.requests.at(-1)?.line).toBe('DELETE /api/sessions/session-1')
 })

@@ -26,6 +26,8 @@ export type FakeJupyter = {
   requests: { line: string; headers: IncomingMessage['headers'] }[]
   specs: Record<string, unknown>
   startedAt: Date
+  /** Whether requests are taken and never answered. */
+  isStuck: boolean
   /** What the kernel does with a cell; by default it answers and goes idle. */
   onExecute: (code: string, kernel: FakeKernel) => void
   stop(): Promise<void>
@@ -56,6 +58,7 @@ export async function startFakeJupyter({ token = 'secret', port = 0 } = {}): Pro
     requests: [],
     specs: PYTHON,
     startedAt: new Date(0),
+    isStuck: false,
     onExecute: (_code, { send }) => {
       send({ channel: 'shell', msg_type: 'execute_reply', content: { status: 'ok', execution_count: 1 } })
       send({ msg_type: 'status', content: { execution_state: 'idle' } })
@@ -72,6 +75,7 @@ export async function startFakeJupyter({ token = 'secret', port = 0 } = {}): Pro
       response.writeHead(status, { 'Content-Type': 'application/json' })
       response.end(body === undefined ? undefined : JSON.stringify(body))
     }
+    if (fake.isStuck) return
     if (request.headers.authorization !== `Token ${token}`) return answer(403, { message: 'Forbidden' })
     if (line === 'GET /api/kernelspecs') return answer(200, { kernelspecs: fake.specs })
     if (line === 'GET /api/status') return answer(200, { started: fake.startedAt.toISOString() })

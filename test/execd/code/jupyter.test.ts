@@ -145,7 +145,7 @@ describe('a context', () => {
     expect(list).toContainEqual(expect.objectContaining({ id, language: 'python' }))
     expect((await execd.call(`/code/contexts/${id}`, { method: 'DELETE' })).status).toBe(200)
     expect((await execd.call(`/code/contexts/${id}`)).status).toBe(404)
-    expect((await jupyter.sessions()).length).toBe(before)
+    await until(async () => (await jupyter.sessions()).length === before, 'the end of its session')
   })
 
   test('J9: of a language that neither the server nor the image has is refused at once, and named', async () => {
