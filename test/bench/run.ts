@@ -10,6 +10,7 @@ type Bench = { title: string; run(): Promise<BenchRow[]> }
 const BENCHES: Record<string, () => Promise<Bench>> = {
   sandbox: () => import('./sandbox.ts'),
   execd: () => import('./execd.ts'),
+  pty: () => import('./pty.ts'),
   gateway: () => import('./gateway.ts'),
   list: () => import('./list.ts'),
 }
