@@ -31,8 +31,10 @@ export class PoolKeeper {
   readonly #health = new Map<string, Health>()
   readonly #removing = new Set<string>()
   readonly #work = new Set<Promise<void>>()
-  /** Starts that have no row yet. */
+  /** Starts that have no row yet, by pool. */
   readonly #beginning = new Map<string, number>()
+  /** Starts of which it is not known how they went; one that failed has no row any more. Ids with their pools. */
+  readonly #starting = new Map<string, string>()
 
   constructor(deps: PoolDeps & { random?: () => number }) {
     this.#deps = deps
@@ -117,7 +119,9 @@ export class PoolKeeper {
       ({ state, revision }) => revision === planned.revision && (state === 'Running' || state === 'Pending'),
     )
     for (const member of warm) if (!usable.includes(member)) this.#remove(member.id, 'POOL_REPLACED')
-    const beginning = this.#beginning.get(key) ?? 0
+    const ids = new Set(members.map(({ id }) => id))
+    const unseen = [...this.#starting].filter(([id, of]) => of === key && !ids.has(id)).length
+    const beginning = (this.#beginning.get(key) ?? 0) + unseen
     const refill = decideRefill(planned.pool.capacity, {
       allocated: members.filter(({ warm, state }) => !warm && state !== 'Terminated' && state !== 'Failed')
         .length,
@@ -161,11 +165,14 @@ export class PoolKeeper {
         begin(-1)
       }
       if (!row) return
+      this.#starting.set(row.id, key)
       try {
         await beginStart(lives, row, plan.image).done
         this.#troubles.delete(key)
       } catch (error) {
         if (!lives.signal.aborted && !this.#removing.has(row.id)) this.#failed(pool, error)
+      } finally {
+        this.#starting.delete(row.id)
       }
       this.#wake.call()
     })
