@@ -84,7 +84,12 @@ async function main(dir: string): Promise<void> {
   const entrypointLog = openEntrypointLog(dir)
   const env = state.before.env ?? (await bootEnvironment(dir, boot, { users, user, output: entrypointLog }))
   state.note({ env })
-  const starter = { pipes, ...decideOomScores(), setpriv: hostProgram('setpriv') }
+  const starter = {
+    pipes,
+    ...decideOomScores(),
+    setpriv: hostProgram('setpriv'),
+    envProgram: hostProgram('env'),
+  }
   const scanner = new ProcessScanner(log)
   const surroundings = createSurroundings({
     bootEnv: env,
@@ -154,7 +159,8 @@ async function main(dir: string): Promise<void> {
 
   await Promise.race([entrypoint.ended, untilAborted(stop.signal)])
   const graceMs = stop.signal.aborted ? boot.stopGraceMs : Math.min(LAST_GRACE_MS, boot.stopGraceMs)
-  await Promise.all([entrypoint.end(graceMs), app.endAll(graceMs), lifecycle?.endAll(graceMs)])
+  // What cannot be ended goes with the sandbox's first process, and is no reason not to say how the entrypoint ended.
+  await Promise.allSettled([entrypoint.end(graceMs), app.endAll(graceMs), lifecycle?.endAll(graceMs)])
   const exit = exitOf(await entrypoint.ended)
   await listening.close(ANSWER_GRACE_MS)
   await telemetry?.close(LAST_EXPORT_MS)

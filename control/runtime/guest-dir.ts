@@ -26,6 +26,7 @@ const HOST_PROGRAMS = [
   '/usr/bin/mkfifo',
   '/usr/bin/mount',
   '/usr/bin/nsenter',
+  '/usr/bin/env',
   '/usr/bin/setpriv',
   '/usr/bin/unshare',
 ] // prettier-ignore

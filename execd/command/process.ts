@@ -72,13 +72,21 @@ export type ProcessStarter = {
   oomScores?: { own: number; children: number }
   /** The program that sets supplementary groups, with its first arguments: Node can only drop them. */
   setpriv: string[]
+  /** The program that adds variables to an environment, with its first arguments. */
+  envProgram: string[]
 }
+
+/**
+ * What a program's loader and C library obey before it runs (ld.so(8)). `setpriv` begins as root, so it must not get those of a
+ * user who could thereby become root; they are added once it has become that user.
+ */
+const LOADER_VARIABLE = /^(LD_|MALLOC_|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|LOCPATH$|NLSPATH$)/
 
 /** Starts a process. Rejects with StartError when it cannot be executed. */
 export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): Promise<RunningProcess> {
   const out = await starter.pipes.take(spec.user)
   const err = spec.output === 'separate' ? await starter.pipes.take(spec.user) : undefined
-  const child = spawnOn(withGroups(spec, starter.setpriv), starter.oomScores, out, err)
+  const child = spawnOn(withGroups(spec, starter), starter.oomScores, out, err)
   if (child.pid === undefined) {
     // Their writers are closed, so they end at once and go back to the stock.
     out?.read.resume()
@@ -92,12 +100,27 @@ export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): 
 }
 
 /** The same process started by `setpriv`, when its user has groups beside the primary one. */
-function withGroups(spec: ProcessSpec, setpriv: string[]): ProcessSpec {
+function withGroups(spec: ProcessSpec, { setpriv, envProgram }: ProcessStarter): ProcessSpec {
   const { uid, gid, groups = [] } = spec.user
   if (groups.length === 0 || process.getuid?.() !== 0) return spec
   const ids = [`--reuid=${uid}`, `--regid=${gid}`, `--groups=${groups.join(',')}`]
-  const argv = [...setpriv, ...ids, '--', spec.path, ...spec.argv.slice(1)]
-  return { ...spec, path: setpriv[0] ?? '', argv, user: { uid: 0, gid: 0 } }
+  const { own, others } = splitLoaderVariables(spec.env)
+  const adding = own.length > 0 ? [...envProgram, ...own] : []
+  const argv = [...setpriv, ...ids, '--', ...adding, spec.path, ...spec.argv.slice(1)]
+  return { ...spec, path: setpriv[0] ?? '', argv, env: others, user: { uid: 0, gid: 0 } }
+}
+
+function splitLoaderVariables(env: Record<string, string>): {
+  own: string[]
+  others: Record<string, string>
+} {
+  const own: string[] = []
+  const others: Record<string, string> = {}
+  for (const [name, value] of Object.entries(env)) {
+    if (LOADER_VARIABLE.test(name)) own.push(`${name}=${value}`)
+    else others[name] = value
+  }
+  return { own, others }
 }
 
 function spawnOn(

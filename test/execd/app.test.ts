@@ -26,6 +26,7 @@ test.each(Object.entries(LATE_FAMILIES))(
       starter: {
         pipes: new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log }),
         setpriv: ['setpriv'],
+        envProgram: ['env'],
       },
       dir,
       vital: [],

@@ -35,6 +35,7 @@ export async function startPtyServer({
     starter: {
       pipes: new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log }),
       setpriv: ['setpriv'],
+      envProgram: ['env'],
     },
     dir,
     vital: [],
