@@ -4,14 +4,12 @@
 # It runs in a mount namespace of its own. LAYERS are five paths for each overlay: the directory below, where that is bound
 # to, upper, work and the joined directory. COMMAND is bwrap, which builds the session of what is mounted here.
 #
-# "new": this is the first process of a new user namespace whose ids nobody has mapped yet. It says so on descriptor 3, waits
-# there until that is done, and starts itself again: only a program that begins as root is root.
+# "new": this is the first process of a new user namespace whose ids nobody has mapped yet. It says so on descriptor 3 and waits
+# there until that is done. Its capabilities are ambient: where no program may gain any, an ordinary root would begin with none.
 
 if [ "$1" = new ]; then
-  shift
   printf n >&3
   read -r _ <&3 || exit 1
-  exec $ISOLATE_SHELL "$0" own "$@"
 fi
 shift
 exec 3>&-
@@ -22,5 +20,5 @@ while [ "$1" != -- ]; do
   shift 5
 done
 shift
-unset ISOLATE_SHELL ISOLATE_MOUNT
+unset ISOLATE_MOUNT
 exec "$@"

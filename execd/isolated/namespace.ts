@@ -134,12 +134,11 @@ export function enterCommand({ initPid, outerPid }: Pick<Namespace, 'initPid' | 
 }
 
 function start(spec: NamespaceSpec, isDirect: boolean, [filter = 0, options = 0]: number[]): ChildProcess {
-  const shell = hostProgram('dash')
   const [program = '', ...args] = [
     ...hostProgram('unshare'),
-    ...(isDirect ? [] : ['--user']),
+    ...(isDirect ? [] : ['--user', '--keep-caps']),
     ...['--mount', '--propagation', 'private', '--'],
-    ...[...shell, assetPath('isolate.sh'), isDirect ? 'own' : 'new'],
+    ...[...hostProgram('dash'), assetPath('isolate.sh'), isDirect ? 'own' : 'new'],
     ...spec.overlays.flatMap(({ source, layers }) => [
       source,
       layers.lower,
@@ -167,7 +166,6 @@ function start(spec: NamespaceSpec, isDirect: boolean, [filter = 0, options = 0]
   const env = {
     PATH: '/usr/bin:/bin',
     ...spec.env,
-    ISOLATE_SHELL: shell.join(' '),
     ISOLATE_MOUNT: hostProgram('mount').join(' '),
   }
   return withScoreOfChildren(spec.oomScores, () =>

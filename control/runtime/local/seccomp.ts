@@ -43,7 +43,8 @@ const OTHER_MOUNT_CALLS = [
   'open_tree',
   'umount',
 ] // prettier-ignore
-const REFUSED = new Set([...NAMESPACE_CALLS, ...OTHER_MOUNT_CALLS, 'clone', 'clone3'])
+/** Calls that the profile has its say on no more. */
+const DECIDED_HERE = [...NAMESPACE_CALLS, ...OTHER_MOUNT_CALLS, 'clone', 'clone3']
 const EPERM = 1
 const ENOSYS = 38
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET (clone(2)). */
@@ -57,8 +58,10 @@ const NAMESPACES_REFUSED: OciSeccomp['syscalls'] = [
     args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
   },
 ]
+/** The name of the host is one of the namespace's own; the profile lets only CAP_SYS_ADMIN of a container ask. */
+const HOST_NAME = 'sethostname'
 const NAMESPACES_ALLOWED: OciSeccomp['syscalls'] = [
-  { names: [...NAMESPACE_CALLS, 'clone'], action: 'SCMP_ACT_ALLOW' },
+  { names: [...NAMESPACE_CALLS, 'clone', HOST_NAME], action: 'SCMP_ACT_ALLOW' },
   // Programs that know these calls use the older ones only where they hear that these do not exist.
   { names: OTHER_MOUNT_CALLS, action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
 ]
@@ -78,6 +81,7 @@ export function toOciSeccomp(
     throw new Error(
       `There is no seccomp profile for the architecture "${arch}": allowed are ${Object.keys(ARCHES).join(', ')}`,
     )
+  const decided = new Set(allowNamespaces ? [...DECIDED_HERE, HOST_NAME] : DECIDED_HERE)
   const held = new Set(capabilities)
   const arches = new Set(known.names)
   const applies = ({ includes = {}, excludes = {} }: DockerRule) =>
@@ -93,7 +97,7 @@ export function toOciSeccomp(
     architectures: [known.seccomp],
     syscalls: [
       ...profile.syscalls.filter(applies).flatMap(({ names, action, args, errnoRet }) => {
-        const kept = names.filter((name) => !REFUSED.has(name))
+        const kept = names.filter((name) => !decided.has(name))
         if (kept.length === 0) return []
         return [
           {

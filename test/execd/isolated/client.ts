@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import type { IsolatedRunStatus, IsolatedSessionState } from '../../../lib/api/execd-isolated.ts'
 import { type Daemon, type DaemonOptions, type Event, outputOf, parseEvents, startDaemon } from '../daemon.ts'
 
-/** A wrapper of execd that takes its capability to mount away, as our sandboxes have none. */
-export const WITHOUT_MOUNTS = ['setpriv', '--bounding-set=-sys_admin', '--']
+/** A wrapper of execd that takes its capability to mount away, and every way to gain one, as in our sandboxes. */
+export const WITHOUT_MOUNTS = ['setpriv', '--bounding-set=-sys_admin', '--no-new-privs', '--']
 
 /** Whether this machine lets us try: it takes root and bubblewrap. */
 export function isPossible(): boolean {
