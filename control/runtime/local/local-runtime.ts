@@ -4,7 +4,7 @@
 // ordinary delete all end in the same way.
 
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { lchown, mkdir, rename, rmdir, writeFile } from 'node:fs/promises'
+import { mkdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BootFile, EXECD_PORT, type ExitFile, type ReadyFile } from '../../../lib/api/guest.ts'
@@ -15,7 +15,7 @@ import type { Instance } from '../../../lib/instance.ts'
 import type { Logger } from '../../../lib/log.ts'
 import type { EgressClient } from '../../egress-client.ts'
 import { isNoSpace } from '../../image/failure.ts'
-import { ID_MAP, type Image } from '../../image/image.ts'
+import type { Image } from '../../image/image.ts'
 import { ImageStore } from '../../image/store.ts'
 import { removeTree } from '../../remove-tree.ts'
 import { type GuestDir, prepareGuestDir } from '../guest-dir.ts'
@@ -38,6 +38,7 @@ import {
 } from './cgroup.ts'
 import { findMissing, SECCOMP_PROFILE, thisMachine } from './checks.ts'
 import { readEntrypointLog } from './entrypoint-log.ts'
+import { handOver } from './hand-over.ts'
 import { connectSandbox, disconnectSandbox } from './network.ts'
 import { createOciRuntime, type OciRuntime } from './oci-runtime.ts'
 import { makeOwned, mountRoot, unmountRoot } from './root.ts'
@@ -451,14 +452,6 @@ function readExit(exchange: string): ExitFile | undefined {
   if (typeof exitCode !== 'number' || !Number.isInteger(exitCode) || exitCode < 0 || exitCode > 255)
     return undefined
   return { exitCode, ...(typeof found?.message === 'string' && { message: found.message.slice(0, 1000) }) }
-}
-
-/** Puts the boot file where execd waits for it, whole and readable for the sandbox's root alone. */
-async function handOver(exchange: string, boot: BootFile): Promise<void> {
-  const path = join(exchange, 'boot.json')
-  await writeFile(`${path}.new`, JSON.stringify(boot), { mode: 0o400 })
-  await lchown(`${path}.new`, ID_MAP.hostId, ID_MAP.hostId)
-  await rename(`${path}.new`, path)
 }
 
 /** Waits for all, also when one fails, and then throws the first failure. */
