@@ -195,7 +195,7 @@ export class Commands {
     }
     await Promise.all([
       ...[...this.#running.values()].map((command) => this.#end(command, graceMs)),
-      ids.size > 0 && endAllOf(leftovers, { graceMs }, this.#scanner),
+      ids.size > 0 && endAllOf(leftovers, { graceMs }, this.#scanner).catch(() => {}),
     ])
   }
 
@@ -278,6 +278,9 @@ export class Commands {
     if (command.hasScript) removeScript(this.#dir, command.id)
     this.#records.writeEnd(command.id, endRecordOf(command))
     this.#running.delete(command.id)
+    // Its streams are more than all the rest of it.
+    delete command.process
+    delete command.ending
     this.#finished.add(command)
   }
 
