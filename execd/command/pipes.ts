@@ -16,6 +16,8 @@ import type { Logger } from '../../lib/log.ts'
 const BATCH = 16
 const MAX_BATCH = 256
 const MAX_PIPES = 4096
+/** So many pipes that have been other users' are kept for them; more are made anew. */
+const MAX_KEPT = 64
 const MAKE_TIMEOUT_MS = 5000
 /** Until pipes are tried again after they could not be made, as when no process could be started. */
 const PAUSE_MS = 5000
@@ -42,6 +44,8 @@ type Fifo = { name: string; uid: number; gid: number }
 export class PipeStock {
   readonly #options: PipeStockOptions
   readonly #free: Fifo[] = []
+  /** Have been other users', who may still hold their reading ends or have opened their modes: never for anyone else. */
+  readonly #kept: Fifo[] = []
   #made = 0
   #named = 0
   #waiting = 0
@@ -63,13 +67,14 @@ export class PipeStock {
 
   /** A pipe whose end the given user may open again by name, or undefined when there are none to be had. */
   async take(owner: { uid: number; gid: number }): Promise<Pipe | undefined> {
-    while (this.#free.length === 0) {
+    const kept = this.#kept.findIndex(({ uid }) => uid === owner.uid)
+    while (kept < 0 && this.#free.length === 0) {
       if (!this.#canMake()) return undefined
       this.#waiting++
       await this.fill()
       this.#waiting--
     }
-    const fifo = this.#free.pop()
+    const [fifo] = kept < 0 ? this.#free.splice(-1) : this.#kept.splice(kept, 1)
     if (!fifo) return undefined
     if (this.#free.length < BATCH / 4 && this.#canMake()) void this.fill()
     try {
@@ -133,12 +138,18 @@ export class PipeStock {
       throw error
     }
     const read = new Socket({ fd: readFd, readable: true, writable: false, allowHalfOpen: true })
-    read.once('end', () => this.#free.push(fifo))
+    read.once('end', () => this.#takeBack(fifo))
     read.once('close', () => {
       // Closed by us while someone could still write: the bytes of one command must never reach the next.
       if (!read.readableEnded) this.#drop(fifo.name)
     })
     return { name: fifo.name, read, writeFd }
+  }
+
+  #takeBack(fifo: Fifo): void {
+    if (fifo.uid === (process.getuid?.() ?? 0)) this.#free.push(fifo)
+    else if (this.#kept.length < MAX_KEPT) this.#kept.push(fifo)
+    else this.#drop(fifo.name)
   }
 
   #drop(name: string): void {

@@ -52,6 +52,30 @@ describe('PipeStock', () => {
     expect(names.size).toBeLessThanOrEqual(32)
   })
 
+  test('gives none to another user that one of them has had, who may still read from it', async () => {
+    const { stock } = makeStock()
+    const pipes = stock()
+    const use = async (uid: number): Promise<string> => {
+      const pipe = await pipes.take({ uid, gid: uid })
+      if (!pipe) throw new Error('There was no pipe')
+      closeSync(pipe.writeFd)
+      pipe.read.resume()
+      await once(pipe.read, 'end')
+      return pipe.name
+    }
+    const names = new Map<string, Set<number>>()
+    for (let count = 0; count < 100; count++) {
+      const uid = [OWN.uid, 1000, 1001][count % 3] ?? OWN.uid
+      const name = await use(uid)
+      names.set(name, (names.get(name) ?? new Set()).add(uid))
+    }
+    // One of ours may go to someone else once; what comes back from there stays theirs.
+    for (const uids of names.values())
+      expect([...uids].filter((uid) => uid !== OWN.uid).length).toBeLessThan(2)
+    expect(await use(1000)).not.toBe(await use(OWN.uid))
+    expect(names.size).toBeLessThanOrEqual(32)
+  })
+
   test('makes as many as are asked for at once', async () => {
     const { stock } = makeStock()
     const pipes = stock()
