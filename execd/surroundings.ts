@@ -1,7 +1,7 @@
 // What all processes of the user's have in common, whichever route starts them: who they are, what environment they get, where
 // they begin. Commands, sessions, terminals and kernels ask here, so that the same request means the same everywhere.
 
-import { readFileSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import type { Logger } from '../lib/log.ts'
 import { parseEnvironmentFile } from './command/environment.ts'
 import type { Life } from './command/marks.ts'
@@ -66,14 +66,8 @@ export function createSurroundings(options: SurroundingsOptions): Surroundings {
   const home = env.HOME ?? '/'
 
   const readEnvironmentFile = (): Record<string, string> => {
-    const stat = statSync(envFile, { throwIfNoEntry: false })
-    if (!stat?.isFile() || stat.size === 0) return {}
-    if (stat.size > MAX_ENV_FILE_BYTES)
-      throw execdError(
-        'RUNTIME_ERROR',
-        `The environment file "${envFile}" is larger than ${MAX_ENV_FILE_BYTES} bytes`,
-      )
-    return parseEnvironmentFile(readFileSync(envFile, 'utf8'), env)
+    const text = readSmallFile(envFile)
+    return text ? parseEnvironmentFile(text, env) : {}
   }
 
   const identity = (uid?: number, gid?: number): UserIds => {
@@ -110,5 +104,29 @@ export function createSurroundings(options: SurroundingsOptions): Surroundings {
           : `working directory "${path}" does not exist`,
       )
     },
+  }
+}
+
+/** Reads the environment file; undefined when there is none. What is there may be changed at any time by the user whose it is. */
+function readSmallFile(path: string): string | undefined {
+  let fd: number
+  try {
+    // At a pipe, execd would otherwise wait for whoever has put it there.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch {
+    return undefined
+  }
+  try {
+    const found = fstatSync(fd)
+    if (!found.isFile()) return undefined
+    if (found.size > MAX_ENV_FILE_BYTES)
+      throw execdError(
+        'RUNTIME_ERROR',
+        `The environment file "${path}" is larger than ${MAX_ENV_FILE_BYTES} bytes`,
+      )
+    const bytes = Buffer.alloc(found.size)
+    return bytes.toString('utf8', 0, readSync(fd, bytes, 0, bytes.length, 0))
+  } finally {
+    closeSync(fd)
   }
 }

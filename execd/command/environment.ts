@@ -1,7 +1,11 @@
 // The environment of the user's processes: the boot environment, then the file that clients add variables to (contract:
 // v1.1.md 2.5), then the request's own. Later ones win.
 
+import { execdError } from '../http/answer.ts'
 import { DEFAULT_PATH } from './program.ts'
+
+/** More does not fit into the environment of a process anyway; a line that doubles the one before would soon take all memory. */
+const MAX_EXPANDED_CHARS = 4 << 20
 
 /** The boot environment with what every process can rely on. */
 export function userEnvironment(
@@ -18,6 +22,7 @@ export function userEnvironment(
  */
 export function parseEnvironmentFile(text: string, base: Record<string, string>): Record<string, string> {
   const found: Record<string, string> = {}
+  let room = MAX_EXPANDED_CHARS
   const entry =
     /[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(?:'([^']*)'[ \t]*(?=\r?\n|$)|"((?:[^"\\]|\\[\s\S])*)"[ \t]*(?=\r?\n|$)|([^\n]*))/y
   let at = 0
@@ -28,7 +33,11 @@ export function parseEnvironmentFile(text: string, base: Record<string, string>)
       const [whole, name = '', literal, escaped, bare] = match
       if (literal !== undefined) found[name] = literal
       else if (escaped !== undefined) found[name] = readEscapes(escaped)
-      else found[name] = expand((bare ?? '').trim(), [found, base])
+      else {
+        const value = expand((bare ?? '').trim(), [found, base], room)
+        room -= value.length
+        found[name] = value
+      }
       at += whole.length
     }
     const end = text.indexOf('\n', at)
@@ -43,12 +52,20 @@ function readEscapes(text: string): string {
   return text.replace(/\\([\s\S])/g, (whole, char: string) => escapes[char] ?? whole)
 }
 
-function expand(text: string, scopes: Record<string, string>[]): string {
+function expand(text: string, scopes: Record<string, string>[], room: number): string {
+  let left = room - text.length
   return text.replace(
     /\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g,
     (_whole, braced: string | undefined, plain: string | undefined) => {
       const name = braced ?? plain ?? ''
-      return scopes.find((scope) => Object.hasOwn(scope, name))?.[name] ?? ''
+      const value = scopes.find((scope) => Object.hasOwn(scope, name))?.[name] ?? ''
+      left -= value.length
+      if (left < 0)
+        throw execdError(
+          'RUNTIME_ERROR',
+          `The environment file has values of more than ${MAX_EXPANDED_CHARS} characters`,
+        )
+      return value
     },
   )
 }

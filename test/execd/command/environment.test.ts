@@ -36,6 +36,16 @@ test('parseEnvironmentFile() takes anything, in time that grows with its length'
   }
 })
 
+test('parseEnvironmentFile() refuses lines that double each other, before they take all memory', () => {
+  const lines = Array.from({ length: 25 }, (_, index) => `A${index + 1}=$A${index}\x24{A${index}}`)
+  const startedAt = process.memoryUsage().heapTotal
+  expect(() => parseEnvironmentFile(['A0=0123456789', ...lines].join('\n'), {})).toThrow(
+    /environment file.*more than/,
+  )
+  expect(process.memoryUsage().heapTotal - startedAt).toBeLessThan(128 << 20)
+  expect(parseEnvironmentFile(['A0=x', ...lines.slice(0, 4)].join('\n'), {}).A4).toBe('x'.repeat(16))
+})
+
 test('userEnvironment() gives PATH and HOME unless the boot environment has them', () => {
   expect(userEnvironment({}, '/root')).toMatchObject({ HOME: '/root', PATH: expect.stringContaining('/bin') })
   expect(userEnvironment({ HOME: '/x', PATH: '/p' }, '/root')).toEqual({ HOME: '/x', PATH: '/p' })
