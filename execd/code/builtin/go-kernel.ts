@@ -114,8 +114,10 @@ class GoKernel implements Kernel {
   }
 
   async interrupt(): Promise<void> {
+    // A program that does not care can be killed: nothing that later cells need is in it.
+    const signal = this.#isInterrupted ? 'SIGKILL' : 'SIGINT'
     this.#isInterrupted = true
-    if (this.#process) signalGroup(this.#process.pid, 'SIGINT')
+    if (this.#process) signalGroup(this.#process.pid, signal)
   }
 
   async close(graceMs: number): Promise<void> {

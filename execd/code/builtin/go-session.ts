@@ -238,18 +238,15 @@ function located({ text, cell, line, column }: Declaration): string {
 
 function keptFile(variables: KeptVariable[], types: string[], statePath: string): string {
   const imports = new Map(variables.flatMap((variable) => Object.entries(variable.imports)))
+  const pointers = types.map((type) => `(*${type})(nil)`).join(', ')
+  const pairs = variables.map(({ name }) => `, ${quote(name)}, &${name}`).join('')
   return [
     'package main',
     ...[...imports].map(([alias, path]) => `import ${alias} ${quote(path)}`),
     ...variables.map(({ name, type }) => `//line kept-${name}:1:1\nvar ${name} ${type}`),
-    '//line kept-:1:1',
-    `var k_ready = k_begin(${quote(statePath)}, []any{${types.map((type) => `(*${type})(nil)`).join(', ')}}`,
-    ...variables.map(({ name }) => `, ${quote(name)}, &${name}`),
-    ')',
-  ]
-    .join('\n')
-    .replace(/\n, /g, ', ')
-    .replace(/\n\)$/, ')\n')
+    `//line kept-:1:1\nvar k_ready = k_begin(${quote(statePath)}, []any{${pointers}}${pairs})`,
+    '',
+  ].join('\n')
 }
 
 type FileOptions = { imports: Map<string, ImportSpec>; known: Set<string>; unwanted: Set<string> }

@@ -121,9 +121,13 @@ describe.skipIf(!hasGo())('Go (skipped where there is no toolchain)', () => {
     expect(resultsOf(await run('steps'))).toEqual(['2'])
   })
 
-  test('is interrupted, and all that was defined stays', async () => {
-    await run('stays := 7')
-    const response = await startCode(execd, go, 'fmt.Println("started")\nfor {\n}')
+  test.each([
+    'for {\n}',
+    // A program that does not care.
+    'signal.Ignore(os.Interrupt)\nfmt.Println("ignoring")\nselect {\ncase <-time.After(time.Hour):\n}',
+  ])('%j is interrupted, and all that was defined stays', async (code) => {
+    await run('import "os/signal"\nstays := 7')
+    const response = await startCode(execd, go, `fmt.Println("started")\n${code}`)
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
     let text = ''
     while (!text.includes('started')) text += (await reader?.read())?.value
