@@ -34,9 +34,16 @@ export function isolatedFamily(surroundings: Surroundings): Family {
       await entry.session.use(async () => handle(entry, exchange))
     }
 
-  const filesOfSession = ofSession(({ files }, { request, response }) =>
-    files.forward(request, response, (request.url ?? '').replace(/^\/v1\/isolated\/session\/[^/]*/, '')),
-  )
+  const filesOfSession = ofSession(({ files }, { request, response, query }) => {
+    const path = (request.url ?? '').replace(/^\/v1\/isolated\/session\/[^/]*/, '')
+    // Clients read the counts of replacements in a session without asking for them, as its specification has no other answer.
+    const isSilent = path.startsWith('/files/replace') && !query.has('verbose')
+    return files.forward(
+      request,
+      response,
+      isSilent ? `${path}${path.includes('?') ? '&' : '?'}verbose=true` : path,
+    )
+  })
 
   return {
     endAll: () => sessions.closeAll(),

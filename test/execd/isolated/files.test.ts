@@ -49,7 +49,7 @@ describe.skipIf(!isPossible())('the files of a session', () => {
       status: 200,
     })
     expect(
-      await session.call('POST', '/files/replace?verbose=true', { 'd/b.txt': { old: 'alpha', new: 'x' } }),
+      await session.call('POST', '/files/replace', { 'd/b.txt': { old: 'alpha', new: 'x' } }),
     ).toMatchObject({ status: 200, body: { 'd/b.txt': { replacedCount: 2 } } })
     expect(await session.call('POST', '/files/permissions', { 'd/b.txt': { mode: 600 } })).toMatchObject({
       status: 200,
