@@ -1,6 +1,6 @@
 // The directory that a lasting process begins in: a session, or the kernel of a context. Its client names it before it is there.
 
-import { chownSync, statSync } from 'node:fs'
+import { lchownSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import type { UserIds } from './command/process.ts'
@@ -12,7 +12,7 @@ export function makeCwd(path: string, user: UserIds): void {
   try {
     const first = makeDirectories(path)
     for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made))
-      chownSync(made, user.uid, user.gid)
+      lchownSync(made, user.uid, user.gid)
     if (statSync(path).isDirectory()) return
   } catch (error) {
     if (systemCodeOf(error) !== 'EEXIST' && systemCodeOf(error) !== 'ENOTDIR')

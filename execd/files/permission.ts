@@ -1,16 +1,34 @@
 // Modes and owners as clients send them (contract: execd.md 6.1): a mode is octal digits written as a decimal number, an
 // owner is a name, or a number for one without a name. What is absent stays as it is.
 
-import { chmod, chown, lchown, stat } from 'node:fs/promises'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  type Dirent,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  lchownSync,
+  opendirSync,
+  openSync,
+} from 'node:fs'
+import { chmod, chown, stat } from 'node:fs/promises'
+import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
 import { type Body, field, optionalText, wrong } from '../http/body.ts'
 import type { Users } from '../users.ts'
-import { nativePath } from './name.ts'
+import { decodeName, nativePath } from './name.ts'
 import type { Pace } from './turns.ts'
-import { walk } from './walk.ts'
 
 /** The system's word for leaving an owner or group as it is. */
 const KEEP_ID = -1
+/** Names a file without opening it, so that no device and no pipe is touched. Node has no name for it; on all of Linux it is this. */
+const O_PATH = 0o10000000
+const DIRECTORY_FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+/** More does not fit into a path. */
+const MAX_DEPTH = 2048
+const READ_ENTRIES = 512
 
 export type Permission = { mode?: number; uid?: number; gid?: number }
 
@@ -36,25 +54,82 @@ export async function applyPermission(path: string, { mode, uid, gid }: Permissi
   if (mode !== undefined) await chmod(target, mode)
 }
 
-/** The same for everything below a directory and the directory itself; links are not followed, and have no mode of their own. */
+/**
+ * The same for everything below a directory and the directory itself; links are not followed, and have no mode of their own. Each
+ * directory is opened and reached through that handle from then on: who swaps one for a link meanwhile gives nobody a file
+ * that lies elsewhere.
+ */
 export async function applyPermissionBelow(dir: string, permission: Permission, pace: Pace): Promise<void> {
-  const { mode, uid, gid } = permission
-  // A directory gets its mode after what is in it, which could not be reached any more.
-  const directories = [dir]
-  await walk(dir, { pace, onUnreadable: refuseUnreadable }, async ({ path, kind }) => {
-    const target = nativePath(path)
-    if (kind === 'directory') directories.push(path)
-    else {
-      if (uid !== undefined || gid !== undefined) await lchown(target, uid ?? KEEP_ID, gid ?? KEEP_ID)
-      if (mode !== undefined && kind !== 'symlink') await chmod(target, mode)
-    }
-    return true
-  })
-  for (const path of directories.reverse()) await applyPermission(path, permission)
+  await applyToDirectory(nativePath(dir), permission, { pace, shown: [dir] })
 }
 
-function refuseUnreadable(path: string): void {
-  throw execdError('RUNTIME_ERROR', `Cannot change everything: "${path}" cannot be read`)
+type Descent = { pace: Pace /** The names on the way, for messages. */; shown: string[] }
+
+async function applyToDirectory(
+  place: string | Buffer,
+  permission: Permission,
+  { pace, shown }: Descent,
+): Promise<void> {
+  const fd = openDirectory(place, shown)
+  if (fd === undefined) return
+  try {
+    const base = Buffer.from(`/proc/self/fd/${fd}/`)
+    for (const entry of entriesOf(base)) {
+      if (pace.isDue) await pace.rest()
+      const { name } = entry
+      const child = Buffer.concat([base, name])
+      if (entry.isDirectory())
+        await applyToDirectory(child, permission, { pace, shown: [...shown, decodeName(name)] })
+      else applyToOther(child, permission)
+    }
+    // After what is in it, which could not be reached any more. The owner first, as a change of it clears setuid.
+    const { mode, uid, gid } = permission
+    if (uid !== undefined || gid !== undefined) fchownSync(fd, uid ?? KEEP_ID, gid ?? KEEP_ID)
+    if (mode !== undefined) fchmodSync(fd, mode)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** The entries of a directory, however many there are: never all of them at once. */
+function* entriesOf(dir: Buffer): Generator<Dirent<Buffer>> {
+  // The types know only of texts here.
+  const handle = opendirSync(dir, { encoding: 'buffer' as BufferEncoding, bufferSize: READ_ENTRIES })
+  try {
+    for (let entry = handle.readSync(); entry; entry = handle.readSync())
+      yield entry as unknown as Dirent<Buffer>
+  } finally {
+    handle.closeSync()
+  }
+}
+
+/** Undefined when it has vanished, or become something else, which is then not what was meant. */
+function openDirectory(place: string | Buffer, shown: string[]): number | undefined {
+  const refuse = (why: string, cause?: unknown) =>
+    execdError('RUNTIME_ERROR', `Cannot change everything: "${shown.join('/').toWellFormed()}" ${why}`, cause)
+  if (shown.length > MAX_DEPTH) throw refuse('is nested too deep')
+  try {
+    return openSync(place, DIRECTORY_FLAGS)
+  } catch (error) {
+    const code = systemCodeOf(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined
+    throw code === undefined ? error : refuse('cannot be read', error)
+  }
+}
+
+/** `place` is a name in an open directory. */
+function applyToOther(place: Buffer, { mode, uid, gid }: Permission): void {
+  let fd: number | undefined
+  try {
+    if (uid !== undefined || gid !== undefined) lchownSync(place, uid ?? KEEP_ID, gid ?? KEEP_ID)
+    if (mode === undefined) return
+    fd = openSync(place, O_PATH | constants.O_NOFOLLOW)
+    if (!fstatSync(fd).isSymbolicLink()) chmodSync(`/proc/self/fd/${fd}`, mode)
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOENT') throw error
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+  }
 }
 
 /** A mode as clients read it: the low nine bits, octal digits as a decimal number. */
