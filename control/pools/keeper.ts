@@ -28,6 +28,8 @@ export class PoolKeeper {
   readonly #deps: PoolDeps & { random?: () => number }
   readonly #wake = new Wake()
   readonly #troubles = new Map<string, Trouble>()
+  /** Pools that have begun to be filled and are not full yet. */
+  readonly #filling = new Set<string>()
   readonly #health = new Map<string, Health>()
   readonly #removing = new Set<string>()
   readonly #work = new Set<Promise<void>>()
@@ -106,7 +108,8 @@ export class PoolKeeper {
     for (const members of byPool.values())
       for (const member of members) if (member.warm) this.#remove(member.id, 'POOL_DELETED')
     const names = new Set(known.map(keyOf))
-    for (const key of this.#troubles.keys()) if (!names.has(key)) this.#troubles.delete(key)
+    for (const noted of [this.#troubles, this.#filling])
+      for (const key of noted.keys()) if (!names.has(key)) noted.delete(key)
     for (const id of this.#health.keys()) if (!lives.store.get(id)?.warm) this.#health.delete(id)
   }
 
@@ -127,10 +130,13 @@ export class PoolKeeper {
         .length,
       buffer: usable.length + beginning,
       leaving: members.filter(({ warm }) => warm).length - usable.length,
+      isFilling: this.#filling.has(key),
     })
     for (const member of usable.slice(0, refill.spare)) this.#remove(member.id, 'POOL_SHRUNK')
     for (const member of usable.slice(refill.spare))
       if (isClaimable(member, planned.revision)) this.#ping(member.id)
+    if (refill.make > 0) this.#filling.add(key)
+    else this.#filling.delete(key)
     if ((this.#troubles.get(key)?.retryAt ?? 0) > now()) return 0
     const count = Math.min(refill.make, free)
     for (let made = 0; made < count; made++) this.#make(planned)

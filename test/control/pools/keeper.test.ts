@@ -30,6 +30,14 @@ test('a pool grows and shrinks with its capacity', async () => {
   expect(await statusOf(control)).toMatchObject({ total: 1, allocated: 1 })
 })
 
+test('a pool below its bounds is filled to their middle, however many steps that takes', async () => {
+  const control = openPools()
+  await makePool(control, { capacitySpec: { bufferMin: 1, bufferMax: 19, poolMin: 0, poolMax: 100 } })
+  await untilWarm(control, 10)
+  await Promise.all(Array.from({ length: 9 }, () => control.call('POST', '/v1/sandboxes', byPool('p'))))
+  expect(await statusOf(control)).toMatchObject({ total: 10, allocated: 9, available: 1 })
+})
+
 test('sandboxes of an old shape are replaced, and claimed ones are left alone', async () => {
   const control = openPools()
   await makePool(control)

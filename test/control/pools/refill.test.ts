@@ -5,6 +5,7 @@ const counts = (change: Partial<PoolCounts> = {}): PoolCounts => ({
   allocated: 0,
   buffer: 0,
   leaving: 0,
+  isFilling: false,
   ...change,
 })
 
@@ -15,6 +16,8 @@ describe('decideRefill()', () => {
     ['one within its bounds is left alone, at the lower', [2, 4, 0, 10], { buffer: 2 }, 0, 0],
     ['and at the upper', [2, 4, 0, 10], { buffer: 4 }, 0, 0],
     ['below its bounds it is filled to the middle', [2, 4, 0, 10], { buffer: 1 }, 2, 0],
+    ['and on to the middle once that has begun', [1, 9, 0, 10], { buffer: 4, isFilling: true }, 1, 0],
+    ['which ends there', [1, 9, 0, 10], { buffer: 6, isFilling: true }, 0, 0],
     ['above them it shrinks to the middle', [2, 4, 0, 10], { buffer: 6 }, 0, 3],
     ['poolMax stands above the buffer', [5, 5, 0, 3], {}, 3, 0],
     ['claimed ones take places', [5, 5, 0, 6], { allocated: 4 }, 2, 0],
