@@ -124,9 +124,13 @@ export function answerBadGateway(response: ServerResponse): void {
 export function answerWith(response: ServerResponse, answer: IncomingMessage): void {
   const { statusCode = 502, statusMessage = '', rawHeaders } = answer
   try {
-    response.writeHead(statusCode, statusMessage, formatResponseHeaders(rawHeaders))
+    // Node reads any byte in a reason and writes but some of them.
+    const reason = statusMessage.replace(/[^\t\x20-\x7e\x80-\xff]/g, '')
+    response.writeHead(statusCode, reason, formatResponseHeaders(rawHeaders))
   } catch {
-    // A status that Node reads and does not write, such as 0.
+    // A status that Node reads and does not write, such as 0. What it has taken of the head is not for our own answer.
+    response.statusMessage = ''
+    for (const name of response.getHeaderNames()) if (name !== 'x-request-id') response.removeHeader(name)
     answer.destroy()
     answerBadGateway(response)
     return

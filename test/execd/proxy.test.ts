@@ -322,6 +322,7 @@ describe('answers', () => {
     ['nothing', ''],
     ['no HTTP', 'hello\r\n\r\n'],
     ['a status that is none', 'HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n'],
+    ['a status and a reason that are none', 'HTTP/1.1 000 \x01\r\nContent-Encoding: gzip\r\n\r\n'],
     [
       'a protocol that nobody asked for',
       'HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
@@ -336,6 +337,12 @@ describe('answers', () => {
 
   test.each([
     ['of HTTP/1.0, up to its end', 'HTTP/1.0 200 OK\r\n\r\nbody', 200, 'body'],
+    [
+      'with control characters in its reason',
+      'HTTP/1.1 200 \x01\x02bad\r\nContent-Length: 1\r\n\r\na',
+      200,
+      'a',
+    ],
     ['without a reason', 'HTTP/1.1 299\r\nContent-Length: 1\r\n\r\na', 299, 'a'],
     [
       'with bytes that are no ASCII',
