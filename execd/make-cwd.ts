@@ -1,4 +1,5 @@
-// The directory that a lasting process begins in: a session, or the kernel of a context. Its client names it before it is there.
+// The directory that a lasting process begins in: a session, a terminal, or the kernel of a context. Its client names it before it
+// is there.
 
 import { lchownSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'

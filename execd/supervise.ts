@@ -1,7 +1,7 @@
 // The user's entrypoint as our child: started with the boot environment, its output kept in a bounded log, its end the end
 // of the sandbox. It outlives execd, and a later life of execd goes on watching it.
 
-import { chownSync, mkdirSync, statSync } from 'node:fs'
+import { chownSync, statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { systemCodeOf } from '../lib/errors.ts'
 import { endLeader } from './command/end.ts'
@@ -19,6 +19,7 @@ import {
 import type { ProcessScanner } from './command/process-scanner.ts'
 import { findProgram } from './command/program.ts'
 import { adoptProcess } from './command/restore.ts'
+import { makeDirectories } from './make-directories.ts'
 import type { State } from './state.ts'
 
 export type EntrypointSpec = {
@@ -96,7 +97,7 @@ function watch(running: RunningProcess, log: Journal): Entrypoint {
 /** Makes the directory that processes of the sandbox begin in. Throws StartError when there is none. */
 export function makeWorkdir(path: string, user: UserIds): void {
   try {
-    if (mkdirSync(path, { recursive: true }) !== undefined) chownSync(path, user.uid, user.gid)
+    if (makeDirectories(path) !== undefined) chownSync(path, user.uid, user.gid)
     if (statSync(path).isDirectory()) return
   } catch (error) {
     throw new StartError(

@@ -23,7 +23,7 @@ const OWN_VARIABLES = [
   'OPENSANDBOX_LIFECYCLE',
   'OTEL_EXPORTER_OTLP_HEADERS',
   'OTEL_EXPORTER_OTLP_METRICS_HEADERS',
-] // prettier-ignore
+]
 
 export type SurroundingsOptions = {
   /** The complete environment that the sandbox was started with, what is execd's own included. */

@@ -1,15 +1,12 @@
 // From what a client asked for to a running program: who runs it, with what environment, where, and on what.
 
-import { chownSync, statSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { basename } from 'node:path'
 import type { PtyMode } from '../../lib/api/execd-pty.ts'
-import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { ownedEnvironment } from '../command/marks.ts'
 import { StartError, type UserIds } from '../command/process.ts'
 import { type FoundProgram, findProgram, findShell } from '../command/program.ts'
-import { makePath } from '../files/make-path.ts'
 import { resolvePath } from '../files/path.ts'
-import { execdError } from '../http/answer.ts'
+import { makeCwd } from '../make-cwd.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { TerminalSize, Terminals } from './native.ts'
 import { startOnPipes } from './pipe-program.ts'
@@ -33,10 +30,7 @@ export function prepareCwd({ surroundings }: Launcher, request: PtyRequest): str
   const user = identity(request.uid, request.gid)
   if (request.cwd === undefined) return workdir
   const cwd = resolvePath(request.cwd, { env: environment(user, request.envs), home, cwd: workdir })
-  const stat = statSync(cwd, { throwIfNoEntry: false })
-  if (!stat) makeCwd(cwd, user)
-  else if (!stat.isDirectory())
-    throw execdError('INVALID_REQUEST_BODY', `working directory "${cwd}" is not a directory`)
+  makeCwd(cwd, user)
   return cwd
 }
 
@@ -55,21 +49,6 @@ export async function launch(
     return startOnPipes(surroundings.starter, { path, argv: [path, ...args], cwd, env, user }, onOutput)
   const spec = { path, args, cwd, env, user, size }
   return startTerminal(launcher.terminals(), surroundings.starter, spec, onOutput)
-}
-
-function makeCwd(cwd: string, { uid, gid }: UserIds): void {
-  try {
-    const first = makePath(cwd)
-    if (first === undefined || process.getuid?.() !== 0) return
-    for (let made = cwd; made.length >= first.length; made = dirname(made)) chownSync(made, uid, gid)
-  } catch (error) {
-    const code = systemCodeOf(error)
-    throw execdError(
-      'RUNTIME_ERROR',
-      `Cannot make the directory "${cwd}": ${code ?? messageOf(error)}`,
-      error,
-    )
-  }
 }
 
 function environmentOf(

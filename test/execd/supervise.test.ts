@@ -63,6 +63,15 @@ describe('execd as supervisor', () => {
     )
   })
 
+  test('says that its directory cannot be made, also below /proc', async () => {
+    await using execd = await startDaemon({ workdir: '/proc/no/such' })
+    expect(execd.ready).toMatchObject({
+      ok: false,
+      message: expect.stringContaining('cannot make the working directory "/proc/no/such"'),
+    })
+    expect(await exit(execd.dir)).toMatchObject({ exitCode: 126 })
+  })
+
   test('says when its port is taken', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => server.once('listening', resolve))
