@@ -696,7 +696,13 @@ test('the end of execd ends every terminal, and lets programs put things in orde
 })
 
 function descriptorsOf(pid: number): string[] {
-  return readdirSync(`/proc/${pid}/fd`).map((name) => readlinkSync(`/proc/${pid}/fd/${name}`))
+  return readdirSync(`/proc/${pid}/fd`).flatMap((name) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${name}`)]
+    } catch {
+      return [] // Closed since the list was read.
+    }
+  })
 }
 
 function statOf(pid: string): { pid: number; parent: number; session: number; state: string } | undefined {
