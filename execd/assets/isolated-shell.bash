@@ -50,6 +50,8 @@ __execd_next() {
   __execd_run=
   exec </dev/null >/dev/null
   while IFS=' ' builtin read -r -u 250 __execd_kind __execd_id __execd_bytes __execd_out __execd_err; do
+    # Only what somebody else has made execd say, who can reach the descriptor, is anything else.
+    [[ $__execd_kind == run || $__execd_kind == start ]] || continue
     __execd_code=
     LC_ALL=C builtin read -r -N "$__execd_bytes" -u 250 __execd_code
     if [[ $__execd_kind == start ]]; then

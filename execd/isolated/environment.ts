@@ -16,8 +16,9 @@ const SECRET_NAMES = [
   'KUBE_*',
 ] // prettier-ignore
 
-/** execd's own settings, which no session gets even if it asks. */
+/** execd's own settings, and options of the shell that starts the session: no session gets them even if it asks. */
 const OWN_NAMES = [
+  'BASHOPTS',
   'EXECD_ACCESS_TOKEN',
   'EXECD_CLONE3_COMPAT',
   'EXECD_ENVS',
@@ -28,6 +29,7 @@ const OWN_NAMES = [
   'EXECD_RUNTIME_INIT',
   'JUPYTER_TOKEN',
   'OPENSANDBOX_LIFECYCLE',
+  'SHELLOPTS',
 ] // prettier-ignore
 
 /** The part of `env` that a session gets. */

@@ -25,7 +25,7 @@ export type SessionOptions = Omit<SessionSpec, 'layersDir' | 'dir' | 'pipes'> & 
 export type ForegroundRun = {
   code: string
   sink: OutputSink
-  /** Called before its first output. */
+  /** Called when it is its turn. */
   begin: () => void
   timeoutMs?: number
   /** Ends it when aborted. */
@@ -251,7 +251,8 @@ export class IsolatedSession {
     await namespace?.ended
   }
 
-  async #inTurn<T>(work: (shell: SessionShell) => Promise<T>): Promise<T> {
+  /** Throws a refusal at once when too much waits already. */
+  #inTurn<T>(work: (shell: SessionShell) => Promise<T>): Promise<T> {
     if (this.#waiting >= MAX_WAITING)
       throw execdError('TOO_MANY', `${MAX_WAITING} runs wait for their turn in this session already`)
     this.#waiting++

@@ -30,19 +30,15 @@ export function isolatedFamily(surroundings: Surroundings): Family {
   const ofSession =
     (handle: (entry: Entry, exchange: Exchange) => void | Promise<void>) => async (exchange: Exchange) => {
       await sessions.requireIsolator()
-      const entry = sessions.find(exchange.params[0] ?? '')
-      await entry.session.use(async () => handle(entry, exchange))
+      await handle(sessions.find(exchange.params[0] ?? ''), exchange)
     }
 
-  const filesOfSession = ofSession(({ files }, { request, response, query }) => {
+  const filesOfSession = ofSession(({ session, files }, { request, response, query }) => {
     const path = (request.url ?? '').replace(/^\/v1\/isolated\/session\/[^/]*/, '')
     // Clients read the counts of replacements in a session without asking for them, as its specification has no other answer.
     const isSilent = path.startsWith('/files/replace') && !query.has('verbose')
-    return files.forward(
-      request,
-      response,
-      isSilent ? `${path}${path.includes('?') ? '&' : '?'}verbose=true` : path,
-    )
+    const asked = isSilent ? `${path}${path.includes('?') ? '&' : '?'}verbose=true` : path
+    return session.use(() => files.forward(request, response, asked))
   })
 
   return {
@@ -62,17 +58,14 @@ export function isolatedFamily(surroundings: Surroundings): Family {
         answerJson(response, 201, session.describe())
       },
 
-      'GET /v1/isolated/session/{id}': async ({ response, params: [id = ''] }) => {
-        await sessions.requireIsolator()
-        // Not a use: who asks whether it is idle does not want it to be otherwise.
-        answerJson(response, 200, sessions.find(id).session.describe())
-      },
+      'GET /v1/isolated/session/{id}': ofSession(({ session }, { response }) =>
+        answerJson(response, 200, session.describe()),
+      ),
 
-      'DELETE /v1/isolated/session/{id}': async ({ response, params: [id = ''] }) => {
-        await sessions.requireIsolator()
-        await sessions.remove(id)
+      'DELETE /v1/isolated/session/{id}': ofSession(async ({ session }, { response }) => {
+        await sessions.remove(session.id)
         answerEmpty(response)
-      },
+      }),
 
       'POST /v1/isolated/session/{id}/run': ofSession(async ({ session, runs }, { request, response }) => {
         const asked = parseRunRequest(await readObject(request))
@@ -131,36 +124,36 @@ async function runInForeground(
   const left = new AbortController()
   response.once('close', () => left.abort())
   let startedAt = performance.now()
-  let hasBegun = false
-  const begin = () => {
-    if (hasBegun) return
-    hasBegun = true
-    startedAt = performance.now()
-    stream.begin(session.id)
-  }
+  const running = session.run({
+    code: whole,
+    begin: () => {
+      startedAt = performance.now()
+    },
+    signal: left.signal,
+    sink: {
+      write: (name, bytes) => stream.isOver || stream.output(name, splitters[name].push(bytes)),
+      drained: () => stream.drained(),
+      lasting: false,
+    },
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  })
+  // At once, so that a client that waits for its turn hears that we are there.
+  stream.begin(session.id)
   let end: ForegroundEnd | undefined
-  let problem: string | undefined
+  let problem = 'unknown'
   try {
-    end = await session.run({
-      code: whole,
-      begin,
-      signal: left.signal,
-      sink: {
-        write: (name, bytes) => stream.isOver || stream.output(name, splitters[name].push(bytes)),
-        drained: () => stream.drained(),
-        lasting: false,
-      },
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    })
+    end = await running
   } catch (error) {
-    if (!(error instanceof ShellGone)) throw error
+    // The stream has begun: whatever it was, its client hears it there.
     problem = [messageOf(error), session.describe().message].filter(Boolean).join(': ')
+    if (!(error instanceof ShellGone))
+      session.spec.surroundings.log.error('a run in an isolated session failed', {
+        session: session.id,
+        error,
+      })
   }
-  // Who waited in vain for a turn hears it in a stream as well.
-  begin()
   for (const name of ['stdout', 'stderr'] satisfies OutputName[]) stream.output(name, splitters[name].end())
-  if (problem !== undefined || !end)
-    stream.fail({ ename: 'RuntimeError', evalue: problem ?? 'unknown', traceback: [problem ?? 'unknown'] })
+  if (!end) stream.fail({ ename: 'RuntimeError', evalue: problem, traceback: [problem] })
   else if (end.exitCode === 0 && !end.stopped) stream.complete(performance.now() - startedAt)
   else stream.fail(describeFailure(end, timeoutMs))
 }

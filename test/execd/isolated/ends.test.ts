@@ -72,6 +72,38 @@ describe.skipIf(!isPossible())('an isolated session', () => {
     await until(async () => (await isolated.call('GET', used.path)).status === 404, 'its end once it is idle')
   })
 
+  test('what runs, and what waits for its turn, ends when the session is deleted', async () => {
+    const session = await isolated.create({ workspace: workspace('deleted') })
+    const runs = [session.run('sleep 60'), session.run('echo never')]
+    await session.call('GET', '')
+    expect((await session.remove()).status).toBe(200)
+    for (const { error, stdout } of await Promise.all(runs)) {
+      expect(error).toMatchObject({ ename: 'RuntimeError', evalue: 'session terminated' })
+      expect(stdout).toBe('')
+    }
+  })
+
+  test('a run that waits for its turn is a stream already, and more of them than is sensible are refused', async () => {
+    const session = await isolated.create({ workspace: workspace('waiting') })
+    const first = session.run('sleep 1')
+    const response = await isolated.execd.call(`${session.path}/run`, {
+      method: 'POST',
+      body: '{"code":"echo x"}',
+    })
+    const reader = response.body?.getReader()
+    expect(new TextDecoder().decode((await reader?.read())?.value)).toContain('"type":"init"')
+    const more = await Promise.all(
+      Array.from({ length: 70 }, () =>
+        isolated.execd.call(`${session.path}/run`, { method: 'POST', body: '{"code":"true"}' }),
+      ),
+    )
+    expect(more.map(({ status }) => status)).toContain(429)
+    expect(more.filter(({ status }) => status === 200).length).toBeGreaterThan(60)
+    await first
+    await Promise.all(more.map((each) => each.text()))
+    expect((await session.run('echo alive')).stdout).toBe('alive\n')
+  })
+
   test('a session whose first process is killed is dead and says so', async () => {
     const session = await isolated.create({ workspace: workspace('dead') })
     await session.run('kill -9 $PPID')
