@@ -2,19 +2,11 @@
 // first request, because what most sandboxes never ask for must not cost all of them their start.
 
 import type { Commands } from './command/commands.ts'
+import type { Family } from './family.ts'
 import { answerEmpty } from './http/answer.ts'
 import type { Handler, Routes } from './http/router.ts'
 import { commandRoutes } from './routes/commands.ts'
 import type { Surroundings } from './surroundings.ts'
-
-/** Routes that belong together, with what they keep running. */
-export type Family = {
-  routes: Routes
-  /** Ends everything that the family runs: TERM, and KILL after the grace. */
-  endAll?(graceMs: number): Promise<void>
-  /** Interrupts what has this id. False when nothing of the family's has. */
-  interrupt?(id: string): Promise<boolean>
-}
 
 type LateFamily = {
   names: readonly string[]

@@ -2,7 +2,6 @@
 
 import type { ServerResponse } from 'node:http'
 import type { CodeContextInfo } from '../../lib/api/execd-code.ts'
-import type { Family } from '../app.ts'
 import { type CodeContext, ContextBusy } from '../code/context.ts'
 import { CodeContexts } from '../code/contexts.ts'
 import { toStreamEvents } from '../code/events.ts'
@@ -14,6 +13,7 @@ import {
   type RunRequest,
 } from '../code/request.ts'
 import type { Commands } from '../command/commands.ts'
+import type { Family } from '../family.ts'
 import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
 import { readObject } from '../http/body.ts'
 import { EventStream } from '../http/event-stream.ts'

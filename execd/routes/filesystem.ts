@@ -1,6 +1,6 @@
 // The file routes under another identity (contract: v1.1.md 2.3): `/v1/filesystem/{uid}/{gid}` and a plain file route.
 
-import type { Family } from '../app.ts'
+import type { Family } from '../family.ts'
 import { IdentityFiles } from '../files/identity.ts'
 import { answerText, execdError } from '../http/answer.ts'
 import type { Surroundings } from '../surroundings.ts'

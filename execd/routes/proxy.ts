@@ -1,6 +1,6 @@
 // ANY /proxy/{port}/{rest}: what listens on the sandbox's loopback (contract: execd.md 1.5).
 
-import type { Family } from '../app.ts'
+import type { Family } from '../family.ts'
 import { answerText } from '../http/answer.ts'
 import type { Exchange } from '../http/router.ts'
 import { createForwarder } from '../proxy/forward.ts'

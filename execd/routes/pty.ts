@@ -6,7 +6,7 @@
 import { WebSocketServer } from 'ws'
 import type { PtyList } from '../../lib/api/execd-pty.ts'
 import { messageOf } from '../../lib/errors.ts'
-import type { Family } from '../app.ts'
+import type { Family } from '../family.ts'
 import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
 import { readOptionalObject } from '../http/body.ts'
 import { parseConnectRequest, parsePtyRequest } from '../pty/request.ts'
