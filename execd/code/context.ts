@@ -6,14 +6,13 @@ import { ApiError, messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { execdError } from '../http/answer.ts'
 import { createRandomId } from '../random-id.ts'
+import { MAX_TIMER_MS } from '../timer.ts'
 import { type CellEvent, type CellSink, type Kernel, KernelDied, type Language } from './engine.ts'
 
 const MAX_WAITING = 32
 /** An interrupt is given this often, each with this long to have its effect; then the kernel is ended. */
 const INTERRUPT_STEPS_MS = [2000, 3000, 5000]
 const CLOSE_GRACE_MS = 500
-/** Longer waits overflow a timer; nobody waits for them. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 export type RunObserver = {
   /** The run has been taken: its id. Nothing else is told before. */

@@ -9,6 +9,7 @@ import { messageOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
 import { createRandomId } from '../random-id.ts'
 import type { Surroundings } from '../surroundings.ts'
+import { MAX_TIMER_MS } from '../timer.ts'
 import {
   type Command,
   type CommandEnd,
@@ -40,8 +41,6 @@ const ALL_JOURNALS_BYTES = 512 << 20
 const MEMORY_BYTES = 16 << 10
 const MEMORY_MS = 50
 const MAX_CONTENT = 64 << 10
-/** Longer waits overflow a timer; nobody waits for them. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** What a command tells while it starts and runs; only `begin` is asked of background commands. */
 export type CommandObserver = {

@@ -8,6 +8,7 @@ import type { ProcessEnd } from '../command/process.ts'
 import type { ProcessScanner } from '../command/process-scanner.ts'
 import { execdError } from '../http/answer.ts'
 import { createRandomId } from '../random-id.ts'
+import { MAX_TIMER_MS } from '../timer.ts'
 import { describeShellEnd, describeStatus, describeStop, statusOf } from './end.ts'
 import { LastingShell, type LastingShellOptions } from './lasting-shell.ts'
 import { RunOutput, type RunSink } from './output.ts'
@@ -18,8 +19,6 @@ import { Turns } from './turns.ts'
 
 const MAX_WAITING = 64
 const MAX_RUN_MS = 24 * 3_600_000
-/** Longer waits overflow a timer. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 const TIMEOUT_GRACE_MS = 500
 const LEFT_GRACE_MS = 500
 const INTERRUPT_GRACE_MS = 3000
