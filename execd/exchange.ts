@@ -12,9 +12,13 @@ const BOOT_TIMEOUT_MS = 30_000
  * Takes the text of the boot file as soon as the runtime has put it there: nothing of the user's may run before. `keep` is given it
  * while it is still there.
  */
-export async function takeBootFile(dir: string, keep: (text: string) => void): Promise<string> {
+export async function takeBootFile(
+  dir: string,
+  keep: (text: string) => void,
+  signal: AbortSignal,
+): Promise<string> {
   const path = join(dir, 'boot.json')
-  if (!existsSync(path)) await appears(dir, path)
+  if (!existsSync(path)) await appears(dir, path, signal)
   const text = readFileSync(path, 'utf8')
   keep(text)
   rmSync(path)
@@ -35,13 +39,16 @@ export function report(dir: string, name: string, value: ReadyFile | ExitFile): 
   renameSync(`${path}.new`, path)
 }
 
-function appears(dir: string, path: string): Promise<void> {
+function appears(dir: string, path: string, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const finish = (act: () => void) => {
       clearTimeout(timer)
       watcher.close()
+      signal.removeEventListener('abort', stop)
       act()
     }
+    const stop = () => finish(() => reject(new Error(`Stopped before there was a "${path}"`)))
+    signal.addEventListener('abort', stop)
     const look = () => existsSync(path) && finish(resolve)
     const timer = setTimeout(
       () =>
@@ -52,5 +59,6 @@ function appears(dir: string, path: string): Promise<void> {
     watcher.once('error', (error) => finish(() => reject(error)))
     // It may have come before the watch.
     look()
+    if (signal.aborted) stop()
   })
 }

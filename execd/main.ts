@@ -58,6 +58,11 @@ process.umask(0o022)
 void main(readExchangeDir(process.argv.slice(2)))
 
 async function main(dir: string): Promise<void> {
+  // From the first moment on: told to stop while it comes back, it still ends in order what an earlier life has started.
+  const stop = new AbortController()
+  process.on('SIGTERM', () => stop.abort())
+  process.on('SIGINT', () => stop.abort())
+  if (process.env.EXECD_STOPPING) stop.abort()
   const state = openState(process.env.EXECD_STATE_FD, log)
   tidy(dir)
   // An execd that ends as soon as it has begun must not take the whole processor.
@@ -69,9 +74,10 @@ async function main(dir: string): Promise<void> {
   void pipes.fill()
   let boot: BootFile
   try {
-    const text = state.before.boot ?? (await takeBootFile(dir, (boot) => state.note({ boot })))
-    boot = parseBootFile(text)
+    const keep = (text: string) => state.note({ boot: text })
+    boot = parseBootFile(state.before.boot ?? (await takeBootFile(dir, keep, stop.signal)))
   } catch (error) {
+    if (stop.signal.aborted) return quit(128 + constants.signals.SIGTERM, messageOf(error))
     return refuse(dir, messageOf(error))
   }
   const { [LIFECYCLE_VARIABLE]: hooks } = boot.env
@@ -107,9 +113,6 @@ async function main(dir: string): Promise<void> {
   const entrypointPipes = takePipes(earlierPipes, state.before.entrypoint?.process?.pipes)
   if (state.life.number > 1) await restoreCommands(commands, earlierPipes)
   const app = createApp(surroundings, commands)
-  const stop = new AbortController()
-  process.on('SIGTERM', () => stop.abort())
-  process.on('SIGINT', () => stop.abort())
 
   const telemetry = isExportWanted(env)
     ? (await import('./metrics/telemetry.ts')).openTelemetry({ env, log })

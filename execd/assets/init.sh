@@ -12,6 +12,7 @@ export EXECD_STATE_FD=9
 
 child=
 stopping=
+EXECD_STOPPING=
 stop() {
   stopping=yes
   [ -n "$child" ] && kill -TERM "$child" 2>/dev/null
@@ -23,7 +24,7 @@ while :; do
   "$@" &
   child=$!
   # Told between the start and here, it would not have known whom to tell.
-  [ -n "$stopping" ] && kill -TERM "$child" 2>/dev/null
+  [ -n "$stopping" ] && [ -z "$EXECD_STOPPING" ] && kill -TERM "$child" 2>/dev/null
   wait "$child"
   status=$?
   # A signal ends the wait and not the child.
@@ -31,8 +32,12 @@ while :; do
     wait "$child"
     status=$?
   done
-  [ -n "$stopping" ] && exit "$status"
   [ -e "$dir/exit.json" ] && exit "$status"
+  if [ -n "$stopping" ]; then
+    # Told to stop while it came back, or killed while it stopped, it has one more life to end in order what runs.
+    [ -n "$EXECD_STOPPING" ] && exit "$status"
+    export EXECD_STOPPING=yes
+  fi
   # execd removes it as soon as it runs and writes it when it is ready.
   if [ -e "$dir/ready.json" ]; then
     failures=0

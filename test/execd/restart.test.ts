@@ -47,6 +47,35 @@ describe('after execd was killed', () => {
     expect(execd.process.exitCode).toBe(255)
   })
 
+  test.each([
+    ['while it comes back', false],
+    ['and killed while it does', true],
+  ])('R2: told to stop %s, it ends in order what runs', async (_when, isKilledAgain) => {
+    await using execd = await startDaemon(
+      {
+        entrypoint: [
+          'sh',
+          '-c',
+          'trap "sleep 0.5; echo bye; exit 0" TERM; echo up; while :; do sleep 0.05; done',
+        ],
+      },
+      { restarted: true },
+    )
+    await until(
+      async () => readFileSync(join(execd.dir, 'entrypoint.log'), 'utf8') === 'up\n',
+      'the entrypoint',
+    )
+    const before = execd.pid()
+    if (!isKilledAgain) {
+      process.kill(before, 'SIGKILL')
+      await until(async () => ![0, before].includes(execd.pid()), 'the next life to begin')
+    }
+    const stopped = execd.stop()
+    if (isKilledAgain) process.kill(before, 'SIGKILL')
+    expect(await stopped).toMatchObject({ exitCode: 255 })
+    expect(readFileSync(join(execd.dir, 'entrypoint.log'), 'utf8')).toBe('up\nbye\n')
+  })
+
   test('R12: a background command runs on, loses no output, and its end is known though not its status', async () => {
     await using execd = await startDaemon({}, { restarted: true })
     const go = join(execd.workdir, 'go')
