@@ -166,8 +166,10 @@ class KernelProcess implements Kernel {
   }
 
   async interrupt(): Promise<void> {
-    if (this.#run?.hasBegun) this.#signalInterrupt()
-    else if (this.#run) this.#run.isInterrupted = true
+    if (!this.#run) return
+    // Over the channel it comes after the cell, and to a signal the kernel may be deaf before.
+    if (this.#run.hasBegun || this.#tellsInterrupts) this.#signalInterrupt()
+    else this.#run.isInterrupted = true
   }
 
   #signalInterrupt(): void {

@@ -17,6 +17,7 @@ const CHANNEL = 3
 const MAX_MESSAGE = 1 << 16
 const MAX_TRACEBACK_LINES = 200
 const WAIT_MS = 100
+const INTERRUPT = { ename: 'KeyboardInterrupt', evalue: 'interrupted' }
 /** Places in the memory that is shared with the reader. */
 const fields = { SYNCED: 0, INTERRUPTED: 1, ANSWERED: 2 }
 const MAX_CAUSES = 5
@@ -28,6 +29,7 @@ function startKernel(language) {
   let running
   let count = 0
   let syncs = 0
+  let signals = 0
   let lastWritten
 
   const send = (message) => writeAll(CHANNEL, Buffer.from(`${JSON.stringify(message)}\n`))
@@ -45,6 +47,9 @@ function startKernel(language) {
     }
   }
 
+  /** How many interrupts there were, by both ways in which we hear of one. */
+  const heard = () => signals + Atomics.load(shared, fields.INTERRUPTED)
+
   const show = (data) => {
     if (Object.keys(data).length === 0 || !running) return
     send({ op: 'result', cell: running.cell, data })
@@ -57,7 +62,9 @@ function startKernel(language) {
     lastWritten = fd
   })
   defineGlobals(createDisplay(show))
-  process.on('SIGINT', () => {})
+  process.on('SIGINT', () => {
+    signals++
+  })
   process.on('uncaughtException', (error) => console.error('Uncaught', error))
   process.on('unhandledRejection', (error) => console.error('Uncaught (in promise)', error))
 
@@ -70,17 +77,17 @@ function startKernel(language) {
       interrupted.resolve({ interrupted: true })
     }
     running = { cell, interrupt }
+    const before = heard()
     send({ op: 'count', cell, count })
     locateModules()
     const name = `cell_${count}.${language === 'typescript' ? 'ts' : 'js'}`
-    const interruptsBefore = Atomics.load(shared, fields.INTERRUPTED)
     const outcome = await Promise.race([run(code, name).catch((error) => ({ error })), interrupted.promise])
-    const told = 'error' in outcome ? describe(outcome, code, name) : { traceback: [] }
-    // An interrupt may show itself as the failure of a program that the cell was running.
-    const isInterrupt = outcome.interrupted || Atomics.load(shared, fields.INTERRUPTED) > interruptsBefore
-    if (isInterrupt && ('error' in outcome || outcome.interrupted))
-      send({ op: 'error', cell, ...told, ename: 'KeyboardInterrupt', evalue: 'interrupted' })
-    else if ('error' in outcome) send({ op: 'error', cell, ...told })
+    if ('error' in outcome) {
+      // An interrupt may show itself as the failure of a program that the cell was running; we hear of it in the next turn.
+      await new Promise((resolve) => setImmediate(resolve))
+      const told = describe(outcome, code, name)
+      send({ op: 'error', cell, ...told, ...(heard() > before ? INTERRUPT : {}) })
+    } else if (outcome.interrupted) send({ op: 'error', cell, ...INTERRUPT, traceback: [] })
     running = undefined
     send({ op: 'done', cell })
   }

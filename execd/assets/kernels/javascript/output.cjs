@@ -16,17 +16,27 @@ function replaceOutput(beforeWrite) {
     [1, 'stdout'],
     [2, 'stderr'],
   ]) {
-    const stream = new Writable({
-      decodeStrings: true,
-      write: (chunk, _encoding, done) => {
-        beforeWrite(fd)
-        writeAll(fd, chunk)
-        done()
-      },
-    })
+    const stream = new Writable()
+    // Nothing is kept in between: a write that an interrupt ends in the middle would else keep all later ones waiting for it.
+    stream.write = (chunk, encoding, callback) => {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk, toEncoding(encoding)) : chunk
+      if (!ArrayBuffer.isView(bytes))
+        throw new TypeError(`Only a text or bytes can be written: found ${typeof chunk}`)
+      beforeWrite(fd)
+      writeAll(fd, bytes)
+      const done = typeof encoding === 'function' ? encoding : callback
+      if (done) process.nextTick(done)
+      return true
+    }
+    // Ended, it would be missing to the next cell.
+    stream.end =
+      stream.destroy =
+      stream.destroySoon =
+        (chunk, encoding, callback) => {
+          if (typeof chunk === 'string' || ArrayBuffer.isView(chunk)) stream.write(chunk, encoding, callback)
+          return stream
+        }
     Object.assign(stream, { fd, _type: 'pipe', isTTY: false })
-    // `end` and `destroy` would leave the process without it.
-    stream.end = stream.destroySoon = stream._destroy = () => stream
     Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream })
   }
   globalThis.console = new Console({ stdout: process.stdout, stderr: process.stderr })
@@ -35,7 +45,7 @@ function replaceOutput(beforeWrite) {
 /** Writes all of it, also to a descriptor that is non-blocking, as one shared with others may be. */
 function writeAll(fd, bytes) {
   let at = 0
-  while (at < bytes.length) {
+  while (at < bytes.byteLength) {
     try {
       at += writeSync(fd, bytes, at)
     } catch (error) {
@@ -43,6 +53,10 @@ function writeAll(fd, bytes) {
       Atomics.wait(sleeper, 0, 0, RETRY_MS)
     }
   }
+}
+
+function toEncoding(encoding) {
+  return typeof encoding === 'string' ? encoding : 'utf8'
 }
 
 module.exports = { replaceOutput, writeAll }

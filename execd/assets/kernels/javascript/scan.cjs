@@ -37,6 +37,8 @@ function scan(code) {
   const found = []
   /** Open brackets; a `${` of a template is one too. */
   const open = []
+  /** What was found to be a call, by the number of brackets around it. */
+  const calls = new Map()
   let at = 0
   /** The token before: a word, a punctuator, or `value` for what ends a value. */
   let before
@@ -71,9 +73,13 @@ function scan(code) {
     const char = code[at]
     const word = take(IDENTIFIER)
     if (word !== '') {
-      if (before !== '.' && word === 'import' && /^\s*[(.]/.test(code.slice(at, at + 100)))
-        found.push({ word, at: start, kind: /^\s*\(/.test(code.slice(at, at + 100)) ? 'call' : 'meta' })
-      else if (open.length === 0 && DECLARES.has(word) && beginsStatement(before, isNewLine))
+      const next =
+        word === 'import' && before !== '.' ? /^\s*([(.])/.exec(code.slice(at, at + 100))?.[1] : undefined
+      if (next) {
+        const call = { word, at: start, kind: next === '(' ? 'call' : 'meta' }
+        found.push(call)
+        if (next === '(') calls.set(open.length, call)
+      } else if (open.length === 0 && DECLARES.has(word) && beginsStatement(before, isNewLine))
         found.push({ word, at: start, kind: 'statement' })
       before = word
     } else if (take(NUMBER) !== '') {
@@ -94,6 +100,10 @@ function scan(code) {
     } else if (')]}'.includes(char)) {
       const opener = open.pop()
       at++
+      const call = calls.get(open.length)
+      calls.delete(open.length)
+      // Before a block, it is a method of that name.
+      if (call && /^\s*\{/.test(code.slice(at, at + 100))) found.splice(found.indexOf(call), 1)
       if (opener === '${') {
         if (char !== '}' || !takeTemplate()) return []
       } else {
