@@ -77,7 +77,11 @@ async function main(dir: string): Promise<void> {
     const keep = (text: string) => state.note({ boot: text })
     boot = parseBootFile(state.before.boot ?? (await takeBootFile(dir, keep, stop.signal)))
   } catch (error) {
-    if (stop.signal.aborted) return quit(128 + constants.signals.SIGTERM, messageOf(error))
+    if (stop.signal.aborted) {
+      const exitCode = 128 + constants.signals.SIGTERM
+      report(dir, 'exit.json', { exitCode, message: messageOf(error) })
+      return quit(exitCode, messageOf(error))
+    }
     return refuse(dir, messageOf(error))
   }
   const { [LIFECYCLE_VARIABLE]: hooks } = boot.env

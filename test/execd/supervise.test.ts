@@ -1,8 +1,10 @@
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { parseBootFile } from '../../execd/config.ts'
 import { idOf, outputOf, startDaemon, until } from './daemon.ts'
 
@@ -70,6 +72,18 @@ describe('execd as supervisor', () => {
       message: expect.stringContaining('cannot make the working directory "/proc/no/such"'),
     })
     expect(await exit(execd.dir)).toMatchObject({ exitCode: 126 })
+  })
+
+  test('told to stop before there was a boot file, it does', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'execd-test-'))
+    onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+    const main = join(import.meta.dirname, '../../execd/main.ts')
+    const child = spawn(process.execPath, [main, '--exchange-dir', dir], { stdio: 'ignore', env: {} })
+    const exited = once(child, 'exit')
+    await until(async () => existsSync(join(dir, 'pipes')), 'it to begin')
+    child.kill('SIGTERM')
+    expect(await exited).toEqual([143, null])
+    expect(await exit(dir)).toMatchObject({ exitCode: 143 })
   })
 
   test('says when its port is taken', async () => {
