@@ -23,6 +23,8 @@ import type { IsolatedSession } from './session.ts'
 
 const START_TIMEOUT_MS = 15_000
 const MAX_ATTEMPTS = 2
+/** Little memory, and few threads. */
+const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=1']
 
 type Worker = { child: ChildProcess; token: string; socketPath: string; namespace: Namespace }
 
@@ -100,7 +102,7 @@ export class FileAccess {
       ...enterCommand(namespace),
       ...dropCommand(isUserns ? { uid: 0, gid: 0 } : spec.user),
       ...nodeProgram(),
-      '--max-semi-space-size=1',
+      ...NODE_FLAGS,
       programPath('file-worker'),
     ]
     const child = spawn(program, args, {

@@ -93,7 +93,7 @@ describe.skipIf(!isPossible()).each(WRAPPERS)('isolated sessions %s', (_what, wr
     expect(stdout).toMatch(/^1\n\/usr\nx {2}y\|x {2}y\nf z\n1\npipefail\s+on\n$/)
   })
 
-  test('a stream has init, pings, both outputs with their line ends, and one end', async () => {
+  test('I4: a stream has init, pings, both outputs with their line ends, and one end', async () => {
     const session = await isolated.create({ workspace: workspace('stream') })
     const good = await session.run('printf "a\\n\\nb"; echo err >&2')
     expect(good.events[0]).toMatchObject({ type: 'init', text: session.id })
@@ -268,5 +268,18 @@ describe.skipIf(!isPossible()).each(WRAPPERS)('isolated sessions %s', (_what, wr
     })
     expect(refused).toMatchObject({ status: 400, body: { code: 'INVALID_REQUEST_BODY' } })
     expect(refused.body.message).toContain(join(isolated.dir, 'allowed'))
+  })
+
+  test('a session runs as the user of the sandbox, and has what it made', async () => {
+    await using other = await startIsolated({ wrapper, uid: 1234 })
+    chmodSync(other.dir, 0o755)
+    const path = join(other.dir, 'made')
+    chmodSync(other.folder('.'), 0o777)
+    const session = await other.create({ workspace: { path, mode: 'rw' } })
+    expect((await session.run('id -u; stat -c %u .; echo x > x; ls')).stdout).toBe('1234\n1234\nx\n')
+    expect((await session.upload('y', 'y')).status).toBe(200)
+    expect((await session.run('stat -c "%u %n" *')).stdout).toBe('1234 x\n1234 y\n')
+    const root = await other.create({ workspace: { path, mode: 'rw' }, uid: 0 })
+    expect((await root.run('id -u')).stdout).toBe('0\n')
   })
 })

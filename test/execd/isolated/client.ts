@@ -48,11 +48,14 @@ export type IsolatedOptions = DaemonOptions & {
   /** More of the configuration. */
   config?: string
   env?: Record<string, string>
+  /** The user of the sandbox, root if nobody says. */
+  uid?: number
 }
 
 export async function startIsolated({
   config = '',
   env = {},
+  uid = 0,
   ...options
 }: IsolatedOptions = {}): Promise<Isolated> {
   const dir = mkdtempSync('/var/tmp/isolated-test-')
@@ -63,6 +66,8 @@ export async function startIsolated({
   )
   const execd = await startDaemon(
     {
+      uid,
+      gid: uid,
       env: {
         PATH: '/usr/bin:/bin',
         HOME: '/root',
