@@ -8,7 +8,6 @@ import { type Owner, requestedValues } from '../sandbox/create.ts'
 import type { CreatePlan } from '../sandbox/plan.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
 import type { PlannedPool, PoolDeps } from './pools.ts'
-import { isClaimable } from './pools.ts'
 import { isSame } from './shape.ts'
 
 const PREPARE_TIMEOUT_MS = 10_000
@@ -39,7 +38,7 @@ export async function claimWarm(
   let isAdmitted = false
   let trouble: unknown
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (!pools.members(pool).some((member) => isClaimable(member, revision))) break
+    if (!pools.hasWarm(pool, revision)) break
     // Nothing is awaited between the quota and the taking.
     if (!isAdmitted) lives.quotas.admit(tenant, claim.plan.limits)
     isAdmitted = true

@@ -102,6 +102,25 @@ export class PoolStore {
       .all()
   }
 
+  /** Whether a pool has a sandbox of this shape to give. */
+  hasWarm({ tenant, name }: PoolKey, revision: string): boolean {
+    const found = this.#database.orm
+      .select({ id: sandboxes.id })
+      .from(sandboxes)
+      .where(
+        and(
+          eq(sandboxes.pool, name),
+          eq(sandboxes.warm, true),
+          eq(sandboxes.tenant, tenant),
+          eq(sandboxes.poolRevision, revision),
+          eq(sandboxes.state, 'Running'),
+        ),
+      )
+      .limit(1)
+      .get()
+    return found !== undefined
+  }
+
   /** Those whose claim began and was not finished: nobody knows of them. */
   halfClaimed(): string[] {
     return this.#database.orm

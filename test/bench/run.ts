@@ -13,6 +13,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   pty: () => import('./pty.ts'),
   gateway: () => import('./gateway.ts'),
   list: () => import('./list.ts'),
+  pool: () => import('./pool.ts'),
 }
 
 const wanted = process.argv.slice(2)
