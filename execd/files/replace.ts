@@ -6,9 +6,14 @@ import { execdError } from '../http/answer.ts'
 import { asObject, type Body, field, optionalInteger, wrong } from '../http/body.ts'
 import { conflict, type Expectation, parseExpectation } from './expectation.ts'
 import { nativePath } from './name.ts'
-import { openReplacement, type Replacement, type Writing, writableTarget } from './write.ts'
+import type { Pace } from './turns.ts'
+import { openReplacement, type Replacement, type Writing, writableTarget, writeAll } from './write.ts'
 
 const MAX_REPLACE_BYTES = 256 << 20
+const MAX_RESULT_BYTES = 2 ** 30
+/** So much is searched at a time, which takes a while for some texts. */
+const WINDOW_BYTES = 32 << 10
+const WRITE_BYTES = 1 << 20
 
 export type TextChange = {
   key: string
@@ -41,12 +46,13 @@ export function parseTextChanges(body: Body, resolve: (path: string) => string):
 export async function replaceTexts(
   changes: TextChange[],
   writing: Writing,
+  pace: Pace,
 ): Promise<Record<string, { replacedCount: number }>> {
   const counts: [string, { replacedCount: number }][] = []
   const ready: Replacement[] = []
   try {
     for (const change of changes) {
-      const { count, replacement } = await prepareChange(change, writing)
+      const { count, replacement } = await prepareChange(change, writing, pace)
       counts.push([change.key, { replacedCount: count }])
       if (replacement) ready.push(replacement)
     }
@@ -60,6 +66,7 @@ export async function replaceTexts(
 async function prepareChange(
   { path, search, replacement, expectedCount, expected }: TextChange,
   writing: Writing,
+  pace: Pace,
 ): Promise<{ count: number; replacement?: Replacement }> {
   const target = await writableTarget(path, writing.vital)
   if (!target.existing) throw execdError('FILE_NOT_FOUND', `There is no file "${path}"`)
@@ -68,15 +75,26 @@ async function prepareChange(
       'INVALID_REQUEST_BODY',
       `Cannot replace in "${path}" as it is larger than ${MAX_REPLACE_BYTES} bytes: it has ${target.existing.size}`,
     )
-  const pieces = splitBytes(await readFile(nativePath(target.path)), search)
-  const count = pieces.length - 1
+  const content = await readFile(nativePath(target.path))
+  let count = 0
+  for await (const places of findPlaces(content, search, pace)) count += places.length
   if (expectedCount !== undefined && count !== expectedCount)
     throw conflict(path, `the text is there ${count} times, and not ${expectedCount} times`)
   // A file without the text is left alone.
   if (count === 0) return { count }
+  const size = content.length + count * (replacement.length - search.length)
+  if (size > MAX_RESULT_BYTES)
+    throw execdError(
+      'INVALID_REQUEST_BODY',
+      `Cannot replace in "${path}" as it would become larger than ${MAX_RESULT_BYTES} bytes: it would have ${size}`,
+    )
   const made = await openReplacement(target, { permission: {}, expected, writing })
   try {
-    await made.handle.writeFile(joinBytes(pieces, replacement))
+    let at = 0
+    for await (const bytes of withReplaced(content, { search, replacement }, pace)) {
+      await writeAll(made.handle, bytes, at)
+      at += bytes.length
+    }
   } catch (error) {
     await made.discard()
     throw error
@@ -89,17 +107,54 @@ function checkReplaceText(value: unknown, name: string): string {
   return value
 }
 
-function splitBytes(content: Buffer, separator: Buffer): Buffer[] {
-  const pieces: Buffer[] = []
-  let from = 0
-  for (let at = content.indexOf(separator); at >= 0; at = content.indexOf(separator, from)) {
-    pieces.push(content.subarray(from, at))
-    from = at + separator.length
+/** Where `wanted` is in `content`, from left to right and never overlapping: a few places at a time, as there may be millions. */
+async function* findPlaces(content: Buffer, wanted: Buffer, pace: Pace): AsyncGenerator<number[]> {
+  for (let from = 0; from < content.length; ) {
+    if (pace.isDue) await pace.rest()
+    const end = Math.min(from + WINDOW_BYTES, content.length)
+    // What begins in this window may end behind it.
+    const window = content.subarray(0, end + wanted.length - 1)
+    const places: number[] = []
+    for (let at = window.indexOf(wanted, from); at >= 0; at = window.indexOf(wanted, from)) {
+      places.push(at)
+      from = at + wanted.length
+    }
+    from = Math.max(from, end)
+    if (places.length > 0) yield places
   }
-  pieces.push(content.subarray(from))
-  return pieces
 }
 
-function joinBytes(pieces: Buffer[], between: Buffer): Buffer {
-  return Buffer.concat(pieces.flatMap((piece, index) => (index === 0 ? [piece] : [between, piece])))
+/** The new content in pieces. A piece is only good until the next one. */
+async function* withReplaced(
+  content: Buffer,
+  { search, replacement }: Pick<TextChange, 'search' | 'replacement'>,
+  pace: Pace,
+): AsyncGenerator<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(WRITE_BYTES)
+  let used = 0
+  // Where there are millions of places, all but a few parts go this way.
+  const addAtOnce = (source: Buffer, start: number, end: number): boolean => {
+    if (end - start > buffer.length - used) return false
+    used += source.copy(buffer, used, start, end)
+    return true
+  }
+  function* add(source: Buffer, start: number, end: number): Generator<Buffer> {
+    for (let at = start; at < end; ) {
+      const copied = source.copy(buffer, used, at, end)
+      at += copied
+      used += copied
+      if (used < buffer.length) continue
+      yield buffer
+      used = 0
+    }
+  }
+  let from = 0
+  for await (const places of findPlaces(content, search, pace))
+    for (const at of places) {
+      if (!addAtOnce(content, from, at)) yield* add(content, from, at)
+      if (!addAtOnce(replacement, 0, replacement.length)) yield* add(replacement, 0, replacement.length)
+      from = at + search.length
+    }
+  yield* add(content, from, content.length)
+  yield buffer.subarray(0, used)
 }

@@ -169,7 +169,7 @@ export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoute
       const changes = parseTextChanges(await readObject(request), resolve)
       for (const { path } of changes) await existing(path)
       // One after the other: each must see what the one before has made of a file.
-      const counts = await alone(writing.busy, 'replace', () => replaceTexts(changes, writing))
+      const counts = await alone(writing.busy, 'replace', () => replaceTexts(changes, writing, unhurried()))
       if (query.get('verbose') === 'true') answerJson(response, 200, counts)
       else answerEmpty(response)
     },

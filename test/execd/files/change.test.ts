@@ -16,27 +16,20 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { LATE_FAMILIES } from '../../../execd/app.ts'
-import { type Daemon, startDaemon } from '../daemon.ts'
-
-const isRoot = process.getuid?.() === 0
+import type { Daemon } from '../daemon.ts'
+import { codeOf, isRoot, useWorkplace } from './workplace.ts'
 
 let execd: Daemon
 let dir: string
-let count = 0
-beforeAll(async () => {
-  execd = await startDaemon()
-})
-afterAll(() => execd[Symbol.asyncDispose]())
-beforeEach(() => {
-  dir = join(execd.workdir, `t${count++}`)
-  mkdirSync(dir)
+useWorkplace((place) => {
+  execd = place.execd
+  dir = place.dir
 })
 
 const post = (path: string, body: unknown) => execd.call(path, { method: 'POST', body: JSON.stringify(body) })
 const remove = (path: string) => execd.call(path, { method: 'DELETE' })
-const codeOf = async (response: Response) => [response.status, (await response.json()).code]
 /** A directory on another file system. */
 function elsewhere(): string {
   const path = mkdtempSync('/dev/shm/execd-test-')
@@ -311,6 +304,45 @@ describe('a replacement', () => {
     ])
     await replace({ [join(dir, 'f')]: { old: 'A', new: 'ä' } })
     expect([...readFileSync(join(dir, 'f'))]).toEqual([0xff, 0xc3, 0xa4, 0xc3, 0xc3, 0xa4, 0, 0xc3, 0xa4])
+  })
+})
+
+describe('a replacement in a large file', () => {
+  test('of what is there millions of times takes little memory, and nobody waits for it', async () => {
+    writeFileSync(join(dir, 'large'), Buffer.alloc(3 << 20, 'a'))
+    const change = { [join(dir, 'large')]: { old: 'a', new: 'bb' } }
+    let isDone = false
+    const done = post('/files/replace?verbose=true', change).finally(() => {
+      isDone = true
+    })
+    let answers = 0
+    while (!isDone) if ((await execd.call('/ping')).status === 200) answers++
+    expect(await (await done).json()).toEqual({ [join(dir, 'large')]: { replacedCount: 3 << 20 } })
+    expect(readFileSync(join(dir, 'large')).equals(Buffer.alloc(6 << 20, 'b'))).toBe(true)
+    expect(answers).toBeGreaterThan(10)
+    const peak = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${execd.pid()}/status`, 'utf8'))?.[1]
+    expect(Number(peak)).toBeLessThan(400 << 10)
+  })
+
+  test('finds what lies across any border', async () => {
+    const text = Array.from({ length: 40_000 }, (_, at) => 'xab'.slice(at % 3) + 'abaab'.slice(at % 7)).join(
+      '',
+    )
+    for (const old of ['ab', 'aab', 'abxab', text.slice(1000, 90_000)]) {
+      writeFileSync(join(dir, 'text'), text)
+      expect((await post('/files/replace', { [join(dir, 'text')]: { old, new: '<->' } })).status).toBe(200)
+      expect(readFileSync(join(dir, 'text'), 'utf8') === text.replaceAll(old, '<->'), old.slice(0, 9)).toBe(
+        true,
+      )
+    }
+  })
+
+  test('is refused when the file would become too large', async () => {
+    writeFileSync(join(dir, 'growing'), Buffer.alloc(2000, 'a'))
+    const change = { [join(dir, 'growing')]: { old: 'a', new: 'b'.repeat(1 << 20) } }
+    const response = await post('/files/replace', change)
+    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining('become larger')])
+    expect(statSync(join(dir, 'growing')).size).toBe(2000)
   })
 })
 
