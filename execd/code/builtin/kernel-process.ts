@@ -223,12 +223,13 @@ class KernelProcess implements Kernel {
       return
     }
     // What a cell that is over still has to say is not said to the next.
-    if (!this.#run || message.cell !== this.#run.cell) return
-    if (message.op === 'count') this.#begin(this.#run)
+    const run = this.#run
+    if (message.cell !== run?.cell) return
+    if (message.op === 'count') this.#begin(run)
     // What was printed before stands before it.
     else await this.#output.settle()
-    if (message.op === 'done') this.#run?.over.resolve()
-    else await this.#output.put(toEvent(message))
+    if (message.op === 'done') run.over.resolve()
+    else if (run === this.#run) await this.#output.put(toEvent(message))
   }
 
   #begin(run: Run): void {
