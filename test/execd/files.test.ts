@@ -13,26 +13,19 @@ import {
 } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type Daemon, startDaemon, until } from './daemon.ts'
-
-const isRoot = process.getuid?.() === 0
+import { describe, expect, test } from 'vitest'
+import { type Daemon, until } from './daemon.ts'
+import { codeOf, isRoot, useWorkplace } from './files/workplace.ts'
 
 let execd: Daemon
 let dir: string
-let count = 0
-beforeAll(async () => {
-  execd = await startDaemon()
-})
-afterAll(() => execd[Symbol.asyncDispose]())
-beforeEach(() => {
-  dir = join(execd.workdir, `t${count++}`)
-  mkdirSync(dir)
+useWorkplace((place) => {
+  execd = place.execd
+  dir = place.dir
 })
 
 const post = (path: string, body: unknown) =>
   execd.call(path, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) })
-const codeOf = async (response: Response) => [response.status, (await response.json()).code]
 const expectEmpty = async (response: Response) => {
   expect([response.status, response.headers.get('content-length'), await response.text()]).toEqual([
     200,

@@ -15,23 +15,17 @@ import { get, request } from 'node:http'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { leadsOut, splitEntryName } from '../../../execd/files/archive/entry.ts'
 import { formatTarHead, padding, type TarHead, tarEnd } from '../../../execd/files/archive/tar-format.ts'
 import { type Daemon, startDaemon, until } from '../daemon.ts'
-
-const isRoot = process.getuid?.() === 0
+import { isRoot, useWorkplace } from './workplace.ts'
 
 let execd: Daemon
 let dir: string
-let count = 0
-beforeAll(async () => {
-  execd = await startDaemon()
-})
-afterAll(() => execd[Symbol.asyncDispose]())
-beforeEach(() => {
-  dir = join(execd.workdir, `t${count++}`)
-  mkdirSync(dir)
+useWorkplace((place) => {
+  execd = place.execd
+  dir = place.dir
 })
 
 const pack = (path: string, format?: string) =>

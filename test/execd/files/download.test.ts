@@ -1,26 +1,21 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, openSync, truncateSync, unlinkSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
+import { openSync, truncateSync, unlinkSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type Daemon, startDaemon } from '../daemon.ts'
+import { describe, expect, test } from 'vitest'
+import type { Daemon } from '../daemon.ts'
+import { codeOf, useWorkplace } from './workplace.ts'
 
 let execd: Daemon
 let dir: string
-let count = 0
-beforeAll(async () => {
-  execd = await startDaemon()
-})
-afterAll(() => execd[Symbol.asyncDispose]())
-beforeEach(() => {
-  dir = join(execd.workdir, `t${count++}`)
-  mkdirSync(dir)
+useWorkplace((place) => {
+  execd = place.execd
+  dir = place.dir
 })
 
 const download = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
   execd.call(`/files/download?path=${encodeURIComponent(path)}`, { method, headers })
-const codeOf = async (response: Response) => [response.status, (await response.json()).code]
 
 describe('ranges', () => {
   test('several go out together, each with its place', async () => {

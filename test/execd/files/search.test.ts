@@ -11,22 +11,16 @@ import {
 } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { FoundFile } from '../../../lib/api/execd-files.ts'
-import { type Daemon, startDaemon, until } from '../daemon.ts'
-
-const isRoot = process.getuid?.() === 0
+import { type Daemon, until } from '../daemon.ts'
+import { isRoot, useWorkplace } from './workplace.ts'
 
 let execd: Daemon
 let dir: string
-let count = 0
-beforeAll(async () => {
-  execd = await startDaemon()
-})
-afterAll(() => execd[Symbol.asyncDispose]())
-beforeEach(() => {
-  dir = join(execd.workdir, `t${count++}`)
-  mkdirSync(dir)
+useWorkplace((place) => {
+  execd = place.execd
+  dir = place.dir
 })
 
 /** Directories within each other, beyond the length of a path. */

@@ -15,25 +15,18 @@ import { type ClientRequest, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type Daemon, startDaemon, until } from '../daemon.ts'
 import { formBody, type Part, pair, upload } from './form.ts'
-
-const isRoot = process.getuid?.() === 0
+import { codeOf, isRoot, useWorkplace } from './workplace.ts'
 
 let execd: Daemon
 let dir: string
-let count = 0
-beforeAll(async () => {
-  execd = await startDaemon()
-})
-afterAll(() => execd[Symbol.asyncDispose]())
-beforeEach(() => {
-  dir = join(execd.workdir, `t${count++}`)
-  mkdirSync(dir)
+useWorkplace((place) => {
+  execd = place.execd
+  dir = place.dir
 })
 
-const codeOf = async (response: Response) => [response.status, (await response.json()).code]
 const hashOf = (content: string | Buffer) => createHash('sha256').update(content).digest('hex')
 
 /** A request whose body is written by hand. */
