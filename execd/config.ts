@@ -2,6 +2,7 @@
 // sandbox than the rest of execd. All problems are told at once.
 
 import type { BootFile } from '../lib/api/guest.ts'
+import { MAX_USER_ID } from './users.ts'
 
 /** Reads a boot file. Throws with every problem found; the token is never part of a message. */
 export function parseBootFile(text: string): BootFile {
@@ -32,7 +33,7 @@ export function parseBootFile(text: string): BootFile {
   check('env', isRecord(value.env) && Object.values(value.env).every(isTextOrEmpty), 'an object of texts')
   check('workdir', isText(value.workdir) && String(value.workdir).startsWith('/'), 'an absolute path')
   for (const id of ['uid', 'gid'] as const)
-    check(id, value[id] === undefined || isIntegerFrom(value[id], 0, 2 ** 32 - 2), 'a user or group number')
+    check(id, value[id] === undefined || isIntegerFrom(value[id], 0, MAX_USER_ID), 'a user or group number')
   check('stopGraceMs', isIntegerFrom(value.stopGraceMs, 0, 3_600_000), 'an integer from 0 to 3600000')
   if (problems.length > 0) throw new Error(`The boot file is wrong: ${problems.join('; ')}`)
   return value as BootFile

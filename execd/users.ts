@@ -2,6 +2,9 @@
 
 import { readFileSync, statSync } from 'node:fs'
 
+/** The largest number of a user or group: the next one means "none" to the kernel. */
+export const MAX_USER_ID = 2 ** 32 - 2
+
 export type User = { name: string; uid: number; gid: number; home: string }
 
 export type Users = {

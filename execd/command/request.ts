@@ -11,8 +11,7 @@ import {
   optionalText,
   wrong,
 } from '../http/body.ts'
-
-const MAX_ID = 2 ** 32 - 2
+import { MAX_USER_ID } from '../users.ts'
 
 export type CommandRequest = {
   /** A line for the shell, or a program with its arguments. */
@@ -34,8 +33,8 @@ export function parseCommandRequest(body: Body): CommandRequest {
     throw execdError('INVALID_REQUEST_BODY', 'Exactly one of "command" (not empty) and "argv" is needed')
   const cwd = optionalText(body, 'cwd')
   const timeoutMs = optionalInteger(body, 'timeout')
-  const uid = optionalInteger(body, 'uid', MAX_ID)
-  const gid = optionalInteger(body, 'gid', MAX_ID)
+  const uid = optionalInteger(body, 'uid', MAX_USER_ID)
+  const gid = optionalInteger(body, 'gid', MAX_USER_ID)
   if (gid !== undefined && uid === undefined)
     throw execdError('INVALID_REQUEST_BODY', '"gid" needs "uid" beside it')
   return {

@@ -17,7 +17,7 @@ import { chmod, chown, stat } from 'node:fs/promises'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
 import { type Body, field, optionalText, wrong } from '../http/body.ts'
-import type { Users } from '../users.ts'
+import { MAX_USER_ID, type Users } from '../users.ts'
 import { decodeName, nativePath } from './name.ts'
 import type { Pace } from './turns.ts'
 
@@ -151,6 +151,6 @@ function parseMode(value: unknown, name: string): number | undefined {
 
 function parseId(text: string, what: string, byName: (text: string) => number | undefined): number {
   const id = byName(text) ?? (/^\d{1,10}$/.test(text) ? Number(text) : undefined)
-  if (id === undefined || id > 2 ** 32 - 2) throw execdError('INVALID_REQUEST_BODY', `${what} "${text}"`)
+  if (id === undefined || id > MAX_USER_ID) throw execdError('INVALID_REQUEST_BODY', `${what} "${text}"`)
   return id
 }

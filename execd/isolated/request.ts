@@ -22,13 +22,13 @@ import {
   optionalText,
   wrong,
 } from '../http/body.ts'
+import { MAX_TIMER_MS } from '../timer.ts'
+import { MAX_USER_ID } from '../users.ts'
 
-const MAX_ID = 2 ** 32 - 2
 const MAX_MOUNTS = 16
 const MAX_BINDS = 256
 const MAX_KEYS = 4096
-/** The longest that a timer of Node's waits. */
-const MAX_SECONDS = 2_147_483
+const MAX_SECONDS = Math.floor(MAX_TIMER_MS / 1000)
 
 export type SessionMount = {
   path: string
@@ -67,8 +67,8 @@ export type RunRequest = {
 /** Reads the body of `POST /v1/isolated/session`. Throws a refusal that names the field. */
 export function parseSessionRequest(body: Body): SessionRequest {
   const envPassthrough = parseEnvPassthrough(field(body, 'env_passthrough'))
-  const uid = optionalInteger(body, 'uid', MAX_ID)
-  const gid = optionalInteger(body, 'gid', MAX_ID)
+  const uid = optionalInteger(body, 'uid', MAX_USER_ID)
+  const gid = optionalInteger(body, 'gid', MAX_USER_ID)
   return {
     mounts: parseMounts(body),
     profile: optionalChoice(body, 'profile', PROFILES) ?? 'strict',

@@ -4,10 +4,10 @@ import type { PtyMode } from '../../lib/api/execd-pty.ts'
 import { parseArgv, parseEnvs } from '../command/request.ts'
 import { execdError } from '../http/answer.ts'
 import { type Body, field, optionalInteger, optionalText, wrong } from '../http/body.ts'
+import { MAX_USER_ID } from '../users.ts'
 import { MAX_SIZE } from './frames.ts'
 import type { TerminalSize } from './native.ts'
 
-const MAX_ID = 2 ** 32 - 2
 /** What fits into one argument of a program (Linux: 128 KiB). */
 const MAX_COMMAND_BYTES = 120_000
 const DEFAULT_SIZE: TerminalSize = { cols: 80, rows: 24 }
@@ -33,8 +33,8 @@ export type ConnectRequest = {
 /** Reads the body of `POST /pty`. Throws a refusal that names the field. */
 export function parsePtyRequest(body: Body): PtyRequest {
   const cwd = optionalText(body, 'cwd')
-  const uid = optionalInteger(body, 'uid', MAX_ID)
-  const gid = optionalInteger(body, 'gid', MAX_ID)
+  const uid = optionalInteger(body, 'uid', MAX_USER_ID)
+  const gid = optionalInteger(body, 'gid', MAX_USER_ID)
   if (gid !== undefined && uid === undefined)
     throw execdError('INVALID_REQUEST_BODY', '"gid" needs "uid" beside it')
   return {

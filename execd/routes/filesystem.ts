@@ -4,9 +4,8 @@ import type { Family } from '../family.ts'
 import { IdentityFiles } from '../files/identity.ts'
 import { answerText, execdError } from '../http/answer.ts'
 import type { Surroundings } from '../surroundings.ts'
+import { MAX_USER_ID } from '../users.ts'
 import { fileFamily } from './files.ts'
-
-const MAX_ID = 2 ** 32 - 2
 
 export function filesystemFamily(surroundings: Surroundings): Family {
   const files = new IdentityFiles(surroundings)
@@ -29,9 +28,9 @@ export function filesystemFamily(surroundings: Surroundings): Family {
 
 function parseId(name: string, text: string): number {
   const id = /^\d{1,10}$/.test(text) ? Number(text) : -1
-  if (id >= 0 && id <= MAX_ID) return id
+  if (id >= 0 && id <= MAX_USER_ID) return id
   throw execdError(
     'INVALID_REQUEST_BODY',
-    `The ${name} in the path must be an integer from 0 to ${MAX_ID}: found "${text.slice(0, 50)}"`,
+    `The ${name} in the path must be an integer from 0 to ${MAX_USER_ID}: found "${text.slice(0, 50)}"`,
   )
 }
