@@ -105,7 +105,7 @@ export function signalGroup(pgid: number, name: NodeJS.Signals): boolean {
 }
 
 /** Whether a group has a member, a zombie included. */
-export function isGroupAlive(pgid: number): boolean {
+function isGroupAlive(pgid: number): boolean {
   return send(-pgid, 0)
 }
 

@@ -8,8 +8,8 @@ export const COMMAND_VARIABLE = 'OPENSANDBOX_COMMAND_ID'
 /** The life of execd and the family of routes that a process belongs to, if it cannot outlive that life. */
 export const FAMILY_VARIABLE = 'OPENSANDBOX_EXECD_FAMILY'
 
-export const FAMILIES = ['session', 'pty', 'code', 'isolated', 'lifecycle'] as const
-export type FamilyName = (typeof FAMILIES)[number]
+const FAMILIES = ['session', 'pty', 'code', 'isolated', 'lifecycle'] as const
+type FamilyName = (typeof FAMILIES)[number]
 
 export type Marks = { command?: string; family?: string }
 

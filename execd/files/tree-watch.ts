@@ -14,7 +14,7 @@ import type { Pace } from './turns.ts'
 import { statEntry, walk } from './walk.ts'
 
 /** More directories are too much for one stream: the system has one pool of watches for all. */
-export const MAX_WATCHED_DIRECTORIES = 10_000
+const MAX_WATCHED_DIRECTORIES = 10_000
 const MAX_PENDING = 10_000
 /** How long what happens at a path is gathered before it is told. */
 const GATHER_MS = 10

@@ -67,7 +67,7 @@ const KEYS = ['upper_root', 'upper_max_bytes', 'diff_max_bytes', 'allowed_writab
 const WITHOUT_MEANING = ['hardening', 'landlock', 'ebpf']
 
 /** The configuration that a parsed file means; what is wrong with it goes to `problems`. */
-export function readConfig(file: Record<string, unknown>, problems: string[]): IsolationConfig {
+function readConfig(file: Record<string, unknown>, problems: string[]): IsolationConfig {
   for (const key of Object.keys(file))
     if (!KEYS.includes(key) && !WITHOUT_MEANING.includes(key))
       problems.push(`unknown key "${key}": allowed are ${KEYS.join(', ')}`)

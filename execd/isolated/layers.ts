@@ -36,7 +36,7 @@ export function makeLayers(sessionDir: string, mounts: PlannedMount[]): void {
 }
 
 /** Empty layers for an overlay of `source`. */
-export function makeOverlay(layers: Layers, source: string): void {
+function makeOverlay(layers: Layers, source: string): void {
   for (const dir of Object.values(layers)) mkdirSync(dir, { mode: 0o755 })
   // A joined directory has the owner and the mode of its upper layer.
   const stat = statSync(source)

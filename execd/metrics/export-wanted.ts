@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 
 /** Where a machine may tell its sandboxes its own address. */
 export const HOST_INFO_FILE = '/etc/hostinfo'
-export const ENDPOINT_VARIABLES = [
+const ENDPOINT_VARIABLES = [
   'OTEL_EXPORTER_OTLP_METRICS_ENDPOINT',
   'OTEL_EXPORTER_OTLP_ENDPOINT',
   'HOST_IP',

@@ -36,7 +36,7 @@ export type CpuReading = {
 
 export type MemoryReading = { totalBytes: number; usedBytes: number }
 
-export const realSystem: System = {
+const realSystem: System = {
   read: (path) => {
     try {
       return readFileSync(path, 'utf8')

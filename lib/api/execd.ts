@@ -74,6 +74,3 @@ export type FileInfo = {
   /** The octal digits read as a decimal number: 644 is rw-r--r--. */
   mode: number
 }
-
-/** What a file or directory shall have; what is absent stays as it is. */
-export type Permission = { mode?: number; owner?: string; group?: string }

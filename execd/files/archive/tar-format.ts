@@ -8,7 +8,7 @@ const ZEROS = Buffer.alloc(2 * BLOCK_BYTES)
 const MAX_OCTAL_SIZE = 0o77777777777
 const MAX_OCTAL_ID = 0o7777777
 
-export const TAR_TYPES = ['file', 'directory', 'symlink', 'hardlink', 'other'] as const
+const TAR_TYPES = ['file', 'directory', 'symlink', 'hardlink', 'other'] as const
 export type TarType = (typeof TAR_TYPES)[number]
 
 export type TarHead = {
