@@ -15,10 +15,9 @@ import { answerWith } from '../proxy/forward.ts'
 import { formatRequestHeaders } from '../proxy/headers.ts'
 import { createRandomId } from '../random-id.ts'
 import { nodeProgram, programPath } from '../runtime-dir.ts'
-import { SESSION_CAPABILITIES } from './arguments.ts'
+import { becomeUserCommand } from './become-user.ts'
 import type { FileRoot } from './confine.ts'
 import { enterCommand, type Namespace } from './namespace.ts'
-import { setprivCommand } from './probe.ts'
 import type { IsolatedSession } from './session.ts'
 
 const START_TIMEOUT_MS = 15_000
@@ -67,8 +66,9 @@ export class FileAccess {
   async #connect(): Promise<{ socket: Socket; token: string }> {
     for (let attempt = 1; ; attempt++) {
       this.#worker ??= this.#start()
+      const current = this.#worker
       try {
-        const { socketPath, token, namespace } = await this.#worker
+        const { socketPath, token, namespace } = await current
         // The session may have been started anew since.
         if (namespace !== this.#session.namespace)
           throw new Error('It is among the files of an earlier shell')
@@ -76,7 +76,7 @@ export class FileAccess {
         await once(socket, 'connect')
         return { socket, token }
       } catch (error) {
-        this.#worker = undefined
+        if (this.#worker === current) this.#worker = undefined
         if (attempt === MAX_ATTEMPTS) throw error
       }
     }
@@ -100,7 +100,7 @@ export class FileAccess {
     const isUserns = spec.request.uidMode === 'userns'
     const [program = '', ...args] = [
       ...enterCommand(namespace),
-      ...dropCommand(isUserns ? { uid: 0, gid: 0 } : spec.user),
+      ...becomeUserCommand(isUserns ? { uid: 0, gid: 0 } : spec.user, { limited: true }),
       ...nodeProgram(),
       ...NODE_FLAGS,
       programPath('file-worker'),
@@ -158,19 +158,6 @@ export class FileAccess {
       vital: surroundings.vital,
     }
   }
-}
-
-/** The command that becomes the session's user, with no more rights than root has in a session. */
-function dropCommand(user: { uid: number; gid: number; groups?: number[] }): string[] {
-  const [program, ...ids] = splitSetpriv(setprivCommand(user))
-  const kept = SESSION_CAPABILITIES.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)
-  return [...program, `--bounding-set=-all,${kept.join(',')}`, '--no-new-privs', ...ids.flat()]
-}
-
-/** The words of the program, and its arguments. */
-function splitSetpriv(command: string[]): [string[], string[]] {
-  const at = command.findIndex((word) => word.startsWith('--reuid'))
-  return [command.slice(0, at), command.slice(at)]
 }
 
 function listenAt(path: string): Promise<Server> {

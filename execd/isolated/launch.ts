@@ -7,11 +7,12 @@ import type { UserIds } from '../command/process.ts'
 import { runtimeRoot } from '../runtime-dir.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { bwrapOptions } from './arguments.ts'
+import { becomeUserCommand } from './become-user.ts'
 import { sessionEnvironment } from './environment.ts'
 import { layersOf } from './layers.ts'
 import { type MountPlan, type PlannedMount, rootMounts } from './mounts.ts'
 import { type Namespace, NamespaceError, openNamespace } from './namespace.ts'
-import { type Isolator, setprivCommand } from './probe.ts'
+import type { Isolator } from './probe.ts'
 import type { SessionRequest } from './request.ts'
 import { SessionShell, shellCommand } from './shell.ts'
 
@@ -45,13 +46,16 @@ export async function launchSession(spec: SessionSpec): Promise<RunningSession> 
     overlays: spec.plan.mounts.flatMap(({ path, mode }, index) =>
       mode === 'overlay' ? [{ source: path, layers: layersOf(spec.layersDir, index) }] : [],
     ),
-    command: [...(request.uidMode === 'setpriv' ? setprivCommand(user) : []), ...shellCommand(isolator.bash)],
+    command: [
+      ...(request.uidMode === 'setpriv' ? becomeUserCommand(user) : []),
+      ...shellCommand(isolator.bash),
+    ],
     dir,
     env: ownedEnvironment(spec.surroundings, 'isolated'),
     oomScores: spec.surroundings.starter.oomScores,
-    more: ['pipe'],
+    hasChannel: true,
   })
-  const [channel] = namespace.pipes
+  const { channel } = namespace
   if (!channel) throw new NamespaceError('The session has no channel')
   const shell = new SessionShell({
     channel,

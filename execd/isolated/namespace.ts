@@ -7,23 +7,24 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex, Readable } from 'node:stream'
-import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { messageOf } from '../../lib/errors.ts'
 import type { ProcessEnd, ProcessStarter } from '../command/process.ts'
 import { withScoreOfChildren } from '../oom.ts'
 import { assetPath, hostProgram } from '../runtime-dir.ts'
 import type { Layers } from './layers.ts'
+import { signalProcess } from './processes.ts'
 
 const START_TIMEOUT_MS = 15_000
 const MAX_COMPLAINT_BYTES = 4096
 const CAP_SYS_ADMIN = 21n
 
-// Descriptors that the new process begins with; the command's own come after them.
+// Descriptors that the new process begins with.
 const GATE = 3
 const INFO = 4
 const FILTER = 5
 const OPTIONS = 6
-/** The first descriptor that the command inherits beside its output. */
-export const FIRST_FREE = 7
+/** A socket to us that the command keeps. */
+export const CHANNEL = 7
 
 export type NamespaceSpec = {
   /** The program `bwrap` with its first arguments. */
@@ -38,8 +39,8 @@ export type NamespaceSpec = {
   /** Variables that bubblewrap itself carries, and the command does not. */
   env: Record<string, string>
   oomScores?: ProcessStarter['oomScores']
-  /** What the command gets from FIRST_FREE on: a descriptor of ours, or a socket to us. */
-  more: (number | 'pipe')[]
+  /** Whether the command gets a socket to us as its descriptor CHANNEL. */
+  hasChannel: boolean
 }
 
 export type Namespace = {
@@ -47,8 +48,8 @@ export type Namespace = {
   initPid: number
   /** The process outside that waits for it, in the user namespace that the mounts belong to. */
   outerPid: number
-  /** Ours of the descriptors that were asked for as `pipe`. */
-  pipes: Duplex[]
+  /** Our end of the socket, when one was asked for. */
+  channel?: Duplex
   ended: Promise<ProcessEnd>
   /** What bubblewrap and the shell that prepares for it said. */
   complaint(): string
@@ -77,37 +78,43 @@ export async function openNamespace(spec: NamespaceSpec): Promise<Namespace> {
     closeSync(filter)
     closeSync(options)
   }
+  let hasEnded = false
   const ended = new Promise<ProcessEnd>((resolve) => {
+    const end = (how: ProcessEnd) => {
+      hasEnded = true
+      resolve(how)
+    }
     child.once('exit', (code, signal) =>
-      resolve(signal === null ? { exitCode: code ?? -1 } : { exitCode: -1, signal }),
+      end(signal === null ? { exitCode: code ?? -1 } : { exitCode: -1, signal }),
     )
-    child.once('error', () => resolve({ exitCode: -1 }))
+    child.on('error', () => end({ exitCode: -1 }))
   })
   const complaint = collect([child.stdout, child.stderr])
   const over = new AbortController()
   const timer = setTimeout(() => over.abort(), START_TIMEOUT_MS)
   void ended.then(() => over.abort())
+  const gate = child.stdio[GATE] as Duplex
+  const info = child.stdio[INFO] as Readable
+  gate.on('error', () => {})
   try {
     const { pid } = child
     if (pid === undefined) throw await new Promise((resolve) => child.once('error', resolve))
-    const gate = child.stdio[GATE] as Duplex
-    gate.on('error', () => {})
     if (!isDirect) {
       await firstData(gate, over.signal)
       mapIds(pid)
       gate.write('\n')
     }
-    const initPid = parseInfo(await firstData(child.stdio[INFO] as Readable, over.signal))
-    const pipes = spec.more.flatMap((kind, index) =>
-      kind === 'pipe' ? [child.stdio[FIRST_FREE + index] as Duplex] : [],
-    )
+    const initPid = parseInfo(await firstData(info, over.signal))
     return {
       initPid,
       outerPid: pid,
-      pipes,
+      ...(spec.hasChannel ? { channel: (child.stdio as unknown[])[CHANNEL] as Duplex } : {}),
       ended,
       complaint,
-      kill: () => void kill(initPid),
+      kill: () => {
+        // Afterwards the number may be someone else's.
+        if (!hasEnded) signalProcess(initPid, 'SIGKILL')
+      },
     }
   } catch (error) {
     child.kill('SIGKILL')
@@ -115,6 +122,9 @@ export async function openNamespace(spec: NamespaceSpec): Promise<Namespace> {
     throw new NamespaceError(complaint() || messageOf(error), { cause: error })
   } finally {
     clearTimeout(timer)
+    gate.end()
+    // There is more to come that nobody asks for.
+    info.resume()
   }
 }
 
@@ -152,16 +162,12 @@ function start(spec: NamespaceSpec, isDirect: boolean, [filter = 0, options = 0]
     '--',
     ...spec.command,
   ]
-  // In the order of the numbers: input, output, errors, GATE, INFO, FILTER, OPTIONS.
+  // In the order of the numbers: input, output, errors, GATE, INFO, FILTER, OPTIONS, CHANNEL.
+  const channel = spec.hasChannel ? ['pipe' as const] : []
   const stdio: SpawnOptions['stdio'] = [
-    'ignore',
-    'pipe',
-    'pipe',
-    'pipe',
-    'pipe',
-    filter,
-    options,
-    ...spec.more,
+    ...['ignore' as const, 'pipe' as const, 'pipe' as const, 'pipe' as const, 'pipe' as const],
+    ...[filter, options],
+    ...channel,
   ]
   const env = {
     PATH: '/usr/bin:/bin',
@@ -189,14 +195,6 @@ function parseInfo(text: string): number {
   const pid = Number(/"child-pid":\s*(\d+)/.exec(text)?.[1])
   if (!(pid > 1)) throw new Error(`bubblewrap did not say what it started: ${text.slice(0, 200)}`)
   return pid
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch (error) {
-    if (systemCodeOf(error) !== 'ESRCH') throw error
-  }
 }
 
 /** A file without a name, open for reading from its start. */

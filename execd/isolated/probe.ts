@@ -2,15 +2,17 @@
 // and without, and what fails says why in its own words.
 
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { IsolatedCapabilities, LayerState, UidMode } from '../../lib/api/execd-isolated.ts'
+import type { IsolatedCapabilities, UidMode } from '../../lib/api/execd-isolated.ts'
 import { messageOf } from '../../lib/errors.ts'
 import { findProgram } from '../command/program.ts'
 import { hostProgram, runtimeRoot } from '../runtime-dir.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { bwrapOptions } from './arguments.ts'
+import { becomeUserCommand } from './become-user.ts'
 import { type IsolationConfig, loadIsolationConfig } from './config.ts'
+import { readHardening } from './hardening.ts'
 import { layersOf } from './layers.ts'
 import { canMount, openNamespace } from './namespace.ts'
 import { canFilter, makeSeccompFilter } from './seccomp.ts'
@@ -145,7 +147,7 @@ async function tryOnce(
       filter,
       overlays: overlay ? [{ source, layers }] : [],
       command: [
-        ...(uidMode === 'setpriv' ? setprivCommand(user) : []),
+        ...(uidMode === 'setpriv' ? becomeUserCommand(user) : []),
         bash,
         '--noprofile',
         '--norc',
@@ -154,7 +156,7 @@ async function tryOnce(
       ],
       dir,
       env: {},
-      more: [],
+      hasChannel: false,
     })
     const { exitCode } = await session.ended
     return exitCode === 0 ? undefined : session.complaint() || `it ended with ${exitCode}`
@@ -163,27 +165,6 @@ async function tryOnce(
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
-}
-
-/** The command that becomes a user, for what comes behind it. */
-export function setprivCommand({
-  uid,
-  gid,
-  groups = [],
-}: {
-  uid: number
-  gid: number
-  groups?: number[]
-}): string[] {
-  return [
-    ...hostProgram('setpriv'),
-    `--reuid=${uid}`,
-    `--regid=${gid}`,
-    groups.length > 0 ? `--groups=${groups.join(',')}` : '--clear-groups',
-    // Of no use to anyone but root, whose programs get them anyhow.
-    ...(uid === 0 ? [] : ['--inh-caps=-all']),
-    '--',
-  ]
 }
 
 /** The machine's bubblewrap, which came with execd, or the image's own. */
@@ -216,40 +197,4 @@ function explain(problem: string): string {
   return isRefused
     ? `namespaces cannot be made here (${problem}): create the sandbox with the extension "bootstrap.execd.isolation" = "enable"`
     : `a session cannot be started: ${problem}`
-}
-
-const STRONG_CAPABILITIES: Record<string, bigint> = {
-  CAP_NET_ADMIN: 12n,
-  CAP_SYS_MODULE: 16n,
-  CAP_SYS_RAWIO: 17n,
-  CAP_SYS_PTRACE: 19n,
-  CAP_SYS_ADMIN: 21n,
-  CAP_BPF: 39n,
-}
-
-/** What keeps the sandbox's own processes in, as far as execd can see (contract: v1.1.md 2.4). */
-function readHardening(): IsolatedCapabilities['hardening'] {
-  const status = readFileSync('/proc/self/status', 'latin1')
-  const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
-  const held = Object.entries(STRONG_CAPABILITIES).flatMap(([name, bit]) =>
-    ((bounding >> bit) & 1n) === 1n ? [name] : [],
-  )
-  const isFirst = process.pid === 1
-  const unused = (name: string): LayerState => ({
-    state: 'disabled',
-    message: `${name} is not used: namespaces and system call filters keep processes in`,
-  })
-  return {
-    init_mode: isFirst ? 'pid1' : 'none',
-    signal_shield: isFirst,
-    cap_drop:
-      held.length === 0
-        ? { state: 'active' }
-        : { state: 'disabled', message: `processes may hold ${held.join(', ')}` },
-    seccomp: /^Seccomp:\s*2$/m.test(status)
-      ? { state: 'active' }
-      : { state: 'disabled', message: 'the processes of the sandbox have no system call filter' },
-    landlock: unused('Landlock'),
-    ebpf: unused('eBPF'),
-  }
 }

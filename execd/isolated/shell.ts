@@ -9,7 +9,7 @@ import type { Pipe, PipeStock } from '../command/pipes.ts'
 import type { ProcessEnd } from '../command/process.ts'
 import { createRandomId } from '../random-id.ts'
 import { assetPath } from '../runtime-dir.ts'
-import { FIRST_FREE } from './namespace.ts'
+import { CHANNEL } from './namespace.ts'
 
 /** A longer line from the shell is none of ours. */
 const MAX_LINE = 4096
@@ -25,8 +25,8 @@ export function shellCommand(bash: string): string[] {
   const first = `builtin eval "$(<${assetPath('isolated-shell.bash')})"; builtin eval "$__execd_loop"`
   const loop = [
     'while :; do "$BASH" --noprofile --norc -c "$0" bash',
-    `builtin printf 'gone %s\n' "$?" >&${FIRST_FREE}`,
-    `builtin read -r _ <&${FIRST_FREE} || builtin exit`,
+    `builtin printf 'gone %s\n' "$?" >&${CHANNEL}`,
+    `builtin read -r _ <&${CHANNEL} || builtin exit`,
     'done',
   ].join('; ')
   return [bash, '--noprofile', '--norc', '-c', loop, first]
@@ -57,6 +57,8 @@ export type RunEnd = {
 
 export type BackgroundRun = { ended: Promise<RunEnd> }
 
+/** A pipe with the act that lets go of our own way to write to it. */
+type OutputPipe = Pipe & { release: () => void }
 type Waiting = { resolve: (end: RunEnd) => void; reject: (error: Error) => void }
 
 export class SessionShell {
@@ -85,7 +87,7 @@ export class SessionShell {
 
   /** Runs code in the shell itself; resolves when it has ended and its output was handed on. Only one at a time. */
   async run(code: string, sink: OutputSink): Promise<RunEnd> {
-    const [stdout, stderr] = [await this.#takePipe(), await this.#takePipe()]
+    const [stdout, stderr] = await this.#takePipes()
     const id = createRandomId()
     let end: RunEnd = { exitCode: -1, isNewShell: false }
     const ended = this.#await(id).then((how): ProcessEnd => {
@@ -103,15 +105,10 @@ export class SessionShell {
     void ended.then(release, release)
     try {
       await relayed
-    } catch (error) {
-      // Nobody can write to them any more.
-      stdout.read.resume()
-      stderr.read.resume()
-      throw error
+      return end
     } finally {
       if (this.#foreground === id) this.#foreground = undefined
     }
-    return end
   }
 
   /** The numbers, as the session has them, of what runs in the background. */
@@ -132,7 +129,7 @@ export class SessionShell {
       { stdout: output.read, ended: ended.then(({ exitCode }): ProcessEnd => ({ exitCode })) },
       sink,
     )
-    relayed.catch(() => output.read.resume())
+    relayed.catch(() => {})
     try {
       const pid = await started.promise
       output.read.once('close', () => this.#endSilent(id))
@@ -140,6 +137,10 @@ export class SessionShell {
       const forget = () => this.#background.delete(pid)
       ended.then(forget, forget)
       return { ended: relayed.then(() => ended) }
+    } catch (error) {
+      // It never began: nobody will tell of its end.
+      this.#runs.get(id)?.reject(error as Error)
+      throw error
     } finally {
       this.#starts.delete(id)
       output.release()
@@ -177,7 +178,18 @@ export class SessionShell {
     this.#options.channel.write(bytes)
   }
 
-  async #takePipe(): Promise<Pipe & { release: () => void }> {
+  async #takePipes(): Promise<[OutputPipe, OutputPipe]> {
+    const first = await this.#takePipe()
+    try {
+      return [first, await this.#takePipe()]
+    } catch (error) {
+      first.release()
+      first.read.resume()
+      throw error
+    }
+  }
+
+  async #takePipe(): Promise<OutputPipe> {
     const pipe = await this.#options.pipes.take(this.#options.owner)
     if (!pipe) throw new Error('Cannot make a pipe for the output of a run')
     return { ...pipe, release: once(() => closeSync(pipe.writeFd)) }
