@@ -152,20 +152,20 @@ describe('much output', () => {
     }
     expect(bytes).toBe(200_000_000)
     expect(most).toBeLessThan(350_000)
-  })
+  }, 60_000)
 
   test('is bounded on disk, and the log has its end', async () => {
     const id = idOf(
-      await execd.run({ command: 'head -c 200000000 /dev/zero | tr "\\0" x; echo end', background: true }),
+      await execd.run({ command: 'head -c 100000000 /dev/zero | tr "\\0" x; echo end', background: true }),
     )
     await ended(id)
     const response = await execd.call(`/command/${id}/logs`)
     const text = await response.text()
-    expect(Number(response.headers.get('EXECD-COMMANDS-TAIL-CURSOR'))).toBe(200_000_004)
+    expect(Number(response.headers.get('EXECD-COMMANDS-TAIL-CURSOR'))).toBe(100_000_004)
     expect(text.length).toBeLessThanOrEqual(64 << 20)
     expect(text.length).toBeGreaterThanOrEqual(32 << 20)
     expect(text.endsWith('xend\n')).toBe(true)
-    const tail = await execd.call(`/command/${id}/logs?cursor=200000000`)
+    const tail = await execd.call(`/command/${id}/logs?cursor=100000000`)
     expect(await tail.text()).toBe('end\n')
   })
 

@@ -142,15 +142,18 @@ export function idOf(events: Event[]): string {
   return events.find((event) => event.type === 'init')?.text ?? ''
 }
 
+/** So long that only what hangs is given up, on a machine with more to do than it can. */
+const PATIENCE_MS = 20_000
+
 /** Asks again at every turn until `check` gives something; for states that nobody announces. */
 export async function until<T>(check: () => Promise<T | undefined | false>, what: string): Promise<T> {
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + PATIENCE_MS
   while (Date.now() < deadline) {
     const value = await check()
     if (value) return value
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
-  throw new Error(`Waited 10 s in vain for ${what}`)
+  throw new Error(`Waited ${PATIENCE_MS} ms in vain for ${what}`)
 }
 
 async function readWhenThere(dir: string, name: string, exited: Promise<unknown>): Promise<unknown> {
