@@ -10,12 +10,12 @@ import asyncio
 import json
 import sys
 import time
-import traceback
 from datetime import timedelta
 
 import httpx
 from code_interpreter import CodeInterpreter, CodeInterpreterSync
 from code_interpreter.models.code import CodeContext, SupportedLanguage
+from checks import Missing, run_checks
 from opensandbox import Sandbox, SandboxSync
 from opensandbox.config import ConnectionConfig, ConnectionConfigSync
 from opensandbox.exceptions import SandboxApiException, SandboxException
@@ -75,10 +75,6 @@ FOREVER = {
     "javascript": "console.log('started'); await new Promise((resolve) => setTimeout(resolve, 600000))",
     "bash": "echo started; sleep 600",
 }
-
-
-class Missing(Exception):
-    """Not in this image, or not with this engine."""
 
 
 class State:
@@ -395,18 +391,4 @@ async def check_close_and_kill():
     await State.sandbox.close()
 
 
-async def main():
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        result = {"name": name, "ok": True}
-        try:
-            await asyncio.wait_for(check(), 120)
-        except Missing:
-            result["missing"] = True
-        except BaseException:
-            result = {"name": name, "ok": False, "detail": traceback.format_exc(limit=-6)}
-        print(json.dumps(result), flush=True)
-
-
-asyncio.run(main())
+run_checks(globals(), seconds=120)

@@ -8,12 +8,11 @@ SDK has no such call. Checks run in order, in one sandbox of their own.
 
 import asyncio
 import inspect
-import json
 import sys
 import time
-import traceback
 from datetime import timedelta
 
+from checks import Missing, run_checks
 from opensandbox import Sandbox
 from opensandbox.config import ConnectionConfig
 from opensandbox.exceptions import SandboxException
@@ -22,10 +21,6 @@ from opensandbox.models.filesystem import WriteEntry
 
 DOMAIN, IMAGE = sys.argv[1], sys.argv[2]
 CONFIG = ConnectionConfig(domain=DOMAIN, request_timeout=timedelta(seconds=60))
-
-
-class Missing(Exception):
-    """This version of the SDK has no such call."""
 
 
 class State:
@@ -247,18 +242,4 @@ async def check_kill():
     await State.sandbox.close()
 
 
-async def main():
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        result = {"name": name, "ok": True}
-        try:
-            await asyncio.wait_for(check(), 90)
-        except Missing:
-            result["missing"] = True
-        except BaseException:
-            result = {"name": name, "ok": False, "detail": traceback.format_exc(limit=-6)}
-        print(json.dumps(result), flush=True)
-
-
-asyncio.run(main())
+run_checks(globals())

@@ -6,11 +6,10 @@ Prints one JSON line per check: {"name": ..., "ok": ..., "detail": ...}. Checks 
 """
 
 import asyncio
-import json
 import sys
-import traceback
 from datetime import timedelta
 
+from checks import run_checks
 from opensandbox import Sandbox
 from opensandbox.config import ConnectionConfig
 from opensandbox.exceptions import SandboxException
@@ -200,16 +199,4 @@ async def check_kill():
     await State.sandbox.close()
 
 
-async def main():
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        result = {"name": name, "ok": True}
-        try:
-            await asyncio.wait_for(check(), 90)
-        except BaseException:
-            result = {"name": name, "ok": False, "detail": traceback.format_exc(limit=-6)}
-        print(json.dumps(result), flush=True)
-
-
-asyncio.run(main())
+run_checks(globals())

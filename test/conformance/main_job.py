@@ -7,12 +7,11 @@ Prints one JSON line per check: {"name": ..., "ok": ..., "detail": ...}. Checks 
 
 import asyncio
 import io
-import json
 import sys
 import time
-import traceback
 from datetime import datetime, timedelta, timezone
 
+from checks import run_checks
 from opensandbox import Sandbox
 from opensandbox.config import ConnectionConfig
 from opensandbox.config.connection_sync import ConnectionConfigSync
@@ -378,16 +377,4 @@ async def check_a_failed_hook_is_told():
         raise AssertionError("no error")
 
 
-async def main():
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        try:
-            await asyncio.wait_for(check(), 90)
-            result = {"name": name, "ok": True}
-        except BaseException:
-            result = {"name": name, "ok": False, "detail": traceback.format_exc(limit=-6)}
-        print(json.dumps(result), flush=True)
-
-
-asyncio.run(main())
+run_checks(globals())
