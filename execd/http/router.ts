@@ -202,7 +202,8 @@ export function createRouter({ routes, token, log, observe }: RouterOptions): Ro
       return
     }
     // A client reads no answer before it has sent everything, so the rest of its body is taken and thrown away.
-    if (!request.complete) request.resume()
+    // What has begun to read it piece by piece and has given up still listens, which would hold back all that is left.
+    if (!request.readableEnded) request.removeAllListeners('readable').resume()
     answerJson(response, error.status, error.body())
   }
 }
