@@ -65,8 +65,8 @@ export function createSurroundings(options: SurroundingsOptions): Surroundings {
   for (const name of OWN_VARIABLES) delete env[name]
   const home = env.HOME ?? '/'
 
-  const readEnvironmentFile = (): Record<string, string> => {
-    const text = readSmallFile(envFile)
+  const readEnvironmentFile = (who: UserIds): Record<string, string> => {
+    const text = readSmallFile(envFile, who)
     return text ? parseEnvironmentFile(text, env) : {}
   }
 
@@ -85,7 +85,7 @@ export function createSurroundings(options: SurroundingsOptions): Surroundings {
     paths: { env, home, cwd: workdir },
     identity,
     environment: (who, envs = {}) => {
-      const base = { ...env, ...readEnvironmentFile() }
+      const base = { ...env, ...readEnvironmentFile(who) }
       if (who.uid === user.uid) return { ...base, ...envs }
       // Nobody gets the names and the home of someone else, whose files are not for them.
       const { USER: _user, LOGNAME: _logname, ...rest } = base
@@ -107,8 +107,11 @@ export function createSurroundings(options: SurroundingsOptions): Surroundings {
   }
 }
 
-/** Reads the environment file; undefined when there is none. What is there may be changed at any time by the user whose it is. */
-function readSmallFile(path: string): string | undefined {
+/**
+ * Reads the environment file; undefined when there is none. What is there may be changed at any time by the user whose it is, so
+ * root gets nothing of a file that others may write: `LD_PRELOAD` in it would make them root.
+ */
+function readSmallFile(path: string, reader: UserIds): string | undefined {
   let fd: number
   try {
     // At a pipe, execd would otherwise wait for whoever has put it there.
@@ -119,6 +122,7 @@ function readSmallFile(path: string): string | undefined {
   try {
     const found = fstatSync(fd)
     if (!found.isFile()) return undefined
+    if (reader.uid === 0 && (found.uid !== 0 || (found.mode & 0o022) !== 0)) return undefined
     if (found.size > MAX_ENV_FILE_BYTES)
       throw execdError(
         'RUNTIME_ERROR',

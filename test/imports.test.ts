@@ -32,9 +32,14 @@ test('nothing outside of main.ts reads process.env', () => {
   const readers = [...PROGRAMS.filter((name) => name !== 'launcher'), 'lib']
     .flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: ROOT }))
     .filter((file) => !/^[a-z]+\/main\.ts$/.test(file))
-    .filter((file) => readFileSync(join(ROOT, file), 'utf8').includes('process.env'))
+    .filter((file) => withoutTexts(readFileSync(join(ROOT, file), 'utf8')).includes('process.env'))
   expect(readers).toEqual([])
 })
+
+/** A source without what stands in quotes on one line: code that is handed to another program is no code of ours. */
+function withoutTexts(source: string): string {
+  return source.replace(/'[^'\n]*'|"[^"\n]*"|`[^`\n]*`/g, '')
+}
 
 test('there is no file that only passes on what others export', () => {
   const barrels = [...PROGRAMS, 'lib']

@@ -40,6 +40,13 @@ test('readEntrypointLog() does not follow what the root of a sandbox puts in its
   }
 })
 
+test('readEntrypointLog() does not read on for ever in a directory that a sandbox has filled', () => {
+  const dir = folder()
+  for (let number = 0; number < 3000; number++) writeFileSync(join(dir, `entrypoint.log.${number}`), 'x')
+  writeFileSync(join(dir, 'entrypoint.log'), 'current')
+  expect(readEntrypointLog(dir, 100)?.toString()).toMatch(/^x?current$/)
+})
+
 test.each([
   ['', ''],
   ['\n\n', ''],

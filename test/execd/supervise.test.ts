@@ -179,6 +179,8 @@ describe('execd as supervisor', () => {
     const set = `printf 'MINE=1\\n' >> "$EXECD_ENVS"`
     expect((await execd.run({ command: set })).at(-1)?.type).toBe('execution_complete')
     expect(outputOf(await execd.run({ command: 'echo $MINE' }))).toBe('1\n')
+    // That user may write to the file, and would become root by what root's processes take from it.
+    expect(outputOf(await execd.run({ command: 'echo "[$MINE]"', uid: 0 }))).toBe('[]\n')
   })
 })
 

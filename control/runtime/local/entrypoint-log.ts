@@ -2,20 +2,15 @@
 // whose name ends with the position where it begins (execd/command/journal.ts). The directory is the sandbox's: its root may
 // have put links, pipes or directories there, which are passed over.
 
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
+import { closeSync, constants, type Dir, fstatSync, opendirSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 
 const NAME = 'entrypoint.log'
+const MAX_NAMES = 1000
 
 /** At most the last `maxBytes` of the output; undefined when there is none. */
 export function readEntrypointLog(exchange: string, maxBytes: number): Buffer | undefined {
-  let names: string[]
-  try {
-    names = readdirSync(exchange)
-  } catch {
-    return undefined // the sandbox is gone, or only half made
-  }
-  const older = names
+  const older = namesIn(exchange)
     .flatMap((name) => {
       const position = /^entrypoint\.log\.(\d{1,15})$/.exec(name)?.[1]
       return position === undefined ? [] : [{ name, position: Number(position) }]
@@ -29,6 +24,24 @@ export function readEntrypointLog(exchange: string, maxBytes: number): Buffer | 
     if (part) found = found ? Buffer.concat([part, found]) : part
   }
   return found
+}
+
+/** At most MAX_NAMES of what there is: execd makes a handful, and a sandbox may make millions. */
+function namesIn(dir: string): string[] {
+  let opened: Dir
+  try {
+    opened = opendirSync(dir)
+  } catch {
+    return [] // the sandbox is gone, or only half made
+  }
+  const names: string[] = []
+  try {
+    for (let entry = opened.readSync(); entry && names.length < MAX_NAMES; entry = opened.readSync())
+      names.push(entry.name)
+  } finally {
+    opened.closeSync()
+  }
+  return names
 }
 
 function readEnd(path: string, maxBytes: number): Buffer | undefined {

@@ -14,7 +14,7 @@ export function preludeFor(language: Language, { cwd, env }: Place): string | un
     case 'javascript':
     case 'typescript':
       // As a text, so that no compiler has to know what `process` is.
-      return `eval(${quote(`process.chdir(${quote(cwd)}); Object.assign(process.env, ${quote(env)}); undefined`)})`
+      return `eval(${quote(enterInJavascript(quote(cwd), quote(env)))})`
     case 'bash':
       return [
         `cd -- ${shellQuote(cwd)}`,
@@ -36,4 +36,8 @@ function quote(value: unknown): string {
 
 function shellQuote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
+}
+
+function enterInJavascript(cwd: string, env: string): string {
+  return `process.chdir(${cwd}); Object.assign(process.env, ${env}); undefined`
 }
