@@ -7,7 +7,8 @@ import { systemCodeOf } from '../../lib/errors.ts'
 import { nativePath } from './name.ts'
 import type { Pace } from './turns.ts'
 
-const WINDOW_BYTES = 256 << 10
+/** What is looked at in one step: there are texts that take a thousand times as long to look for as others. */
+const WINDOW_BYTES = 32 << 10
 const MAX_LINES = 100
 const MAX_LINE_BYTES = 512
 /** More than any text to look for has. */

@@ -4,6 +4,8 @@
 
 const MAX_PATTERN = 1024
 const MAX_ALTERNATIVES = 256
+/** Each is tried at every place of a name, with every end. */
+const MAX_EXCLUSIONS = 8
 const SLASH = 0x2f
 
 type Token =
@@ -22,6 +24,8 @@ export class GlobError extends Error {}
 export function createGlob(pattern: string): (name: string) => boolean {
   if (pattern.length > MAX_PATTERN)
     throw new GlobError(`The pattern is longer than ${MAX_PATTERN} characters`)
+  if (pattern.split('!(').length - 1 > MAX_EXCLUSIONS)
+    throw new GlobError(`The pattern has more than ${MAX_EXCLUSIONS} times a "!("`)
   const alternatives = expandBraces(pattern).map((text) => createMatcher(parseTokens(text)))
   const [only] = alternatives
   return alternatives.length === 1 && only ? only : (name) => alternatives.some((matches) => matches(name))

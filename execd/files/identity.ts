@@ -29,6 +29,7 @@ const WAIT_TIMEOUT_MS = 30_000
 /** As little memory and as few threads as Node can do with. */
 const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=0']
 const MAX_COMPLAINT_CHARS = 2000
+const MAX_NODE_ID = 2 ** 31 - 1
 
 type Worker = { child: ChildProcess; socket: Socket; token: string }
 
@@ -112,11 +113,12 @@ export class IdentityFiles {
         'SERVICE_UNAVAILABLE',
         `Cannot become user ${uid} and group ${gid}: execd is not root here`,
       )
-    // Node can only drop groups.
-    const become =
-      isRoot && groups.length > 0
-        ? [...starter.setpriv, `--reuid=${uid}`, `--regid=${gid}`, `--groups=${groups.join(',')}`, '--']
-        : []
+    // Node can only drop groups, and reads no number that has 32 bits.
+    const isByProgram = isRoot && (groups.length > 0 || Math.max(uid, gid) > MAX_NODE_ID)
+    const groupsFlag = groups.length > 0 ? `--groups=${groups.join(',')}` : '--clear-groups'
+    const become = isByProgram
+      ? [...starter.setpriv, `--reuid=${uid}`, `--regid=${gid}`, groupsFlag, '--']
+      : []
     const [program = '', ...args] = [
       ...become,
       ...nodeProgram(),
@@ -128,7 +130,7 @@ export class IdentityFiles {
         cwd: '/',
         env: {},
         stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
-        ...(isRoot && groups.length === 0 ? { uid, gid } : {}),
+        ...(isRoot && !isByProgram ? { uid, gid } : {}),
       }),
     )
     this.#children.add(child)

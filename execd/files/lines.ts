@@ -3,7 +3,7 @@
 
 import type { FileHandle } from 'node:fs/promises'
 
-const CHUNK_BYTES = 256 << 10
+const CHUNK_BYTES = 64 << 10
 const NEWLINE = 0x0a
 const RETURN = 0x0d
 

@@ -10,7 +10,7 @@ import { booleanValue, integerValue } from './query.ts'
 import type { Pace } from './turns.ts'
 import { type EntryKind, statEntry, walk } from './walk.ts'
 
-const MAX_CONTENT_CHARS = 1000
+const MAX_CONTENT_CHARS = 500
 const MAX_EXCLUDES = 32
 
 export type SearchQuery = {

@@ -78,6 +78,7 @@ class Upload implements PartHandler {
   #wake = () => {}
   /** Asked to go on once there is room again. */
   onRoom = () => {}
+  #hasMetadataField = false
 
   constructor(options: UploadOptions) {
     this.#options = options
@@ -90,7 +91,10 @@ class Upload implements PartHandler {
   begin({ name, filename }: PartHead): void {
     this.#current = undefined
     // A part without a file name is a form field; a text field named `metadata` counts as missing.
-    if (filename === undefined) return
+    if (filename === undefined) {
+      this.#hasMetadataField ||= name === 'metadata'
+      return
+    }
     if (name === 'metadata') this.#current = { kind: 'metadata', chunks: [], bytes: 0 }
     if (name !== 'file') return
     if (this.#files === MAX_FILES)
@@ -147,7 +151,11 @@ class Upload implements PartHandler {
   /** Puts what came before its metadata in its place, and sees that nothing is missing. */
   async finish(): Promise<void> {
     const { length } = this.#metadata
-    if (length === 0) throw execdError('INVALID_FILE_METADATA', 'The upload has no "metadata" part')
+    if (length === 0)
+      throw execdError(
+        'INVALID_FILE_METADATA',
+        `The upload has no "metadata" part${this.#hasMetadataField ? ' with a file name: a form field of that name does not count' : ''}`,
+      )
     if (this.#files === 0) throw execdError('INVALID_FILE_CONTENT', 'The upload has no "file" part')
     for (const { index, spool } of this.#spooled) {
       const metadata = this.#metadata[index]

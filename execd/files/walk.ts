@@ -95,24 +95,33 @@ async function readSorted(prefix: string, options: WalkOptions): Promise<Child[]
   const size = statSync(nativePath(prefix)).size
   const children =
     size > LARGE_DIRECTORY_BYTES ? await readInParts(prefix, options) : readAtOnce(prefix, options)
-  const order = children.some(needsBytes) ? byBytes : undefined
-  return children.length <= SORT_ENTRIES ? children.sort(order) : sortInParts(children, order, options.pace)
+  const isPlain = !children.some(needsBytes)
+  if (isPlain && children.length <= SORT_ENTRIES) return children.sort()
+  return sortInParts(children, isPlain ? AS_IT_IS : AS_BYTES, options.pace)
 }
 
 function readAtOnce(prefix: string, options: WalkOptions): Child[] {
   const entries = readdirSync(nativePath(prefix), { withFileTypes: true })
-  return entries.some(isMisread) ? readBytes(prefix, options) : selectChildren(prefix, entries, options)
+  if (!entries.some(isMisread)) return selectChildren(prefix, entries, options)
+  return selectChildren(
+    prefix,
+    readdirSync(nativePath(prefix), { withFileTypes: true, encoding: 'buffer' }),
+    options,
+  )
 }
 
-async function readInParts(prefix: string, options: WalkOptions): Promise<Child[]> {
-  const handle = opendirSync(nativePath(prefix), { bufferSize: READ_ENTRIES })
+/** `isMisread` names are read again as bytes. */
+async function readInParts(prefix: string, options: WalkOptions, isByBytes = false): Promise<Child[]> {
+  // The types of Node know of no other encoding here.
+  const encoding = (isByBytes ? 'buffer' : 'utf8') as BufferEncoding
+  const handle = opendirSync(nativePath(prefix), { bufferSize: READ_ENTRIES, encoding })
   try {
     const children: Child[] = []
-    const part: Dirent[] = []
+    const part: (Dirent | Dirent<Buffer>)[] = []
     for (let entry = handle.readSync(); ; entry = handle.readSync()) {
       if (entry) part.push(entry)
       if (entry && part.length < READ_ENTRIES) continue
-      if (part.some(isMisread)) return readBytes(prefix, options)
+      if (part.some(isMisread)) break
       children.push(...selectChildren(prefix, part, options))
       if (!entry) return children
       part.length = 0
@@ -121,16 +130,12 @@ async function readInParts(prefix: string, options: WalkOptions): Promise<Child[
   } finally {
     handle.closeSync()
   }
+  return readInParts(prefix, options, true)
 }
 
 /** Whether the name may have had bytes that are not UTF-8. */
-function isMisread({ name }: Dirent): boolean {
-  return name.includes('\ufffd')
-}
-
-function readBytes(prefix: string, options: WalkOptions): Child[] {
-  const entries = readdirSync(nativePath(prefix), { withFileTypes: true, encoding: 'buffer' })
-  return selectChildren(prefix, entries, options)
+function isMisread({ name }: Dirent | Dirent<Buffer>): boolean {
+  return typeof name === 'string' && name.includes('\ufffd')
 }
 
 function selectChildren(
@@ -155,37 +160,51 @@ function kindOf(entry: Dirent | Dirent<Buffer>): EntryKind {
   return entry.isSymbolicLink() ? 'symlink' : 'other'
 }
 
-type Order = ((a: Child, b: Child) => number) | undefined
+/** How names are written to be sorted as texts: as they are, or with a character for each byte where that is another order. */
+type Key = { of(child: Child): string; child(key: string): Child }
 
-const byBytes: Order = (a, b) => Buffer.compare(encodeName(a), encodeName(b))
+const AS_IT_IS: Key = { of: (child) => child, child: (key) => key }
+const AS_BYTES: Key = {
+  of: (child) => encodeName(child).toString('latin1'),
+  child: (key) => decodeName(Buffer.from(key, 'latin1')),
+}
 
 /** Merge sort: runs that are sorted in one slice each, then always two of them into one. */
-async function sortInParts(children: Child[], order: Order, pace: Pace): Promise<Child[]> {
-  let runs: Child[][] = []
+async function sortInParts(children: Child[], key: Key, pace: Pace): Promise<Child[]> {
+  let runs: string[][] = []
   for (let at = 0; at < children.length; at += SORT_ENTRIES) {
-    runs.push(children.slice(at, at + SORT_ENTRIES).sort(order))
+    runs.push(
+      children
+        .slice(at, at + SORT_ENTRIES)
+        .map(key.of)
+        .sort(),
+    )
     if (pace.isDue) await pace.rest()
   }
   while (runs.length > 1) {
-    const merged: Child[][] = []
+    const merged: string[][] = []
     for (let at = 0; at < runs.length; at += 2)
-      merged.push(await merge(runs[at] ?? [], runs[at + 1] ?? [], order, pace))
+      merged.push(await merge(runs[at] ?? [], runs[at + 1] ?? [], pace))
     runs = merged
   }
-  return runs[0] ?? []
+  const sorted = runs[0] ?? []
+  for (const [index, one] of sorted.entries()) {
+    sorted[index] = key.child(one)
+    if (index % READ_ENTRIES === 0 && pace.isDue) await pace.rest()
+  }
+  return sorted
 }
 
-async function merge(left: Child[], right: Child[], order: Order, pace: Pace): Promise<Child[]> {
-  const merged: Child[] = []
+async function merge(left: string[], right: string[], pace: Pace): Promise<string[]> {
+  const merged: string[] = []
   let l = 0
   let r = 0
   while (l < left.length && r < right.length) {
     const a = left[l] ?? ''
     const b = right[r] ?? ''
-    const isLeft = order ? order(a, b) <= 0 : a <= b
-    merged.push(isLeft ? a : b)
-    if (isLeft) l++
+    if (a <= b) l++
     else r++
+    merged.push(a <= b ? a : b)
     if (merged.length % READ_ENTRIES === 0 && pace.isDue) await pace.rest()
   }
   return merged.concat(left.slice(l), right.slice(r))

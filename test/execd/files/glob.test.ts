@@ -29,12 +29,19 @@ describe('createGlob()', () => {
     for (const name of no) expect([name, matches(name)]).toEqual([name, false])
   })
 
-  test.each(['[a', '{a,b', '!(a', '\\', '[z-a]', '!(!(a))', 'x'.repeat(2000), '{a,b}'.repeat(9)])(
-    'refuses %s',
-    (pattern) => {
-      expect(() => createGlob(pattern)).toThrow(/^The pattern/)
-    },
-  )
+  test.each([
+    '[a',
+    '{a,b',
+    '!(a',
+    '\\',
+    '[z-a]',
+    '!(!(a))',
+    'x'.repeat(2000),
+    '{a,b}'.repeat(9),
+    '!(a)'.repeat(9),
+  ])('refuses %s', (pattern) => {
+    expect(() => createGlob(pattern)).toThrow(/^The pattern/)
+  })
 
   test('takes no time for a pattern that would keep a regular expression busy', () => {
     const startedAt = performance.now()

@@ -79,7 +79,7 @@ describe('a search by name', () => {
     ['limit=0', '"limit" must be an integer from 1 on'],
     ['exclude=%5Ba', 'The pattern'],
     ['content=a%0Ab', '"content" must be a part of one line'],
-    [`content=${'x'.repeat(1001)}`, 'at most 1000 characters'],
+    [`content=${'x'.repeat(501)}`, 'at most 500 characters'],
     ['content=x&ignore_case=maybe', '"ignore_case" must be true or false'],
     ['exclude=a&'.repeat(33), '"exclude" must be given at most 32 times'],
   ])('with %s is refused', async (query, message) => {
@@ -204,7 +204,7 @@ describe('a search by content', () => {
   })
 
   test('finds what lies across the pieces that are read, in files of any size', async () => {
-    const piece = 256 << 10
+    const piece = 32 << 10
     for (const shift of [-7, -6, -3, -1, 0, 1]) {
       const before = `${'x'.repeat(99)}\n`.repeat(Math.ceil(piece / 100)).slice(0, piece + shift - 1)
       put(`f${shift}`, `${before}\nneedle\n${'y'.repeat(piece * 2)}needle${'z'.repeat(piece)}\nneedle`)
@@ -256,12 +256,20 @@ describe('a large tree', () => {
     expect(await Promise.all(searches)).toEqual([[], [], [], []])
     expect(pings).toBeGreaterThan(3)
     expect(worst).toBeLessThan(1000)
-    const flat = (await (
-      await execd.call(`/directories/list?path=${execd.workdir}/flat`)
-    ).json()) as FoundFile[]
-    const paths = flat.map(({ path }) => path)
-    expect(paths).toHaveLength(8000)
-    expect(paths).toEqual([...paths].sort())
+    const list = async () => {
+      const response = await execd.call(`/directories/list?path=${execd.workdir}/flat`)
+      const paths = ((await response.json()) as FoundFile[]).map((one) =>
+        Buffer.from(one.path_base64 ?? one.path, one.path_base64 ? 'base64' : 'utf8'),
+      )
+      expect(paths).toEqual([...paths].sort(Buffer.compare))
+      return paths.length
+    }
+    expect(await list()).toBe(8000)
+    // In UTF-16 these are the other way round, and the last is no UTF-8 at all.
+    for (const name of ['\uff5e', '😀']) writeFileSync(join(execd.workdir, 'flat', name), '')
+    expect(await list()).toBe(8002)
+    writeFileSync(Buffer.concat([Buffer.from(`${execd.workdir}/flat/`), Buffer.of(0xff)]), '')
+    expect(await list()).toBe(8003)
   })
 
   test('S8: is not walked on when the client has left', async () => {
@@ -270,7 +278,7 @@ describe('a large tree', () => {
       return Number(fields[13]) + Number(fields[14])
     }
     const before = ticks()
-    const sent = get(`${execd.url}/files/search?path=/&content=${'x'.repeat(1000)}`, {
+    const sent = get(`${execd.url}/files/search?path=/&content=${'x'.repeat(500)}`, {
       headers: { 'X-EXECD-ACCESS-TOKEN': 'secret-token' },
     })
     sent.on('error', () => {})

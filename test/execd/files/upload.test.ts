@@ -44,6 +44,19 @@ function open(headers: Record<string, string | number> = {}): ClientRequest {
 }
 
 describe('an upload', () => {
+  test('whose metadata came as a form field is told so', async () => {
+    const form = new FormData()
+    form.append('metadata', '{"path":"/tmp/x"}')
+    form.append('file', new Blob(['x']), 'x')
+    const answer = await execd.call('/files/upload', { method: 'POST', body: form })
+    expect([answer.status, ((await answer.json()) as { message: string }).message]).toEqual([
+      400,
+      expect.stringMatching(
+        /^(The upload has no "metadata" part with a file name: a form field|File part 1 has no)/,
+      ),
+    ])
+  })
+
   test.each([
     ['with its length', true],
     ['without it', false],
