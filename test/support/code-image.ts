@@ -4,7 +4,7 @@
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ociLayout } from './images.ts'
@@ -69,6 +69,10 @@ inside /opt/tslab/bin/tslab install --binary=/opt/tslab/bin/tslab --python=/opt/
 mkdir -p "$root/opt/code-interpreter" "$root/workspace"
 cp "$(dirname "$0")/code-interpreter.sh" "$root${CODE_IMAGE_ENTRYPOINT}"
 chmod 755 "$root${CODE_IMAGE_ENTRYPOINT}"
+# What no test looks at, and every sandbox's first start would have to unpack.
+find "$root/opt" -type d -name tests -prune -exec rm -rf {} +
+rm -rf "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/locale "$root"/usr/share/icons
+rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 rm -rf "$root"/tmp/* "$root"/tmp/.[!.]*
 `
 
@@ -95,6 +99,10 @@ export async function codeImage(): Promise<string> {
   const config = Object.entries(ENVIRONMENT).map(([name, value]) => `--config.env=${name}=${value}`)
   ociLayout(making, 'layout', tarball, [...config, '--config.workingdir=/workspace'])
   rmSync(tarball)
+  // Those of earlier recipes.
+  for (const name of readdirSync(FOLDER))
+    if (name.startsWith('code-image-') && join(FOLDER, name) !== making)
+      rmSync(join(FOLDER, name), { recursive: true })
   renameSync(making, path)
   return join(path, 'layout')
 }

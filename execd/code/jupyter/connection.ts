@@ -3,7 +3,6 @@
 
 import { WebSocket } from 'ws'
 
-const HANDSHAKE_MS = 10_000
 const PING_MS = 10_000
 const CLOSE_MS = 1000
 /** The largest message. What is larger breaks the connection, not execd. */
@@ -28,12 +27,11 @@ export type ConnectionOptions = {
   onMessage(frame: Buffer, isBinary: boolean): void
 }
 
-/** Opens a WebSocket. Rejects when it cannot be had in time. */
+/** Opens a WebSocket. A server may answer only once the kernel is there, so `signal` says how long that may take. */
 export function openConnection({ url, headers, signal, onMessage }: ConnectionOptions): Promise<Connection> {
   signal.throwIfAborted()
   const socket = new WebSocket(url, {
     headers,
-    handshakeTimeout: HANDSHAKE_MS,
     maxPayload: MAX_MESSAGE_BYTES,
     perMessageDeflate: false,
     skipUTF8Validation: true,

@@ -10,6 +10,8 @@ import { formatRequest, type Message, parseMessage } from './message.ts'
 import type { JupyterServer } from './server.ts'
 
 const RECONNECT_STEP_MS = 100
+/** How long a server that is there may take to answer. */
+const ANSWER_MS = 10_000
 
 /** Takes a message; the connection is held back until a promise that it gives resolves. */
 export type Listener = (message: Message) => void | Promise<void>
@@ -104,7 +106,7 @@ export class KernelLink {
     let last = closed.reason
     while (performance.now() < deadline) {
       try {
-        if (await isWorthwhile()) return await this.connect(AbortSignal.timeout(reconnectMs))
+        if (await isWorthwhile()) return await this.connect(AbortSignal.timeout(ANSWER_MS))
       } catch (error) {
         last = messageOf(error)
       }
