@@ -9,7 +9,8 @@ import type { Journal } from '../command/journal.ts'
 import { LineSplitter, unfinishedBytes } from '../command/lines.ts'
 import type { OutputName } from '../command/output.ts'
 import { type CommandRequest, parseCommandRequest } from '../command/request.ts'
-import { answerEmpty, answerJson, execdError, untilDrained } from '../http/answer.ts'
+import { sendLog } from '../command/send-log.ts'
+import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
 import { readObject } from '../http/body.ts'
 import { EventStream } from '../http/event-stream.ts'
 import type { Routes } from '../http/router.ts'
@@ -93,29 +94,16 @@ async function answerLog(
   journal: Journal,
   { cursor, isRunning }: { cursor: number; isRunning: boolean },
 ): Promise<void> {
-  const reading = journal.open(cursor)
-  try {
+  await sendLog(response, journal.open(cursor), (reading) => {
     const torn = isRunning ? unfinishedBytes(reading.tail()) : 0
-    const length = reading.length - torn
-    response.writeHead(200, {
-      'Content-Type': 'text/plain; charset=utf-8',
-      'Content-Length': length,
-      [TAIL_CURSOR_HEADER]: Math.max(cursor, reading.end - torn),
-      ...(journal.lostError === undefined ? {} : { [OUTPUT_LOST_HEADER]: 'true' }),
-    })
-    let rest = length
-    for (const chunk of reading.chunks()) {
-      if (response.destroyed) return
-      const wanted = chunk.subarray(0, rest)
-      rest -= wanted.length
-      if (!response.write(wanted)) await untilDrained(response)
+    return {
+      length: reading.length - torn,
+      headers: {
+        [TAIL_CURSOR_HEADER]: Math.max(cursor, reading.end - torn),
+        ...(journal.lostError === undefined ? {} : { [OUTPUT_LOST_HEADER]: 'true' }),
+      },
     }
-    // Someone has cut the file short meanwhile: half an answer must not look like a whole one.
-    if (rest > 0) response.destroy()
-    else response.end()
-  } finally {
-    reading.close()
-  }
+  })
 }
 
 function readCursor(query: URLSearchParams): number {

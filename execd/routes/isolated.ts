@@ -6,8 +6,9 @@ import { ApiError, messageOf } from '../../lib/errors.ts'
 import type { Journal } from '../command/journal.ts'
 import { LineSplitter } from '../command/lines.ts'
 import type { OutputName } from '../command/output.ts'
+import { sendLog } from '../command/send-log.ts'
 import type { Family } from '../family.ts'
-import { answerEmpty, answerJson, execdError, untilDrained } from '../http/answer.ts'
+import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
 import { readObject } from '../http/body.ts'
 import { EventStream } from '../http/event-stream.ts'
 import type { Exchange } from '../http/router.ts'
@@ -172,27 +173,13 @@ function describeFailure({ exitCode, isNewShell, stopped }: ForegroundEnd, timeo
 }
 
 async function answerLog(response: ServerResponse, journal: Journal, cursor: number): Promise<void> {
-  const reading = journal.open(cursor)
-  try {
+  await sendLog(response, journal.open(cursor), (reading) => {
     const length = Math.min(reading.length, MAX_LOG_BYTES)
-    response.writeHead(200, {
-      'Content-Type': 'text/plain; charset=utf-8',
-      'Content-Length': length,
-      [ISOLATED_TAIL_CURSOR_HEADER]: Math.max(cursor, reading.end - reading.length + length),
-    })
-    let rest = length
-    for (const chunk of reading.chunks()) {
-      if (response.destroyed || rest === 0) break
-      const wanted = chunk.subarray(0, rest)
-      rest -= wanted.length
-      if (!response.write(wanted)) await untilDrained(response)
+    return {
+      length,
+      headers: { [ISOLATED_TAIL_CURSOR_HEADER]: Math.max(cursor, reading.end - reading.length + length) },
     }
-    // Someone has cut the file short meanwhile: half an answer must not look like a whole one.
-    if (rest > 0) response.destroy()
-    else response.end()
-  } finally {
-    reading.close()
-  }
+  })
 }
 
 function readCursor(query: URLSearchParams): number {
