@@ -267,11 +267,11 @@ describe('a foreground command', () => {
   })
 
   test('L5: has both streams in the order of writing when it takes its time, and always in the background', async () => {
-    const command = 'for i in 1 2 3 4 5; do echo o$i; sleep 0.03; echo e$i >&2; sleep 0.03; done'
+    const command = 'for i in 1 2 3 4 5; do echo o$i; sleep 0.1; echo e$i >&2; sleep 0.1; done'
     const events = await execd.run({ command })
     const texts = events.filter(({ type }) => type.startsWith('std')).map(({ text }) => text?.trim())
     expect(texts).toEqual(['o1', 'e1', 'o2', 'e2', 'o3', 'e3', 'o4', 'e4', 'o5', 'e5'])
-    const id = idOf(await execd.run({ command: command.replaceAll('sleep 0.03; ', ''), background: true }))
+    const id = idOf(await execd.run({ command: command.replaceAll('sleep 0.1; ', ''), background: true }))
     await ended(id)
     expect((await (await execd.call(`/command/${id}/logs`)).text()).trim().split('\n')).toEqual(texts)
   })
