@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http'
 import { execdError } from '../http/answer.ts'
 import type { ByteRange } from './range.ts'
 
-const CHUNK_BYTES = 512 << 10
+const CHUNK_BYTES = 256 << 10
 
 export class ByteSender {
   readonly #response: ServerResponse

@@ -31,6 +31,8 @@ const MAX_EARLY_BYTES = 1 << 30
 /** What may have been received and not written yet. */
 const MAX_WAITING_BYTES = 8 << 20
 const MAX_WAITING_FILES = 256
+/** The same of all uploads; with more, each gets on with what it has before it takes more. */
+const MAX_WAITING_IN_ALL = 32 << 20
 /** How long an upload may bring nothing before it is given up. */
 const IDLE_MS = 120_000
 
@@ -85,7 +87,8 @@ class Upload implements PartHandler {
   }
 
   get isFull(): boolean {
-    return this.#waitingBytes > MAX_WAITING_BYTES || this.#waiting.length > MAX_WAITING_FILES
+    if (this.#waitingBytes > MAX_WAITING_BYTES || this.#waiting.length > MAX_WAITING_FILES) return true
+    return this.#waitingBytes > 0 && this.#options.writing.waiting.bytes > MAX_WAITING_IN_ALL
   }
 
   begin({ name, filename }: PartHead): void {
@@ -95,10 +98,13 @@ class Upload implements PartHandler {
       this.#hasMetadataField ||= name === 'metadata'
       return
     }
-    if (name === 'metadata') this.#current = { kind: 'metadata', chunks: [], bytes: 0 }
-    if (name !== 'file') return
-    if (this.#files === MAX_FILES)
+    if (name !== 'metadata' && name !== 'file') return
+    if ((name === 'file' ? this.#files : this.#metadata.length) === MAX_FILES)
       throw execdError('INVALID_FILE', `The upload has more than ${MAX_FILES} files`)
+    if (name === 'metadata') {
+      this.#current = { kind: 'metadata', chunks: [], bytes: 0 }
+      return
+    }
     this.#current = new IncomingFile(this.#files++)
     this.#waiting.push(this.#current)
     this.#wake()
@@ -108,7 +114,7 @@ class Upload implements PartHandler {
     const current = this.#current
     if (current instanceof IncomingFile) {
       current.add(bytes)
-      this.#waitingBytes += bytes.length
+      this.#addWaiting(bytes.length)
     } else if (current) {
       current.bytes += bytes.length
       if (current.bytes > MAX_METADATA_BYTES)
@@ -170,12 +176,18 @@ class Upload implements PartHandler {
   }
 
   async discard(): Promise<void> {
+    this.#addWaiting(-this.#waitingBytes)
     for (const { spool } of this.#spooled) await spool.close()
+  }
+
+  #addWaiting(bytes: number): void {
+    this.#waitingBytes += bytes
+    this.#options.writing.waiting.bytes += bytes
   }
 
   async #storeFile(file: IncomingFile, signal: AbortSignal): Promise<void> {
     const onWritten = (bytes: number) => {
-      this.#waitingBytes -= bytes
+      this.#addWaiting(-bytes)
       this.onRoom()
     }
     const metadata = this.#metadata[file.index]

@@ -40,10 +40,12 @@ export type Writing = {
   unfinished: Set<string>
   /** Who waits to change which file: two that expect the same content cannot both find it. */
   busy: Map<string, Promise<unknown>>
+  /** What all uploads have received and not written yet. */
+  waiting: { bytes: number }
 }
 
 export function createWriting(options: { owner: Owner; vital: string[] }): Writing {
-  return { ...options, unfinished: new Set(), busy: new Map() }
+  return { ...options, unfinished: new Set(), busy: new Map(), waiting: { bytes: 0 } }
 }
 
 /** New content for a path, being written. */

@@ -144,6 +144,7 @@ describe.runIf(isRoot)('files as another user', () => {
   test('begin at the root, and at the home of the account', async () => {
     const root = await (await execd.call('/v1/filesystem/0/0/files/info?path=etc/passwd&path=~')).json()
     expect([root['etc/passwd'].path, root['~'].path]).toEqual(['/etc/passwd', '/root'])
+    expect((await execd.call('/v1/filesystem/4294967294/4294967294/files/info?path=/')).status).toBe(200)
     const other = await (await call('/files/info?path=~&path=.')).json()
     expect([other['~'].path, other['.'].path]).toEqual(['/', '/'])
     const nobody = readFileSync('/etc/passwd', 'utf8').match(/^nobody:[^:]*:(\d+):(\d+):[^:]*:([^:]*):/m)

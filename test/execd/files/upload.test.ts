@@ -354,3 +354,36 @@ test('bodies that are damaged are refused or stored, and execd goes on', async (
     { numRuns: 200 },
   )
 })
+
+test('many uploads at once take little memory together', async () => {
+  const total = 40
+  const piece = Buffer.alloc(1 << 20, 'x')
+  const uploads = Array.from({ length: total }, async (_, at) => {
+    const [head = '', tail = ''] = formBody(pair({ path: `${dir}/f${at}` }, 'CONTENT'), 'b')
+      .toString()
+      .split('CONTENT')
+    const sent = open({ 'Transfer-Encoding': 'chunked' })
+    const status = new Promise((resolve) => sent.once('response', (response) => resolve(response.statusCode)))
+    sent.write(head)
+    for (let part = 0; part < 8; part++)
+      if (!sent.write(piece)) await new Promise((resolve) => sent.once('drain', resolve))
+    sent.end(tail)
+    return status
+  })
+  expect(new Set(await Promise.all(uploads))).toEqual(new Set([200]))
+  expect(readdirSync(dir).every((name) => statSync(join(dir, name)).size === 8 << 20)).toBe(true)
+  const memory = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${execd.process.pid}/status`, 'utf8'))?.[1])
+  expect(memory).toBeLessThan(350_000)
+})
+
+test('an upload of more files than anyone needs is refused', async () => {
+  const [metadata] = pair({ path: `${dir}/f` }, '') as [Part]
+  const response = await upload(
+    execd,
+    Array.from({ length: 20_001 }, () => metadata),
+  )
+  expect([response.status, (await response.json()).message]).toEqual([
+    400,
+    expect.stringContaining('more than 20000 files'),
+  ])
+})
