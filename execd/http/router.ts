@@ -202,8 +202,12 @@ export function createRouter({ routes, token, log, observe }: RouterOptions): Ro
       return
     }
     // A client reads no answer before it has sent everything, so the rest of its body is taken and thrown away.
-    // What has begun to read it piece by piece and has given up still listens, which would hold back all that is left.
-    if (!request.readableEnded) request.removeAllListeners('readable').resume()
+    // What has begun to read it piece by piece and has given up still listens, which would hold back all that is left. Where nobody
+    // does, to remove its listeners would stop a body that flows.
+    if (!request.readableEnded) {
+      if (request.listenerCount('readable') > 0) request.removeAllListeners('readable')
+      request.resume()
+    }
     answerJson(response, error.status, error.body())
   }
 }
