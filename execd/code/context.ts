@@ -93,6 +93,7 @@ export class CodeContext {
     run.begin(run.id)
     const leave = () => this.#drop(run)
     run.left.addEventListener('abort', leave, { once: true })
+    if (run.left.aborted) leave()
     this.#next()
     return run.over.promise.finally(() => run.left.removeEventListener('abort', leave))
   }

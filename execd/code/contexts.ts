@@ -20,6 +20,7 @@ export class CodeContexts {
   readonly #defaults = new Map<Language, Promise<CodeContext>>()
   #engines: Promise<Engine[]> | undefined
   #starting = 0
+  #isStopping = false
 
   constructor(surroundings: Surroundings) {
     this.#surroundings = surroundings
@@ -27,6 +28,7 @@ export class CodeContexts {
 
   /** Makes a context with its kernel running. Throws a refusal that says what is missing. */
   async create(spec: ContextSpec, signal: AbortSignal): Promise<CodeContext> {
+    this.#refuseIfStopping()
     if (this.#contexts.size + this.#starting >= MAX_CONTEXTS)
       throw execdError('TOO_MANY', `There are ${MAX_CONTEXTS} code contexts already: delete one first`)
     this.#starting++
@@ -39,6 +41,8 @@ export class CodeContexts {
         log: this.#surroundings.log,
       })
       await context.open(signal)
+      if (this.#isStopping) await context.close(0)
+      this.#refuseIfStopping()
       this.#contexts.set(context.id, context)
       return context
     } finally {
@@ -101,8 +105,14 @@ export class CodeContexts {
     return owner !== undefined
   }
 
+  /** Ends all contexts; there are none from then on. */
   async endAll(graceMs: number): Promise<void> {
+    this.#isStopping = true
     await Promise.all(this.list().map((context) => this.#close(context, graceMs)))
+  }
+
+  #refuseIfStopping(): void {
+    if (this.#isStopping) throw execdError('SERVICE_UNAVAILABLE', 'The sandbox is being stopped')
   }
 
   async #close(context: CodeContext, graceMs: number): Promise<void> {

@@ -122,6 +122,7 @@ function toInfo({ id, language, cwd }: CodeContext): CodeContextInfo {
 /** Aborted when the client leaves before it has its whole answer. */
 function leaving(response: ServerResponse): AbortSignal {
   const controller = new AbortController()
-  response.once('close', () => controller.abort())
+  if (response.closed) controller.abort()
+  else response.once('close', () => controller.abort())
   return controller.signal
 }

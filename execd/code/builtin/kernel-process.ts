@@ -11,7 +11,6 @@
 //
 // Code of users may do anything to a channel. What is not a message ends the kernel, and never us.
 
-import { readFileSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
@@ -20,6 +19,7 @@ import { FAMILY_VARIABLE, ownedEnvironment } from '../../command/marks.ts'
 import { type ProcessEnd, type RunningProcess, StartError, startProcess } from '../../command/process.ts'
 import { ProcessScanner, type SeenProcess } from '../../command/process-scanner.ts'
 import { execdError } from '../../http/answer.ts'
+import { createReadings } from '../../metrics/read.ts'
 import { createRandomId } from '../../random-id.ts'
 import type { Surroundings } from '../../surroundings.ts'
 import { type CellEvent, type CellSink, type Kernel, KernelDied, type Language } from '../engine.ts'
@@ -98,7 +98,8 @@ class KernelProcess implements Kernel {
   readonly #channel: Duplex
   readonly #output: KernelOutput
   readonly #ready = Promise.withResolvers<void>()
-  readonly #oomKills = countOomKills()
+  readonly #readings = createReadings()
+  readonly #oomKills = this.#readings.oomKills() ?? 0
   #tellsInterrupts = false
   #cells = 0
   #run: Run | undefined
@@ -271,7 +272,7 @@ class KernelProcess implements Kernel {
 
   #describe({ exitCode, signal }: ProcessEnd): string {
     if (!signal) return `it exited with status ${exitCode}`
-    const isOom = signal === 'SIGKILL' && countOomKills() > this.#oomKills
+    const isOom = signal === 'SIGKILL' && (this.#readings.oomKills() ?? 0) > this.#oomKills
     return `it was killed by ${signal}${isOom ? ', as the sandbox ran out of memory' : ''}`
   }
 }
@@ -286,14 +287,5 @@ function toEvent(message: Extract<KernelMessage, { op: 'count' | 'result' | 'err
       const { ename, evalue, traceback } = message
       return { type: 'error', error: { ename, evalue, traceback } }
     }
-  }
-}
-
-/** How many processes of the sandbox the kernel of the system has ended to have memory again; 0 where it does not tell. */
-function countOomKills(): number {
-  try {
-    return Number(/^oom_kill (\d+)/m.exec(readFileSync('/sys/fs/cgroup/memory.events', 'utf8'))?.[1] ?? 0)
-  } catch {
-    return 0
   }
 }

@@ -15,7 +15,7 @@ afterAll(() => execd?.[Symbol.asyncDispose]())
 const run = (code: string) => runCode(execd, bash, code)
 
 test('keeps variables, functions, options and the directory', async () => {
-  await run('x=5; list=(a "b c"); f() { echo "f $x ${list[1]}"; }; set -o pipefail; cd /tmp')
+  await run(`x=5; list=(a "b c"); f() { echo "f $x \${list[1]}"; }; set -o pipefail; cd /tmp`)
   const events = await run('f; pwd; set -o | grep pipefail; echo "$MINE"; echo err >&2')
   expect(stdoutOf(events)).toMatch(/^f 5 b c\n\/tmp\npipefail\s+on\na b\n$/)
   expect(textsOf(events, 'stderr')).toBe('err\n')

@@ -328,7 +328,7 @@ describe('TypeScript', () => {
       resultsOf(await runTypes('const f = <T,>(value: T): T => value\nf<number>(p.x!) satisfies number')),
     ).toEqual(['1'])
     const { traceback = [] } =
-      errorOf(await runTypes('function g(n: number): never {\n  throw new Error(`bad ${n}`)\n}\ng(3)')) ?? {}
+      errorOf(await runTypes('function g(n: number): never {\n  throw new Error("bad " + n)\n}\ng(3)')) ?? {}
     expect(traceback[1]).toMatch(/^ {4}at g \(cell_\d+\.ts:2:9\)$/)
   })
 

@@ -66,7 +66,7 @@ describe.each(PROGRAMS)('Python (%s)', (program) => {
       expect(resultsOf(await run('_ * 2'))).toEqual(['42'])
     })
 
-    test('are counted from 1 on, one per cell', async () => {
+    test('J7: are counted from 1 on, one per cell, also when it only prints', async () => {
       const fresh = await createContext(execd, 'python')
       for (const count of [1, 2]) {
         const events = await runCode(execd, fresh, 'print("only output")')
@@ -286,6 +286,18 @@ fcntl.fcntl(1, fcntl.F_SETFL, flags);`
       expect(traceback).toContain('    return inner()')
       expect(traceback.join('\n')).not.toContain('opensandbox_kernel')
       expect(traceback.at(-1)).toBe('ZeroDivisionError: division by zero')
+    })
+
+    test('J11: have no codes of terminals, whatever the environment says', async () => {
+      const fresh = await createContext(execd, 'python', execd.workdir, {
+        FORCE_COLOR: '1',
+        PYTHON_COLORS: '1',
+      })
+      for (const code of ['1 / 0', 'x = = 1', 'raise ValueError("\\x1b[31mred")']) {
+        const { traceback = [] } = errorOf(await runCode(execd, fresh, code)) ?? {}
+        expect(traceback.slice(0, -1).join('\n')).not.toContain('\x1b')
+      }
+      await execd.call(`/code/contexts/${fresh}`, { method: 'DELETE' })
     })
 
     test('of earlier cells show the lines of those', async () => {
