@@ -43,8 +43,22 @@ export function asObject(value: unknown, name: string): Body {
 /** The value of a field, its name in any case; null counts as absent. */
 export function field(body: Body, name: string): unknown {
   if (Object.hasOwn(body, name)) return body[name] ?? undefined
-  for (const key of Object.keys(body)) if (key.toLowerCase() === name) return body[key] ?? undefined
-  return undefined
+  const key = keysByName(body).get(name)
+  return key === undefined ? undefined : (body[key] ?? undefined)
+}
+
+/** The keys of bodies by their names in lower case. Listed once: a body may have a million of them, and each field asks. */
+const listed = new WeakMap<Body, Map<string, string>>()
+
+function keysByName(body: Body): Map<string, string> {
+  let keys = listed.get(body)
+  if (!keys) {
+    keys = new Map()
+    // Of several that differ in case alone, the first.
+    for (const key of Object.keys(body)) if (!keys.has(key.toLowerCase())) keys.set(key.toLowerCase(), key)
+    listed.set(body, keys)
+  }
+  return keys
 }
 
 export function optionalText(body: Body, name: string): string | undefined {

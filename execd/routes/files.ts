@@ -1,7 +1,7 @@
 // Files and directories (contract: execd.md 1.3, 6; v1.1.md 2.3), and what is added to them. What is seldom used is loaded at its
 // first use.
 
-import { rmSync, type Stats } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { lstat, stat } from 'node:fs/promises'
 import type { FileDetails } from '../../lib/api/execd-files.ts'
 import { ARCHIVE_FORMATS } from '../../lib/api/execd-files.ts'
@@ -23,6 +23,7 @@ import { removeTree } from '../files/remove.ts'
 import { parseTextChanges, replaceTexts } from '../files/replace.ts'
 import { parseSearch, searchFiles } from '../files/search.ts'
 import { Pace, Turns } from '../files/turns.ts'
+import { Unfinished } from '../files/unfinished.ts'
 import { refuseInsideVital, refuseVitalPlace } from '../files/vital.ts'
 import { statEntry, walk } from '../files/walk.ts'
 import type { Watching } from '../files/watch.ts'
@@ -43,17 +44,15 @@ export type FileRoutesOptions = {
   owner: Owner
   /** Directories that are never removed or replaced. */
   vital: string[]
-  /** New content that has not taken its place yet, for who ends all this. */
-  unfinished?: Set<string>
+  /** For who ends all this. */
+  unfinished?: Unfinished
 }
 
 export function fileFamily({ paths, users, user, vital }: Surroundings): Family {
-  const unfinished = new Set<string>()
+  const unfinished = new Unfinished()
   return {
     routes: fileRoutes({ paths, users, owner: user, vital, unfinished }),
-    endAll: async () => {
-      for (const path of unfinished) rmSync(nativePath(path), { force: true })
-    },
+    endAll: () => unfinished.removeAll(),
   }
 }
 
@@ -119,8 +118,11 @@ export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoute
       const wanted = await Promise.all(
         moves.map(async (item: unknown, index) => {
           const body = asObject(item, `[${index}]`)
-          const path = (name: string) =>
-            resolveToChange(checkText(field(body, name) ?? '', `[${index}].${name}`))
+          const path = (name: string) => {
+            const value = checkText(field(body, name) ?? '', `[${index}].${name}`)
+            if (value === '') throw execdError('INVALID_REQUEST_BODY', `"[${index}].${name}" must be a path`)
+            return resolveToChange(value)
+          }
           return {
             source: await path('src'),
             destination: await path('dest'),
@@ -237,7 +239,7 @@ export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoute
       const keepLinks = choiceValue(exchange.query, 'links', ['refuse', 'keep']) === 'keep'
       const maxBytes = integerValue(exchange.query, 'max_bytes', 1) ?? MAX_UNPACKED_BYTES
       const { receiveArchive } = await import('../files/archive/unpack.ts')
-      await receiveArchive(exchange.request, dir, { format, keepLinks, maxBytes, owner, vital, turns })
+      await receiveArchive(exchange.request, dir, { format, keepLinks, maxBytes, writing, turns })
       answerEmpty(exchange.response)
     },
   }
