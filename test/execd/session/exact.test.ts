@@ -6,7 +6,7 @@ import { type Daemon, startDaemon } from '../daemon.ts'
 import { createSession, shellWord } from './session-client.ts'
 
 /** More of them is for a person to run, by this variable. */
-const ROUNDS = Number(process.env.SESSION_ROUNDS ?? 200)
+const ROUNDS = Number(process.env.SESSION_ROUNDS ?? 60)
 
 let execd: Daemon
 beforeAll(async () => {
