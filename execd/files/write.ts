@@ -22,6 +22,7 @@ import { createRandomId } from '../random-id.ts'
 import { conflict, type Expectation, isThere, requireExpected } from './expectation.ts'
 import { decodeName, nativePath } from './name.ts'
 import { applyPermission, type Permission } from './permission.ts'
+import { Unfinished } from './unfinished.ts'
 import { refuseVitalPlace } from './vital.ts'
 
 /** What a new file may do when nobody says: the contract's default. */
@@ -36,8 +37,7 @@ export type Owner = { uid: number; gid: number }
 export type Writing = {
   owner: Owner
   vital: string[]
-  /** New content that has not taken its place yet; what is left of it when execd ends is removed. */
-  unfinished: Set<string>
+  unfinished: Unfinished
   /** Who waits to change which file: two that expect the same content cannot both find it. */
   busy: Map<string, Promise<unknown>>
   /** What all uploads have received and not written yet. */
@@ -45,7 +45,7 @@ export type Writing = {
 }
 
 export function createWriting(options: { owner: Owner; vital: string[] }): Writing {
-  return { ...options, unfinished: new Set(), busy: new Map(), waiting: { bytes: 0 } }
+  return { ...options, unfinished: new Unfinished(), busy: new Map(), waiting: { bytes: 0 } }
 }
 
 /** New content for a path, being written. */
@@ -70,11 +70,13 @@ export async function openReplacement(
 ): Promise<Replacement> {
   await requireExpected(path, expected)
   const isInPlace = existing !== undefined && (await mustStay(path, existing))
-  const { handle, temporary } = await openTemporary(path, existing !== undefined, isInPlace)
-  writing.unfinished.add(temporary)
+  const { handle, temporary } = await openTemporary(path, writing.unfinished, {
+    isReplacing: existing !== undefined,
+    isElsewhere: isInPlace,
+  })
   const discard = async () => {
     await handle.close()
-    if (writing.unfinished.delete(temporary)) await rm(nativePath(temporary), { force: true })
+    if (writing.unfinished.finish(temporary)) await rm(nativePath(temporary), { force: true })
   }
   const put = async () => {
     await requireExpected(path, expected)
@@ -165,19 +167,23 @@ async function followLinks(path: string): Promise<string> {
 /** Beside the target, where it can be renamed from; for an existing file whose directory takes no other, elsewhere. */
 async function openTemporary(
   path: string,
-  isReplacing: boolean,
-  isElsewhere: boolean,
+  unfinished: Unfinished,
+  { isReplacing, isElsewhere }: { isReplacing: boolean; isElsewhere: boolean },
 ): Promise<{ handle: FileHandle; temporary: string }> {
-  const beside = isElsewhere ? join(tmpdir(), temporaryName(path)) : temporaryBeside(path)
+  const make = async (temporary: string) => ({
+    handle: await unfinished.begin(temporary, () => open(nativePath(temporary), 'wx+', 0o600)),
+    temporary,
+  })
+  const elsewhere = join(tmpdir(), temporaryName(path))
+  if (isElsewhere) return make(elsewhere)
   try {
-    return { handle: await open(nativePath(beside), 'wx+', 0o600), temporary: beside }
+    return await make(temporaryBeside(path))
   } catch (error) {
     const code = systemCodeOf(error)
     if (!isReplacing || (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS')) throw error
     // Fails at once, and as it should, when the file itself cannot be written either.
     await (await open(nativePath(path), 'r+')).close()
-    const elsewhere = join(tmpdir(), temporaryName(path))
-    return { handle: await open(nativePath(elsewhere), 'wx+', 0o600), temporary: elsewhere }
+    return make(elsewhere)
   }
 }
 

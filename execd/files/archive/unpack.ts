@@ -15,7 +15,7 @@ import { neverAborted } from '../gone.ts'
 import { decodeName, nativePath } from '../name.ts'
 import { removeTree } from '../remove.ts'
 import { Pace, type Turns } from '../turns.ts'
-import { type Owner, temporaryBeside } from '../write.ts'
+import { temporaryBeside, type Writing } from '../write.ts'
 import { ArchiveError } from './archive.ts'
 import { ByteReader } from './byte-reader.ts'
 import { ContainedTree } from './contained.ts'
@@ -31,8 +31,7 @@ export type UnpackOptions = {
   format: ArchiveFormat | undefined
   keepLinks: boolean
   maxBytes: number
-  owner: Owner
-  vital: string[]
+  writing: Writing
   turns: Turns
 }
 
@@ -42,7 +41,8 @@ export async function receiveArchive(
   dir: string,
   options: UnpackOptions,
 ): Promise<void> {
-  const { owner, turns } = options
+  const { turns } = options
+  const { owner, unfinished } = options.writing
   request.setTimeout(IDLE_MS)
   const pace = new Pace(turns, neverAborted())
   const found = await statOrNone(dir)
@@ -55,12 +55,14 @@ export async function receiveArchive(
   await makeDirectory(dirname(dir), owner)
   const root = temporaryBeside(dir)
   try {
-    await makeDirectory(root, owner)
+    await unfinished.begin(root, () => makeDirectory(root, owner))
     await unpackInto(request, { root, dir, pace }, options)
     await rename(nativePath(root), nativePath(dir))
   } catch (error) {
     await removeTree(root, pace)
     throw error
+  } finally {
+    unfinished.finish(root)
   }
 }
 
@@ -74,7 +76,7 @@ type Place = {
 async function unpackInto(
   request: IncomingMessage,
   { root, dir, pace }: Place,
-  { format, keepLinks, maxBytes, owner, vital }: UnpackOptions,
+  { format, keepLinks, maxBytes, writing: { owner, vital } }: UnpackOptions,
 ): Promise<void> {
   const tree = new ContainedTree(nativePath(root), owner)
   const unpacker = new Unpacker({ tree, dir, vital, keepLinks, maxBytes, pace })

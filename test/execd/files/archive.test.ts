@@ -15,7 +15,7 @@ import { get, request } from 'node:http'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { leadsOut, splitEntryName } from '../../../execd/files/archive/entry.ts'
 import { formatTarHead, padding, type TarHead, tarEnd } from '../../../execd/files/archive/tar-format.ts'
 import { type Daemon, startDaemon, until } from '../daemon.ts'
@@ -354,6 +354,20 @@ describe('what breaks on the way', () => {
     sent.destroy()
     await until(async () => readdirSync(dir).length === 0, 'what was begun to be removed')
     expect((await execd.call('/ping')).status).toBe(200)
+  })
+
+  test('execd that ends while it unpacks leaves nothing of a new directory', async () => {
+    const other = await startDaemon()
+    onTestFinished(() => other[Symbol.asyncDispose]())
+    const sent = request(`${other.url}/directories/archive?path=${other.workdir}/to&format=tar`, {
+      method: 'POST',
+      headers: { 'X-EXECD-ACCESS-TOKEN': 'secret-token' },
+    })
+    sent.on('error', () => {})
+    sent.write(Buffer.concat([file('a'), file('b', 'y'.repeat(1_000_000)).subarray(0, 500_000)]))
+    await until(async () => readdirSync(other.workdir).length === 1, 'the unpacking to begin')
+    await other.stop()
+    expect(readdirSync(other.workdir)).toEqual([])
   })
 
   test('a client that leaves while it reads ends the packing', async () => {
