@@ -11,7 +11,8 @@ const WRAPPERS: [string, string[]][] = [
   ['without any capability over mounts', WITHOUT_MOUNTS],
 ]
 
-describe.skipIf(!isPossible()).each(WRAPPERS)('isolated sessions %s', (_what, wrapper) => {
+const TITLE = 'isolated sessions %s (skipped without root and bubblewrap)'
+describe.skipIf(!isPossible()).each(WRAPPERS)(TITLE, (_what, wrapper) => {
   let isolated: Isolated
   beforeAll(async () => {
     isolated = await startIsolated({ wrapper })

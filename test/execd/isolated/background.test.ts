@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../daemon.ts'
 import { type Isolated, isPossible, type Session, startIsolated, WITHOUT_MOUNTS } from './client.ts'
 
-describe.skipIf(!isPossible())('a run in the background', () => {
+describe.skipIf(!isPossible())('a run in the background (skipped without root and bubblewrap)', () => {
   let isolated: Isolated
   beforeAll(async () => {
     isolated = await startIsolated({ wrapper: WITHOUT_MOUNTS })

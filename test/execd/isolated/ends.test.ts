@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../daemon.ts'
 import { type Isolated, isPossible, startIsolated, WITHOUT_MOUNTS } from './client.ts'
 
-describe.skipIf(!isPossible())('an isolated session', () => {
+describe.skipIf(!isPossible())('an isolated session (skipped without root and bubblewrap)', () => {
   let isolated: Isolated
   beforeAll(async () => {
     isolated = await startIsolated({ wrapper: WITHOUT_MOUNTS })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Isolated, isPossible, type Session, startIsolated, WITHOUT_MOUNTS } from './client.ts'
 
-describe.skipIf(!isPossible())('the files of a session', () => {
+describe.skipIf(!isPossible())('the files of a session (skipped without root and bubblewrap)', () => {
   let isolated: Isolated
   beforeAll(async () => {
     isolated = await startIsolated({ wrapper: WITHOUT_MOUNTS })

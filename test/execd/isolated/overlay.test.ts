@@ -16,7 +16,7 @@ import type { IsolatedChange } from '../../../lib/api/execd-isolated.ts'
 import { until } from '../daemon.ts'
 import { type Isolated, isPossible, type Session, startIsolated, WITHOUT_MOUNTS } from './client.ts'
 
-describe.skipIf(!isPossible())('an overlay of a session', () => {
+describe.skipIf(!isPossible())('an overlay of a session (skipped without root and bubblewrap)', () => {
   let isolated: Isolated
   beforeAll(async () => {
     isolated = await startIsolated({

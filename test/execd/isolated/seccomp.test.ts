@@ -115,7 +115,8 @@ test('unknownCalls() names what is no system call', () => {
 })
 
 const HEADER = '/usr/include/x86_64-linux-gnu/asm/unistd_64.h'
-test.skipIf(!existsSync(HEADER))("the numbers are those of the machine's own header", () => {
+test("the numbers are those of the machine's own header", (context) => {
+  if (!existsSync(HEADER)) return context.skip(`there is no ${HEADER}`)
   const calls = readSystemCalls()
   for (const [, name = '', number] of readFileSync(HEADER, 'utf8').matchAll(/^#define __NR_(\w+) (\d+)$/gm))
     expect(calls.get(name)?.x64, name).toBe(Number(number))
