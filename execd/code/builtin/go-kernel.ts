@@ -13,8 +13,9 @@ import { execdError } from '../../http/answer.ts'
 import { createRandomId } from '../../random-id.ts'
 import { assetPath } from '../../runtime-dir.ts'
 import type { Surroundings } from '../../surroundings.ts'
-import { type CellEvent, type CellSink, type Kernel, KernelDied } from '../engine.ts'
-import { type BuildProblem, describeProblem, parseBuildOutput, unusedImport } from './go-build.ts'
+import { type CellSink, type Kernel, KernelDied } from '../engine.ts'
+import { type BuildProblem, parseBuildOutput, unusedImport } from './go-build.ts'
+import { compileError, errorEvent, failureOf } from './go-failure.ts'
 import { GoSession, type Program, type ToldVariable } from './go-session.ts'
 import { MessageReader } from './kernel-message.ts'
 import { KernelOutput } from './kernel-output.ts'
@@ -23,7 +24,6 @@ const OLDEST_MINOR = 19
 const MAX_BUILD_OUTPUT = 256 << 10
 const MAX_BUILDS = 8
 const MAX_LAST_WORDS = 64 << 10
-const MAX_TRACEBACK_LINES = 100
 const WARM_UP = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println() }\n'
 
 export type GoLaunch = { go: string; cwd: string; env: Record<string, string> }
@@ -304,32 +304,6 @@ function isTold(value: unknown): value is ToldVariable[] {
         Array.isArray(each.own),
     )
   )
-}
-
-function compileError(problems: BuildProblem[], code: string, cell: number): CellEvent {
-  const own = problems.filter(({ where }) => where === `cell-${cell}`)
-  const [first] = own
-  if (first) {
-    const lines = own.flatMap((problem) => describeProblem(problem, code))
-    return errorEvent('CompileError', lines[0] ?? '', lines)
-  }
-  const messages = problems.map(({ message }) => message)
-  return errorEvent('CompileError', messages[0] ?? '', messages)
-}
-
-function failureOf({ exitCode, signal }: ProcessEnd, words: string): CellEvent {
-  const at = words.search(/^(?:panic|fatal error): /m)
-  if (at < 0) {
-    const evalue = signal ? `The program was killed by ${signal}` : `exit status ${exitCode}`
-    return errorEvent('ExitError', evalue)
-  }
-  const lines = words.slice(at).trimEnd().split('\n')
-  const [, ename = 'panic', evalue = ''] = /^(panic|fatal error): (.*)$/.exec(lines[0] ?? '') ?? []
-  return errorEvent(ename, evalue, lines.slice(0, MAX_TRACEBACK_LINES))
-}
-
-function errorEvent(ename: string, evalue: string, traceback: string[] = []): CellEvent {
-  return { type: 'error', error: { ename, evalue, traceback } }
 }
 
 async function readAll(stream: Readable): Promise<string> {

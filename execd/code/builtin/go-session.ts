@@ -4,23 +4,18 @@
 //
 // The compiler is told by `//line` where each part comes from, so its messages name lines of cells.
 
+import {
+  type Again,
+  type Declaration,
+  declarationOf,
+  located,
+  MAIN_OF_CELL,
+  placeOf,
+  redeclarable,
+  replace,
+} from './go-declarations.ts'
 import { GO_PACKAGES } from './go-packages.ts'
-import { type ImportSpec, type NameAt, type Part, parseCell, selectedNames } from './go-source.ts'
-
-/** Names that only the kernel's own part of a program has. */
-const MAIN_OF_CELL = 'k_main'
-
-type Declaration = {
-  kind: 'func' | 'type' | 'const' | 'var'
-  names: string[]
-  /** A function's type, when it is a method. */
-  receiver?: string
-  text: string
-  cell: number
-  line: number
-  column: number
-  isPlainType: boolean
-}
+import { type ImportSpec, type Part, parseCell, selectedNames } from './go-source.ts'
 
 /** A variable that lives on, as the last program told it. */
 export type KeptVariable = {
@@ -32,8 +27,6 @@ export type KeptVariable = {
   own: string[]
 }
 export type ToldVariable = KeptVariable & { kind: string; why: string }
-
-type Again = { text: string; line: number; column: number }
 
 export type Program = {
   /** By file name. */
@@ -68,9 +61,9 @@ export class GoSession {
     for (const part of parts)
       if (part.kind === 'import') for (const spec of part.specs) imports.set(nameOf(spec), spec)
     const own = parts.flatMap((part) => declarationOf(part, source, options.cell))
-    const lasting = own.filter(({ kind, names }) => kind !== 'func' || !isOnlyOfItsCell(names[0]))
+    const lasting = own.filter((each) => !isOnlyOfItsCell(each))
     const declarations = replace(this.#declarations, own)
-    const taken = new Set(own.flatMap(({ names }) => names))
+    const taken = new Set(own.flatMap(namesOf))
     const variables = [...this.#variables.values()].filter(({ name }) => !taken.has(name))
 
     const types = [...declarations, ...own].filter(({ kind, isPlainType }) => kind === 'type' && isPlainType)
@@ -165,75 +158,17 @@ export class GoSession {
 }
 
 /** `func init` is run when it is declared, and so is `func main`; any other function is there for later cells. */
-function isOnlyOfItsCell(name: string | undefined): boolean {
-  return name === 'main' || name === 'init'
+function isOnlyOfItsCell({ kind, names: [name], receiver }: Declaration): boolean {
+  return kind === 'func' && receiver === undefined && (name === 'main' || name === 'init')
+}
+
+/** The names that a declaration takes for itself; a method has its name within its type. */
+function namesOf({ names, receiver }: Declaration): string[] {
+  return receiver === undefined ? names : []
 }
 
 function fileOf(cell: number): string {
   return `cell_${cell}.go`
-}
-
-function declarationOf(part: Part, source: string, cell: number): Declaration[] {
-  if (part.kind === 'package' || part.kind === 'import' || part.kind === 'statement') return []
-  const names = part.names.map(({ name }) => name)
-  if (part.kind === 'func' && names[0] === 'main' && part.receiver === undefined) {
-    const [at = { name: '', start: 0 }] = part.names
-    const text = rename(source.slice(part.start, part.end), [at], part.start, MAIN_OF_CELL)
-    return [{ kind: 'func', names, text, ...placeOf(source, part.start, cell), isPlainType: false }]
-  }
-  const before = source.slice(part.start, part.end)
-  // One of a group in brackets has no keyword of its own.
-  const keyword = before.startsWith(part.kind) ? '' : `${part.kind} `
-  const { line, column } = placeOf(source, part.start, cell)
-  return [
-    {
-      kind: part.kind,
-      names,
-      ...(part.kind === 'func' && part.receiver !== undefined ? { receiver: part.receiver } : {}),
-      text: keyword + before,
-      cell,
-      line,
-      column: Math.max(1, column - keyword.length),
-      isPlainType: part.kind === 'type' && part.isPlain,
-    },
-  ]
-}
-
-function placeOf(source: string, at: number, cell: number): { cell: number; line: number; column: number } {
-  const before = source.slice(0, at)
-  const line = before.split('\n').length
-  return { cell, line, column: Buffer.byteLength(before.slice(before.lastIndexOf('\n') + 1)) + 1 }
-}
-
-/** The declarations that are left when others are made: a name is declared once. */
-function replace(
-  declarations: Declaration[],
-  others: Pick<Declaration, 'names' | 'receiver'>[],
-): Declaration[] {
-  const functions = new Set(others.map(({ names, receiver }) => (receiver ? `${receiver}.${names[0]}` : '')))
-  const names = new Set(others.flatMap((each) => (each.receiver ? [] : each.names)))
-  return declarations.flatMap((each) => {
-    if (each.receiver) return functions.has(`${each.receiver}.${each.names[0]}`) ? [] : [each]
-    const left = each.names.filter((name) => !names.has(name))
-    if (left.length === each.names.length) return [each]
-    if (left.length === 0) return []
-    // Of several that are declared together, the others stay as they are.
-    const parsed = parseCell(each.text).flatMap((part) => ('names' in part ? part.names : []))
-    const gone = parsed.filter(({ name }) => names.has(name))
-    return [{ ...each, names: left, text: rename(each.text, gone, 0, '_') }]
-  })
-}
-
-/** The text with other names at some places; `base` is where the text begins in what the places are of. */
-function rename(text: string, places: NameAt[], base: number, name: string): string {
-  return places.toReversed().reduce((renamed, place) => {
-    const at = place.start - base
-    return renamed.slice(0, at) + name + renamed.slice(at + place.name.length)
-  }, text)
-}
-
-function located({ text, cell, line, column }: Declaration): string {
-  return `//line cell-${cell}:${line}:${column}\n${text}`
 }
 
 function keptFile(variables: KeptVariable[], types: string[], statePath: string): string {
@@ -302,24 +237,6 @@ function mainOf(
 /** Calls that are made for what they do; some of them have a value that nobody wants to see. */
 function isKnownVoid(call: string): boolean {
   return /^(?:fmt\.F?[Pp]rint|log\.|print|panic\b|close\b|delete\b|clear\b|copy\b|os\.Exit\b)/.test(call)
-}
-
-/** By name, declarations that can be made again in every program, as they do nothing: functions, and variables without a value. */
-function redeclarable(parts: Part[], source: string, cell: number): Map<string, Again> {
-  const again = new Map<string, Again>()
-  for (const part of parts) {
-    if (part.kind !== 'var' && part.kind !== 'statement') continue
-    const names = part.kind === 'var' ? part.names : part.defines
-    const [first] = names
-    const isFunction = part.init === 'func' && names.length === 1
-    if (!first || !(isFunction || (part.kind === 'var' && !part.init))) continue
-    const { line, column } = placeOf(source, part.start, cell)
-    // From behind the names: the type, or what is assigned.
-    const last = names.at(-1) ?? first
-    const rest = source.slice(last.start + last.name.length, part.end).replace(/^\s*:=/, ' =')
-    for (const { name } of names) again.set(name, { text: `var ${name}${rest}`, line, column })
-  }
-  return again
 }
 
 /** The name that a package is known by: the given one, or what its path usually means. */

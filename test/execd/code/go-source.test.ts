@@ -146,6 +146,19 @@ describe('a session', () => {
     expect(after['cell_1.go']).toContain('const (\n\t_ = iota\n\tb\n)')
   })
 
+  test('a method takes its name within its type only', () => {
+    const session = new GoSession()
+    const program = session.plan('Add := 1\ninit := 2', { ...options, cell: 1 })
+    program.commit()
+    const told = { type: 'int', why: '', imports: {}, own: [], kind: 'int' }
+    session.keep([{ name: 'Add', ...told }], program)
+    files(session, 'type C int\nfunc (C) Add() {}\nfunc (C) init() {}', 2)
+    const after = files(session, 'Add', 3)
+    expect(after['a_kept.go']).toContain('var Add int\n')
+    expect(after['cell_2.go']).toContain('func (C) Add() {}')
+    expect(after['cell_2.go']).toContain('func (C) init() {}')
+  })
+
   test('goes back to what it was when a cell cannot be compiled', () => {
     const session = new GoSession()
     files(session, 'func f() {}', 1)
