@@ -147,7 +147,11 @@ export class CodeContext {
           }, run.timeoutMs)
         : undefined
     try {
-      await (await this.#kernelFor(sink)).execute(run.code, sink)
+      await this.#executeOnce(run, sink).catch((error: unknown) => {
+        // It had died between two runs, and nobody had heard of it yet.
+        if (error instanceof KernelDied && !error.hasBegun && !run.cause) return this.#executeOnce(run, sink)
+        throw error
+      })
     } catch (error) {
       await put(run, { type: 'error', error: run.cause ?? this.#describe(error) })
     }
@@ -157,6 +161,16 @@ export class CodeContext {
     this.#running = undefined
     run.over.resolve({ durationMs: performance.now() - startedAt })
     this.#next()
+  }
+
+  async #executeOnce(run: Run, sink: CellSink): Promise<void> {
+    const kernel = await this.#kernelFor(sink)
+    try {
+      await kernel.execute(run.code, sink)
+    } catch (error) {
+      if (error instanceof KernelDied) this.#forget(kernel, error.message)
+      throw error
+    }
   }
 
   async #kernelFor(sink: CellSink): Promise<Kernel> {
@@ -177,11 +191,14 @@ export class CodeContext {
       throw new KernelDied('its context was deleted')
     }
     this.#kernel = kernel
-    void kernel.ended.then((reason) => {
-      if (this.#kernel === kernel) this.#kernel = undefined
-      this.#lost = reason
-    })
+    void kernel.ended.then((reason) => this.#forget(kernel, reason))
     return kernel
+  }
+
+  #forget(kernel: Kernel, reason: string): void {
+    if (this.#kernel !== kernel) return
+    this.#kernel = undefined
+    this.#lost = reason
   }
 
   async #interrupt(run: Run): Promise<void> {

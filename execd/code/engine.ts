@@ -47,8 +47,11 @@ export type Engine = {
 }
 
 export class KernelDied extends Error {
-  constructor(reason: string) {
+  /** Whether the kernel may have run some of the cell; else the cell can be run by another one. */
+  readonly hasBegun: boolean
+  constructor(reason: string, { hasBegun = true } = {}) {
     super(reason)
     this.name = 'KernelDied'
+    this.hasBegun = hasBegun
   }
 }

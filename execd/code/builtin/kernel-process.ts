@@ -104,6 +104,7 @@ class KernelProcess implements Kernel {
   #cells = 0
   #run: Run | undefined
   #death: string | undefined
+  #ending: Promise<void> | undefined
   #tellDeath: (reason: string) => void = () => {}
 
   constructor(options: KernelProcessOptions) {
@@ -130,6 +131,7 @@ class KernelProcess implements Kernel {
     })
     const abort = () => this.#ready.reject(new Error('it was not ready in time'))
     signal.addEventListener('abort', abort)
+    if (signal.aborted) abort()
     try {
       await this.#ready.promise
     } catch (error) {
@@ -147,7 +149,7 @@ class KernelProcess implements Kernel {
   }
 
   async execute(code: string, sink: CellSink): Promise<void> {
-    if (this.#death !== undefined) throw new KernelDied(this.#death)
+    if (this.#death !== undefined) throw new KernelDied(this.#death, { hasBegun: false })
     if (this.#run) throw new Error('A cell runs already')
     const run: Run = {
       cell: ++this.#cells,
@@ -179,8 +181,8 @@ class KernelProcess implements Kernel {
   }
 
   async close(graceMs: number): Promise<void> {
-    this.#die('it was ended')
-    await this.#endAll(graceMs)
+    this.#die('it was ended', graceMs)
+    await this.#ending
   }
 
   /** Until the process has ended or its channel has; each may still have to say what the other does not. */
@@ -243,21 +245,21 @@ class KernelProcess implements Kernel {
   }
 
   /** Once: the kernel is no more, or shall be no more. */
-  #die(reason: string): void {
+  #die(reason: string, graceMs = DEAD_GRACE_MS): void {
     if (this.#death !== undefined) return
     this.#death = reason
     this.#ready.reject(new Error(reason))
+    this.#ending = this.#endAll(graceMs)
+    this.#ending.catch((error: unknown) =>
+      this.#options.log.error('cannot end what a kernel has left', { error: messageOf(error) }),
+    )
     void this.#bury(reason)
   }
 
   async #bury(reason: string): Promise<void> {
-    const ending = this.#endAll(DEAD_GRACE_MS)
-    ending.catch((error: unknown) =>
-      this.#options.log.error('cannot end what a kernel has left', { error: messageOf(error) }),
-    )
     await this.#output.settle()
     this.#channel.destroy()
-    this.#run?.over.reject(new KernelDied(reason))
+    this.#run?.over.reject(new KernelDied(reason, this.#run))
     this.#tellDeath(reason)
   }
 

@@ -231,6 +231,20 @@ test('a kernel that dies between runs is replaced once, and the run is told why'
   ])
 })
 
+test('J2: a run that a kernel died under before it began is run by the next one', async () => {
+  const { context, kernel, kernels } = await setUp()
+  const client = run(context, 'a')
+  await settle()
+  kernel.cell.fail(new KernelDied('it was killed by SIGKILL', { hasBegun: false }))
+  await settle()
+  expect(kernels[1]?.cells.map(({ code }) => code)).toEqual(['a'])
+  expect(client.events.map(({ type }) => type)).toEqual(['stderr'])
+  kernels[1]?.cell.fail(new KernelDied('it was killed again', { hasBegun: false }))
+  await client.end
+  // Once is enough.
+  expect(errorsOf(client)).toMatchObject([{ ename: 'KernelDied' }])
+})
+
 test('a kernel that cannot be started again ends the run with the reason, and the next run tries again', async () => {
   const kernels: FakeKernel[] = []
   let hindrance: Error | undefined
