@@ -38,6 +38,7 @@ class AfterImport:
 def use_fork(context):
     """Cells define their functions in a `__main__` that has no file: a child can have them only by being a fork (the default
     before Python 3.14)."""
-    default = context._default_context
-    if default._actual_context is None and "fork" in context._concrete_contexts:
-        default._default_context = context._concrete_contexts["fork"]
+    default = getattr(context, "_default_context", None)
+    fork = getattr(context, "_concrete_contexts", {}).get("fork")
+    if fork is not None and getattr(default, "_actual_context", 0) is None:
+        default._default_context = fork
