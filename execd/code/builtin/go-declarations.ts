@@ -15,10 +15,12 @@ export type Declaration = {
   line: number
   column: number
   isPlainType: boolean
+  /** A variable that has never had a value. */
+  isEmpty?: boolean
 }
 
 /** How a variable whose value cannot be kept is declared again. */
-export type Again = { text: string; line: number; column: number }
+export type Again = { text: string; line: number; column: number; isFunction: boolean }
 
 /** What a part of a cell declares. */
 export function declarationOf(part: Part, source: string, cell: number): Declaration[] {
@@ -102,7 +104,7 @@ export function redeclarable(parts: Part[], source: string, cell: number): Map<s
     // From behind the names: the type, or what is assigned.
     const last = names.at(-1) ?? first
     const rest = source.slice(last.start + last.name.length, part.end).replace(/^\s*:=/, ' =')
-    for (const { name } of names) again.set(name, { text: `var ${name}${rest}`, line, column })
+    for (const { name } of names) again.set(name, { text: `var ${name}${rest}`, line, column, isFunction })
   }
   return again
 }

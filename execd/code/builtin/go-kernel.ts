@@ -299,6 +299,7 @@ function isTold(value: unknown): value is ToldVariable[] {
         typeof each?.name === 'string' &&
         typeof each.type === 'string' &&
         typeof each.why === 'string' &&
+        typeof each.isZero === 'boolean' &&
         typeof each.imports === 'object' &&
         each.imports !== null &&
         Array.isArray(each.own),

@@ -26,7 +26,8 @@ export type KeptVariable = {
   /** The user's types in it. */
   own: string[]
 }
-export type ToldVariable = KeptVariable & { kind: string; why: string }
+/** `why` it cannot be kept, or nothing. */
+export type ToldVariable = KeptVariable & { why: string; isZero: boolean }
 
 export type Program = {
   /** By file name. */
@@ -72,6 +73,7 @@ export class GoSession {
       'a_kept.go': keptFile(
         variables,
         types.map(({ names }) => names[0] ?? ''),
+        this.#emptyVariables().filter((name) => !taken.has(name)),
         options.statePath,
       ),
     }
@@ -118,16 +120,23 @@ export class GoSession {
       this.#declarations.filter(({ kind }) => kind === 'type').flatMap(({ names }) => names),
     )
     const lost: { name: string; why: string }[] = []
-    for (const { kind: _kind, why, ...variable } of told) {
+    for (const { isZero, why, ...variable } of told) {
       const { name, own } = variable
+      // Declared without a value, and still without one.
+      if (why !== '' && isZero && !again.has(name) && this.#emptyVariables().includes(name)) continue
       const isNamed = own.every((type) => types.has(type))
       this.#variables.delete(name)
       this.#declarations = replace(this.#declarations, [{ names: [name] }])
       if (why === '' && isNamed) this.#variables.set(name, variable)
-      else if (!this.#declareAgain(name, again, cell))
+      else if (!this.#declareAgain({ name, isZero }, again, cell))
         lost.push({ name, why: why || 'its type is known only where it was declared' })
     }
     return lost
+  }
+
+  /** Those that are declared in every program, as they have had no value yet. */
+  #emptyVariables(): string[] {
+    return this.#declarations.filter(({ isEmpty }) => isEmpty).flatMap(({ names }) => names)
   }
 
   /** Forgets what is in the way of a program: a variable by name, or what a cell declared at a line. */
@@ -149,10 +158,17 @@ export class GoSession {
     }
   }
 
-  #declareAgain(name: string, again: Map<string, Again>, cell: number): boolean {
+  #declareAgain(
+    { name, isZero }: { name: string; isZero: boolean },
+    again: Map<string, Again>,
+    cell: number,
+  ): boolean {
     const found = again.get(name)
-    if (!found) return false
-    this.#declarations.push({ kind: 'var', names: [name], cell, isPlainType: false, ...found })
+    // What begins with no value is not declared again once it has one.
+    if (!found || !(isZero || found.isFunction)) return false
+    const { text, line, column } = found
+    const place = { cell, line, column, isPlainType: false, isEmpty: !found.isFunction }
+    this.#declarations.push({ kind: 'var', names: [name], text, ...place })
     return true
   }
 }
@@ -171,10 +187,11 @@ function fileOf(cell: number): string {
   return `cell_${cell}.go`
 }
 
-function keptFile(variables: KeptVariable[], types: string[], statePath: string): string {
+function keptFile(variables: KeptVariable[], types: string[], empty: string[], statePath: string): string {
   const imports = new Map(variables.flatMap((variable) => Object.entries(variable.imports)))
   const pointers = types.map((type) => `(*${type})(nil)`).join(', ')
-  const pairs = variables.map(({ name }) => `, ${quote(name)}, &${name}`).join('')
+  const names = [...variables.map(({ name }) => name), ...empty]
+  const pairs = names.map((name) => `, ${quote(name)}, &${name}`).join('')
   return [
     'package main',
     ...[...imports].map(([alias, path]) => `import ${alias} ${quote(path)}`),

@@ -150,7 +150,7 @@ describe('a session', () => {
     const session = new GoSession()
     const program = session.plan('Add := 1\ninit := 2', { ...options, cell: 1 })
     program.commit()
-    const told = { type: 'int', why: '', imports: {}, own: [], kind: 'int' }
+    const told = { type: 'int', why: '', imports: {}, own: [], isZero: false }
     session.keep([{ name: 'Add', ...told }], program)
     files(session, 'type C int\nfunc (C) Add() {}\nfunc (C) init() {}', 2)
     const after = files(session, 'Add', 3)
@@ -176,12 +176,8 @@ describe('a session', () => {
     })
     program.commit()
     const told = (name: string, type: string, why = '', imports = {}) => ({
-      name,
-      type,
-      why,
-      imports,
-      own: [],
-      kind: '',
+      ...{ name, type, why, imports, own: [] },
+      isZero: name === 'mu',
     })
     const lost = session.keep(
       [
@@ -195,7 +191,7 @@ describe('a session', () => {
     const after = files(session, 'd', 2)
     expect(after['a_kept.go']).toContain('import k_time "time"\n')
     expect(after['a_kept.go']).toContain('var d k_time.Duration\n')
-    expect(after['a_kept.go']).toContain('"d", &d)')
+    expect(after['a_kept.go']).toContain('"d", &d, "mu", &mu)')
     expect(after['cell_1.go']).toContain('var mu sync.Mutex')
   })
 

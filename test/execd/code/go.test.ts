@@ -79,8 +79,30 @@ describe.skipIf(!hasGo())('Go (skipped where there is no toolchain)', () => {
     expect(errorOf(await run('len(ch)'))?.evalue).toBe('line 1: undefined: ch')
     expect(resultsOf(await run('kept'))).toEqual(['1'])
     // These do nothing when they are declared again.
-    await run('var mu sync.Mutex\nadd := func(a, b int) int { return a + b }')
-    expect(resultsOf(await run('mu.Lock()\nadd(1, 2)'))).toEqual(['3'])
+    await run('var later chan int\nadd := func(a, b int) int { return a + b }')
+    expect(resultsOf(await run('[]any{later == nil, add(1, 2)}'))).toEqual(['[true 3]'])
+    expect(resultsOf(await run('later == nil'))).toEqual(['true'])
+    // But not once there is something to lose.
+    expect(textsOf(await run('later = make(chan int)'), 'stderr')).toContain(
+      '[later is not there for later cells',
+    )
+    expect(errorOf(await run('later'))?.evalue).toBe('line 1: undefined: later')
+  })
+
+  test('keeps what the standard library has for state', async () => {
+    await run(
+      'type Cache struct {\n\tmu sync.Mutex\n\thits atomic.Int64\n\tall map[string]int\n}\ncache := &Cache{all: map[string]int{}}',
+    )
+    await run(
+      'var text strings.Builder\nvar buffer bytes.Buffer\nvar once sync.Once\ntext.WriteString("a")\nbuffer.WriteString("b")',
+    )
+    await run(
+      'cache.mu.Lock()\ncache.all["x"]++\ncache.hits.Add(2)\nonce.Do(func() { text.WriteString("b") })',
+    )
+    const events = await run(
+      'cache.mu.Lock()\nonce.Do(func() { text.WriteString("again") })\n[]any{cache.all["x"], cache.hits.Load(), text.String(), buffer.String()}',
+    )
+    expect(resultsOf(events)).toEqual(['[1 2 ab b]'])
   })
 
   test('tells where in the cell it cannot be compiled, and changes nothing then', async () => {

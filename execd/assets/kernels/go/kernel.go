@@ -306,7 +306,7 @@ func (w *k_written) describe(variable k_variable, why string) string {
 	sort.Strings(imports)
 	sort.Strings(own)
 	return `{"name":` + k_quote(variable.name) + `,"type":` + k_quote(w.text) + `,"why":` + k_quote(why) +
-		`,"kind":` + k_quote(variable.value.Kind().String()) +
+		`,"isZero":` + strconv.FormatBool(variable.value.IsZero()) +
 		`,"imports":{` + strings.Join(imports, ",") + `},"own":[` + strings.Join(own, ",") + `]}`
 }
 
@@ -316,11 +316,29 @@ const (
 	k_byParts k_marshaling = iota
 	k_byBinary
 	k_byText
+	// Nothing is written: it is as good as new when no goroutine is left that could hold it or wait for it.
+	k_asNew
 )
 
-// How values of a type are written: those of other packages with hidden parts only by their own means.
+// Types of other packages whose hidden parts can be written as they are.
+var k_plain = map[string]k_marshaling{
+	"bytes.Buffer":    k_byParts,
+	"strings.Builder": k_byParts,
+	"sync.Mutex":      k_asNew,
+	"sync.Once":       k_byParts,
+	"sync.RWMutex":    k_asNew,
+	"sync.WaitGroup":  k_asNew,
+}
+
+// How values of a type are written: those of other packages with hidden parts only by their own means, or when they are known.
 func k_marshalingOf(t reflect.Type) (k_marshaling, error) {
 	if t.Kind() != reflect.Struct || !k_isForeign(t) {
+		return k_byParts, nil
+	}
+	if by, known := k_plain[t.PkgPath()+"."+t.Name()]; known {
+		return by, nil
+	}
+	if t.PkgPath() == "sync/atomic" {
 		return k_byParts, nil
 	}
 	pointer := reflect.New(t).Interface()
@@ -623,6 +641,7 @@ func (w *k_writer) writeStruct(value reflect.Value) {
 	case k_byText:
 		data, err := pointer.(encoding.TextMarshaler).MarshalText()
 		w.marshaled(data, err)
+	case k_asNew:
 	default:
 		for i := 0; i < value.NumField(); i++ {
 			w.write(value.Field(i))
@@ -798,6 +817,7 @@ func (r *k_reader) readStruct(value reflect.Value) {
 		err = pointer.(encoding.BinaryUnmarshaler).UnmarshalBinary([]byte(r.text()))
 	case k_byText:
 		err = pointer.(encoding.TextUnmarshaler).UnmarshalText([]byte(r.text()))
+	case k_asNew:
 	default:
 		for i := 0; i < value.NumField(); i++ {
 			r.read(value.Field(i))
