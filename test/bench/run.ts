@@ -11,6 +11,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   sandbox: () => import('./sandbox.ts'),
   execd: () => import('./execd.ts'),
   pty: () => import('./pty.ts'),
+  code: () => import('./code.ts'),
   gateway: () => import('./gateway.ts'),
   list: () => import('./list.ts'),
   pool: () => import('./pool.ts'),
