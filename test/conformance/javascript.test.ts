@@ -114,6 +114,34 @@ test('files are written, read, listed, found, changed, moved and removed', async
   await files.deleteDirectories(['/tmp/js'])
 })
 
+test('readFile() gives some lines of a file', async () => {
+  await sandbox.files.writeFiles([{ path: '/tmp/lines', data: 'one\r\ntwo\nthree', mode: 644 }])
+  expect(await sandbox.files.readFile('/tmp/lines', { offset: 1, limit: 2 })).toBe('one\ntwo')
+})
+
+test('a session keeps its state, tells an exit code, ends at its timeout, and is deleted once', async () => {
+  const { commands } = sandbox
+  const session = await commands.createSession({ workingDirectory: '/tmp' })
+  await commands.runInSession(session, 'word="a \'b\'"; say() { echo "$word in $PWD"; }')
+  const said = await commands.runInSession(session, 'say; echo err >&2; (exit 5)')
+  expect([textOf(said.logs.stdout), textOf(said.logs.stderr), said.exitCode]).toEqual([
+    ["a 'b' in /tmp"],
+    ['err'],
+    5,
+  ])
+  const late = await commands.runInSession(session, 'sleep 60', { timeoutSeconds: 1 })
+  expect(late.error?.name).toBe('CommandExecError')
+  expect(textOf((await commands.runInSession(session, 'say')).logs.stdout)).toEqual(["a 'b' in /tmp"])
+  await commands.deleteSession(session)
+  await expect(commands.deleteSession(session)).rejects.toThrow(SandboxApiException)
+})
+
+test('getMetrics() tells what the sandbox may use', async () => {
+  const metrics = await sandbox.getMetrics()
+  expect(metrics).toMatchObject({ cpuCount: 1, memoryTotalMiB: 512 })
+  expect(metrics.memoryUsedMiB).toBeLessThanOrEqual(512)
+})
+
 test('readBytesStream() gives a large file in pieces', async () => {
   await sandbox.commands.run('head -c 5000000 /dev/zero > /tmp/big')
   let size = 0
