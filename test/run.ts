@@ -35,7 +35,13 @@ const ALONE = ['--no-file-parallelism', '--maxWorkers=1']
 const stages: Stage[] = [
   { name: 'types', command: [join(BIN, 'tsc')] },
   { name: 'lint', command: [join(BIN, 'biome'), 'check', '--error-on-warnings', '.'] },
-  vitest('unit', ['--exclude=test/system/**', '--exclude=test/e2e/**', '--exclude=test/conformance/**']),
+  // Most of these wait for processes more than they compute, so there are more of them at a time than two cores would say.
+  vitest('unit', [
+    '--exclude=test/system/**',
+    '--exclude=test/e2e/**',
+    '--exclude=test/conformance/**',
+    '--maxWorkers=3',
+  ]),
   vitest('system', ['test/system', ...ALONE], { slow: true }),
   vitest('end to end', ['test/e2e', ...ALONE], { slow: true }),
   vitest('published SDKs', ['test/conformance', ...ALONE], { slow: true }),
