@@ -57,7 +57,8 @@ export class TreeWatch {
   /** Begins to watch. Throws a refusal when there is too much to watch. */
   async arm(): Promise<void> {
     this.#top = this.#watchDirectory(this.#dir)
-    if (!this.#top) throw execdError('FILE_NOT_FOUND', `There is no directory "${this.#dir}"`)
+    if (!this.#top)
+      throw execdError('FILE_NOT_FOUND', `Cannot watch "${this.#dir}": it is not there, or not to be read`)
     if (this.#options.isRecursive && this.#only === undefined) await this.#armBelow(this.#top, false)
   }
 
@@ -73,8 +74,9 @@ export class TreeWatch {
       if (this.#isOverflown) {
         this.#isOverflown = false
         this.#pending.clear()
-        await emit({ type: 'overflow' })
         await this.#armAnew()
+        // Who reads the tree again because of this must not miss what happens from here on.
+        await emit({ type: 'overflow' })
       }
       const pending = this.#pending
       this.#pending = new Map()

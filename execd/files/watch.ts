@@ -1,7 +1,7 @@
 // `GET /files/watch`, an addition: what happens to a directory as server-sent events, one JSON text per `data:` line, which
 // EventSource and `curl -N` read alike. (The protocol's own streams have bare JSON, for clients of which this one has none.)
 
-import { lstatSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import type { WatchEvent } from '../../lib/api/execd-files.ts'
 import { ApiError } from '../../lib/errors.ts'
@@ -9,7 +9,7 @@ import { EVENT_STREAM_HEADERS } from '../../lib/sse.ts'
 import { execdError, untilDrained } from '../http/answer.ts'
 import type { EventBursts } from './event-bursts.ts'
 import { whileWanted } from './gone.ts'
-import { nativePath } from './name.ts'
+import { decodeName, nativePath } from './name.ts'
 import { TreeWatch } from './tree-watch.ts'
 import { Pace, type Turns } from './turns.ts'
 
@@ -31,12 +31,16 @@ export async function streamChanges(
     throw execdError('TOO_MANY', `There are already ${MAX_STREAMS} streams of changes`)
   await whileWanted(response, async (signal) => {
     signal.throwIfAborted()
+    const isDirectory = statSync(nativePath(path), { throwIfNoEntry: false })?.isDirectory() ?? false
+    // A directory is watched itself, whatever link has led to it; what is told begins as the client has asked.
+    const place = isDirectory ? realPlace(path) : path
     const emit = (event: WatchEvent) => {
-      response.write(`data: ${JSON.stringify(event)}\n\n`)
+      const told =
+        'path' in event && place !== path ? { ...event, path: path + event.path.slice(place.length) } : event
+      response.write(`data: ${JSON.stringify(told)}\n\n`)
       return untilDrained(response)
     }
-    const isDirectory = lstatSync(nativePath(path)).isDirectory()
-    const watch = new TreeWatch(path, isDirectory, {
+    const watch = new TreeWatch(place, isDirectory, {
       isRecursive,
       bursts,
       emit,
@@ -49,7 +53,7 @@ export async function streamChanges(
     try {
       await watch.arm()
       response.writeHead(200, EVENT_STREAM_HEADERS)
-      await emit({ type: 'watching', path: path.toWellFormed(), recursive: isRecursive && isDirectory })
+      await emit({ type: 'watching', path: place.toWellFormed(), recursive: isRecursive && isDirectory })
       pings = setInterval(() => {
         if (!response.writableNeedDrain) response.write(': ping\n\n')
       }, PING_MS)
@@ -66,4 +70,8 @@ export async function streamChanges(
       watch.close()
     }
   })
+}
+
+function realPlace(path: string): string {
+  return decodeName(realpathSync.native(nativePath(path), { encoding: 'buffer' }))
 }

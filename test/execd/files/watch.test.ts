@@ -137,6 +137,17 @@ describe('a watched directory', () => {
     }
   })
 
+  test('is reached through a link, and told of as it was asked for', async () => {
+    mkdirSync(join(dir, 'real/sub'), { recursive: true })
+    symlinkSync('real', join(dir, 'link'))
+    const watching = await watch(join(dir, 'link'))
+    expect(watching.events).toEqual([{ type: 'watching', path: join(dir, 'link'), recursive: true }])
+    writeFileSync(join(dir, 'real/sub/f'), '')
+    await watching.tells('created sub/f')
+    rmSync(join(dir, 'real'), { recursive: true })
+    await until(async () => watching.events.at(-1)?.type === 'end', 'the end')
+  })
+
   test('tells of names that are not UTF-8', async () => {
     const watching = await watch(dir)
     const path = Buffer.concat([Buffer.from(`${dir}/`), Buffer.of(0xff)])
