@@ -451,7 +451,7 @@ describe('directories', () => {
   const list = (path: string, depth?: string) =>
     execd.call(`/directories/list?path=${path}${depth === undefined ? '' : `&depth=${depth}`}`)
 
-  test('are made with a mode, and an existing one is left as it is', async () => {
+  test('F11: are made with a mode, and an existing one is left as it is', async () => {
     await expectEmpty(await post('/directories', { [`${dir}/a/b`]: { mode: 644 }, [`${dir}/c`]: {} }))
     expect(statSync(`${dir}/a/b`).mode & 0o777).toBe(0o644)
     expect(statSync(`${dir}/c`).mode & 0o777).toBe(0o755)

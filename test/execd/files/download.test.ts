@@ -18,7 +18,7 @@ const download = (path: string, headers: Record<string, string> = {}, method = '
   execd.call(`/files/download?path=${encodeURIComponent(path)}`, { method, headers })
 
 describe('ranges', () => {
-  test('several go out together, each with its place', async () => {
+  test('F3: several go out together, each with its place', async () => {
     writeFileSync(`${dir}/f`, '0123456789')
     const response = await download(`${dir}/f`, { Range: 'bytes=0-1, 4-5,-1' })
     expect(response.status).toBe(206)
@@ -138,7 +138,7 @@ describe('what is no file', () => {
     expect(await codeOf(response)).toEqual([400, 'INVALID_REQUEST_BODY'])
   })
 
-  test('nobody is waited for at a pipe or device', async () => {
+  test('F4: nobody is waited for at a pipe or device', async () => {
     execFileSync('mkfifo', [`${dir}/fifo`])
     for (const path of [`${dir}/fifo`, '/dev/zero', '/dev/null', '/dev/tty'])
       expect([400, 500]).toContain((await download(path)).status)
@@ -151,7 +151,7 @@ describe('what is no file', () => {
   })
 })
 
-test('files of the kernel come with what is in them, whatever size they claim', async () => {
+test('F4: files of the kernel come with what is in them, whatever size they claim', async () => {
   for (const path of [
     '/proc/self/status',
     '/proc/sys/kernel/ostype',
@@ -215,7 +215,7 @@ describe('a file that changes while it is sent', () => {
   })
 })
 
-test('a name in the header cannot break out of it', async () => {
+test('F5: a name in the header cannot break out of it', async () => {
   for (const [name, expected] of [
     ['a"b\\c', 'attachment; filename="a\\"b\\\\c"'],
     ['a\r\nX: y', 'attachment; filename="a%0D%0AX%3A%20y"; filename*=UTF-8\'\'a%0D%0AX%3A%20y'],

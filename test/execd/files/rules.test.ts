@@ -99,7 +99,7 @@ test.each([
 
 describe('permissions', () => {
   const users = createUsers()
-  test('a mode is octal digits written as a decimal number', () => {
+  test('F12: a mode is octal digits written as a decimal number', () => {
     expect(parsePermission({ mode: 755 }, 'x', users)).toEqual({ mode: 0o755 })
     expect(parsePermission({ mode: 4755 }, 'x', users)).toEqual({ mode: 0o4755 })
     expect(parsePermission({ mode: 0, owner: null, group: '' }, 'x', users)).toEqual({})

@@ -70,7 +70,7 @@ describe('an upload', () => {
     expect([readFileSync(`${dir}/f`, 'utf8'), statSync(`${dir}/f`).mode & 0o7777]).toEqual(['content', 0o640])
   })
 
-  test('X10: keeps setuid, setgid and sticky, and tells them', async () => {
+  test('X10, F7: keeps setuid, setgid and sticky, and tells them', async () => {
     for (const mode of [4755, 2711, 1700, 7777]) {
       expect((await upload(execd, pair({ path: `${dir}/f${mode}`, mode }, ''))).status).toBe(200)
       expect((statSync(`${dir}/f${mode}`).mode & 0o7777).toString(8)).toBe(String(mode))
