@@ -300,11 +300,8 @@ describe('answers', () => {
   })
 
   test('that come before the whole request was read are heard', async () => {
-    const { port } = await serve((incoming, response) => {
-      response.writeHead(413).end('too large')
-      // One that closes without reading on resets the connection, and with it perhaps its own answer.
-      incoming.resume()
-    })
+    // It reads on: a program that closes at once resets the connection, and with it perhaps its own answer.
+    const port = await serveBytes('HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large')
     const { response, body } = await ask(`/proxy/${port}/`, {
       method: 'POST',
       headers: { Connection: 'keep-alive' },
