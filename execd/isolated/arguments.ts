@@ -3,7 +3,7 @@
 // empty directories; the capabilities that are left are those of an ordinary root.
 
 import type { Profile, UidMode } from '../../lib/api/execd-isolated.ts'
-import { isWithin, type MountPlan, type PlannedMount } from './mounts.ts'
+import { FRESH_DIRS, isWithin, type MountPlan, type PlannedMount } from './mounts.ts'
 
 /** What root in a session may do; none of it reaches beyond its files and processes. */
 export const SESSION_CAPABILITIES = [
@@ -113,6 +113,8 @@ function rootOptions({ profile, plan, mergedOf, rootMounts, runtimeDir }: Argume
     // A workspace of this name lies there instead.
     ...(plan.mounts.some(({ path }) => path === '/tmp') ? [] : tmp),
     ...['--tmpfs', '/run'],
+    // What a session begins with is hidden by neither.
+    ...(FRESH_DIRS.some((dir) => isWithin(runtimeDir, dir)) ? ['--ro-bind', runtimeDir, runtimeDir] : []),
     ...['--dev', '/dev'],
     ...['--perms', '1777', '--tmpfs', '/dev/shm'],
     ...['--proc', '/proc'],

@@ -37,7 +37,7 @@ export type PlanOptions = {
 
 const KERNEL_DIRS = ['/proc', '/sys', '/dev']
 /** What every session, or every but the balanced one, has for itself. */
-const FRESH_DIRS = ['/tmp', '/run']
+export const FRESH_DIRS = ['/tmp', '/run']
 
 /** Resolves the paths of a request and makes the directories that are missing. Throws a refusal that names the path. */
 export function planMounts(request: SessionRequest, options: PlanOptions): MountPlan {
