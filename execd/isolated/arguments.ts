@@ -2,6 +2,7 @@
 // lies over an earlier one. Pure, so that the order is a table of tests. Other sessions, and what is execd's own, lie below
 // empty directories; the capabilities that are left are those of an ordinary root.
 
+import { dirname } from 'node:path'
 import type { Profile, UidMode } from '../../lib/api/execd-isolated.ts'
 import { FRESH_DIRS, isWithin, type MountPlan, type PlannedMount } from './mounts.ts'
 
@@ -114,11 +115,18 @@ function rootOptions({ profile, plan, mergedOf, rootMounts, runtimeDir }: Argume
     ...(plan.mounts.some(({ path }) => path === '/tmp') ? [] : tmp),
     ...['--tmpfs', '/run'],
     // What a session begins with is hidden by neither.
-    ...(FRESH_DIRS.some((dir) => isWithin(runtimeDir, dir)) ? ['--ro-bind', runtimeDir, runtimeDir] : []),
+    ...FRESH_DIRS.filter((dir) => isWithin(runtimeDir, dir)).flatMap((dir) => showAgain(runtimeDir, dir)),
     ...['--dev', '/dev'],
     ...['--perms', '1777', '--tmpfs', '/dev/shm'],
     ...['--proc', '/proc'],
   ]
+}
+
+/** A directory below one that was covered, on a way that every user may go. */
+function showAgain(path: string, covered: string): string[] {
+  const ways: string[] = []
+  for (let way = dirname(path); way !== covered && way !== '/'; way = dirname(way)) ways.unshift(way)
+  return [...ways.flatMap((way) => ['--perms', '0755', '--dir', way]), '--ro-bind', path, path]
 }
 
 function mountOptions({ plan, mergedOf, hidden }: ArgumentsInput): string[] {
