@@ -176,18 +176,23 @@ function exchange(
         ...(typeof requestId === 'string' ? ['X-Request-ID', requestId] : []),
       ],
     })
+    // The worker may answer before it has read everything; a client may hear nothing before it has sent everything.
+    const takeRest = () => {
+      incoming.unpipe(upstream)
+      incoming.resume()
+    }
     const fail = (error: unknown) => {
-      if (response.headersSent || response.destroyed) return resolve()
-      incoming.unpipe()
-      reject(execdError('RUNTIME_ERROR', 'The process that works for this user has ended', error))
+      takeRest()
+      if (response.headersSent || response.destroyed) resolve()
+      else reject(execdError('RUNTIME_ERROR', 'The process that works for this user has ended', error))
     }
     upstream.once('response', (answer) => {
       answer.once('error', fail)
       answerWith(response, answer)
     })
     upstream.once('error', fail)
-    // An answer may come before all of the body has gone.
     response.once('close', () => {
+      takeRest()
       upstream.destroy()
       resolve()
     })

@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
@@ -11,10 +12,10 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { get, type IncomingMessage, request } from 'node:http'
+import { Agent, get, type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { BootFile } from '../../../lib/api/guest.ts'
 import { type Daemon, startDaemon, until } from '../daemon.ts'
 import { formBody, pair, upload } from './form.ts'
@@ -239,6 +240,28 @@ describe.runIf(isRoot)('files as another user', () => {
     sent.end()
     expect((await answered).statusCode).toBe(500)
     expect((await call(`/files/info?path=${dir}`)).status).toBe(200)
+  })
+
+  test('a large body that is refused is taken to its end, and its connection is good for the next', async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    onTestFinished(() => agent.destroy())
+    const body = formBody(pair({ path: '/root/not-here' }, 'x'.repeat(10 << 20)), 'b')
+    const ask = async (path: string, content?: Buffer) => {
+      const sent = request(`${execd.url}${prefix}${path}`, {
+        method: content ? 'POST' : 'GET',
+        agent,
+        headers: {
+          'X-EXECD-ACCESS-TOKEN': 'secret-token',
+          ...(content ? { 'Content-Type': 'multipart/form-data; boundary=b' } : {}),
+        },
+      }).end(content)
+      const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+      return [answer.statusCode, (await answer.toArray()).join('').slice(0, 12)]
+    }
+    for (let round = 0; round < 2; round++) {
+      expect(await ask('/files/upload', body)).toEqual([500, '{"code":"RUN'])
+      expect(await ask(`/files/info?path=${dir}`)).toEqual([200, `{"${dir}`.slice(0, 12)])
+    }
   })
 
   test('many at once are answered one after the other', async () => {
