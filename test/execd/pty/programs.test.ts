@@ -96,6 +96,8 @@ const CURSES = `
 import curses
 def main(screen):
     screen.keypad(True)
+    # ncurses sees a signal that came just before it waited for a key only at the next one.
+    screen.timeout(50)
     while True:
         rows, cols = screen.getmaxyx()
         screen.erase()
