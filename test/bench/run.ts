@@ -12,6 +12,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   execd: () => import('./execd.ts'),
   pty: () => import('./pty.ts'),
   code: () => import('./code.ts'),
+  files: () => import('./files.ts'),
   gateway: () => import('./gateway.ts'),
   list: () => import('./list.ts'),
   pool: () => import('./pool.ts'),
