@@ -8,9 +8,10 @@ import { refusal } from '../errors.ts'
 import type { Keyring } from './keyring.ts'
 import { LOCAL_PRINCIPAL } from './principal.ts'
 
-const OPEN_PATHS = new Set(['/health', '/ready', '/version', '/docs', '/redoc', '/openapi.json'])
+const OPEN_PATHS = new Set(['/health', '/version', '/docs', '/redoc', '/openapi.json'])
 const PROXY_PATH = /^(\/v1)?\/sandboxes\/[^/]+\/proxy\/\d+(\/|$)/
-const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** Methods that change nothing. */
+export const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Whether a path needs no API key: the public pages, exactly, and the proxy, whose sandboxes guard themselves. */
 export function isOpenPath(path: string): boolean {

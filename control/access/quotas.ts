@@ -16,7 +16,7 @@ export type QuotaSettings = {
 export class Quotas {
   readonly store: QuotaStore
   readonly #now: () => number
-  #settings: QuotaSettings
+  readonly #settings: QuotaSettings
   /** When each tenant's creates of the last minute began. */
   readonly #creates = new Map<string, number[]>()
 
@@ -24,10 +24,6 @@ export class Quotas {
     this.store = store
     this.#settings = settings
     this.#now = now
-  }
-
-  configure(settings: QuotaSettings): void {
-    this.#settings = settings
   }
 
   /** What is in force for a tenant. */

@@ -5,8 +5,8 @@ import type { MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type { AppEnv } from '../app.ts'
 import type { AuditLog } from '../store/audit.ts'
+import { READING } from './authenticate.ts'
 
-const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** What the SDKs report of themselves changes nothing. */
 const NOT_A_CHANGE = /\/metrics\/events$/
 

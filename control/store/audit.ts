@@ -1,6 +1,6 @@
 // Who changed what, when, and whether it was allowed.
 
-import { and, asc, eq, gt, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, type SQL } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { audit } from './schema.ts'
 
@@ -32,12 +32,5 @@ export class AuditLog {
       .orderBy(asc(audit.id))
       .limit(limit)
       .all()
-  }
-
-  /** Removes at most `limit` rows from before `at`; how many there were. */
-  prune(at: number, limit: number): number {
-    return this.#database.orm.run(
-      sql`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ${at} ORDER BY at LIMIT ${limit})`,
-    ).changes
   }
 }

@@ -1,7 +1,7 @@
 // What happened to sandboxes, in the order in which it was written: the history of one, and the stream of all. An event is
 // written in the transaction of the change that it tells of, so neither is there without the other.
 
-import { and, asc, desc, eq, gt, lt, max, min, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, max, min, type SQL, sql } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { events } from './schema.ts'
 
@@ -67,16 +67,7 @@ export class EventLog {
 
   /** Removes at most `limit` events from before `at`, the oldest first; how many there were. A batch at a time keeps others from waiting. */
   prune(at: number, limit: number): number {
-    const { orm } = this.#database
-    const last = orm
-      .select({ id: events.id })
-      .from(events)
-      .where(lt(events.at, at))
-      .orderBy(asc(events.at))
-      .limit(limit)
-      .all()
-    if (last.length === 0) return 0
-    return orm.run(
+    return this.#database.orm.run(
       sql`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ${at} ORDER BY at LIMIT ${limit})`,
     ).changes
   }

@@ -238,13 +238,6 @@ export class Store {
     return log ? gunzipSync(log) : undefined
   }
 
-  /** Forgets at most `limit` sandboxes that were gone before `at`; how many there were. */
-  prunePast(at: number, limit: number): number {
-    return this.#db.run(
-      sql`DELETE FROM past_sandboxes WHERE id IN (SELECT id FROM past_sandboxes WHERE ended_at < ${at} ORDER BY ended_at LIMIT ${limit})`,
-    ).changes
-  }
-
   close(): void {
     this.#watchers.clear()
     this.database.close()
