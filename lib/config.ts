@@ -73,6 +73,10 @@ const SETTINGS = {
   'egress.default_action': [oneOf('allow', 'deny'), 'allow'],
   'egress.upstream_dns': [texts, []],
   'storage.allowed_host_paths': [texts, []],
+  'retention.events_hours': [integer(1, 87_600), 168],
+  'retention.ended_sandboxes_hours': [integer(1, 87_600), 168],
+  'retention.audit_hours': [integer(1, 87_600), 2160],
+  'retention.idempotency_hours': [integer(1, 720), 24],
 } satisfies Record<string, [Check, unknown]>
 
 // Keys of the contract that have no meaning here: accepted, with one warning line for all of them.
@@ -153,6 +157,13 @@ export type Config = {
   ingress: { domain: string }
   egress: { defaultAction: 'allow' | 'deny'; upstreamDns: string[] }
   storage: { allowedHostPaths: string[] }
+  /** How long is kept what nothing needs any more. */
+  retention: {
+    eventsHours: number
+    endedSandboxesHours: number
+    auditHours: number
+    idempotencyHours: number
+  }
 }
 
 /** All that is wrong with a configuration, one problem per line. */
@@ -240,6 +251,12 @@ export function loadConfig({ env, args, ownFlags = [], readFile }: ConfigSources
     ingress: { domain: get<string>('ingress.domain').toLowerCase() },
     egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },
     storage: { allowedHostPaths: get('storage.allowed_host_paths') },
+    retention: {
+      eventsHours: get('retention.events_hours'),
+      endedSandboxesHours: get('retention.ended_sandboxes_hours'),
+      auditHours: get('retention.audit_hours'),
+      idempotencyHours: get('retention.idempotency_hours'),
+    },
   }
   if (!isLoopback(config.server.host) && !config.server.apiKey) {
     throw new ConfigError([
