@@ -1,8 +1,7 @@
 // All keys that open the API: those of the configuration, and those that admins have made. A key is looked up by its hash:
 // keys are random, so how long a look-up takes tells nothing about any of them.
 
-import { createHash } from 'node:crypto'
-import type { Role } from '../../lib/api/admin.ts'
+import { hashKey, type Role } from '../../lib/access.ts'
 import type { KeyRow, KeyStore } from '../store/keys.ts'
 import { DEFAULT_TENANT, type Principal } from './principal.ts'
 
@@ -17,11 +16,6 @@ export type KeyringOptions = {
   configured?: ConfiguredKey[]
   store: KeyStore
   now: () => number
-}
-
-/** The hash under which a key is kept. */
-export function hashKey(key: string): string {
-  return createHash('sha256').update(key).digest('hex')
 }
 
 export class Keyring {

@@ -1,6 +1,6 @@
 // Who asks, once it is known: a name for the audit, a role for what it may do, a tenant for what it may see.
 
-import type { Role } from '../../lib/api/admin.ts'
+import type { Role } from '../../lib/access.ts'
 
 /** Whose everything is that nobody gave to a tenant. */
 export const DEFAULT_TENANT = 'default'

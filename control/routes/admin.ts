@@ -1,4 +1,5 @@
 import { type Context, Hono } from 'hono'
+import { hashKey } from '../../lib/access.ts'
 import {
   auditQuerySchema,
   keyRequestSchema,
@@ -9,7 +10,6 @@ import {
 } from '../../lib/api/admin.ts'
 import { formatTime } from '../../lib/api/lifecycle.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
-import { hashKey } from '../access/keyring.ts'
 import { maySee, type Principal } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
 import { invalid, readBody, readQuery } from '../body.ts'

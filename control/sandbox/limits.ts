@@ -1,29 +1,9 @@
 // `resourceLimits` as numbers (contract: lifecycle.md 5.5, v1.1.md 1.3). What cannot be read or cannot be held is refused:
 // a limit that is silently dropped is no limit.
 
+import { parseBytes, parseNanoCpus } from '../../lib/quantity.ts'
 import { refusal } from '../errors.ts'
 import type { Limits } from '../store/schema.ts'
-
-const UNITS: Record<string, number> = {
-  '': 1,
-  b: 1,
-  k: 1e3,
-  m: 1e6,
-  g: 1e9,
-  t: 1e12,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  tb: 1e12,
-  ki: 2 ** 10,
-  mi: 2 ** 20,
-  gi: 2 ** 30,
-  ti: 2 ** 40,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-  tib: 2 ** 40,
-}
 
 /** Below these a sandbox cannot even start its own daemon. */
 const MIN_MEMORY_BYTES = 32 * 2 ** 20
@@ -45,9 +25,9 @@ export function parseLimits(resourceLimits: Record<string, string>): { limits: L
 
 /** `500m` or `0.5` as billionths of a CPU. */
 export function parseCpu(value: string): number {
-  const match = /^\s*(?:(\d{1,9})m|(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9}))\s*$/.exec(value)
-  if (!match) return refuse('cpu', 'must be a number of CPUs such as "0.5", or thousandths such as "500m"')
-  const nanoCpus = match[1] === undefined ? Math.round(Number(match[2]) * 1e9) : Number(match[1]) * 1e6
+  const nanoCpus = parseNanoCpus(value)
+  if (nanoCpus === undefined)
+    return refuse('cpu', 'must be a number of CPUs such as "0.5", or thousandths such as "500m"')
   if (nanoCpus < MIN_NANO_CPUS || nanoCpus > MAX_CPUS * 1e9)
     return refuse('cpu', `must be from "10m" to "${MAX_CPUS}"`)
   return nanoCpus
@@ -55,11 +35,9 @@ export function parseCpu(value: string): number {
 
 /** `512Mi`, `2G` or a number of bytes, as bytes. */
 export function parseMemory(value: string): number {
-  const match = /^\s*(\d{1,18})\s*([a-z]{0,3})\s*$/i.exec(value)
-  const unit = match ? UNITS[(match[2] ?? '').toLowerCase()] : undefined
-  if (!match || unit === undefined)
+  const bytes = parseBytes(value)
+  if (bytes === undefined)
     return refuse('memory', 'must be a whole number with a unit such as "512Mi" or "2G", or of bytes')
-  const bytes = Number(match[1]) * unit
   if (bytes < MIN_MEMORY_BYTES || bytes > Number.MAX_SAFE_INTEGER)
     return refuse('memory', 'must be from "32Mi" to "8191Ti"')
   return bytes

@@ -1,7 +1,7 @@
 // The tables as Drizzle sees them; migrations/ makes them.
 
 import { blob, index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import type { Role } from '../../lib/api/admin.ts'
+import type { Role } from '../../lib/access.ts'
 import type { Platform, SandboxState, TemplatePhase, TemplateRequest } from '../../lib/api/lifecycle.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 

@@ -1,19 +1,14 @@
 // The operator's API: keys, tenants with their quotas, the audit (control/routes/admin.ts). An addition to the contract.
 
 import { z } from 'zod'
+import { KEY_NAME, ROLES, TENANT_NAME } from '../access.ts'
 import { exactFields, integer, text } from './lifecycle-coerce.ts'
 
-export const ROLES = ['admin', 'member', 'read-only'] as const
-export type Role = (typeof ROLES)[number]
-
-/** A tenant stands in labels and file names, so it is a label itself. */
 export const tenantName = text
-  .max(63)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must be lower-case letters, digits and hyphens')
+  .max(TENANT_NAME.maxLength)
+  .regex(TENANT_NAME.pattern, `must be ${TENANT_NAME.allowed}`)
 
-const keyName = text
-  .max(63)
-  .regex(/^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/, 'must be letters, digits, "-", "_" and "."')
+const keyName = text.max(KEY_NAME.maxLength).regex(KEY_NAME.pattern, `must be ${KEY_NAME.allowed}`)
 
 export const keyRequestSchema = exactFields({
   name: keyName,

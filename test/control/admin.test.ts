@@ -1,8 +1,8 @@
 // Who may do what: keys made, rotated and revoked, roles, tenants that do not see each other, quotas, and the audit of it all.
 
 import { expect, onTestFinished, test } from 'vitest'
-import { hashKey } from '../../control/access/keyring.ts'
 import { overQuota } from '../../control/access/quotas.ts'
+import { hashKey } from '../../lib/access.ts'
 import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
 
 const ROOT = { 'open-sandbox-api-key': 'root-key' }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { hashKey } from '../../../control/access/keyring.ts'
+import { hashKey } from '../../../lib/access.ts'
 import { byPool, capacity, makePool, openPools, SHAPE, statusOf, untilWarm } from './support.ts'
 
 const KEYS = {
