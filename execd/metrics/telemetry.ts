@@ -2,16 +2,15 @@
 // names a collector; then a request costs a few additions, and every interval one small request to the collector.
 
 import { readFileSync } from 'node:fs'
-import { type ClientRequest, request as httpRequest, type RequestOptions } from 'node:http'
-import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { runExporter } from '../../lib/otlp/exporter.ts'
+import { Histogram } from '../../lib/otlp/histogram.ts'
+import { formatMetrics, type MetricData } from '../../lib/otlp/metrics.ts'
 import type { Seen } from '../http/router.ts'
 import { percentBetween } from './cpu-meter.ts'
-import { type ExportConfig, parseExportConfig } from './export-config.ts'
+import { parseExportConfig } from './export-config.ts'
 import { HOST_INFO_FILE } from './export-wanted.ts'
-import { Histogram } from './histogram.ts'
 import { operationOf, routeTemplateOf } from './operations.ts'
-import { formatExport, type MetricData } from './otlp.ts'
 import { createReadings, type Readings } from './read.ts'
 
 export type Telemetry = {
@@ -39,48 +38,30 @@ export function openTelemetry({
   }
   const startedAtMs = Date.now()
   const gauges = createGauges(createReadings())
-  let isFailing = false
-
-  const send = async (timeoutMs: number): Promise<void> => {
-    const body = formatExport({
-      metrics: [
-        { name: 'execd.http.request.duration', unit: 'ms', histogram: histograms.http.series },
-        { name: 'execd.execution.duration', unit: 'ms', histogram: histograms.execution.series },
-        {
-          name: 'execd.filesystem.operations.duration',
-          unit: 'ms',
-          histogram: histograms.filesystem.series,
-        },
-        { name: 'execd.isolation.run.duration', unit: 'ms', histogram: histograms.isolation.series },
-        ...gauges(),
-      ],
-      resource: config.resource,
-      attributes: config.attributes,
-      startedAtMs,
-      nowMs: Date.now(),
-    })
-    try {
-      await post(config, JSON.stringify(body), timeoutMs)
-      if (isFailing) log.info('telemetry reaches its collector again')
-      isFailing = false
-    } catch (error) {
-      if (!isFailing)
-        log.warn('telemetry does not reach its collector', {
-          host: config.url.host,
-          error: messageOf(error),
-        })
-      isFailing = true
-    }
-  }
-
-  let isSending = false
-  const timer = setInterval(async () => {
-    // A slow collector is not sent the next before it has taken the last.
-    if (isSending) return
-    isSending = true
-    await send(config.timeoutMs)
-    isSending = false
-  }, config.intervalMs)
+  const exporter = runExporter({
+    ...config,
+    what: 'metrics',
+    log,
+    takeBody: () =>
+      formatMetrics({
+        scope: 'opensandbox/execd',
+        metrics: [
+          { name: 'execd.http.request.duration', unit: 'ms', histogram: histograms.http.series },
+          { name: 'execd.execution.duration', unit: 'ms', histogram: histograms.execution.series },
+          {
+            name: 'execd.filesystem.operations.duration',
+            unit: 'ms',
+            histogram: histograms.filesystem.series,
+          },
+          { name: 'execd.isolation.run.duration', unit: 'ms', histogram: histograms.isolation.series },
+          ...gauges(),
+        ],
+        resource: config.resource,
+        attributes: config.attributes,
+        startedAtMs,
+        nowMs: Date.now(),
+      }),
+  })
   return {
     observe: (seen) => {
       histograms.http.record(seen.ms, {
@@ -94,10 +75,7 @@ export function openTelemetry({
       const { histogram, ...more } = done
       histograms[histogram].record(seen.ms, { ...more, result })
     },
-    close: (deadlineMs) => {
-      clearInterval(timer)
-      return send(deadlineMs)
-    },
+    close: exporter.close,
   }
 }
 
@@ -136,34 +114,6 @@ function createGauges(readings: Readings): () => MetricData[] {
       },
     ]
   }
-}
-
-async function post({ url, headers }: ExportConfig, body: string, timeoutMs: number): Promise<void> {
-  const request = await requestOf(url)
-  const signal = AbortSignal.timeout(timeoutMs)
-  await new Promise<void>((resolve, reject) => {
-    const outgoing = request(url, {
-      method: 'POST',
-      headers: { ...headers, 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) },
-      agent: false,
-      signal,
-    })
-    outgoing.once('error', reject)
-    outgoing.once('response', (answer) => {
-      const { statusCode = 0 } = answer
-      answer.resume()
-      if (statusCode >= 200 && statusCode < 300) resolve()
-      else reject(new Error(`It answers with status ${statusCode}`))
-    })
-    outgoing.end(body)
-  })
-}
-
-type Request = (url: URL, options: RequestOptions) => ClientRequest
-
-/** TLS is a large module that most sandboxes never need. */
-async function requestOf(url: URL): Promise<Request> {
-  return url.protocol === 'https:' ? (await import('node:https')).request : httpRequest
 }
 
 function readHostInfo(): string | undefined {

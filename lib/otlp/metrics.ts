@@ -1,11 +1,11 @@
 // Metrics as OTLP/HTTP has them in JSON (opentelemetry-proto, metrics/v1). Written by hand: the SDK for this takes 480 kB of code
 // and 18 MB of memory in every sandbox that is watched, and this file and its neighbours take next to nothing. Pure.
 
+import { toAttributes, toNanoseconds } from './format.ts'
 import { type Attributes, BOUNDS, type Series } from './histogram.ts'
 
 /** Counted from the start on, and not since the last export. */
 const CUMULATIVE = 2
-const SCOPE = 'opensandbox/execd'
 
 export type MetricValue = { value: number; attributes?: Attributes }
 
@@ -14,8 +14,10 @@ export type MetricData =
   | { name: string; unit?: string; gauge: MetricValue[] }
   | { name: string; unit?: string; counter: MetricValue[] }
 
-export type ExportInput = {
+export type MetricsExport = {
   metrics: MetricData[]
+  /** Which program of ours counts, such as `opensandbox/execd`. */
+  scope: string
   resource: Attributes
   /** What every point says beside its own. */
   attributes: Attributes
@@ -24,7 +26,14 @@ export type ExportInput = {
 }
 
 /** The body of an export. */
-export function formatExport({ metrics, resource, attributes, startedAtMs, nowMs }: ExportInput): object {
+export function formatMetrics({
+  metrics,
+  scope,
+  resource,
+  attributes,
+  startedAtMs,
+  nowMs,
+}: MetricsExport): object {
   const times = { startTimeUnixNano: toNanoseconds(startedAtMs), timeUnixNano: toNanoseconds(nowMs) }
   const point = (own: Attributes = {}) => ({ attributes: toAttributes({ ...attributes, ...own }), ...times })
   const numbers = (values: MetricValue[]) =>
@@ -67,21 +76,9 @@ export function formatExport({ metrics, resource, attributes, startedAtMs, nowMs
       {
         resource: { attributes: toAttributes(resource) },
         scopeMetrics: [
-          { scope: { name: SCOPE }, metrics: metrics.filter((metric) => !isEmpty(metric)).map(toMetric) },
+          { scope: { name: scope }, metrics: metrics.filter((metric) => !isEmpty(metric)).map(toMetric) },
         ],
       },
     ],
   }
-}
-
-function toAttributes(attributes: Attributes): object[] {
-  return Object.entries(attributes).map(([key, value]) => ({
-    key,
-    value: typeof value === 'number' ? { intValue: String(value) } : { stringValue: value },
-  }))
-}
-
-/** As text, because no number of JavaScript's is as large and as exact. */
-function toNanoseconds(ms: number): string {
-  return `${Math.floor(ms)}000000`
 }

@@ -6,7 +6,7 @@ export const BOUNDS = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 500
 /** As many different combinations are told apart; further ones are one. */
 const MAX_SERIES = 1000
 
-export type Attributes = Record<string, string | number>
+export type Attributes = Record<string, string | number | boolean>
 
 export type Series = {
   attributes: Attributes

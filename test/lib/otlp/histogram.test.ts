@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { BOUNDS, Histogram } from '../../../execd/metrics/histogram.ts'
+import { BOUNDS, Histogram } from '../../../lib/otlp/histogram.ts'
 
 test('counts each value in the bucket that it does not exceed', () => {
   const histogram = new Histogram()
