@@ -4,6 +4,7 @@ import { type Config, ConfigError } from '../lib/config.ts'
 import type { AccessSettings } from './access/access.ts'
 import type { AppSettings } from './app.ts'
 import type { LifeSettings } from './sandbox/lives.ts'
+import type { Retention } from './upkeep/upkeep.ts'
 
 export const STOP_SANDBOXES = '--stop-sandboxes'
 export const HELP = '--help'
@@ -80,4 +81,16 @@ export function appSettings(
 /** Who may do what. */
 export function accessSettings({ server }: Config): AccessSettings {
   return { ...(server.apiKey !== undefined && { apiKey: server.apiKey }) }
+}
+
+const HOUR_MS = 3_600_000
+
+/** How long is kept what nothing needs any more. */
+export function retention({ retention: kept }: Config): Retention {
+  return {
+    events: kept.eventsHours * HOUR_MS,
+    endedSandboxes: kept.endedSandboxesHours * HOUR_MS,
+    audit: kept.auditHours * HOUR_MS,
+    idempotency: kept.idempotencyHours * HOUR_MS,
+  }
 }

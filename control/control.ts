@@ -23,7 +23,9 @@ import { type LifeSettings, type Lives, settlesWithin } from './sandbox/lives.ts
 import { eachOf, reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { Turns } from './sandbox/turns.ts'
 import { Store } from './store/sqlite.ts'
+import { Checkpointer } from './store/checkpointer.ts'
 
+import { type Retention, runUpkeep } from './upkeep/upkeep.ts'
 export type ControlOptions = {
   instance: Pick<Instance, 'controlSocket' | 'feedSocket' | 'policySocket'>
   dataDir: string
@@ -34,6 +36,8 @@ export type ControlOptions = {
   accessSettings: AccessSettings
   lifeSettings: LifeSettings
   /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
+  /** How long is kept what nothing needs any more; for ever when absent. */
+  retention?: Retention
   listen?: { host: string; port: number }
   log: Logger
   now?: () => number
@@ -56,7 +60,9 @@ const DRAIN_MS = 5000
 /** Opens the state, makes it agree with the runtime, and serves. */
 export async function startControl(options: ControlOptions): Promise<Control> {
   const { instance, dataDir, runtime, log, settings } = options
-  const store = new Store({ path: join(dataDir, 'control.db'), migrationsDir: options.migrationsDir })
+  const path = join(dataDir, 'control.db')
+  const store = new Store({ path, migrationsDir: options.migrationsDir })
+  const checkpointer = new Checkpointer(path)
   const serving = new AbortController()
   const living = new AbortController()
   const now = options.now ?? Date.now
@@ -95,7 +101,21 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const firstPass = reconcile(lives)
   firstPass.catch((error) => log.error('the first look at the runtime failed', { error: messageOf(error) }))
   await settlesWithin(firstPass, FIRST_PASS_MS)
-  const loops = [runReconciler(lives), runDeadlines(lives), pooling.keeper.run(), pooling.builder.run()]
+  const loops = [
+    runReconciler(lives),
+    runDeadlines(lives),
+    pooling.keeper.run(),
+    pooling.builder.run(),
+    runUpkeep({
+      database: store.database,
+      ...(options.retention && { retention: options.retention }),
+      checkpointer,
+      log,
+      now,
+      random: Math.random,
+      signal: living.signal,
+    }),
+  ]
 
   const app = createApp({
     lives,
@@ -152,6 +172,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   }
 
   return {
+    await checkpointer[Symbol.asyncDispose]()
     ...(port !== undefined && { port }),
     async stop({ removeSandboxes = false } = {}) {
       serving.abort()

@@ -16,6 +16,7 @@ import {
   HELP,
   lifeSettings,
   pickProxies,
+  retention,
   STOP_SANDBOXES,
   takeListen,
   USAGE,
@@ -77,6 +78,7 @@ try {
     settings: appSettings(config, { version, machine: process.arch }),
     accessSettings: accessSettings(config),
     lifeSettings: lifeSettings(config),
+    retention: retention(config),
     ...(listen && { listen }),
     log,
   })

@@ -24,13 +24,24 @@ export type Database = {
 }
 
 const BUSY_TIMEOUT_MS = 5000
+/**
+ * A commit takes the log into the file, which waits for the disk, when the log has so many pages. The upkeep does that long
+ * before, beside the requests; this is for when it cannot.
+ */
+const LONGEST_LOG_PAGES = 16_384
+/** What the log's file is cut down to when it begins anew. */
+const KEPT_LOG_BYTES = 16 << 20
 
 /** Opens the database and brings it up to the newest migration. Throws when a newer program has made it. */
 export function openDatabase({ path, migrationsDir }: DatabaseOptions): Database {
   const raw = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS })
   try {
     if (path !== ':memory:') chmodSync(path, 0o600)
+    // Of effect on a new file only: see `shrink` in retention.ts.
+    raw.pragma('auto_vacuum = INCREMENTAL')
     raw.pragma('journal_mode = WAL')
+    raw.pragma(`wal_autocheckpoint = ${LONGEST_LOG_PAGES}`)
+    raw.pragma(`journal_size_limit = ${KEPT_LOG_BYTES}`)
     raw.pragma('synchronous = NORMAL')
     raw.pragma('foreign_keys = ON')
     const files = readdirSync(migrationsDir).filter((name) => name.endsWith('.sql'))

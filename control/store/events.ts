@@ -1,7 +1,7 @@
 // What happened to sandboxes, in the order in which it was written: the history of one, and the stream of all. An event is
 // written in the transaction of the change that it tells of, so neither is there without the other.
 
-import { and, asc, desc, eq, gt, max, min, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, min, type SQL, sql } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { events } from './schema.ts'
 
@@ -56,19 +56,20 @@ export class EventLog {
       .all()
   }
 
-  /** The ids of the oldest and the newest event that are kept; 0 when there is none. */
+  /**
+   * The ids of the oldest event that is kept, and of the newest that there ever was. None is kept when the oldest is the one
+   * that comes next.
+   */
   range(): { oldest: number; newest: number } {
-    const found = this.#database.orm
-      .select({ oldest: min(events.id), newest: max(events.id) })
+    const { orm } = this.#database
+    const ever = orm.get<{ seq: number } | undefined>(
+      sql`SELECT seq FROM sqlite_sequence WHERE name = 'events'`,
+    )
+    const newest = ever?.seq ?? 0
+    const kept = orm
+      .select({ oldest: min(events.id) })
       .from(events)
       .get()
-    return { oldest: found?.oldest ?? 0, newest: found?.newest ?? 0 }
-  }
-
-  /** Removes at most `limit` events from before `at`, the oldest first; how many there were. A batch at a time keeps others from waiting. */
-  prune(at: number, limit: number): number {
-    return this.#database.orm.run(
-      sql`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ${at} ORDER BY at LIMIT ${limit})`,
-    ).changes
+    return { oldest: kept?.oldest ?? newest + 1, newest }
   }
 }

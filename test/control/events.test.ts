@@ -1,6 +1,7 @@
 // The stream of events: it resumes where a reader was, shows each tenant its own, and outlives the sandbox.
 
 import { expect, onTestFinished, test } from 'vitest'
+import { prune } from '../../control/store/retention.ts'
 import { type ControlApp, createControlApp, MINIMAL } from '../support/control-app.ts'
 
 const KEY = { 'open-sandbox-api-key': 'root-key' }
@@ -76,9 +77,21 @@ test('says when what a reader missed is not there any more', async () => {
   const { newest } = control.store.events.range()
   const [ahead] = await read(control, '/v1/events?after=99999', 1)
   expect(ahead?.event).toBe('reset')
-  control.store.events.prune(Date.now() + 1, newest - 1)
+  prune(control.store.database, 'events', Date.now() + 1, newest - 1)
   const [behind, next] = await read(control, '/v1/events?after=1', 2)
   expect([behind?.event, behind?.data?.oldest, next?.id]).toEqual(['reset', newest, newest])
+})
+
+test('a reader that has seen everything misses nothing when all of it was removed', async () => {
+  const control = open()
+  const { body } = await control.call('POST', '/sandboxes', MINIMAL, KEY)
+  const { newest } = control.store.events.range()
+  prune(control.store.database, 'events', Date.now() + 1, newest)
+  expect(control.store.events.range()).toEqual({ oldest: newest + 1, newest })
+  const reading = read(control, `/v1/events?after=${newest}`, 1)
+  await control.call('DELETE', `/sandboxes/${body.id}`, undefined, KEY)
+  const [next] = await reading
+  expect([next?.event, next?.id]).toEqual(['state', newest + 1])
 })
 
 test('a tenant is told of its own sandboxes alone', async () => {

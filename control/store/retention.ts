@@ -1,0 +1,46 @@
+// Rows that are kept for a time only, and how a slice of the old ones is removed. SQLite is asked on the thread that answers
+// requests, so nothing here removes more than the caller says at once.
+
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database } from './database.ts'
+
+export const KEPT_FOR_A_TIME = ['events', 'endedSandboxes', 'audit', 'idempotency'] as const
+export type KeptForATime = (typeof KEPT_FOR_A_TIME)[number]
+
+const DELETE: Record<KeptForATime, (before: number, limit: number) => SQL> = {
+  events: (before, limit) =>
+    sql`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ${before} ORDER BY at LIMIT ${limit})`,
+  endedSandboxes: (before, limit) =>
+    sql`DELETE FROM past_sandboxes WHERE rowid IN
+      (SELECT rowid FROM past_sandboxes WHERE ended_at < ${before} ORDER BY ended_at LIMIT ${limit})`,
+  audit: (before, limit) =>
+    sql`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ${before} ORDER BY at LIMIT ${limit})`,
+  idempotency: (before, limit) =>
+    sql`DELETE FROM idempotency WHERE (tenant, key) IN
+      (SELECT tenant, key FROM idempotency WHERE created_at < ${before} ORDER BY created_at LIMIT ${limit})`,
+}
+
+/** Removes at most `limit` rows from before `before`, the oldest first; how many there were. */
+export function prune(database: Database, what: KeptForATime, before: number, limit: number): number {
+  return database.orm.run(DELETE[what](before, limit)).changes
+}
+
+/** How many pages of the file hold nothing, and how many there are. */
+export function countPages({ raw }: Database): { free: number; all: number } {
+  return {
+    free: Number(raw.pragma('freelist_count', { simple: true })),
+    all: Number(raw.pragma('page_count', { simple: true })),
+  }
+}
+
+/** Whether `shrink` can do anything: a file that an early version has made only ever uses its free pages again. */
+export function canShrink({ raw }: Database): boolean {
+  return Number(raw.pragma('auto_vacuum', { simple: true })) === 2
+}
+
+/** Gives at most `pages` free pages back to the disk; how many it were. */
+export function shrink(database: Database, pages: number): number {
+  const before = countPages(database).all
+  database.raw.pragma(`incremental_vacuum(${Math.floor(pages)})`)
+  return before - countPages(database).all
+}
