@@ -28,6 +28,7 @@ import { sandboxRoutes } from './routes/sandboxes.ts'
 import { templateRoutes } from './routes/templates.ts'
 import { unsupportedRoutes } from './routes/unsupported.ts'
 import type { Lives } from './sandbox/lives.ts'
+import type { OnceKeys } from './sandbox/once.ts'
 
 export type AppSettings = {
   /** The configured public base of endpoints: host, port and path, without scheme. */
@@ -44,6 +45,7 @@ export type AppDeps = {
   lives: Lives
   access: Access
   pooling: Pooling
+  once: OnceKeys
   settings: AppSettings
   log: Logger
   /** Calls egress's policy API: see routes/network-policy.ts. */

@@ -49,7 +49,7 @@ export function pickProxies(env: Record<string, string | undefined>): Record<str
 }
 
 /** How sandboxes are made and ended here. */
-export function lifeSettings({ runtime, storage }: Config): LifeSettings {
+export function lifeSettings({ runtime, storage, retention }: Config): LifeSettings {
   return {
     allowedHostPaths: storage.allowedHostPaths,
     allowIsolatedSessions: runtime.allowIsolatedSessions,
@@ -59,6 +59,7 @@ export function lifeSettings({ runtime, storage }: Config): LifeSettings {
     createAnswerMs: 20_000,
     deleteAnswerMs: 20_000,
     pauseTimeoutMs: 20_000,
+    idempotencyMs: retention.idempotencyHours * 3_600_000,
   }
 }
 

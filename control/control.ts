@@ -20,6 +20,7 @@ import { removeSandbox } from './sandbox/change.ts'
 import { runDeadlines } from './sandbox/deadlines.ts'
 import { Doubts } from './sandbox/doubts.ts'
 import { type LifeSettings, type Lives, settlesWithin } from './sandbox/lives.ts'
+import { OnceKeys } from './sandbox/once.ts'
 import { eachOf, reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { Turns } from './sandbox/turns.ts'
 import { Store } from './store/sqlite.ts'
@@ -89,6 +90,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     execd: createExecdClient(),
     askEgress: options.askEgress,
   })
+  const once = new OnceKeys()
   const feed = new RoutesFeed({ store, policySocket: instance.policySocket })
   const servers: Serving[] = []
   const listen = async (address: ListenAddress, fetch: Parameters<typeof serve>[0]['fetch'], more = {}) => {
@@ -121,6 +123,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     lives,
     access,
     pooling,
+    once,
     settings,
     log,
     askEgress: options.askEgress,
@@ -142,6 +145,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         lives,
         access,
         pooling,
+        once,
         settings,
         log,
         askEgress: options.askEgress,

@@ -15,6 +15,7 @@ const STATUS = {
   'GENERAL::BAD_REQUEST': 400,
   'GENERAL::NOT_FOUND': 404,
   'GENERAL::CONFLICT': 409,
+  'GENERAL::IDEMPOTENCY_KEY_REUSED': 422,
   'GENERAL::TOO_MANY_REQUESTS': 429,
   'KUBERNETES::QUOTA_EXCEEDED': 403,
   'GENERAL::METHOD_NOT_ALLOWED': 405,
@@ -65,13 +66,23 @@ const STATUS = {
 
 export type ErrorCode = keyof typeof STATUS
 
-/** An answer with a code of the table; a status other than the table's can be named where the contract has two. */
+/** When nothing else is known: a program that stops is back after so many seconds, and so is what is briefly too much. */
+const RETRY_AFTER_SECONDS = '2'
+
+/**
+ * An answer with a code of the table; a status other than the table's can be named where the contract has two. Those that
+ * another try may not meet say when to try.
+ */
 export function refusal(
   code: ErrorCode,
   message: string,
-  { status, ...options }: ApiErrorOptions & { status?: number } = {},
+  { status = STATUS[code], headers, ...options }: ApiErrorOptions & { status?: number } = {},
 ): ApiError {
-  return new ApiError(status ?? STATUS[code], code, message, options)
+  const isPassing = status === 429 || status === 503
+  return new ApiError(status, code, message, {
+    ...options,
+    headers: { ...(isPassing && { 'Retry-After': RETRY_AFTER_SECONDS }), ...headers },
+  })
 }
 
 /** The one answer for a sandbox that does not exist, was deleted or has expired. */

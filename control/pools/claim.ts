@@ -50,7 +50,7 @@ export async function claimWarm(
     try {
       const deadline = AbortSignal.timeout(PREPARE_TIMEOUT_MS)
       await prepare(deps, taken, claim, AbortSignal.any([caller, lives.signal, deadline]))
-      const revealed = caller.aborted ? undefined : store.reveal(taken.id, now())
+      const revealed = caller.aborted ? undefined : store.reveal(taken.id, now(), claim.owner.mark)
       if (revealed) {
         log.info('sandbox claimed', {
           sandbox: taken.id,

@@ -163,6 +163,7 @@ function writeRefusal(outgoing: ServerResponse, error: ApiError): void {
   else {
     const body = JSON.stringify(error.body())
     outgoing.writeHead(error.status, {
+      ...error.headers,
       'Content-Type': 'application/json',
       'Content-Length': Buffer.byteLength(body),
     })
@@ -173,7 +174,8 @@ function writeRefusal(outgoing: ServerResponse, error: ApiError): void {
 function writeRefusalToSocket(socket: Duplex, error: ApiError): void {
   if (!socket.writable) return
   const body = JSON.stringify(error.body())
+  const headers = Object.entries(error.headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(
-    `HTTP/1.1 ${error.status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${error.status} Refused\r\n${headers.join('')}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   )
 }

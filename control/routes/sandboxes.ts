@@ -19,28 +19,43 @@ import {
   renewSandbox,
   resumeSandbox,
 } from '../sandbox/change.ts'
-import { formatCreated, formatSandbox } from '../sandbox/format.ts'
+import type { Owner } from '../sandbox/create.ts'
+import { formatSandbox } from '../sandbox/format.ts'
 import { fulfilCreate } from '../sandbox/fulfil.ts'
 import { parseMetadataFilter } from '../sandbox/metadata.ts'
 import { parseMoment } from '../sandbox/moment.ts'
+import { answerOf, type CreateAnswer, markOf, parseIdempotencyKey } from '../sandbox/once.ts'
 import { visibleSandbox } from './visible.ts'
 
 /** The life of sandboxes (contract: lifecycle.md 2 and 3). */
-export function sandboxRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
+export function sandboxRoutes({ lives, pooling, once }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
 
   routes.post('/sandboxes', async (context) => {
     const request = await readBody(context, createRequestSchema)
     const principal = context.get('principal')
     const owner = { tenant: ownTenant(principal), createdBy: principal.name }
-    const { row, warnings } = await fulfilCreate(pooling.deps, request, owner, context.req.raw.signal)
-    const prefix = context.req.path.startsWith('/v1/') ? '/v1' : ''
-    context.header('Location', `${prefix}/sandboxes/${row.id}`)
-    for (const warning of warnings) {
-      context.header('OpenSandbox-Warning', warning, { append: true })
-      lives.log.warn('accepted without effect', { sandbox: row.id, what: warning })
+    const create = async (by: Owner, caller: AbortSignal) => {
+      const { row, warnings } = await fulfilCreate(pooling.deps, request, by, caller)
+      for (const what of warnings) lives.log.warn('accepted without effect', { sandbox: row.id, what })
+      return answerOf(row, warnings)
     }
-    return context.json(formatCreated(row), 202)
+    const header = context.req.header('idempotency-key')
+    let answer: CreateAnswer
+    if (header === undefined) answer = await create(owner, context.req.raw.signal)
+    else {
+      const mark = markOf(parseIdempotencyKey(header), request)
+      // Who has sent a key comes back with it, so what was begun goes on without them.
+      const found = await once.answer(lives, { tenant: owner.tenant, mark }, () =>
+        create({ ...owner, mark }, lives.signal),
+      )
+      if (found.isReplayed) context.header('Idempotent-Replayed', 'true')
+      answer = found
+    }
+    const prefix = context.req.path.startsWith('/v1/') ? '/v1' : ''
+    context.header('Location', `${prefix}/sandboxes/${answer.id}`)
+    for (const warning of answer.warnings) context.header('OpenSandbox-Warning', warning, { append: true })
+    return context.body(answer.body, 202, { 'Content-Type': 'application/json' })
   })
 
   routes.get('/sandboxes', (context) => {

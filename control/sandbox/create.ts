@@ -8,13 +8,19 @@ import { messageOf } from '../../lib/errors.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
 import { notFound, refusal, refusalOfStart } from '../errors.ts'
 import type { RuntimeSpec } from '../runtime/runtime.ts'
+import type { OnceMark } from '../store/once.ts'
 import type { NewSandboxRow, SandboxRow } from '../store/sqlite.ts'
 import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from './plan.ts'
 import { openMounts } from './volumes.ts'
 
-/** Whose the sandbox is, and the name of the key that asked for it. */
-export type Owner = { tenant: string; createdBy: string | null }
+/** Whose the sandbox is, and the name of the API key that asked for it. */
+export type Owner = {
+  tenant: string
+  createdBy: string | null
+  /** The Idempotency-Key that it was asked for with. */
+  mark?: OnceMark
+}
 
 /** Where a sandbox comes from, when it is more than an image. */
 export type Source = {
@@ -45,7 +51,7 @@ export async function createSandbox(
     throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
   requirePlace?.()
   lives.quotas.admit(owner.tenant, plan.limits)
-  const row = store.insert(newRow(lives, { ...plan, mounts }, { owner, source }))
+  const row = store.insert(newRow(lives, { ...plan, mounts }, { owner, source }), owner.mark)
   const start = beginStart(lives, row, plan.image)
   const cancel = () => start.cancel(new Error('The caller left before the sandbox was ready'))
   if (caller.aborted) cancel()

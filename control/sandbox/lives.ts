@@ -39,6 +39,8 @@ export type LifeSettings = {
   /** After this long a delete is answered although the removal is still going on. */
   deleteAnswerMs: number
   pauseTimeoutMs: number
+  /** For so long an Idempotency-Key stands for what it has made. */
+  idempotencyMs: number
 }
 
 /** The change that takes a row one step, or undefined when the table does not allow it. */

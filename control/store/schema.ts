@@ -142,6 +142,7 @@ export const idempotency = sqliteTable(
     requestHash: text('request_hash').notNull(),
     sandboxId: text('sandbox_id').notNull(),
     createdAt: integer('created_at').notNull(),
+    answer: text('answer'),
   },
   (table) => [primaryKey({ columns: [table.tenant, table.key] })],
 )

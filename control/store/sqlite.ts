@@ -6,6 +6,7 @@ import { and, asc, count, desc, eq, inArray, isNotNull, lte, min, ne, type SQL, 
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { EventLog, type NewEvent } from './events.ts'
+import { type OnceMark, OnceStore } from './once.ts'
 import { labels, pastSandboxes, sandboxes } from './schema.ts'
 
 export type SandboxRow = typeof sandboxes.$inferSelect
@@ -34,12 +35,15 @@ export type StoreEvent = { id: string; row?: SandboxRow }
 export class Store {
   readonly database: Database
   readonly events: EventLog
+  /** Which creates were sent with an Idempotency-Key. */
+  readonly once: OnceStore
   readonly #db
   readonly #watchers = new Set<(event: StoreEvent) => void>()
 
   constructor(options: DatabaseOptions) {
     this.database = openDatabase(options)
     this.events = new EventLog(this.database)
+    this.once = new OnceStore(this.database)
     this.#db = this.database.orm
   }
 
@@ -49,10 +53,11 @@ export class Store {
     return () => void this.#watchers.delete(watcher)
   }
 
-  /** Writes a new row; what is left out has its default. */
-  insert(values: NewSandboxRow): SandboxRow {
+  /** Writes a new row, and the key that asked for it; what is left out has its default. */
+  insert(values: NewSandboxRow, mark?: OnceMark): SandboxRow {
     const row = this.database.transact(() => {
       const inserted = this.#db.insert(sandboxes).values(values).returning().get()
+      if (mark) this.once.note(mark, inserted)
       this.#putLabels(inserted.id, inserted.metadata)
       this.#note(inserted, 'created', inserted.createdAt)
       this.#noteState(inserted)
@@ -117,11 +122,12 @@ export class Store {
   }
 
   /** Lets clients know of a sandbox that was taken from a pool; undefined when it does not run any more. */
-  reveal(id: string, at: number): SandboxRow | undefined {
+  reveal(id: string, at: number, mark?: OnceMark): SandboxRow | undefined {
     const row = this.database.transact(() => {
       if (this.get(id)?.state !== 'Running') return undefined
       const revealed = this.#write(id, { hidden: false })
       if (!revealed) return undefined
+      if (mark) this.once.note(mark, revealed)
       this.#note(revealed, 'claimed', at)
       this.#note(revealed, 'state', at)
       return revealed
@@ -134,6 +140,8 @@ export class Store {
   delete(id: string, end?: { at: number; log?: Uint8Array }): boolean {
     const gone = this.database.transact(() => {
       const row = this.#db.delete(sandboxes).where(eq(sandboxes.id, id)).returning().get()
+      // What nobody was told of can be asked for again.
+      if (!end) this.once.forget(id)
       if (row && end) {
         const { tenant, image, createdAt, reason, message } = row
         this.#db
