@@ -68,13 +68,28 @@ export class RuntimeError extends Error {
   }
 }
 
+/** What a create goes through, in this order; a runtime may leave some out. */
+export const CREATE_PHASES = [
+  'image', // fetched and unpacked, or found
+  'root', // its root file system is mounted
+  'start', // its first process runs
+  'network', // connected, with its policy in force
+  'ready', // execd answers and the entrypoint was started
+] as const
+export type CreatePhase = (typeof CREATE_PHASES)[number]
+
+/** Who wants to know how far a create is. */
+export type CreateWatch = {
+  phaseDone?(phase: CreatePhase): void
+}
+
 export type Runtime = {
   readonly name: string
   /**
    * Makes and starts a sandbox; resolves once its execd accepts connections and the entrypoint has been started. When it
    * rejects, with RuntimeError or the signal's reason, nothing of the sandbox is left.
    */
-  create(spec: RuntimeSpec, signal: AbortSignal): Promise<RuntimeSandbox>
+  create(spec: RuntimeSpec, signal: AbortSignal, watch?: CreateWatch): Promise<RuntimeSandbox>
   pause(id: string, signal: AbortSignal): Promise<void>
   resume(id: string, signal: AbortSignal): Promise<void>
   /** TERM to the entrypoint, KILL after `graceMs`, then everything of it goes: mounts, network, cgroup, rules, files. */

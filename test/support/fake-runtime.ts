@@ -48,11 +48,13 @@ export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>())
     output: new Map(),
     calls: [],
     before: () => {},
-    async create(spec, signal) {
+    async create(spec, signal, watch) {
       runtime.specs.push(spec)
       sandboxes.set(spec.id, { id: spec.id, state: 'incomplete' })
       try {
+        watch?.phaseDone?.('image')
         await enter('create', spec.id, signal)
+        watch?.phaseDone?.('ready')
       } catch (error) {
         sandboxes.delete(spec.id)
         throw error

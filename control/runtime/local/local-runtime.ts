@@ -20,6 +20,8 @@ import { ImageStore } from '../../image/store.ts'
 import { removeTree } from '../../remove-tree.ts'
 import { type GuestDir, prepareGuestDir } from '../guest-dir.ts'
 import {
+  type CreatePhase,
+  type CreateWatch,
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
@@ -143,9 +145,11 @@ class LocalRuntime implements Runtime {
     this.#parts = parts
   }
 
-  async create(spec: RuntimeSpec, signal: AbortSignal): Promise<RuntimeSandbox> {
+  async create(spec: RuntimeSpec, signal: AbortSignal, watch: CreateWatch = {}): Promise<RuntimeSandbox> {
     const { images, addresses, instance, log } = this.#parts
+    const clock = stopwatch(watch)
     const image = await images.resolve(spec.image.uri, spec.image.auth, signal)
+    clock.mark('image')
     const record: SandboxRecord = {
       id: spec.id,
       address: takeAddress(addresses),
@@ -153,7 +157,7 @@ class LocalRuntime implements Runtime {
       complete: false,
     }
     try {
-      await this.#build(spec, image, record, signal)
+      await this.#build(spec, image, { record, clock }, signal)
     } catch (error) {
       const gone = AbortSignal.timeout(REMOVE_TIMEOUT_MS)
       await this.#clear(spec.id, record, gone).catch((trouble) =>
@@ -168,11 +172,15 @@ class LocalRuntime implements Runtime {
     return { id: spec.id, state: 'running', address: record.address }
   }
 
-  async #build(spec: RuntimeSpec, image: Image, record: SandboxRecord, signal: AbortSignal): Promise<void> {
+  async #build(
+    spec: RuntimeSpec,
+    image: Image,
+    { record, clock }: { record: SandboxRecord; clock: Stopwatch },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { config, oci, egress, gateway, guest, cgroups, seccomp, instance, log } = this.#parts
     const { id } = spec
     const paths = this.#paths(id)
-    const clock = stopwatch()
     await mkdir(paths.folder, { mode: 0o711 })
     await writeRecord(paths.record, record)
     const files = async () => {
@@ -220,7 +228,7 @@ class LocalRuntime implements Runtime {
     )
     const started = async () => {
       await oci.run(id, { bundle: paths.folder, pidFile, log: join(paths.folder, 'oci.log') }, signal)
-      clock.mark('run')
+      clock.mark('start')
       const pid = Number(readFileSync(pidFile, 'utf8'))
       const startTime = startTimeOf(pid)
       if (startTime === undefined)
@@ -475,14 +483,17 @@ function ownOpenFilesLimit(): number {
   return hard ? Number(hard) : OPEN_FILES
 }
 
-/** Milliseconds from step to step, for the log. */
-function stopwatch(): { mark(step: string): void; times(): Record<string, number> } {
+type Stopwatch = { mark(phase: CreatePhase): void; times(): Record<string, number> }
+
+/** Milliseconds from phase to phase, for the log, and word of each for who watches. */
+function stopwatch({ phaseDone }: CreateWatch): Stopwatch {
   const times: Record<string, number> = {}
   let last = performance.now()
   return {
-    mark(step) {
-      times[step] = Math.round(performance.now() - last)
+    mark(phase) {
+      times[phase] = Math.round(performance.now() - last)
       last = performance.now()
+      phaseDone?.(phase)
     },
     times: () => times,
   }
