@@ -8,6 +8,7 @@ import type { ExecdClient } from '../../control/execd-client.ts'
 import { openPooling, type Pooling } from '../../control/pools/open-pooling.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
 import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
+import { OnceKeys } from '../../control/sandbox/once.ts'
 import { Turns } from '../../control/sandbox/turns.ts'
 import { Store } from '../../control/store/sqlite.ts'
 import { OnceKeys } from '../../control/sandbox/once.ts'
@@ -25,6 +26,7 @@ export const LIFE_SETTINGS: LifeSettings = {
   createAnswerMs: 10_000,
   deleteAnswerMs: 10_000,
   pauseTimeoutMs: 5000,
+  idempotencyMs: 3_600_000,
 }
 
   idempotencyMs: 3_600_000,
@@ -104,6 +106,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     lives,
     access,
     pooling,
+    once: new OnceKeys(),
     log,
     settings,
     askEgress,
