@@ -11,8 +11,6 @@ import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
 import { OnceKeys } from '../../control/sandbox/once.ts'
 import { Turns } from '../../control/sandbox/turns.ts'
 import { Store } from '../../control/store/sqlite.ts'
-import { OnceKeys } from '../../control/sandbox/once.ts'
-import { runReconciler } from '../../control/sandbox/reconcile.ts'
 import { createSilentLogger, type Logger } from '../../lib/log.ts'
 import { createFakeRuntime, type FakeRuntime } from './fake-runtime.ts'
 
@@ -29,7 +27,6 @@ export const LIFE_SETTINGS: LifeSettings = {
   idempotencyMs: 3_600_000,
 }
 
-  idempotencyMs: 3_600_000,
 export type ControlAppOptions = {
   settings?: Partial<AppSettings>
   access?: AccessSettings
@@ -60,8 +57,6 @@ export type ControlApp = {
   close: () => Promise<void>
   /** Calls the app with a JSON body, and reads a JSON answer. */
   call: (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>
-  /** Does what goes on by itself in the program: passes, deadlines, pools, templates. Resolves once all of it has ended. */
-  runLoops: () => Promise<unknown>
 }
 
 export type Answer = { status: number; headers: Headers; text: string; body: Record<string, unknown> }
@@ -117,7 +112,6 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     lives,
     runtime,
     store,
-    once: new OnceKeys(),
     pooling,
     async close() {
       stopped.abort(new Error('The test is over'))
