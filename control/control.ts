@@ -23,10 +23,10 @@ import { type LifeSettings, type Lives, settlesWithin } from './sandbox/lives.ts
 import { OnceKeys } from './sandbox/once.ts'
 import { eachOf, reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { Turns } from './sandbox/turns.ts'
-import { Store } from './store/sqlite.ts'
 import { Checkpointer } from './store/checkpointer.ts'
-
+import { Store } from './store/sqlite.ts'
 import { type Retention, runUpkeep } from './upkeep/upkeep.ts'
+
 export type ControlOptions = {
   instance: Pick<Instance, 'controlSocket' | 'feedSocket' | 'policySocket'>
   dataDir: string
@@ -36,9 +36,9 @@ export type ControlOptions = {
   settings: AppSettings
   accessSettings: AccessSettings
   lifeSettings: LifeSettings
-  /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   /** How long is kept what nothing needs any more; for ever when absent. */
   retention?: Retention
+  /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   listen?: { host: string; port: number }
   log: Logger
   now?: () => number
@@ -172,11 +172,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       .close()
       .catch((error) => log.warn('something of the runtime is left on the machine', { error }))
     feed[Symbol.dispose]()
+    await checkpointer[Symbol.asyncDispose]()
     store.close()
   }
 
   return {
-    await checkpointer[Symbol.asyncDispose]()
     ...(port !== undefined && { port }),
     async stop({ removeSandboxes = false } = {}) {
       serving.abort()
