@@ -179,7 +179,7 @@ export class Journal {
   remove(): void {
     this.close()
     this.#memory = undefined
-    removeFile(this.#path)
+    if (this.#hasFile) removeFile(this.#path)
     if (this.#currentStart > this.#previousStart) removeFile(this.#previousPath())
   }
 

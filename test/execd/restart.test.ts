@@ -1,7 +1,7 @@
 // What a restart of execd keeps of commands: it is killed as nothing else can end it, and init.sh starts it again.
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { CommandStatus } from '../../lib/api/execd.ts'
@@ -166,13 +166,17 @@ describe('after execd was killed', () => {
       outputOf(await execd.run({ command: 'setsid env -i sleep 1000 > /dev/null 2>&1 & echo $!' })),
     )
     const other = idOf(await execd.run({ command: 'exec sleep 1000', background: true }))
-    const record = JSON.parse(
-      readFileSync(join(execd.dir, 'commands', `${other}.json`), 'utf8').split('\n')[0] ?? '',
-    ) as { process: { pid: number; startTime: number } }
+    const records = join(execd.dir, 'commands/records')
+    const line = readFileSync(records, 'utf8')
+      .split('\n')
+      .find((text) => text.startsWith(other))
+    const record = JSON.parse(line?.slice(other.length) ?? '') as {
+      process: { pid: number; startTime: number }
+    }
     const forge = (id: string, process: object, more: object = {}) =>
-      writeFileSync(
-        join(execd.dir, 'commands', `${id}.json`),
-        `${JSON.stringify({ id, content: 'x', background: true, startedAt: 1, timeoutMs: 1, process, ...more })}\n`,
+      appendFileSync(
+        records,
+        `${id} ${JSON.stringify({ id, content: 'x', background: true, startedAt: 1, timeoutMs: 1, process, ...more })}\n`,
       )
     forge('a'.repeat(32), { pid: stranger, startTime: 1, pipes: [] })
     // The right start, and the mark of someone else.

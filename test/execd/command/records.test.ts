@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import {
-  existsSync,
+  appendFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -47,7 +49,7 @@ describe('CommandRecords', () => {
     const earlier = { ...RECORD, id: 'f'.repeat(32), startedAt: 1 }
     records.writeStart(earlier)
     expect(records.load()).toEqual([{ ...RECORD, end: END }, earlier])
-    expect(statSync(join(dir, `${ID}.json`)).mode & 0o777).toBe(0o600)
+    expect(statSync(join(dir, 'records')).mode & 0o777).toBe(0o600)
     records.remove(ID)
     records.remove(ID)
     expect(records.load()).toEqual([earlier])
@@ -67,14 +69,62 @@ describe('CommandRecords', () => {
   test('throws away what it has not written', () => {
     const { records, dir } = openRecords()
     mkdirSync(dir)
-    writeFileSync(join(dir, `${ID}.json`), '{"id":1}')
-    writeFileSync(join(dir, `${'b'.repeat(32)}.json`), `${JSON.stringify(RECORD)}\n`)
-    symlinkSync('/etc/passwd', join(dir, `${'c'.repeat(32)}.json`))
-    mkdirSync(join(dir, `${'d'.repeat(32)}.json`))
-    writeFileSync(join(dir, `${ID}.output`), 'not a record')
+    const start = JSON.stringify(RECORD)
+    const forged = [
+      `${ID} {"id":1}`,
+      `${'b'.repeat(32)} ${start}`,
+      start,
+      `${ID}${start}`,
+      ID,
+      '',
+      ' ',
+      `${ID} {"fin`,
+    ]
+    writeFileSync(join(dir, 'records'), forged.join('\n'))
     expect(records.load()).toEqual([])
-    expect(existsSync('/etc/passwd')).toBe(true)
-    expect(readdirSync(dir).sort()).toEqual([`${ID}.output`, `${'d'.repeat(32)}.json`])
+    expect(readdirSync(dir)).toEqual([])
+    for (const make of [
+      (path: string) => symlinkSync('/etc/passwd', path),
+      (path: string) => execFileSync('mkfifo', [path]),
+      (path: string) => mkdirSync(path),
+    ]) {
+      make(join(dir, 'records'))
+      expect(records.load()).toEqual([])
+      records.writeStart(RECORD)
+      rmSync(join(dir, 'records'), { recursive: true, force: true })
+    }
+    expect(readFileSync('/etc/passwd', 'utf8')).not.toContain(ID)
+  })
+
+  test('goes on after a line that was cut short, and after its file was removed', () => {
+    const { records, dir } = openRecords()
+    records.writeStart(RECORD)
+    appendFileSync(join(dir, 'records'), `${ID} {"finishedAt":17`)
+    const next = new CommandRecords(dir, createSilentLogger())
+    expect(next.load()).toEqual([RECORD])
+    next.writeEnd(ID, END)
+    expect(new CommandRecords(dir, createSilentLogger()).load()).toEqual([{ ...RECORD, end: END }])
+    rmSync(dir, { recursive: true })
+    const later = { ...RECORD, id: 'f'.repeat(32) }
+    next.writeStart(later)
+    expect(next.load()).toEqual([later])
+  })
+
+  test('keeps its file short while commands come and go, and forgets none that is still known', () => {
+    const { records, dir } = openRecords()
+    records.writeStart(RECORD)
+    const ids = Array.from({ length: 20_000 }, (_, n) => n.toString(16).padStart(32, '0'))
+    for (const [n, id] of ids.entries()) {
+      records.writeStart({ ...RECORD, id })
+      records.writeEnd(id, END)
+      if (n >= 10) records.remove(ids[n - 10] ?? '')
+    }
+    expect(statSync(join(dir, 'records')).size).toBeLessThan(3 << 20)
+    expect(new CommandRecords(dir, createSilentLogger()).load().map(({ id }) => id)).toEqual([
+      ...ids.slice(-10),
+      ID,
+    ])
+    expect(readdirSync(dir)).toEqual(['records'])
   })
 })
 
