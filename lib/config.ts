@@ -3,50 +3,39 @@
 // A key of the contract that means nothing here is accepted with one warning; an unknown key or a bad value is an error
 // that names the line, what was found and what is allowed. All problems are told at once.
 
-import { isIPv4 } from 'node:net'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { parse, TomlError } from 'smol-toml'
-
-type Check = { allowed: string; read: (value: unknown) => unknown }
-
-const anyText: Check = { allowed: 'a text', read: (v) => (typeof v === 'string' ? v : undefined) }
-const text: Check = {
-  allowed: 'a text that is not empty',
-  read: (v) => (typeof v === 'string' && v !== '' ? v : undefined),
-}
-const oneOf = (...values: string[]): Check => ({
-  allowed: `one of ${values.map((v) => `"${v}"`).join(', ')}`,
-  read: (v) => (typeof v === 'string' && values.includes(v) ? v : undefined),
-})
-const integer = (min: number, max: number): Check => ({
-  allowed: `an integer from ${min} to ${max}`,
-  read: (v) => {
-    const n = typeof v === 'bigint' ? Number(v) : typeof v === 'string' && /^\d+$/.test(v) ? Number(v) : v
-    return typeof n === 'number' && Number.isInteger(n) && n >= min && n <= max ? n : undefined
-  },
-})
-const yesOrNo: Check = {
-  allowed: 'true or false',
-  read: (v) => (typeof v === 'boolean' ? v : undefined),
-}
-const texts: Check = {
-  allowed: 'a list of texts',
-  read: (v) => (Array.isArray(v) && v.every((item) => typeof item === 'string') ? v : undefined),
-}
-const textTable: Check = {
-  allowed: 'a table of texts',
-  read: (v) =>
-    isTable(v) && Object.values(v).every((item) => typeof item === 'string' && item !== '') ? v : undefined,
-}
-const subnet: Check = {
-  allowed: '"auto", or a private IPv4 range of /16 to /24 such as "10.88.0.0/16"',
-  read: (v) => {
-    if (v === 'auto') return v
-    const match = typeof v === 'string' ? /^([0-9.]+)\/(1[6-9]|2[0-4])$/.exec(v) : null
-    return match && isIPv4(match[1] ?? '') ? v : undefined
-  },
-}
+import {
+  type ConfiguredKey,
+  formatProblem,
+  keyList,
+  mergeQuotas,
+  type QuotaLimits,
+  quota,
+  quotaTable,
+  withoutInfinite,
+} from './config/access.ts'
+import type { Settings } from './config/changes.ts'
+import {
+  anyText,
+  type Check,
+  headerName,
+  headerValue,
+  httpUrl,
+  integer,
+  oneOf,
+  secret,
+  show,
+  subnet,
+  text,
+  texts,
+  textTable,
+  yesOrNo,
+} from './config/checks.ts'
+import type { Path } from './config/lines.ts'
+import { readFlags } from './config/read-flags.ts'
+import { readToml, type Unused } from './config/read-toml.ts'
+import { findTenantProblems, type TenantsConfig, tenantsOf } from './config/tenants.ts'
 
 const LOG_LEVEL = oneOf('debug', 'info', 'warn', 'error', 'DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR')
 
@@ -54,7 +43,7 @@ const LOG_LEVEL = oneOf('debug', 'info', 'warn', 'error', 'DEBUG', 'INFO', 'WARN
 const SETTINGS = {
   'server.host': [text, '127.0.0.1'],
   'server.port': [integer(1, 65535), 8080],
-  'server.api_key': [anyText, undefined],
+  'server.api_key': [secret(anyText), undefined],
   'server.eip': [text, undefined],
   'server.max_sandbox_timeout_seconds': [integer(60, 2 ** 31), undefined],
   'server.data_dir': [text, '/var/lib/opensandbox'],
@@ -77,6 +66,15 @@ const SETTINGS = {
   'retention.ended_sandboxes_hours': [integer(1, 87_600), 168],
   'retention.audit_hours': [integer(1, 87_600), 2160],
   'retention.idempotency_hours': [integer(1, 720), 24],
+  'auth.keys': [keyList, []],
+  'auth.allow_no_key': [yesOrNo, false],
+  'quotas.default': [quota, {}],
+  'quotas.tenants': [quotaTable, []],
+  'tenants.provider': [oneOf('file', 'http'), undefined],
+  'tenants.endpoint': [httpUrl, undefined],
+  'tenants.auth_header': [headerName, undefined],
+  'tenants.auth_token': [secret(headerValue), undefined],
+  'tenants.max_stale_seconds': [integer(0, 604_800), 300],
 } satisfies Record<string, [Check, unknown]>
 
 // Keys of the contract that have no meaning here: accepted, with one warning line for all of them.
@@ -127,6 +125,9 @@ const FLAGS: Record<string, SettingName> = {
 
 type SettingName = keyof typeof SETTINGS
 
+/** Where tenants are looked for when the environment names no other file (contract: v1.1.md 7.3). */
+const TENANTS_FILE = '~/.opensandbox/tenants.toml'
+
 export type Config = {
   server: {
     host: string
@@ -164,6 +165,18 @@ export type Config = {
     auditHours: number
     idempotencyHours: number
   }
+  auth: {
+    keys: ConfiguredKey[]
+    /** Whether a server of which every made key has ended answers this machine without one again. */
+    allowNoKey: boolean
+  }
+  quotas: {
+    /** For tenants that are not in `tenants`. */
+    default: QuotaLimits
+    tenants: ReadonlyMap<string, QuotaLimits>
+  }
+  /** Who else knows keys (contract: v1.1.md 7.3). */
+  tenants?: TenantsConfig
 }
 
 /** All that is wrong with a configuration, one problem per line. */
@@ -186,45 +199,107 @@ export type ConfigSources = {
   readFile: (path: string) => string | undefined
 }
 
-export type LoadedConfig = { config: Config; warnings: string[]; flags: Set<string> }
+export type LoadedConfig = {
+  config: Config
+  warnings: string[]
+  flags: Set<string>
+  /** All settings by their names, for telling what a later configuration changes. */
+  settings: Settings
+}
+
+/** Everything that is to be said of a configuration, right or wrong. */
+export type ReadConfig = {
+  /** The file that was read, if there is one. */
+  file?: string
+  problems: string[]
+  /** Keys that have no meaning here. */
+  unused: Unused[]
+  /** Absent when there are problems. */
+  loaded?: LoadedConfig
+}
 
 /** Reads the configuration from all its sources. Throws ConfigError with every problem found. */
-export function loadConfig({ env, args, ownFlags = [], readFile }: ConfigSources): LoadedConfig {
+export function loadConfig(sources: ConfigSources): LoadedConfig {
+  const { loaded, problems } = readConfig(sources)
+  if (!loaded) throw new ConfigError(problems)
+  return loaded
+}
+
+/** Reads the configuration from all its sources, and tells every problem and every key that is not used. */
+export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources): ReadConfig {
   const problems: string[] = []
-  const warnings: string[] = []
-  const flags = new Set<string>()
-  const values = new Map<SettingName, unknown>()
-  const set = (name: SettingName, value: unknown, where: string) => {
-    const [check] = SETTINGS[name]
-    const read = check.read(value)
-    if (read === undefined)
-      problems.push(`${where}: "${name}" must be ${check.allowed}, but it is ${show(name, value)}`)
-    else values.set(name, read)
+  const unused: Unused[] = []
+  const values = new Map<string, unknown>()
+  const places = new Map<string, string>()
+  const set = (name: SettingName, value: unknown, where: (within: Path) => string) => {
+    const check: Check = SETTINGS[name][0]
+    places.set(name, where([]))
+    const before = problems.length
+    const read = check.read(value, (at, problem) =>
+      problems.push(formatProblem(where(at), [...name.split('.'), ...at], problem)),
+    )
+    if (problems.length > before) return
+    if (read === undefined) {
+      const found = check.isSecret ? 'something else' : show(value)
+      problems.push(`${where([])}: "${name}" must be ${check.allowed}, but it is ${found}`)
+    } else values.set(name, read)
   }
 
-  const given = readFlags(args, ownFlags, problems, flags)
+  const { values: given, own } = readFlags(
+    args,
+    { known: ['--config', ...Object.keys(FLAGS)], ownFlags },
+    problems,
+  )
   const named = given.get('--config') ?? env.SANDBOX_CONFIG_PATH
   const path = expandHome(named ?? '~/.sandbox.toml')
   const source = readFile(path)
   if (source === undefined && named)
     problems.push(`Cannot read the configuration "${path}": there is no such file`)
-  if (source !== undefined) readToml(source, path, set, problems, warnings)
+  if (source !== undefined) {
+    const known = { settings: Object.keys(SETTINGS), withoutMeaning: WITHOUT_MEANING }
+    readToml(source, path, {
+      known,
+      set: (name, value, where) => set(name as SettingName, value, where),
+      problems,
+      unused,
+    })
+  }
   for (const [variable, name] of Object.entries(ENVIRONMENT)) {
     const value = env[variable]
     // The contract lets an empty key from the environment switch the key of the file off (lifecycle.md 6.1).
     if (value !== undefined && (value !== '' || name === 'server.api_key'))
-      set(name, value, `Environment ${variable}`)
+      set(name, value, () => `Environment ${variable}`)
   }
   for (const [flag, value] of given) {
     const name = FLAGS[flag]
-    if (name) set(name, value, `Flag ${flag}`)
+    if (name) set(name, value, () => `Flag ${flag}`)
   }
-  if (problems.length > 0) throw new ConfigError(problems)
+  const file = source === undefined ? {} : { file: path }
+  const settings = new Map(
+    Object.entries(SETTINGS).map(([name, [, initial]]) => [
+      name,
+      values.has(name) ? values.get(name) : initial,
+    ]),
+  )
+  problems.push(...findTenantProblems(settings, places))
+  if (problems.length > 0) return { ...file, problems, unused }
+  const config = assemble(settings, env)
+  if (!isLoopback(config.server.host) && !needsKey(config)) {
+    const problem = `Cannot listen on "${config.server.host}" without an API key: set server.api_key or OPENSANDBOX_SERVER_API_KEY, or listen on 127.0.0.1`
+    return { ...file, problems: [problem], unused }
+  }
+  const names = unused.map(({ name }) => name).join(', ')
+  const warnings =
+    unused.length > 0 ? [`${path}: these keys have no meaning here and are not used: ${names}`] : []
+  return { ...file, problems, unused, loaded: { config, warnings, flags: own, settings } }
+}
 
-  const get = <T>(name: SettingName) => (values.has(name) ? values.get(name) : SETTINGS[name][1]) as T
+function assemble(settings: Settings, env: ConfigSources['env']): Config {
+  const get = <T>(name: SettingName) => settings.get(name) as T
   const optional = <K extends string, T>(key: K, value: T | undefined | '') =>
     (value === undefined || value === '' ? {} : { [key]: value }) as { [P in K]?: T }
-  const config: Config = {
+  const defaultQuota = get<QuotaLimits>('quotas.default')
+  return {
     server: {
       host: get('server.host'),
       port: get('server.port'),
@@ -257,116 +332,31 @@ export function loadConfig({ env, args, ownFlags = [], readFile }: ConfigSources
       auditHours: get('retention.audit_hours'),
       idempotencyHours: get('retention.idempotency_hours'),
     },
+    auth: { keys: get('auth.keys'), allowNoKey: get('auth.allow_no_key') },
+    quotas: {
+      default: withoutInfinite(defaultQuota),
+      tenants: new Map(
+        get<[string, QuotaLimits][]>('quotas.tenants').map(([name, own]) => [
+          name,
+          mergeQuotas(defaultQuota, own),
+        ]),
+      ),
+    },
+    ...optional(
+      'tenants',
+      tenantsOf(settings, resolve(expandHome(env.SANDBOX_TENANTS_CONFIG_PATH || TENANTS_FILE))),
+    ),
   }
-  if (!isLoopback(config.server.host) && !config.server.apiKey) {
-    throw new ConfigError([
-      `Cannot listen on "${config.server.host}" without an API key: set server.api_key or OPENSANDBOX_SERVER_API_KEY, or listen on 127.0.0.1`,
-    ])
-  }
-  return { config, warnings, flags }
+}
+
+/** Whether the configuration itself names keys, so that nobody comes in without one. */
+export function needsKey({ server, auth, tenants }: Config): boolean {
+  return server.apiKey !== undefined || auth.keys.length > 0 || tenants !== undefined
 }
 
 /** Whether an address to listen on can be reached from this machine only. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}
-
-function readFlags(
-  args: string[],
-  ownFlags: string[],
-  problems: string[],
-  flags: Set<string>,
-): Map<string, string> {
-  const given = new Map<string, string>()
-  const known = ['--config', ...Object.keys(FLAGS)]
-  for (let at = 0; at < args.length; at++) {
-    const arg = args[at] ?? ''
-    const equals = arg.indexOf('=')
-    const name = equals > 0 ? arg.slice(0, equals) : arg
-    if (ownFlags.includes(arg)) flags.add(arg)
-    else if (!known.includes(name)) {
-      problems.push(`Unknown argument "${arg}": allowed are ${[...known, ...ownFlags].join(', ')}`)
-    } else {
-      const value = equals > 0 ? arg.slice(equals + 1) : args[++at]
-      if (value === undefined || value === '') problems.push(`Flag ${name} needs a value`)
-      else given.set(name, value)
-    }
-  }
-  return given
-}
-
-function readToml(
-  source: string,
-  path: string,
-  set: (name: SettingName, value: unknown, where: string) => void,
-  problems: string[],
-  warnings: string[],
-): void {
-  let root: unknown
-  try {
-    root = parse(source)
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error
-    problems.push(`${path}:${error.line}: not valid TOML: ${error.message.split('\n')[0]}`)
-    return
-  }
-  const unused: string[] = []
-  const walk = (table: Record<string, unknown>, prefix: string) => {
-    for (const [key, value] of Object.entries(table)) {
-      const name = prefix ? `${prefix}.${key}` : key
-      const where = `${path}:${lineOf(source, name)}`
-      if (Object.hasOwn(SETTINGS, name)) set(name as SettingName, value, where)
-      else if (
-        WITHOUT_MEANING.some(
-          (known) => known === name || (known.endsWith('.*') && name.startsWith(known.slice(0, -1))),
-        )
-      )
-        unused.push(name)
-      else if (isTable(value) && isSection(name)) walk(value, name)
-      else problems.push(`${where}: unknown key "${name}": ${suggest(name)}`)
-    }
-  }
-  walk(root as Record<string, unknown>, '')
-  if (unused.length > 0)
-    warnings.push(`${path}: these keys have no meaning here and are not used: ${unused.join(', ')}`)
-}
-
-function isSection(name: string): boolean {
-  return [...Object.keys(SETTINGS), ...WITHOUT_MEANING].some((known) => known.startsWith(`${name}.`))
-}
-
-function suggest(name: string): string {
-  const section = name.split('.')[0] ?? ''
-  const keys = Object.keys(SETTINGS).filter((key) => key.startsWith(`${section}.`))
-  if (keys.length > 0)
-    return `[${section}] knows ${keys.map((key) => key.slice(section.length + 1)).join(', ')}`
-  return `the sections are ${[...new Set(Object.keys(SETTINGS).map((key) => key.split('.')[0]))].join(', ')}`
-}
-
-/** The line on which a dotted key stands, found by its section and its last part; 1 when it is written in another way. */
-function lineOf(source: string, name: string): number {
-  const parts = name.split('.')
-  const key = parts.at(-1) ?? ''
-  const section = parts.slice(0, -1).join('.')
-  let current = ''
-  for (const [index, line] of source.split('\n').entries()) {
-    const header = /^\s*\[+\s*([^\]]+?)\s*\]+/.exec(line)
-    if (header) current = (header[1] ?? '').replace(/["'\s]/g, '')
-    if (header && current === name) return index + 1
-    const assigned = /^\s*([^=#]+?)\s*=/.exec(line)?.[1]?.replace(/["'\s]/g, '')
-    if (assigned && (assigned === name || (current === section && assigned === key))) return index + 1
-  }
-  return 1
-}
-
-function show(name: string, value: unknown): string {
-  if (name === 'server.api_key') return 'something else'
-  const shown = typeof value === 'bigint' ? String(value) : JSON.stringify(value)
-  return shown === undefined ? String(value) : shown.slice(0, 100)
-}
-
-function isTable(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }
 
 function expandHome(path: string): string {

@@ -1,0 +1,101 @@
+// What a setting may be: how it is told to a user, and how it is read. Reading takes what TOML, the environment and flags give,
+// so a number may come as a text.
+
+import { isIPv4 } from 'node:net'
+import type { Path } from './lines.ts'
+
+export type Check = {
+  allowed: string
+  /** The value as the programs use it; undefined when it may not be that. What has parts reports what is wrong with each. */
+  read: (value: unknown, report: Report) => unknown
+  /** Never shown, not even when it is wrong. */
+  isSecret?: boolean
+}
+
+/** Reports that something within a value is wrong: what, and in whole words why. */
+export type Report = (at: Path, problem: string) => void
+
+export const anyText: Check = {
+  allowed: 'a text',
+  read: (v) => (typeof v === 'string' ? v : undefined),
+}
+
+export const text: Check = {
+  allowed: 'a text that is not empty',
+  read: (v) => (typeof v === 'string' && v !== '' ? v : undefined),
+}
+
+export const oneOf = (...values: readonly string[]): Check => ({
+  allowed: `one of ${values.map((v) => `"${v}"`).join(', ')}`,
+  read: (v) => (typeof v === 'string' && values.includes(v) ? v : undefined),
+})
+
+export const integer = (min: number, max: number): Check => ({
+  allowed: `an integer from ${min} to ${max}`,
+  read: (v) => {
+    const n = typeof v === 'bigint' ? Number(v) : typeof v === 'string' && /^\d+$/.test(v) ? Number(v) : v
+    return typeof n === 'number' && Number.isInteger(n) && n >= min && n <= max ? n : undefined
+  },
+})
+
+export const yesOrNo: Check = {
+  allowed: 'true or false',
+  read: (v) => (typeof v === 'boolean' ? v : undefined),
+}
+
+export const texts: Check = {
+  allowed: 'a list of texts',
+  read: (v) => (Array.isArray(v) && v.every((item) => typeof item === 'string') ? v : undefined),
+}
+
+export const textTable: Check = {
+  allowed: 'a table of texts',
+  read: (v) =>
+    isTable(v) && Object.values(v).every((item) => typeof item === 'string' && item !== '') ? v : undefined,
+}
+
+export const subnet: Check = {
+  allowed: '"auto", or a private IPv4 range of /16 to /24 such as "10.88.0.0/16"',
+  read: (v) => {
+    if (v === 'auto') return v
+    const match = typeof v === 'string' ? /^([0-9.]+)\/(1[6-9]|2[0-4])$/.exec(v) : null
+    return match && isIPv4(match[1] ?? '') ? v : undefined
+  },
+}
+
+export const httpUrl: Check = {
+  allowed: 'an http or https URL without a user, a password or a fragment',
+  read: (v) => {
+    const url = typeof v === 'string' && URL.canParse(v) ? new URL(v) : undefined
+    const isPlain = url && /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
+    return isPlain && url.hash === '' ? v : undefined
+  },
+}
+
+export const headerName: Check = {
+  allowed: 'the name of an HTTP header',
+  read: (v) => (typeof v === 'string' && /^[\w!#$%&'*+.^`|~-]{1,100}$/.test(v) ? v : undefined),
+}
+
+export const headerValue: Check = {
+  allowed: 'one line of visible ASCII characters and spaces',
+  read: (v) =>
+    typeof v === 'string' && /^[\x21-\x7e]([\x20-\x7e]{0,4094}[\x21-\x7e])?$/.test(v) ? v : undefined,
+}
+
+/** The same check of something that is never shown. */
+export const secret = (check: Check): Check => ({ ...check, isSecret: true })
+
+export function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
+}
+
+/** A value that was found, for a message: short, and without the password of a URL. */
+export function show(value: unknown): string {
+  const shown = typeof value === 'bigint' ? String(value) : JSON.stringify(value, bigintsAsNumbers)
+  return (shown ?? String(value)).replace(/\/\/[^/@\s"]*@/g, '//…@').slice(0, 100)
+}
+
+function bigintsAsNumbers(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? Number(value) : value
+}
