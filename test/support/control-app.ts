@@ -6,9 +6,12 @@ import { type AccessSettings, openAccess } from '../../control/access/access.ts'
 import { type AppDeps, type AppEnv, type AppSettings, createApp } from '../../control/app.ts'
 import type { ExecdClient } from '../../control/execd-client.ts'
 import { openPooling, type Pooling } from '../../control/pools/open-pooling.ts'
+import type { Runtime } from '../../control/runtime/runtime.ts'
+import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
 import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
 import { OnceKeys } from '../../control/sandbox/once.ts'
+import { runReconciler } from '../../control/sandbox/reconcile.ts'
 import { Turns } from '../../control/sandbox/turns.ts'
 import { Store } from '../../control/store/sqlite.ts'
 import { createSilentLogger, type Logger } from '../../lib/log.ts'
@@ -32,6 +35,8 @@ export type ControlAppOptions = {
   access?: AccessSettings
   life?: Partial<LifeSettings>
   runtime?: FakeRuntime
+  /** In the place of the fake one. */
+  otherRuntime?: Runtime
   store?: Store
   askEgress?: AppDeps['askEgress']
   execd?: Partial<ExecdClient>
@@ -53,10 +58,18 @@ export type ControlApp = {
   runtime: FakeRuntime
   store: Store
   pooling: Pooling
+  /** Does what goes on by itself in the program: passes, deadlines, pools, templates. Resolves once all of it has ended. */
+  runLoops: () => Promise<unknown>
   /** Ends what the app started. */
   close: () => Promise<void>
   /** Calls the app with a JSON body, and reads a JSON answer. */
-  call: (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>
+  call: (
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+    signal?: AbortSignal,
+  ) => Promise<Answer>
 }
 
 export type Answer = { status: number; headers: Headers; text: string; body: Record<string, unknown> }
@@ -70,7 +83,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
   const access = openAccess(store.database, options.access ?? {}, now)
   const lives: Lives = {
     store,
-    runtime,
+    runtime: options.otherRuntime ?? runtime,
     quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
@@ -113,15 +126,21 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     runtime,
     store,
     pooling,
+    runLoops() {
+      const running = [runReconciler(lives), runDeadlines(lives), pooling.keeper.run(), pooling.builder.run()]
+      loops.push(...running)
+      return Promise.all(running)
+    },
     async close() {
       stopped.abort(new Error('The test is over'))
       await Promise.all(loops)
       await lives.turns.idle()
       store.close()
     },
-    async call(method, path, body, headers = {}) {
+    async call(method, path, body, headers = {}, signal) {
       const response = await app.request(`http://localhost${path}`, {
         method,
+        ...(signal && { signal }),
         headers: {
           host: 'localhost:8080',
           ...(body !== undefined && { 'content-type': 'application/json' }),
