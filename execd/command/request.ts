@@ -13,6 +13,9 @@ import {
 } from '../http/body.ts'
 import { MAX_USER_ID } from '../users.ts'
 
+/** Each process is given all of them, and each takes its time. */
+const MAX_ENVS = 5000
+
 export type CommandRequest = {
   /** A line for the shell, or a program with its arguments. */
   run: { line: string } | { argv: string[] }
@@ -60,7 +63,13 @@ export function parseArgv(value: unknown): string[] | undefined {
 export function parseEnvs(value: unknown): Record<string, string> {
   const envs: Record<string, string> = {}
   if (value === undefined) return envs
-  for (const [name, text] of Object.entries(asObject(value, 'envs'))) {
+  const given = Object.entries(asObject(value, 'envs'))
+  if (given.length > MAX_ENVS)
+    throw execdError(
+      'INVALID_REQUEST_BODY',
+      `"envs" may have ${MAX_ENVS} variables at most: found ${given.length}`,
+    )
+  for (const [name, text] of given) {
     if (name === '' || name.includes('=') || name.includes('\0'))
       throw execdError('INVALID_REQUEST_BODY', `"envs" has a name that no variable can have: "${name}"`)
     if (text !== null) envs[name] = checkText(text, `envs.${name}`)

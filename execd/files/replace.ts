@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import { execdError } from '../http/answer.ts'
 import { asObject, type Body, field, optionalInteger, wrong } from '../http/body.ts'
+import { mapInBatches } from './batches.ts'
 import { conflict, type Expectation, parseExpectation } from './expectation.ts'
 import { nativePath } from './name.ts'
 import type { Pace } from './turns.ts'
@@ -26,8 +27,12 @@ export type TextChange = {
 }
 
 /** Reads the body of a request: `{path: {old, new}}`. */
-export function parseTextChanges(body: Body, resolve: (path: string) => string): TextChange[] {
-  return Object.entries(body).map(([key, value]) => {
+export function parseTextChanges(
+  body: Body,
+  resolve: (path: string) => string,
+  pace: Pace,
+): Promise<TextChange[]> {
+  return mapInBatches(Object.entries(body), pace, ([key, value]) => {
     const item = asObject(value, key)
     const search = checkReplaceText(field(item, 'old') ?? '', `${key}: old`)
     if (search === '') throw execdError('INVALID_REQUEST_BODY', `${key}: "old" must not be empty`)

@@ -3,31 +3,42 @@
 
 import type { IncomingMessage } from 'node:http'
 import { execdError } from './answer.ts'
+import { findExcess, type ShapeLimits } from './json-shape.ts'
 
+/** Code of a few megabytes is a body like any other; what it costs to read grows with its values, not with their length. */
 const MAX_BODY_BYTES = 8 << 20
 const BODY_DEADLINE_MS = 60_000
+
+/** A request for one thing. Its largest parts are the arguments and variables of a program, of which the kernel takes no more. */
+const OF_ONE: ShapeLimits = { maxDepth: 64, maxValues: 40_000, maxMembers: 20_000 }
+/** A request for many files: as many as an upload may have, each with up to five values. */
+export const OF_FILES: ShapeLimits = { maxDepth: 8, maxValues: 140_000, maxMembers: 20_000 }
 
 export type Body = Record<string, unknown>
 
 /** The JSON value of a request's body. */
-export async function readJson(request: IncomingMessage): Promise<unknown> {
-  const text = await readText(request)
-  if (text.trim() === '') throw execdError('INVALID_REQUEST_BODY', 'The body is empty: JSON is needed')
-  return parseJson(text)
+export async function readJson(request: IncomingMessage, limits = OF_ONE): Promise<unknown> {
+  const value = parseJson(await readBytes(request), limits)
+  if (value === undefined) throw execdError('INVALID_REQUEST_BODY', 'The body is empty: JSON is needed')
+  return value
 }
 
 /** The JSON object of a request's body. */
-export async function readObject(request: IncomingMessage): Promise<Body> {
-  return asObject(await readJson(request), 'The body')
+export async function readObject(request: IncomingMessage, limits = OF_ONE): Promise<Body> {
+  return asObject(await readJson(request, limits), 'The body')
 }
 
 /** The same where a body may be left out: nothing and null are an object without fields. */
 export async function readOptionalObject(request: IncomingMessage): Promise<Body> {
-  const text = await readText(request)
-  return asObject((text.trim() === '' ? null : parseJson(text)) ?? {}, 'The body')
+  return asObject(parseJson(await readBytes(request), OF_ONE) ?? {}, 'The body')
 }
 
-function parseJson(text: string): unknown {
+/** Undefined when there is nothing but white space. */
+function parseJson(bytes: Buffer, limits: ShapeLimits): unknown {
+  const excess = findExcess(bytes, limits)
+  if (excess !== undefined) throw execdError('INVALID_REQUEST_BODY', excess)
+  const text = bytes.toString('utf8')
+  if (text.trim() === '') return undefined
   try {
     return JSON.parse(text)
   } catch (error) {
@@ -104,7 +115,7 @@ function kindOf(value: unknown): string {
   return typeof value === 'object' ? 'an object' : 'a text'
 }
 
-function readText(request: IncomingMessage): Promise<string> {
+function readBytes(request: IncomingMessage): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -126,7 +137,7 @@ function readText(request: IncomingMessage): Promise<string> {
     request.on('data', take)
     request.once('end', () => {
       clearTimeout(timer)
-      resolve((chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)).toString('utf8'))
+      resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks))
     })
     request.once('close', () => fail(execdError('INVALID_REQUEST_BODY', 'The body was cut off')))
   })

@@ -7,6 +7,7 @@ import type { FileDetails } from '../../lib/api/execd-files.ts'
 import { ARCHIVE_FORMATS } from '../../lib/api/execd-files.ts'
 import { systemCodeOf } from '../../lib/errors.ts'
 import type { Family } from '../family.ts'
+import { mapInBatches } from '../files/batches.ts'
 import { makeDirectory, move, removeFile } from '../files/change.ts'
 import { sendFile } from '../files/download.ts'
 import { EventBursts } from '../files/event-bursts.ts'
@@ -29,7 +30,16 @@ import { statEntry, walk } from '../files/walk.ts'
 import type { Watching } from '../files/watch.ts'
 import { alone, createWriting, type Owner, type Writing } from '../files/write.ts'
 import { answerEmpty, answerJson, execdError } from '../http/answer.ts'
-import { asObject, checkText, field, optionalBoolean, readJson, readObject, wrong } from '../http/body.ts'
+import {
+  asObject,
+  checkText,
+  field,
+  OF_FILES,
+  optionalBoolean,
+  readJson,
+  readObject,
+  wrong,
+} from '../http/body.ts'
 import type { Exchange, Routes } from '../http/router.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { Users } from '../users.ts'
@@ -73,8 +83,9 @@ export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoute
     if (!path) throw execdError('MISSING_QUERY', 'The query needs "path"')
     return resolve(path)
   }
+  const pathsToChange = (exchange: Exchange) => mapInBatches(pathsOf(exchange), unhurried(), resolveToChange)
   const readPermissions = async ({ request }: Exchange) =>
-    Object.entries(await readObject(request)).map(([path, value]) => {
+    mapInBatches(Object.entries(await readObject(request, OF_FILES)), unhurried(), ([path, value]) => {
       const item = asObject(value ?? {}, path)
       return {
         path: resolve(path),
@@ -107,29 +118,27 @@ export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoute
       }),
 
     'DELETE /files': async (exchange) => {
-      const found = await Promise.all(pathsOf(exchange).map(resolveToChange))
+      const found = await pathsToChange(exchange)
       for (const path of found) await removeFile(path)
       answerEmpty(exchange.response)
     },
 
     'POST /files/mv': async ({ request, response }) => {
-      const moves = await readJson(request)
+      const moves = await readJson(request, OF_FILES)
       if (!Array.isArray(moves)) throw wrong('The body', 'a list of {src, dest}', moves)
-      const wanted = await Promise.all(
-        moves.map(async (item: unknown, index) => {
-          const body = asObject(item, `[${index}]`)
-          const path = (name: string) => {
-            const value = checkText(field(body, name) ?? '', `[${index}].${name}`)
-            if (value === '') throw execdError('INVALID_REQUEST_BODY', `"[${index}].${name}" must be a path`)
-            return resolveToChange(value)
-          }
-          return {
-            source: await path('src'),
-            destination: await path('dest'),
-            overwrite: optionalBoolean(body, 'overwrite') ?? false,
-          }
-        }),
-      )
+      const wanted = await mapInBatches(moves, unhurried(), async (item: unknown, index) => {
+        const body = asObject(item, `[${index}]`)
+        const path = (name: string) => {
+          const value = checkText(field(body, name) ?? '', `[${index}].${name}`)
+          if (value === '') throw execdError('INVALID_REQUEST_BODY', `"[${index}].${name}" must be a path`)
+          return resolveToChange(value)
+        }
+        return {
+          source: await path('src'),
+          destination: await path('dest'),
+          overwrite: optionalBoolean(body, 'overwrite') ?? false,
+        }
+      })
       for (const one of wanted) {
         await existing(one.source)
         await move(one, owner, unhurried())
@@ -168,7 +177,7 @@ export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoute
       }),
 
     'POST /files/replace': async ({ request, response, query }) => {
-      const changes = parseTextChanges(await readObject(request), resolve)
+      const changes = await parseTextChanges(await readObject(request, OF_FILES), resolve, unhurried())
       for (const { path } of changes) await existing(path)
       // One after the other: each must see what the one before has made of a file.
       const counts = await alone(writing.busy, 'replace', () => replaceTexts(changes, writing, unhurried()))
@@ -212,12 +221,16 @@ export function fileRoutes({ paths, users, owner, vital, unfinished }: FileRoute
 
     'POST /directories': async (exchange) => {
       const wanted = await readPermissions(exchange)
-      for (const { path, permission } of wanted) await makeDirectory(path, owner, permission)
+      const pace = unhurried()
+      for (const { path, permission } of wanted) {
+        if (pace.isDue) await pace.rest()
+        await makeDirectory(path, owner, permission)
+      }
       answerEmpty(exchange.response)
     },
 
     'DELETE /directories': async (exchange) => {
-      const found = await Promise.all(pathsOf(exchange).map(resolveToChange))
+      const found = await pathsToChange(exchange)
       for (const path of found) await removeTree(path, unhurried())
       answerEmpty(exchange.response)
     },
