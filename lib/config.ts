@@ -33,6 +33,7 @@ import {
   yesOrNo,
 } from './config/checks.ts'
 import type { Path } from './config/lines.ts'
+import { findOtelProblems, headerTable, type OtelConfig, otelOf } from './config/otel.ts'
 import { readFlags } from './config/read-flags.ts'
 import { readToml, type Unused } from './config/read-toml.ts'
 import { findTenantProblems, type TenantsConfig, tenantsOf } from './config/tenants.ts'
@@ -75,6 +76,12 @@ const SETTINGS = {
   'tenants.auth_header': [headerName, undefined],
   'tenants.auth_token': [secret(headerValue), undefined],
   'tenants.max_stale_seconds': [integer(0, 604_800), 300],
+  'metrics.token': [secret(headerValue), undefined],
+  'otel.enabled': [yesOrNo, false],
+  'otel.endpoint': [httpUrl, undefined],
+  'otel.service_name': [text, 'opensandbox-server'],
+  'otel.export_interval_millis': [integer(1000, 86_400_000), 60_000],
+  'otel.headers': [headerTable, {}],
 } satisfies Record<string, [Check, unknown]>
 
 // Keys of the contract that have no meaning here: accepted, with one warning line for all of them.
@@ -114,6 +121,7 @@ const ENVIRONMENT: Record<string, SettingName> = {
   OPENSANDBOX_DATA_DIR: 'server.data_dir',
   OPENSANDBOX_RUNTIME: 'runtime.type',
   OPENSANDBOX_LOG_LEVEL: 'log.level',
+  OPENSANDBOX_METRICS_TOKEN: 'metrics.token',
 }
 
 const FLAGS: Record<string, SettingName> = {
@@ -177,6 +185,10 @@ export type Config = {
   }
   /** Who else knows keys (contract: v1.1.md 7.3). */
   tenants?: TenantsConfig
+  /** What opens `/metrics` and nothing else, beside the operator's keys. */
+  metrics: { token?: string }
+  /** Present when telemetry is sent. */
+  otel?: OtelConfig
 }
 
 /** All that is wrong with a configuration, one problem per line. */
@@ -281,7 +293,7 @@ export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources
       values.has(name) ? values.get(name) : initial,
     ]),
   )
-  problems.push(...findTenantProblems(settings, places))
+  problems.push(...findTenantProblems(settings, places), ...findOtelProblems(settings, places))
   if (problems.length > 0) return { ...file, problems, unused }
   const config = assemble(settings, env)
   if (!isLoopback(config.server.host) && !needsKey(config)) {
@@ -346,6 +358,8 @@ function assemble(settings: Settings, env: ConfigSources['env']): Config {
       'tenants',
       tenantsOf(settings, resolve(expandHome(env.SANDBOX_TENANTS_CONFIG_PATH || TENANTS_FILE))),
     ),
+    metrics: { ...optional('token', get<string | undefined>('metrics.token')) },
+    ...optional('otel', otelOf(settings)),
   }
 }
 
