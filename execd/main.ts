@@ -29,9 +29,11 @@ import { parseBootFile } from './config.ts'
 import { report, takeBootFile, tidy } from './exchange.ts'
 import { createRouter } from './http/router.ts'
 import { type Listening, listen } from './http/server.ts'
+import { catchLastErrors } from './last-resort.ts'
 import type { Lifecycle } from './lifecycle/lifecycle.ts'
 import { isExportWanted } from './metrics/export-wanted.ts'
 import { decideOomScores } from './oom.ts'
+import { endPortHolder, type PortHolder, startPortHolder } from './port-holder.ts'
 import { createRandomId } from './random-id.ts'
 import { hostProgram } from './runtime-dir.ts'
 import { openState } from './state.ts'
@@ -55,7 +57,12 @@ const UNKNOWN_EXIT_CODE = 255
 const log = createLogger({ program: 'execd' })
 
 process.umask(0o022)
-void main(readExchangeDir(process.argv.slice(2)))
+// No exit file: it is started again.
+catchLastErrors(log, () => process.exit(1))
+main(readExchangeDir(process.argv.slice(2))).catch((error: unknown) => {
+  log.error('execd ends', { error: error instanceof Error ? error.stack : messageOf(error) })
+  process.exit(1)
+})
 
 async function main(dir: string): Promise<void> {
   // From the first moment on: told to stop while it comes back, it still ends in order what an earlier life has started.
@@ -129,12 +136,23 @@ async function main(dir: string): Promise<void> {
       host: boot.host,
       port: state.before.port ?? boot.port,
       patienceMs: state.before.port === undefined ? 0 : PORT_PATIENCE_MS,
+      isShared: state.isFollowed,
     })
   } catch (error) {
     return refuse(dir, messageOf(error))
   }
   state.note({ port: listening.port })
-  if (state.life.number > 1) void endEarlierLives(scanner, state.life)
+  // Only now: the port must not be free in between.
+  endPortHolder(state.before.holder)
+  let portHolder: PortHolder | undefined
+  const holdPort = () => {
+    portHolder = startPortHolder(listening.socketFd, log)
+    state.note({ holder: portHolder })
+  }
+  if (state.life.number > 1) {
+    holdPort()
+    void endEarlierLives(scanner, state.life)
+  }
   // The first id loads the module behind it, and the first command should not wait for that.
   createRandomId()
 
@@ -159,6 +177,8 @@ async function main(dir: string): Promise<void> {
     return refuseStart(dir, 'entrypoint_failed', error)
   }
   report(dir, 'ready.json', { ok: true, port: listening.port })
+  // The first life need not wait for it: only now there is anyone who could want the port.
+  if (state.isFollowed && state.life.number === 1) holdPort()
   lifecycle?.startPeriodic()
   // Given at the start, this would cost Node its compiled code and the start 13 ms; now it costs nothing, and after a large
   // output execd holds 22 MB and not 59.
@@ -172,6 +192,7 @@ async function main(dir: string): Promise<void> {
   await listening.close(ANSWER_GRACE_MS)
   await telemetry?.close(LAST_EXPORT_MS)
   report(dir, 'exit.json', exit)
+  endPortHolder(portHolder)
   return quit(exit.exitCode)
 }
 

@@ -6,6 +6,7 @@ import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Life } from './command/marks.ts'
 import type { CommandRecord } from './command/records.ts'
+import type { PortHolder } from './port-holder.ts'
 
 const MAX_BYTES = 64 << 20
 /** A life that was shorter, after several of them, is followed by a pause. */
@@ -20,6 +21,8 @@ export type Notes = {
   env?: Record<string, string>
   /** Where execd listens. */
   port?: number
+  /** What holds that port while execd is away. */
+  holder?: PortHolder | undefined
   /** How far the hook before the entrypoint has come. */
   preStart?: 'begun' | 'done'
   /** It was about to be started; `process` once it was. */
@@ -32,6 +35,8 @@ export type State = {
   life: Life
   /** Whether the lives before ended as soon as they had begun, one after the other. */
   isRestless: boolean
+  /** Whether this life is followed by another one, should it end unasked. */
+  isFollowed: boolean
   note(notes: Notes): void
 }
 
@@ -59,7 +64,7 @@ export function openState(descriptor: string | undefined, log: Logger): State {
     }
   }
   note({ life: { ...life, startedAt: now, shortBefore } })
-  return { before, life, isRestless: shortBefore >= MAX_SHORT_LIVES, note }
+  return { before, life, isRestless: shortBefore >= MAX_SHORT_LIVES, isFollowed: fd !== undefined, note }
 }
 
 function readNotes(fd: number): Notes {

@@ -10,6 +10,8 @@ const RETRY_MS = 10
 export type Listening = {
   /** The port in use, for an address that said 0. */
   port: number
+  /** The descriptor of the socket, for another process to hold. */
+  socketFd: number | undefined
   /** Takes no new connections, and gives answers on their way the time to arrive. */
   close(graceMs: number): Promise<void>
 }
@@ -19,6 +21,8 @@ export type ListenOptions = {
   port: number
   /** How long to try again while the port is taken: what is ending may still hold it. */
   patienceMs: number
+  /** Whether another socket of the same user may have the port as well, if it asks for that too. */
+  isShared: boolean
 }
 
 /** Starts serving. Rejects with a message for a person when it cannot listen. */
@@ -56,6 +60,7 @@ export async function listen(router: Router, options: ListenOptions): Promise<Li
   }
   return {
     port: portOf(server, options.port),
+    socketFd: socketFdOf(server),
     close: async (graceMs) => {
       server.close()
       const end = Date.now() + graceMs
@@ -67,10 +72,10 @@ export async function listen(router: Router, options: ListenOptions): Promise<Li
   }
 }
 
-function listenOnce(server: Server, { host, port }: ListenOptions): Promise<void> {
+function listenOnce(server: Server, { host, port, isShared }: ListenOptions): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => {
+    server.listen({ port, host, reusePort: isShared }, () => {
       server.off('error', reject)
       resolve()
     })
@@ -84,4 +89,10 @@ function pause(ms: number): Promise<void> {
 function portOf(server: Server, asked: number): number {
   const address = server.address()
   return typeof address === 'object' && address ? address.port : asked
+}
+
+/** Node keeps it where its types do not tell of it; without it nobody else can hold the socket. */
+function socketFdOf(server: Server): number | undefined {
+  const fd = (server as Server & { _handle?: { fd?: unknown } })._handle?.fd
+  return typeof fd === 'number' && fd >= 0 ? fd : undefined
 }

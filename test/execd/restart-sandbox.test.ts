@@ -4,12 +4,53 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { outputOf, startDaemon, until } from './daemon.ts'
+import { type Daemon, outputOf, startDaemon, until } from './daemon.ts'
 
 const isAlive = (pid: number) =>
   existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
 
+/** What another user is told who wants to listen on a port. */
+function listenAsNobody(port: number, reusePort: boolean): string {
+  const program = `process.setgroups([]); process.setgid(65534); process.setuid(65534)
+    require('node:net').createServer().on('error', ({ code }) => console.log(code))
+      .listen({ port: ${port}, host: '127.0.0.1', reusePort: ${reusePort} }, () => { console.log('listens'); process.exit() })`
+  return execFileSync(process.execPath, ['-e', program], { encoding: 'utf8' }).trim()
+}
+
+function portOf({ ready }: Daemon): number {
+  return ready.ok ? (ready.port ?? 0) : 0
+}
+
+/** How many processes hold a socket that listens on a port. */
+function holdersOf(port: number): number {
+  const listing = execFileSync('ss', ['-Hltnp', `sport = :${port}`], { encoding: 'utf8' })
+  return listing.match(/pid=/g)?.length ?? 0
+}
+
+const isRoot = process.getuid?.() === 0
+
 describe('after execd was killed', () => {
+  test.skipIf(!isRoot)('nobody else gets its port before it is back (skipped without root)', async () => {
+    await using execd = await startDaemon({}, { restarted: true })
+    const port = portOf(execd)
+    for (let life = 1; life <= 2; life++) {
+      const before = execd.pid()
+      await until(async () => holdersOf(port) === 2, 'the process that holds the port')
+      execd.process.kill('SIGSTOP')
+      process.kill(before, 'SIGKILL')
+      await until(async () => !isAlive(before), 'the end of execd')
+      expect([listenAsNobody(port, false), listenAsNobody(port, true)]).toEqual(['EADDRINUSE', 'EADDRINUSE'])
+      execd.process.kill('SIGCONT')
+      await until(async () => (await execd.call('/ping').catch(() => undefined))?.status === 200, 'execd')
+      await until(async () => holdersOf(port) === 2, 'one process that holds the new socket')
+      // No connection goes to where nobody listens any more.
+      for (let count = 0; count < 30; count++)
+        expect((await execd.call('/ping', { headers: { Connection: 'close' } })).status).toBe(200)
+    }
+    await execd.stop()
+    expect(holdersOf(port)).toBe(0)
+  })
+
   test('it listens on the same port, with the same token, environment and entrypoint, which was not started again', async () => {
     await using execd = await startDaemon(
       {

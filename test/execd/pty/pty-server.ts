@@ -49,7 +49,7 @@ export async function startPtyServer({
   })
   const token = 'secret-token'
   const router = createRouter({ routes: family.routes, token, log })
-  const server = await listen(router, { host: '127.0.0.1', port: 0, patienceMs: 0 })
+  const server = await listen(router, { host: '127.0.0.1', port: 0, patienceMs: 0, isShared: false })
   onTestFinished(async () => {
     await family.endAll?.(0)
     await server.close(0)
