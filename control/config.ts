@@ -2,6 +2,7 @@
 
 import { type Config, ConfigError } from '../lib/config.ts'
 import type { AccessSettings } from './access/access.ts'
+import type { TenantKeys } from './access/tenants/tenants.ts'
 import type { AppSettings } from './app.ts'
 import type { LifeSettings } from './sandbox/lives.ts'
 import type { Retention } from './upkeep/upkeep.ts'
@@ -80,8 +81,14 @@ export function appSettings(
 }
 
 /** Who may do what. */
-export function accessSettings({ server }: Config): AccessSettings {
-  return { ...(server.apiKey !== undefined && { apiKey: server.apiKey }) }
+export function accessSettings({ server, auth, quotas }: Config, tenants?: TenantKeys): AccessSettings {
+  return {
+    ...(server.apiKey !== undefined && { apiKey: server.apiKey }),
+    keys: auth.keys,
+    allowNoKey: auth.allowNoKey,
+    ...(tenants && { tenants }),
+    quotas: { default: quotas.default, tenants: Object.fromEntries(quotas.tenants) },
+  }
 }
 
 const HOUR_MS = 3_600_000

@@ -4,13 +4,16 @@ import { AuditLog } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { KeyStore } from '../store/keys.ts'
 import { QuotaStore } from '../store/quotas.ts'
-import { type ConfiguredKey, Keyring } from './keyring.ts'
+import { type ConfiguredKey, Keyring, type KeySettings } from './keyring.ts'
 import { type QuotaSettings, Quotas } from './quotas.ts'
+import type { TenantKeys } from './tenants/tenants.ts'
 
 export type AccessSettings = {
   /** `server.api_key`. */
   apiKey?: string
   keys?: ConfiguredKey[]
+  allowNoKey?: boolean
+  tenants?: TenantKeys
   quotas?: QuotaSettings
 }
 
@@ -19,21 +22,37 @@ export type Access = {
   keys: KeyStore
   quotas: Quotas
   audit: AuditLog
+  /** Takes the settings of a configuration that was read anew. */
+  configure: (settings: AccessSettings) => void
 }
 
 const NO_QUOTAS: QuotaSettings = { default: {}, tenants: {} }
 
 export function openAccess(database: Database, settings: AccessSettings, now: () => number): Access {
   const keys = new KeyStore(database)
+  const keyring = new Keyring({ store: keys, now, ...keySettings(settings) })
+  const quotas = new Quotas({
+    store: new QuotaStore(database),
+    settings: settings.quotas ?? NO_QUOTAS,
+    now,
+  })
   return {
     keys,
-    keyring: new Keyring({
-      store: keys,
-      now,
-      ...(settings.apiKey !== undefined && { apiKey: settings.apiKey }),
-      ...(settings.keys && { configured: settings.keys }),
-    }),
-    quotas: new Quotas({ store: new QuotaStore(database), settings: settings.quotas ?? NO_QUOTAS, now }),
+    keyring,
+    quotas,
     audit: new AuditLog(database),
+    configure(changed) {
+      keyring.configure(keySettings(changed))
+      quotas.configure(changed.quotas ?? NO_QUOTAS)
+    },
+  }
+}
+
+function keySettings({ apiKey, keys, allowNoKey, tenants }: AccessSettings): KeySettings {
+  return {
+    ...(apiKey !== undefined && { apiKey }),
+    ...(keys && { configured: keys }),
+    ...(allowNoKey !== undefined && { allowNoKey }),
+    ...(tenants && { tenants }),
   }
 }

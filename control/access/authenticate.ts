@@ -13,20 +13,20 @@ const PROXY_PATH = /^(\/v1)?\/sandboxes\/[^/]+\/proxy\/\d+(\/|$)/
 /** Methods that change nothing. */
 export const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-/** Whether a path needs no API key: the public pages, exactly, and the proxy, whose sandboxes guard themselves. */
-export function isOpenPath(path: string): boolean {
-  return OPEN_PATHS.has(path) || (PROXY_PATH.test(path) && !path.includes('..'))
+/** Whether a path needs no API key: the public pages, exactly, and the proxy, unless traffic is guarded by keys too. */
+export function isOpenPath(path: string, { guardsTraffic }: { guardsTraffic: boolean }): boolean {
+  return OPEN_PATHS.has(path) || (!guardsTraffic && PROXY_PATH.test(path) && !path.includes('..'))
 }
 
 /** Finds out who asks, and refuses who has no key or only one to read with. */
 export function authenticate(keyring: Keyring): MiddlewareHandler<AppEnv> {
   return async (context, next) => {
     if (!keyring.isNeeded) context.set('principal', LOCAL_PRINCIPAL)
-    else if (!isOpenPath(context.req.path)) {
+    else if (!isOpenPath(context.req.path, keyring)) {
       const given = context.req.header(API_KEY_HEADER)
       if (!given)
         throw refusal('MISSING_API_KEY', `The header ${API_KEY_HEADER} is required and must hold the API key`)
-      const principal = keyring.find(given)
+      const principal = await keyring.find(given)
       if (!principal)
         throw refusal(
           'INVALID_API_KEY',

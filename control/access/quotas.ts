@@ -16,7 +16,7 @@ export type QuotaSettings = {
 export class Quotas {
   readonly store: QuotaStore
   readonly #now: () => number
-  readonly #settings: QuotaSettings
+  #settings: QuotaSettings
   /** When each tenant's creates of the last minute began. */
   readonly #creates = new Map<string, number[]>()
 
@@ -26,9 +26,22 @@ export class Quotas {
     this.#now = now
   }
 
+  /** Takes the quotas of a configuration that was read anew. */
+  configure(settings: QuotaSettings): void {
+    this.#settings = settings
+  }
+
   /** What is in force for a tenant. */
   of(tenant: string): Quota {
-    return this.store.get(tenant) ?? this.#settings.tenants[tenant] ?? this.#settings.default
+    const { tenants } = this.#settings
+    // A tenant may have the name of something that every object has.
+    const own = Object.hasOwn(tenants, tenant) ? tenants[tenant] : undefined
+    return this.store.get(tenant) ?? own ?? this.#settings.default
+  }
+
+  /** Everyone of whom there is a sandbox or a quota. */
+  tenants(): string[] {
+    return [...new Set([...this.store.tenants(), ...Object.keys(this.#settings.tenants)])].sort()
   }
 
   /** Lets one more sandbox of a tenant in, or throws 403 when it would be too many or too large, 429 when it comes too soon. */

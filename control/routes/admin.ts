@@ -46,6 +46,8 @@ export function adminRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
     const expiresAt = asked.expiresAt === undefined ? null : Date.parse(asked.expiresAt)
     if (expiresAt !== null && expiresAt <= now())
       throw invalid([{ type: 'value_error', loc: ['body', 'expiresAt'], msg: 'must lie in the future' }])
+    if (keyring.isReserved(asked.name))
+      throw refusal('GENERAL::CONFLICT', `The name "${asked.name}" is that of a key of the configuration`)
     const key = KEY_PREFIX + createToken()
     const row: KeyRow = {
       id: createSandboxId(),
@@ -92,7 +94,7 @@ export function adminRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
 
   routes.get('/admin/tenants', (context) => {
     const { tenant } = context.get('principal')
-    const names = tenant === undefined ? quotas.store.tenants() : [tenant]
+    const names = tenant === undefined ? quotas.tenants() : [tenant]
     return context.json({ items: names.map(describeTenant) })
   })
 

@@ -12,10 +12,11 @@ import { NO_ORIGIN_POLICY } from '../../lib/api/path-form.ts'
 import type { RouteTarget } from '../../lib/api/routes-feed.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import type { AppEnv } from '../app.ts'
+import type { AppDeps, AppEnv } from '../app.ts'
 import { notFound, refusal } from '../errors.ts'
 import type { RoutesFeed } from '../routes-feed.ts'
 import { parsePort } from './endpoints.ts'
+import { visibleSandbox } from './visible.ts'
 
 export type SandboxProxy = {
   forward: (incoming: IncomingMessage, outgoing: ServerResponse) => void
@@ -43,13 +44,26 @@ const DROPPED = [
   'opensandbox-access-renew',
 ]
 
-export function proxyRoutes({ proxy }: { proxy?: SandboxProxy }): Hono<AppEnv> {
+/** Others, such as those of WebDAV, pass as well. */
+const ALLOWED = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
+
+export function proxyRoutes({
+  proxy,
+  lives,
+  access,
+}: Pick<AppDeps, 'proxy' | 'lives' | 'access'>): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
   for (const path of ['/sandboxes/:id/proxy/:port', '/sandboxes/:id/proxy/:port/*']) {
     routes.all(path, (context) => {
+      if (access.keyring.guardsTraffic) visibleSandbox(context, lives)
       const env = context.env as { incoming?: IncomingMessage; outgoing?: ServerResponse } | undefined
       if (!proxy || !env?.incoming || !env.outgoing)
         throw refusal('GENERAL::NOT_FOUND', 'This server carries no sandbox traffic: the gateway does')
+      // It asks to be shown what arrived, credentials of whoever asks included.
+      if (context.req.method === 'TRACE')
+        throw refusal('GENERAL::METHOD_NOT_ALLOWED', `This route allows ${ALLOWED}`, {
+          headers: { Allow: ALLOWED },
+        })
       env.outgoing.setHeader('X-Request-ID', context.get('requestId'))
       proxy.forward(env.incoming, env.outgoing)
       return RESPONSE_ALREADY_SENT
@@ -88,10 +102,9 @@ export function createSandboxProxy({
   feed: Pick<RoutesFeed, 'get'>
   log: Logger
   /**
-   * Given when there is no API key: throws ApiError for a WebSocket that may not pass. Other requests have come through the
-   * API's own checks.
+   * Throws ApiError for a WebSocket that may not pass. Other requests have come through the API's own checks.
    */
-  guard?: (incoming: IncomingMessage) => void
+  guard?: (incoming: IncomingMessage) => void | Promise<void>
 }): SandboxProxy {
   const server = createProxyServer({
     xfwd: true,
@@ -133,16 +146,17 @@ export function createSandboxProxy({
     attach(httpServer) {
       httpServer.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
         socket.on('error', () => socket.destroy())
-        try {
-          guard?.(incoming)
+        const pass = async () => {
+          await guard?.(incoming)
           const target = prepare(incoming)
           server.ws(incoming, socket, head, { target }, (error) => {
             log.debug('sandbox did not take a WebSocket', { error: messageOf(error) })
             writeRefusalToSocket(socket, refusalOfForward(error))
           })
-        } catch (error) {
-          writeRefusalToSocket(socket, error instanceof ApiError ? error : refusalOfForward(error))
         }
+        pass().catch((error) =>
+          writeRefusalToSocket(socket, error instanceof ApiError ? error : refusalOfForward(error)),
+        )
       })
     },
   }

@@ -22,6 +22,11 @@ export class KeyStore {
     return this.#database.orm.select().from(apiKeys).where(eq(apiKeys.id, id)).get()
   }
 
+  /** Whether a key was ever made. Rows stay when a key ends, as this keeps closed what it has closed. */
+  hasAny(): boolean {
+    return this.#database.orm.select({ id: apiKeys.id }).from(apiKeys).limit(1).get() !== undefined
+  }
+
   /** All keys, revoked ones too, in the order of their making; of one tenant, or of all. */
   list(tenant?: string): KeyRow[] {
     const where: SQL | undefined = tenant === undefined ? undefined : eq(apiKeys.tenant, tenant)

@@ -2,6 +2,8 @@
 
 import type { Settings } from './changes.ts'
 
+const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
+
 export type TenantsConfig =
   | { provider: 'file'; path: string }
   | {
@@ -50,6 +52,9 @@ export function findTenantProblems(settings: Settings, places: ReadonlyMap<strin
     tell('tenants.provider', 'needs tenants.endpoint beside it when it is "http", and there is none')
   for (const name of OF_HTTP)
     if (provider !== 'http' && places.has(name)) tell(name, 'is for tenants.provider = "http" alone')
+  const header = settings.get('tenants.auth_header')
+  if (typeof header === 'string' && header.toLowerCase() === API_KEY_HEADER.toLowerCase())
+    tell('tenants.auth_header', `must be another header than ${header}, which has the key that is asked for`)
   if (places.has('tenants.auth_header') !== places.has('tenants.auth_token')) {
     const isHeader = places.has('tenants.auth_header')
     const [given, other] = isHeader ? ['auth_header', 'auth_token'] : ['auth_token', 'auth_header']

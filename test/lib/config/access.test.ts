@@ -227,6 +227,10 @@ describe('[tenants]', () => {
       `${HTTP}auth_header = "a b"\nauth_token = "x"\n`,
       '/c.toml:4: "tenants.auth_header" must be the name of an HTTP header',
     ],
+    [
+      `${HTTP}auth_header = "open-sandbox-api-key"\nauth_token = "x"\n`,
+      '/c.toml:4: "tenants.auth_header" must be another header than open-sandbox-api-key',
+    ],
     [`${HTTP}max_stale_seconds = -1\n`, '/c.toml:4: "tenants.max_stale_seconds" must be an integer from 0'],
   ])('%j is refused', (toml, expected) => {
     const { problems } = read(toml)

@@ -1,0 +1,15 @@
+// Tenants that somebody else keeps, with their keys (contract: v1.1.md 7.3): a port with two servers, a file and a service. The
+// namespace is what a tenant is known by here: whose objects are whose is told by it.
+
+export type Tenant = {
+  /** For the audit. */
+  name: string
+  namespace: string
+}
+
+export type TenantKeys = {
+  /** Whose a key is, or undefined when it is nobody's. Throws ApiError 503 when that cannot be told. */
+  find(key: string): Tenant | undefined | Promise<Tenant | undefined>
+  /** Ends what follows the source, and resolves when it has ended. */
+  close(): Promise<void>
+}
