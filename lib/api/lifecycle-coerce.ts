@@ -11,8 +11,9 @@ const TRUE = ['true', '1', 'yes', 'on', 't', 'y']
 const FALSE = ['false', '0', 'no', 'off', 'f', 'n']
 
 /** A whole number within bounds, also as a text such as "120". */
-export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER) {
-  return z.preprocess(readInteger, z.int().min(min).max(max))
+export function integer(min: number, max?: number) {
+  const atLeast = z.int().min(min)
+  return z.preprocess(readInteger, max === undefined ? atLeast : atLeast.max(max))
 }
 
 /** A boolean, also as one of the usual words or as 0 and 1. */
@@ -69,15 +70,28 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+const MOST_DETAILS = 20
+
 export type IssueDetail = { type: string; loc: (string | number)[]; msg: string }
 
 /** The `detail` list of a 422: where, what was found, what is allowed, and never the value itself. */
 export function describeIssues(error: z.ZodError, where: 'body' | 'query' | 'path'): IssueDetail[] {
-  return error.issues.slice(0, 20).map((issue) => ({
-    type: issue.code === 'invalid_type' && isMissing(issue) ? 'missing' : issue.code,
-    loc: [where, ...issue.path.map((part) => (typeof part === 'number' ? part : String(part).slice(0, 100)))],
-    msg: isMissing(issue) ? 'is required' : issue.message.replace(/^(Invalid \w+|Too small|Too big): /, ''),
-  }))
+  const details = error.issues.slice(0, MOST_DETAILS).flatMap((issue): IssueDetail[] => {
+    const loc = (...more: PropertyKey[]) => [where, ...[...issue.path, ...more].map(formatPart)]
+    // Each is named where it stands: in one message, the names could be as long as the body.
+    if (issue.code === 'unrecognized_keys')
+      return issue.keys
+        .slice(0, MOST_DETAILS)
+        .map((key) => ({ type: issue.code, loc: loc(key), msg: 'is not a field of this request' }))
+    if (isMissing(issue)) return [{ type: 'missing', loc: loc(), msg: 'is required' }]
+    const msg = issue.message.replace(/^(Invalid \w+|Too small|Too big): /, '')
+    return [{ type: issue.code, loc: loc(), msg }]
+  })
+  return details.slice(0, MOST_DETAILS)
+}
+
+function formatPart(part: PropertyKey): string | number {
+  return typeof part === 'number' ? part : String(part).slice(0, 100)
 }
 
 /** One sentence for a 422: the first fields that are wrong, with what is wrong. */

@@ -1,10 +1,12 @@
 // Sandbox traffic through the API server itself: real sockets on loopback, a small program in the sandbox's place.
 
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { startControl } from '../../control/control.ts'
@@ -313,4 +315,19 @@ test.each([
   ],
 ])('resolveTarget(%s)', (url, wanted) => {
   expect(resolveTarget({ get: (id) => (id === 'a' ? ROUTE : undefined) }, url)).toEqual(wanted)
+})
+
+// Not by fetch, which sends no TRACE.
+test('TRACE is refused before anything is looked up, as it would show what a client sends', async () => {
+  const { proxy } = await open()
+  for (const path of ['', '/a/b', '?x']) {
+    const asked = request(proxy(0) + path, { method: 'TRACE' })
+    asked.end()
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    expect([answer.statusCode, answer.headers.allow]).toEqual([
+      405,
+      'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
+    ])
+    expect(JSON.parse(await text(answer))).toMatchObject({ code: 'GENERAL::METHOD_NOT_ALLOWED' })
+  }
 })
