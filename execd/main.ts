@@ -25,6 +25,7 @@ import { isOfEarlierLife, type Life } from './command/marks.ts'
 import { PipeStock, takePipes } from './command/pipes.ts'
 import { type ProcessEnd, StartError, type UserIds } from './command/process.ts'
 import { ProcessScanner } from './command/process-scanner.ts'
+import { Spawner } from './command/spawner.ts'
 import { parseBootFile } from './config.ts'
 import { report, takeBootFile, tidy } from './exchange.ts'
 import { createRouter } from './http/router.ts'
@@ -103,6 +104,7 @@ async function main(dir: string): Promise<void> {
   state.note({ env })
   const starter = {
     pipes,
+    ...openSpawner(),
     ...decideOomScores(),
     setpriv: hostProgram('setpriv'),
     envProgram: hostProgram('env'),
@@ -194,6 +196,15 @@ async function main(dir: string): Promise<void> {
   report(dir, 'exit.json', exit)
   endPortHolder(portHolder)
   return quit(exit.exitCode)
+}
+
+function openSpawner(): { spawner?: Spawner } {
+  try {
+    return { spawner: new Spawner() }
+  } catch (error) {
+    log.warn('programs are started by Node, which takes longer', { error: messageOf(error) })
+    return {}
+  }
 }
 
 function openEntrypointLog(dir: string): Journal {

@@ -10,6 +10,7 @@ import { type EndOptions, endGroup } from './end.ts'
 import type { Pipe, PipeStock } from './pipes.ts'
 import { readProcess } from './process-table.ts'
 import { explainStartFailure } from './program.ts'
+import type { Spawner } from './spawner.ts'
 
 /** Numbers of a user; `groups` are the supplementary ones. */
 export type UserIds = { uid: number; gid: number; groups?: number[] }
@@ -68,6 +69,8 @@ export class StartError extends Error {
 
 export type ProcessStarter = {
   pipes: PipeStock
+  /** Starts what it can at a fraction of the cost; without it Node starts everything. */
+  spawner?: Spawner
   /** How likely a victim each is when memory runs out; absent when the kernel lets us say nothing. */
   oomScores?: { own: number; children: number }
   /** The program that sets supplementary groups, with its first arguments: Node can only drop them. */
@@ -86,17 +89,42 @@ const LOADER_VARIABLE = /^(LD_|MALLOC_|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|
 export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): Promise<RunningProcess> {
   const out = await starter.pipes.take(spec.user)
   const err = spec.output === 'separate' ? await starter.pipes.take(spec.user) : undefined
-  const child = spawnOn(withGroups(spec, starter), starter.oomScores, out, err)
-  if (child.pid === undefined) {
+  try {
+    const started = await start(withGroups(spec, starter), starter, out, err)
+    const { pid } = started
+    return {
+      ...started,
+      startTime: readProcess(pid)?.startTime ?? -1,
+      pipes: [out?.name, err?.name].filter((name) => name !== undefined),
+      end: (options) => endGroup(pid, options),
+    }
+  } catch (error) {
     // Their writers are closed, so they end at once and go back to the stock.
     out?.read.resume()
     err?.read.resume()
-    const error = await new Promise<unknown>((resolve) => child.once('error', resolve))
     throw startError(spec, error)
   }
-  // A failing `kill` or `send` would be told here as well; we use neither.
-  child.on('error', () => {})
-  return runningProcess(child, child.pid, out, err)
+}
+
+type Started = Omit<RunningProcess, 'startTime' | 'pipes' | 'end'>
+
+async function start(
+  spec: ProcessSpec,
+  { spawner, oomScores }: ProcessStarter,
+  out: Pipe | undefined,
+  err: Pipe | undefined,
+): Promise<Started> {
+  let begun: Started | ChildProcess
+  try {
+    begun = withScoreOfChildren(
+      oomScores,
+      () => (spawner && spawnLightly(spec, spawner, out, err)) ?? spawnByNode(spec, out, err),
+    )
+  } finally {
+    if (out) closeSync(out.writeFd)
+    if (err) closeSync(err.writeFd)
+  }
+  return 'stdio' in begun ? startedByNode(begun, out, err) : begun
 }
 
 /** The same process started by `setpriv`, when its user has groups beside the primary one. */
@@ -123,42 +151,61 @@ function splitLoaderVariables(env: Record<string, string>): {
   return { own, others }
 }
 
-function spawnOn(
+/** Undefined when it is for Node to do. */
+function spawnLightly(
   spec: ProcessSpec,
-  oomScores: ProcessStarter['oomScores'],
+  spawner: Spawner,
   out: Pipe | undefined,
   err: Pipe | undefined,
-): ChildProcess {
-  const stdout = out?.writeFd ?? 'pipe'
-  const stderr = spec.output === 'merged' ? (out?.writeFd ?? 'pipe') : (err?.writeFd ?? 'pipe')
-  const isRoot = process.getuid?.() === 0
+): Started | undefined {
+  const { path, argv, cwd, env, user, output } = spec
+  if (!out || (output === 'separate' && !err) || spec.input || spec.channel || !isOurselves(user))
+    return undefined
+  // Node refuses what the C library would take for the end of a text.
+  if ([cwd, ...argv, ...Object.entries(env).flat()].some((text) => text.includes('\0'))) return undefined
   try {
-    return withScoreOfChildren(oomScores, () =>
-      spawn(spec.path, spec.argv.slice(1), {
-        argv0: spec.argv[0],
-        cwd: spec.cwd,
-        env: spec.env,
-        stdio: [spec.input ? 'pipe' : 'ignore', stdout, stderr, ...(spec.channel ? (['pipe'] as const) : [])],
-        detached: true,
-        ...(isRoot ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
-      }),
-    )
+    const streams = { stdout: out.writeFd, stderr: err?.writeFd ?? out.writeFd }
+    const spawned = spawner.spawn({ path, argv, cwd, env, ...streams })
+    return { ...spawned, stdout: out.read, ...(err && { stderr: err.read }) }
   } catch (error) {
-    out?.read.resume()
-    err?.read.resume()
-    throw startError(spec, error)
-  } finally {
-    if (out) closeSync(out.writeFd)
-    if (err) closeSync(err.writeFd)
+    // A script that does not name its interpreter: Node gives it to a shell, as every shell does.
+    if (systemCodeOf(error) === 'ENOEXEC') return undefined
+    throw error
   }
 }
 
-function runningProcess(
+/** Whether a process of this user is one of ours, with no group that must be given up. */
+function isOurselves({ uid, gid }: UserIds): boolean {
+  // Who is not root cannot change the user anyway.
+  if (process.getuid?.() !== 0) return true
+  return (
+    uid === 0 && gid === process.getgid?.() && (process.getgroups?.() ?? []).every((group) => group === gid)
+  )
+}
+
+function spawnByNode(spec: ProcessSpec, out: Pipe | undefined, err: Pipe | undefined): ChildProcess {
+  const stdout = out?.writeFd ?? 'pipe'
+  const stderr = spec.output === 'merged' ? stdout : (err?.writeFd ?? 'pipe')
+  const isRoot = process.getuid?.() === 0
+  return spawn(spec.path, spec.argv.slice(1), {
+    argv0: spec.argv[0],
+    cwd: spec.cwd,
+    env: spec.env,
+    stdio: [spec.input ? 'pipe' : 'ignore', stdout, stderr, ...(spec.channel ? (['pipe'] as const) : [])],
+    detached: true,
+    ...(isRoot ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
+  })
+}
+
+async function startedByNode(
   child: ChildProcess,
-  pid: number,
   out: Pipe | undefined,
   err: Pipe | undefined,
-): RunningProcess {
+): Promise<Started> {
+  const { pid } = child
+  if (pid === undefined) throw await new Promise((resolve) => child.once('error', resolve))
+  // A failing `kill` or `send` would be told here; we use neither.
+  child.on('error', () => {})
   const ended = new Promise<ProcessEnd>((resolve) =>
     child.once('exit', (code, signal) => {
       resolve(signal === null ? { exitCode: code ?? -1 } : { exitCode: -1, signal })
@@ -171,14 +218,11 @@ function runningProcess(
   const channel = child.stdio[3] as Duplex | undefined
   return {
     pid,
-    startTime: readProcess(pid)?.startTime ?? -1,
-    pipes: [out?.name, err?.name].filter((name) => name !== undefined),
     ...(child.stdin ? { stdin: child.stdin } : {}),
     stdout,
     ...(stderr ? { stderr } : {}),
     ...(channel ? { channel } : {}),
     ended,
-    end: (options) => endGroup(pid, options),
   }
 }
 

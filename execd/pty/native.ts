@@ -1,13 +1,12 @@
-// The native modules of terminals; no other file touches them. node-pty's own binding forks a program on a new terminal. It
+// The native module of terminals; no other file touches it. node-pty's own binding forks a program on a new terminal. It
 // leaves our end of the terminal open in every process that execd starts afterwards, another user's or an isolated session's
-// included, so koffi, which calls C functions, marks it to be closed there (docs/decisions/terminal-descriptors.md). node-pty's
+// included, so it is marked to be closed there (docs/decisions/terminal-descriptors.md). node-pty's
 // JavaScript is not used: it looks for its binding in node_modules, and writes in a way that blocks execd when a program does
 // not read.
 
 import { closeSync } from 'node:fs'
-import { constants } from 'node:os'
 import type { UserIds } from '../command/process.ts'
-import { nativeModulePath } from '../runtime-dir.ts'
+import { loadNativeModule, openLibc, signalName } from '../libc.ts'
 
 /** From <fcntl.h>, the same on every architecture of Linux. */
 const F_SETFD = 2
@@ -55,11 +54,6 @@ type PtyBinding = {
   resize(fd: number, cols: number, rows: number): void
 }
 
-type Koffi = {
-  /** Null: what is loaded already. */
-  load(library: null): { func(prototype: string): (...args: unknown[]) => number }
-}
-
 export type Terminals = {
   /** Starts a program as the leader of a session whose terminal is new. Throws when there is no terminal to be had. */
   open(spec: TerminalSpec): OpenTerminal
@@ -68,8 +62,8 @@ export type Terminals = {
 
 /** Loads the modules. Throws when one is missing or made for another machine. */
 export function loadTerminals(): Terminals {
-  const pty = loadModule<PtyBinding>('pty')
-  const libc = loadModule<Koffi>('koffi').load(null)
+  const pty = loadNativeModule<PtyBinding>('pty')
+  const libc = openLibc()
   const fcntl = libc.func('int fcntl(int fd, int command, ...)')
   const fork = (spec: TerminalSpec): OpenTerminal => {
     const isRoot = process.getuid?.() === 0
@@ -108,12 +102,6 @@ export function loadTerminals(): Terminals {
   }
 }
 
-function loadModule<T>(name: 'pty' | 'koffi'): T {
-  const module = { exports: {} }
-  process.dlopen(module, nativeModulePath(name))
-  return module.exports as T
-}
-
 function withGroups<T>(groups: number[], act: () => T): T {
   const own = process.getgroups?.() ?? []
   if (process.getuid?.() !== 0 || String(own) === String(groups)) return act()
@@ -129,9 +117,4 @@ function withGroups<T>(groups: number[], act: () => T): T {
   } finally {
     process.setgroups?.(own)
   }
-}
-
-function signalName(number: number): NodeJS.Signals | undefined {
-  const found = Object.entries(constants.signals).find(([, value]) => value === number)
-  return (found?.[0] ?? 'SIGKILL') as NodeJS.Signals
 }
