@@ -1,6 +1,7 @@
 // The API described for programs, made from the same schemas that check the requests (design D13), so that it cannot drift.
 
 import { z } from 'zod'
+import { tenantName } from '../../lib/api/admin.ts'
 import * as shapes from '../../lib/api/lifecycle.ts'
 
 type Operation = {
@@ -11,7 +12,8 @@ type Operation = {
   tag: string
   body?: keyof typeof SCHEMAS
   query?: z.ZodType
-  answers: Record<number, [string, (keyof typeof SCHEMAS)?]>
+  /** By status: what it means, the schema of the JSON, and whether plain text may come in its place. */
+  answers: Record<number, [string, (keyof typeof SCHEMAS)?, 'text'?]>
   open?: boolean
 }
 
@@ -48,7 +50,7 @@ const listQuery = z.object({
 })
 const templateQuery = listQuery.omit({ state: true })
 const tenantQuery = z.object({
-  tenant: z.string().optional().describe("Whose pools, for the operator's keys"),
+  tenant: tenantName.optional().describe("Whose pools, for the operator's keys"),
 })
 const endpointQuery = z.object({ use_server_proxy: z.boolean().default(false) })
 const scopeQuery = z.object({ scope: z.enum(['runtime', 'all']).optional() })
@@ -61,7 +63,14 @@ const OPERATIONS: Operation[] = [
     summary: 'Create a sandbox. Answers when it runs, or with Pending when its image takes long to fetch.',
     tag: 'Sandboxes',
     body: 'CreateSandboxRequest',
-    answers: { 202: ['The sandbox', 'CreateSandboxResponse'], 400: ['Refused'], 422: ['Not well formed'] },
+    answers: {
+      202: ['The sandbox', 'CreateSandboxResponse'],
+      400: ['Refused'],
+      404: ['No such template'],
+      409: ['Deleted before it was ready'],
+      422: ['Not well formed'],
+      429: ['The pool is empty, or the tenant asks too often'],
+    },
   },
   {
     method: 'get',
@@ -159,7 +168,7 @@ const OPERATIONS: Operation[] = [
     summary: 'The states that a sandbox went through: JSON with a scope, plain text without.',
     tag: 'Diagnostics',
     query: scopeQuery,
-    answers: { 200: ['The events', 'Diagnostics'], 404: ['No such sandbox'] },
+    answers: { 200: ['The events', 'Diagnostics', 'text'], 404: ['No such sandbox'] },
   },
   {
     method: 'get',
@@ -167,7 +176,7 @@ const OPERATIONS: Operation[] = [
     id: 'getSandboxSummary',
     summary: 'Facts and events as plain text.',
     tag: 'Diagnostics',
-    answers: { 200: ['Plain text'], 404: ['No such sandbox'] },
+    answers: { 200: ['Plain text', undefined, 'text'], 404: ['No such sandbox'] },
   },
   {
     method: 'post',
@@ -339,11 +348,11 @@ function describe(operation: Operation): OpenApiOperation {
     ...(body && { requestBody: { required: true, ...content(body) } }),
     responses: {
       ...Object.fromEntries(
-        Object.entries(answers).map(([status, [description, schema]]) => [
+        Object.entries(answers).map(([status, [description, schema, text]]) => [
           status,
           Number(status) >= 400
             ? { ...refused, description }
-            : { description, ...(schema && content(schema)) },
+            : { description, ...((schema || text) && content(schema, text)) },
         ]),
       ),
       ...(!open && { 401: { ...refused, description: 'The API key is missing or wrong' } }),
@@ -364,8 +373,13 @@ function queryParameters(query: z.ZodType): OpenApiOperation['parameters'] {
   }))
 }
 
-function content(name: keyof typeof SCHEMAS) {
-  return { content: { 'application/json': { schema: { $ref: `#/components/schemas/${name}` } } } }
+function content(name?: keyof typeof SCHEMAS, text?: 'text') {
+  return {
+    content: {
+      ...(name && { 'application/json': { schema: { $ref: `#/components/schemas/${name}` } } }),
+      ...(text && { 'text/plain': { schema: { type: 'string' } } }),
+    },
+  }
 }
 
 function jsonSchema(schema: z.ZodType): Record<string, unknown> {
