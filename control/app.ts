@@ -13,7 +13,7 @@ import { requireLocalCaller } from './access/local-caller.ts'
 import type { Principal } from './access/principal.ts'
 import { recordAudit } from './access/record-audit.ts'
 import { allowAnyOrigin } from './cors.ts'
-import { isDiskFull, refusal } from './errors.ts'
+import { refusal, refusalOfStore } from './errors.ts'
 import type { Pooling } from './pools/open-pooling.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
@@ -129,12 +129,11 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.onError((error, context) => {
     const requestId = context.get('requestId')
     const path = context.req.path.slice(0, 200)
-    if (isDiskFull(error)) {
-      log.error('the disk of the data directory is full', { error, path, requestId })
-      return answer(
-        context,
-        refusal('GENERAL::NO_SPACE', 'There is no space left on the disk of the data directory'),
-      )
+    // What was refused for a reason of its own stays so; behind a failure the database may stand.
+    const failedStore = error instanceof ApiError && error.status < 500 ? undefined : refusalOfStore(error)
+    if (failedStore) {
+      log.error('the database or its disk failed', { code: failedStore.code, error, path, requestId })
+      return answer(context, failedStore)
     }
     if (!(error instanceof ApiError)) {
       log.error('a request failed by a fault of this program', { error, stack: error.stack, path, requestId })

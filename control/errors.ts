@@ -1,8 +1,9 @@
 // The errors that the lifecycle API answers, in one table (contract: lifecycle.md 2.5, v1.1.md). The codes keep the contract's
 // names, DOCKER:: ones too, whatever runtime is behind: clients compare them.
 
-import { ApiError, type ApiErrorOptions, systemCodeOf } from '../lib/errors.ts'
+import { ApiError, type ApiErrorOptions } from '../lib/errors.ts'
 import { RuntimeError } from './runtime/runtime.ts'
+import { type StoreFailure, storeFailureOf } from './store/failure.ts'
 
 const STATUS = {
   MISSING_API_KEY: 401,
@@ -23,8 +24,11 @@ const STATUS = {
   'GENERAL::REQUEST_TIMEOUT': 408,
   'GENERAL::UNKNOWN_ERROR': 500,
   'GENERAL::STOPPING': 503,
-  TENANT_PROVIDER_UNAVAILABLE: 503,
-  'GENERAL::NO_SPACE': 500,
+  'GENERAL::NO_SPACE': 503,
+  'GENERAL::DATABASE_BUSY': 503,
+  'GENERAL::DATABASE_READ_ONLY': 503,
+  'GENERAL::DATABASE_UNAVAILABLE': 503,
+  'GENERAL::DATABASE_DAMAGED': 500,
   INVALID_METADATA_FORMAT: 400,
   INVALID_METADATA_LABEL: 400,
   'SANDBOX::INVALID_METADATA_LABEL': 400,
@@ -91,19 +95,50 @@ export function notFound(): ApiError {
   return refusal('DOCKER::SANDBOX_NOT_FOUND', 'There is no sandbox with this id')
 }
 
-/** Whether the data directory's disk is full. */
-export function isDiskFull(error: unknown): boolean {
-  const code = systemCodeOf(error)
-  return code === 'SQLITE_FULL' || code === 'ENOSPC'
+// What goes by itself, or by an operator's hand, is worth another try in so many seconds.
+const STORE_REFUSALS: Record<StoreFailure, { code: ErrorCode; message: string; retryAfter?: number }> = {
+  full: {
+    code: 'GENERAL::NO_SPACE',
+    message: 'There is no space left on the disk of the data directory',
+    retryAfter: 10,
+  },
+  busy: {
+    code: 'GENERAL::DATABASE_BUSY',
+    message: 'The database is in use by something else',
+    retryAfter: 1,
+  },
+  'read-only': {
+    code: 'GENERAL::DATABASE_READ_ONLY',
+    message: 'The data directory is read-only',
+    retryAfter: 30,
+  },
+  unavailable: {
+    code: 'GENERAL::DATABASE_UNAVAILABLE',
+    message: 'The data directory cannot be read or written',
+    retryAfter: 10,
+  },
+  damaged: {
+    code: 'GENERAL::DATABASE_DAMAGED',
+    message: 'The database is damaged; the operator has to restore it',
+  },
+}
+
+/** What it means for a caller that the database, or the disk, failed; undefined when that is not what led to the error. */
+export function refusalOfStore(error: unknown): ApiError | undefined {
+  const failure = storeFailureOf(error)
+  if (!failure) return undefined
+  const { code, message, retryAfter } = STORE_REFUSALS[failure]
+  return refusal(code, message, {
+    cause: error,
+    ...(retryAfter !== undefined && { headers: { 'Retry-After': String(retryAfter) } }),
+  })
 }
 
 /** What a failed start means for the caller, and what stands in the row of a sandbox that was already acknowledged. */
 export function refusalOfStart(error: unknown): ApiError {
   if (error instanceof ApiError) return error
-  if (isDiskFull(error))
-    return refusal('GENERAL::NO_SPACE', 'There is no space left on the disk of the data directory', {
-      cause: error,
-    })
+  const failedStore = refusalOfStore(error)
+  if (failedStore) return failedStore
   if (!(error instanceof RuntimeError))
     return refusal('DOCKER::SANDBOX_START_FAILED', 'The sandbox could not be started', { cause: error })
   const { message } = error

@@ -6,6 +6,8 @@ import { chmodSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { type BetterSQLite3Database, drizzle } from 'drizzle-orm/better-sqlite3'
+import { messageOf } from '../../lib/errors.ts'
+import { STORE_ADVICE, storeFailureOf } from './failure.ts'
 import { migrate, sortMigrations } from './migrate.ts'
 
 export type DatabaseOptions = {
@@ -23,7 +25,9 @@ export type Database = {
   close(): void
 }
 
-const BUSY_TIMEOUT_MS = 5000
+/** Another program may be ending just now; once this one serves, waiting would hold up every request. */
+const OPEN_TIMEOUT_MS = 5000
+const BUSY_TIMEOUT_MS = 50
 /**
  * A commit takes the log into the file, which waits for the disk, when the log has so many pages. The upkeep does that long
  * before, beside the requests; this is for when it cannot.
@@ -32,9 +36,25 @@ const LONGEST_LOG_PAGES = 16_384
 /** What the log's file is cut down to when it begins anew. */
 const KEPT_LOG_BYTES = 16 << 20
 
-/** Opens the database and brings it up to the newest migration. Throws when a newer program has made it. */
-export function openDatabase({ path, migrationsDir }: DatabaseOptions): Database {
-  const raw = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS })
+/**
+ * Opens the database and brings it up to the newest migration. Throws with what helps when it cannot be used, and when a newer
+ * program has made it.
+ */
+export function openDatabase(options: DatabaseOptions): Database {
+  try {
+    return open(options)
+  } catch (error) {
+    const failure = storeFailureOf(error)
+    if (!failure) throw error
+    throw new Error(
+      `Cannot open the database "${options.path}", as ${STORE_ADVICE[failure]} (${messageOf(error)})`,
+      { cause: error },
+    )
+  }
+}
+
+function open({ path, migrationsDir }: DatabaseOptions): Database {
+  const raw = new Sqlite(path, { timeout: OPEN_TIMEOUT_MS })
   try {
     if (path !== ':memory:') chmodSync(path, 0o600)
     // Of effect on a new file only: see `shrink` in retention.ts.
@@ -49,6 +69,7 @@ export function openDatabase({ path, migrationsDir }: DatabaseOptions): Database
       raw,
       sortMigrations(files.map((name) => ({ name, sql: readFileSync(join(migrationsDir, name), 'utf8') }))),
     )
+    raw.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`)
   } catch (error) {
     raw.close()
     throw error

@@ -2,6 +2,7 @@
 // `user_version` holds the number of the last one, so it changes with the tables or not at all.
 
 import type { Database } from 'better-sqlite3'
+import { messageOf } from '../../lib/errors.ts'
 
 export type Migration = { number: number; name: string; sql: string }
 
@@ -29,12 +30,19 @@ export function migrate(database: Database, migrations: Migration[]): void {
     throw new Error(
       `Cannot open the database "${database.name}": it is of version ${version}, made by a newer program; this one knows ${migrations.length}`,
     )
-  for (const { number, sql } of migrations.slice(version)) {
-    database
-      .transaction(() => {
-        database.exec(sql)
-        database.pragma(`user_version = ${number}`)
-      })
-      .immediate()
+  for (const { number, name, sql } of migrations.slice(version)) {
+    try {
+      database
+        .transaction(() => {
+          database.exec(sql)
+          database.pragma(`user_version = ${number}`)
+        })
+        .immediate()
+    } catch (error) {
+      throw new Error(
+        `Cannot bring the database "${database.name}" from version ${number - 1} to ${number} by ${name}; it is as it was: ${messageOf(error)}`,
+        { cause: error },
+      )
+    }
   }
 }
