@@ -113,11 +113,12 @@ function requireRanges(
   response: ServerResponse,
 ): ByteRange[] | undefined {
   const ranges = parseRanges(header, size)
+  const shown = header?.slice(0, 100)
   if (ranges.kind === 'malformed')
-    throw execdError('UNKNOWN', `The header Range is not one of bytes: "${header}"`)
+    throw execdError('UNKNOWN', `The header Range is not one of bytes: "${shown}"`)
   if (ranges.kind === 'unsatisfiable') {
     response.setHeader('Content-Range', `bytes */${size}`)
-    throw execdError('UNKNOWN', `The range "${header}" lies behind the end: the size is ${size}`)
+    throw execdError('UNKNOWN', `The range "${shown}" lies behind the end: the size is ${size}`)
   }
   return ranges.kind === 'parts' ? ranges.parts : undefined
 }

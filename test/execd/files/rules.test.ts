@@ -82,6 +82,8 @@ test.each([
   ['bytes=0-1,,20-30, ', 10, part(0, 1)],
   ['bytes=0-8,1-9', 10, { kind: 'whole' }],
   [`bytes=${'0-0,'.repeat(65)}`, 1000, { kind: 'whole' }],
+  [`bytes=${'x,'.repeat(64)}`, 1000, { kind: 'whole' }],
+  [`bytes=${'x,'.repeat(63)}`, 1000, { kind: 'malformed' }],
   ['bytes=10-', 10, { kind: 'unsatisfiable' }],
   ['bytes=10-11,12-', 10, { kind: 'unsatisfiable' }],
   ['bytes=-0', 10, { kind: 'unsatisfiable' }],
