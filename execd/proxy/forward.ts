@@ -126,7 +126,7 @@ export function answerWith(response: ServerResponse, answer: IncomingMessage): v
   try {
     // Node reads any byte in a reason and writes but some of them.
     const reason = statusMessage.replace(/[^\t\x20-\x7e\x80-\xff]/g, '')
-    response.writeHead(statusCode, reason, formatResponseHeaders(rawHeaders))
+    response.writeHead(statusCode, reason, formatResponseHeaders(rawHeaders, statusCode))
   } catch {
     // A status that Node reads and does not write, such as 0. What it has taken of the head is not for our own answer.
     response.statusMessage = ''

@@ -79,12 +79,14 @@ export function formatRequestHeaders(input: RequestHeadersInput): string[] {
   return headers
 }
 
-/** The header fields for the client. How the body is framed for it is the server's to say. */
-export function formatResponseHeaders(raw: readonly string[]): string[] {
+/** The header fields for the client. How the body is framed for it is the server's to say; of none, nobody may say how long it is. */
+export function formatResponseHeaders(raw: readonly string[], status: number): string[] {
   const named = namesInConnection(raw)
   return fieldsOf(raw).flatMap(([name, value]) => {
     const key = name.toLowerCase()
-    return HOP_BY_HOP.has(key) || named.has(key) ? [] : [name, value]
+    // RFC 9110 8.6: not beside 1xx and 204, and clients that believe it wait for bytes that never come.
+    const isLie = key === 'content-length' && (status < 200 || status === 204)
+    return HOP_BY_HOP.has(key) || named.has(key) || isLie ? [] : [name, value]
   })
 }
 

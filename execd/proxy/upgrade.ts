@@ -49,7 +49,7 @@ export function forwardUpgrade(
 
 function formatSwitch(answer: IncomingMessage): string {
   const headers = [
-    ...formatResponseHeaders(answer.rawHeaders),
+    ...formatResponseHeaders(answer.rawHeaders, 101),
     'Connection',
     'Upgrade',
     'Upgrade',

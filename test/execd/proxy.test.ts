@@ -241,6 +241,13 @@ describe('answers', () => {
     }
   })
 
+  test('without a body have no length, even if the program says one', async () => {
+    const port = await serveBytes('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX-Kept: 1\r\n\r\n')
+    const { response, body } = await ask(`/proxy/${port}/`)
+    expect([response.statusCode, body.length, response.headers['x-kept']]).toEqual([204, 0, '1'])
+    expect(response.headers['content-length']).toBeUndefined()
+  })
+
   test('that are told in hints beforehand keep their hints', async () => {
     const { port } = await serve((_incoming, response) => {
       response.writeEarlyHints({ link: '</style.css>; rel=preload' })

@@ -101,23 +101,37 @@ describe('formatRequestHeaders()', () => {
 
 test('formatResponseHeaders() keeps every cookie and drops what is about one connection', () => {
   expect(
-    formatResponseHeaders([
-      'Set-Cookie',
-      'a=1',
-      'Set-Cookie',
-      'b=2',
-      'Connection',
-      'close, X-Inner',
-      'X-Inner',
-      '1',
-      'Transfer-Encoding',
-      'chunked',
-      'Content-Length',
-      '3',
-      'Keep-Alive',
-      'timeout=1',
-    ]),
+    formatResponseHeaders(
+      [
+        'Set-Cookie',
+        'a=1',
+        'Set-Cookie',
+        'b=2',
+        'Connection',
+        'close, X-Inner',
+        'X-Inner',
+        '1',
+        'Transfer-Encoding',
+        'chunked',
+        'Content-Length',
+        '3',
+        'Keep-Alive',
+        'timeout=1',
+      ],
+      200,
+    ),
   ).toEqual(['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2', 'Content-Length', '3'])
+})
+
+test.each([
+  [100, ['A', 'b']],
+  [101, ['A', 'b']],
+  [200, ['Content-Length', '3', 'A', 'b']],
+  [204, ['A', 'b']],
+  [205, ['Content-Length', '3', 'A', 'b']],
+  [304, ['Content-Length', '3', 'A', 'b']],
+])('formatResponseHeaders() of %i says %j', (status, expected) => {
+  expect(formatResponseHeaders(['Content-Length', '3', 'A', 'b'], status)).toEqual(expected)
 })
 
 test('formatTrailers() lets nothing be said again that the head decides', () => {
