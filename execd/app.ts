@@ -106,6 +106,7 @@ export function createApp(surroundings: Surroundings, commands: Commands): App {
   const ofCommands = commandRoutes(commands, surroundings)
   const routes: Routes = {
     'GET /ping': ({ response }) => answerEmpty(response),
+    'HEAD /ping': ({ response }) => answerEmpty(response),
     ...ofCommands,
     // Clients interrupt by this route whatever has an id.
     'DELETE /command': async (exchange) => {

@@ -37,7 +37,7 @@ const UPGRADE = 'UPGRADE'
 const UPGRADES = 'UPGRADE*'
 
 /** What needs no token: that execd is up, which health probes ask that know of none. */
-const OPEN_ROUTE = 'GET /ping'
+const OPEN_ROUTES = ['GET /ping', 'HEAD /ping']
 
 /** A request that has been answered. */
 export type Seen = {
@@ -124,7 +124,7 @@ export function createRouter({ routes, token, log, observe }: RouterOptions): Ro
         }),
       )
     }
-    if (found?.route !== OPEN_ROUTE && !isAllowed(request.headers[EXECD_TOKEN_HEADER])) {
+    if (!OPEN_ROUTES.includes(found?.route ?? '') && !isAllowed(request.headers[EXECD_TOKEN_HEADER])) {
       response.setHeader('Connection', 'close')
       answerJson(response, 401, {
         error: 'Unauthorized: invalid or missing header X-EXECD-ACCESS-TOKEN',

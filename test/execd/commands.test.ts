@@ -435,6 +435,12 @@ describe('every route', () => {
     expect(await response.text()).toBe('404 page not found')
   })
 
+  test('X12: HEAD /ping is answered as GET is, without a token', async () => {
+    const response = await fetch(`${execd.url}/ping`, { method: 'HEAD' })
+    expect([response.status, response.headers.get('content-length')]).toEqual([200, '0'])
+    expect((await fetch(`${execd.url}/metrics`, { method: 'HEAD' })).status).toBe(401)
+  })
+
   test('X12: GET /ping asks for no token, so that a health probe needs none', async () => {
     for (const headers of [{ 'X-EXECD-ACCESS-TOKEN': '' }, { 'X-EXECD-ACCESS-TOKEN': 'wrong' }]) {
       const response = await execd.call('/ping', { headers })
