@@ -1,19 +1,33 @@
-// All keys that open the API: those of the configuration, and those that admins have made. A key is looked up by its hash:
-// keys are random, so how long a look-up takes tells nothing about any of them.
+// All keys that open the API: those of the configuration, those that admins have made, and those of tenants that somebody else
+// keeps. A key is looked up by its hash: keys are random, so how long a look-up takes tells nothing about any of them.
+//
+// Without any key the server answers this machine alone. Once there is one, or ever was, a key is asked for, and nothing that
+// happens while this runs changes that back: keys that have ended must not open what they have closed.
 
 import { hashKey, type Role } from '../../lib/access.ts'
 import type { KeyRow, KeyStore } from '../store/keys.ts'
 import { DEFAULT_TENANT, type Principal } from './principal.ts'
+import type { TenantKeys } from './tenants/tenants.ts'
 
 /** How exactly it is known when a key was last used: writing down every use would make every read a write. */
 const USED_EVERY_MS = 60_000
+/** No key is longer; what is longer need not be hashed, or sent to whoever keeps the tenants. */
+const MAX_KEY_LENGTH = 4096
 
 export type ConfiguredKey = { name: string; hash: string; role: Role; tenant?: string }
 
-export type KeyringOptions = {
+/** What the configuration says of keys. */
+export type KeySettings = {
   /** `server.api_key`: the operator's one key. */
   apiKey?: string
   configured?: ConfiguredKey[]
+  /** Whether keys that were made, and of which none opens any more, are as if there had been none. */
+  allowNoKey?: boolean
+  /** Asked for keys that are not known here. */
+  tenants?: TenantKeys
+}
+
+export type KeyringOptions = KeySettings & {
   store: KeyStore
   now: () => number
 }
@@ -22,27 +36,40 @@ export class Keyring {
   readonly #store: KeyStore
   readonly #now: () => number
   #configured = new Map<string, Principal>()
+  #allowNoKey = false
+  #tenants: TenantKeys | undefined
+  #isNeeded = false
   /** Kept in memory, as every request asks; this process is the only one that changes them. */
   #made = new Map<string, KeyRow>()
 
-  constructor({ store, now, ...keys }: KeyringOptions) {
+  constructor({ store, now, ...settings }: KeyringOptions) {
     this.#store = store
     this.#now = now
-    this.configure(keys)
+    this.#take(settings)
     this.refresh()
   }
 
   /** Whether any key is asked for; without one the server answers this machine alone. */
   get isNeeded(): boolean {
-    return this.#configured.size > 0 || this.#made.size > 0
+    return this.#isNeeded
+  }
+
+  /** Whether a key is asked for and there is none that opens. */
+  get isLockedOut(): boolean {
+    const now = this.#now()
+    const opens = this.#configured.size > 0 || [...this.#made.values()].some((row) => opensAt(row, now))
+    return this.#isNeeded && !opens && this.#tenants === undefined
+  }
+
+  /** Whether the traffic of sandboxes needs a key too, as it does where tenants are kept elsewhere (contract: v1.1.md 1.5). */
+  get guardsTraffic(): boolean {
+    return this.#tenants !== undefined
   }
 
   /** Takes the keys of a configuration that was read anew. */
-  configure({ apiKey, configured = [] }: Pick<KeyringOptions, 'apiKey' | 'configured'>): void {
-    const principals = new Map<string, Principal>()
-    for (const { hash, ...principal } of configured) principals.set(hash, principal)
-    if (apiKey) principals.set(hashKey(apiKey), { name: DEFAULT_TENANT, role: 'admin' })
-    this.#configured = principals
+  configure(settings: KeySettings): void {
+    this.#take(settings)
+    this.#judge()
   }
 
   /** Reads the made keys anew, after one was made, rotated or revoked. */
@@ -54,25 +81,53 @@ export class Keyring {
         .filter((row) => opensAt(row, now))
         .map((row) => [row.hash, row]),
     )
+    this.#judge()
   }
 
-  /** Who a key belongs to, or undefined when it opens nothing. */
-  find(key: string): Principal | undefined {
+  /** Whether a name stands for a key of the configuration, so that no other may have it: the audit knows keys by their names. */
+  isReserved(name: string): boolean {
+    return name === DEFAULT_TENANT || [...this.#configured.values()].some((key) => key.name === name)
+  }
+
+  /** Who a key belongs to, or undefined when it opens nothing. Throws ApiError when that cannot be told. */
+  async find(key: string): Promise<Principal | undefined> {
+    if (key.length > MAX_KEY_LENGTH) return undefined
     const hash = hashKey(key)
     const configured = this.#configured.get(hash)
     if (configured) return configured
     const row = this.#made.get(hash)
     const now = this.#now()
-    if (!row || !opensAt(row, now)) return undefined
-    if (now - (row.lastUsedAt ?? 0) >= USED_EVERY_MS) {
-      row.lastUsedAt = now
-      try {
-        this.#store.used(row.id, now)
-      } catch {
-        // Reads go on when nothing can be written; that this was not written down costs less than an answer.
+    if (row) {
+      if (!opensAt(row, now)) return undefined
+      if (now - (row.lastUsedAt ?? 0) >= USED_EVERY_MS) {
+        row.lastUsedAt = now
+        try {
+          this.#store.used(row.id, now)
+        } catch {
+          // Reads go on when nothing can be written; that this was not written down costs less than an answer.
+        }
       }
+      return { name: row.name, role: row.role, ...(row.tenant !== null && { tenant: row.tenant }) }
     }
-    return { name: row.name, role: row.role, ...(row.tenant !== null && { tenant: row.tenant }) }
+    const tenant = await this.#tenants?.find(key)
+    return tenant && { name: tenant.name, role: 'member', tenant: tenant.namespace }
+  }
+
+  #take({ apiKey, configured = [], allowNoKey = false, tenants }: KeySettings): void {
+    const principals = new Map<string, Principal>()
+    for (const { hash, ...principal } of configured) principals.set(hash, principal)
+    if (apiKey) principals.set(hashKey(apiKey), { name: DEFAULT_TENANT, role: 'admin' })
+    this.#configured = principals
+    this.#allowNoKey = allowNoKey
+    this.#tenants = tenants
+  }
+
+  #judge(): void {
+    this.#isNeeded ||=
+      this.#configured.size > 0 ||
+      this.#tenants !== undefined ||
+      this.#made.size > 0 ||
+      (!this.#allowNoKey && this.#store.hasAny())
   }
 }
 
