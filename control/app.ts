@@ -5,7 +5,6 @@ import type { IncomingMessage } from 'node:http'
 import { type Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { ApiError } from '../lib/errors.ts'
-import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Access } from './access/access.ts'
 import { authenticate } from './access/authenticate.ts'
@@ -14,6 +13,8 @@ import type { Principal } from './access/principal.ts'
 import { recordAudit } from './access/record-audit.ts'
 import { allowAnyOrigin } from './cors.ts'
 import { refusal, refusalOfStore } from './errors.ts'
+import { observeRequests } from './observe/observe-requests.ts'
+import type { Observation } from './observe/open-observation.ts'
 import type { Pooling } from './pools/open-pooling.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
@@ -22,6 +23,7 @@ import { endpointRoutes } from './routes/endpoints.ts'
 import { eventRoutes } from './routes/events.ts'
 import { metricsRoutes } from './routes/metrics.ts'
 import { networkPolicyRoutes } from './routes/network-policy.ts'
+import { operationRoutes } from './routes/operations.ts'
 import { poolRoutes } from './routes/pools.ts'
 import { proxyRoutes, type SandboxProxy } from './routes/proxy.ts'
 import { sandboxRoutes } from './routes/sandboxes.ts'
@@ -39,6 +41,8 @@ export type AppSettings = {
   /** `amd64` or `arm64`. */
   arch: string
   version: string
+  /** What opens the numbers for Prometheus, beside the operator's keys. */
+  metricsToken?: string
 }
 
 export type AppDeps = {
@@ -47,6 +51,7 @@ export type AppDeps = {
   pooling: Pooling
   once: OnceKeys
   settings: AppSettings
+  observation: Observation
   log: Logger
   /** Calls egress's policy API: see routes/network-policy.ts. */
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>
@@ -74,21 +79,13 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   const { keyring } = access
   const app = new Hono<AppEnv>()
 
-  app.use(async (context, next) => {
-    const began = performance.now()
-    const requestId = readRequestId(context.req.header('x-request-id'))
-    context.set('requestId', requestId)
-    await next()
-    context.res.headers.set('X-Request-ID', requestId)
-    log.debug('request', {
-      method: context.req.method,
-      path: context.req.path.slice(0, 200),
-      status: context.res.status,
-      ms: Math.round(performance.now() - began),
-      client: clientOf(context, deps.trustForwarded),
-      requestId,
-    })
-  })
+  app.use(
+    observeRequests({
+      observation: deps.observation,
+      log,
+      clientOf: (context) => clientOf(context, deps.trustForwarded),
+    }),
+  )
   const anyOrigin = allowAnyOrigin()
   const localCaller = requireLocalCaller(hostsOf(settings), deps.trustForwarded)
   // Asked at each request: the first key can be made, and the last one revoked, while this runs.
@@ -101,10 +98,9 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       onFailure: (error) => log.error('a change could not be written to the audit', { error }),
     }),
   )
-  app.use(authenticate(keyring))
+  app.use(authenticate(keyring, settings.metricsToken))
 
-  app.get('/health', (context) => context.json({ status: 'healthy' }))
-  app.get('/version', (context) => context.json({ version: settings.version }))
+  app.route('/', operationRoutes(deps))
   app.route('/', docsRoutes(settings))
   for (const prefix of ['/', '/v1']) {
     app.route(prefix, sandboxRoutes(deps))
@@ -113,7 +109,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, networkPolicyRoutes(deps))
     app.route(prefix, eventRoutes(lives))
     app.route(prefix, diagnosticsRoutes(lives))
-    app.route(prefix, metricsRoutes(log))
+    app.route(prefix, metricsRoutes({ log, observer: deps.observation.observer }))
     app.route(prefix, poolRoutes(deps))
     app.route(prefix, templateRoutes(deps))
     app.route(prefix, unsupportedRoutes(lives))
@@ -132,11 +128,11 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     // What was refused for a reason of its own stays so; behind a failure the database may stand.
     const failedStore = error instanceof ApiError && error.status < 500 ? undefined : refusalOfStore(error)
     if (failedStore) {
-      log.error('the database or its disk failed', { code: failedStore.code, error, path, requestId })
+      log.error('the database or its disk failed', { code: failedStore.code, error, path })
       return answer(context, failedStore)
     }
     if (!(error instanceof ApiError)) {
-      log.error('a request failed by a fault of this program', { error, stack: error.stack, path, requestId })
+      log.error('a request failed by a fault of this program', { error, stack: error.stack, path })
       return answer(
         context,
         refusal('GENERAL::UNKNOWN_ERROR', `Something went wrong; the log tells more under ${requestId}`),
@@ -148,7 +144,6 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       error: message,
       cause: causeOf(error),
       path,
-      requestId,
     })
     return answer(context, error)
   })
@@ -164,12 +159,6 @@ function clientOf(context: Context<AppEnv>, trustForwarded: boolean): string | u
   if (trustForwarded) return context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim().slice(0, 64)
   const env = context.env as { incoming?: IncomingMessage } | undefined
   return env?.incoming?.socket.remoteAddress
-}
-
-/** An inbound request id is taken when it can stand in a log line and a header as it is. */
-function readRequestId(given: string | undefined): string {
-  const id = given?.trim() ?? ''
-  return /^[\w.:/+=@-]{1,128}$/.test(id) ? id : createRequestId()
 }
 
 /** The host names of the operator's own by which this server may be asked, beside those of loopback. */

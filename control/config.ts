@@ -4,6 +4,7 @@ import { type Config, ConfigError } from '../lib/config.ts'
 import type { AccessSettings } from './access/access.ts'
 import type { TenantKeys } from './access/tenants/tenants.ts'
 import type { AppSettings } from './app.ts'
+import type { TelemetrySettings } from './observe/telemetry.ts'
 import type { LifeSettings } from './sandbox/lives.ts'
 import type { Retention } from './upkeep/upkeep.ts'
 
@@ -66,7 +67,7 @@ export function lifeSettings({ runtime, storage, retention }: Config): LifeSetti
 
 /** What the API answers from. `machine` is Node's name of this machine's architecture. */
 export function appSettings(
-  { server, ingress }: Config,
+  { server, ingress, metrics }: Config,
   { version, machine }: { version: string; machine: string },
 ): AppSettings {
   return {
@@ -77,6 +78,7 @@ export function appSettings(
     domain: ingress.domain,
     arch: machine === 'x64' ? 'amd64' : machine,
     version,
+    ...(metrics.token !== undefined && { metricsToken: metrics.token }),
   }
 }
 
@@ -101,4 +103,12 @@ export function retention({ retention: kept }: Config): Retention {
     audit: kept.auditHours * HOUR_MS,
     idempotency: kept.idempotencyHours * HOUR_MS,
   }
+}
+
+/** Where telemetry goes. */
+export function telemetrySettings({
+  exportIntervalMs,
+  ...otel
+}: NonNullable<Config['otel']>): TelemetrySettings {
+  return { ...otel, intervalMs: exportIntervalMs }
 }

@@ -12,6 +12,11 @@ import { checkLocalCaller } from './access/local-caller.ts'
 import { type AppSettings, createApp, type EgressAnswer, type EgressRequest, hostsOf } from './app.ts'
 import { createExecdClient } from './execd-client.ts'
 import { createFeedApp } from './feed-app.ts'
+import { observeRuntime } from './observe/observe-runtime.ts'
+import { openObservation } from './observe/open-observation.ts'
+import type { Check } from './observe/readiness.ts'
+import { createRequestScope, type RequestScope } from './observe/request-scope.ts'
+import type { TelemetrySettings } from './observe/telemetry.ts'
 import { openPooling } from './pools/open-pooling.ts'
 import { createSandboxProxy } from './routes/proxy.ts'
 import { RoutesFeed } from './routes-feed.ts'
@@ -33,6 +38,8 @@ export type ControlOptions = {
   migrationsDir: string
   runtime: Runtime
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>
+  /** Rejects when egress does not answer. */
+  checkEgress?: Check
   settings: AppSettings
   accessSettings: AccessSettings
   lifeSettings: LifeSettings
@@ -40,6 +47,10 @@ export type ControlOptions = {
   retention?: Retention
   /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   listen?: { host: string; port: number }
+  /** Present when OpenTelemetry is configured. */
+  telemetry?: TelemetrySettings
+  /** By which the lines of `log` know their request. */
+  scope?: RequestScope
   log: Logger
   now?: () => number
 }
@@ -60,7 +71,7 @@ const DRAIN_MS = 5000
 
 /** Opens the state, makes it agree with the runtime, and serves. */
 export async function startControl(options: ControlOptions): Promise<Control> {
-  const { instance, dataDir, runtime, log, settings } = options
+  const { instance, dataDir, log, settings, scope = createRequestScope() } = options
   const path = join(dataDir, 'control.db')
   const store = new Store({ path, migrationsDir: options.migrationsDir })
   const checkpointer = new Checkpointer(path)
@@ -68,6 +79,25 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const living = new AbortController()
   const now = options.now ?? Date.now
   const access = openAccess(store.database, options.accessSettings, now)
+  const { version } = settings
+  const telemetry =
+    options.telemetry &&
+    (await import('./observe/telemetry.ts')).openTelemetry({
+      settings: options.telemetry,
+      version,
+      scope,
+      log,
+    })
+  const observation = openObservation({
+    database: store.database,
+    runtime: options.runtime,
+    ...(options.checkEgress && { checkEgress: options.checkEgress }),
+    scope,
+    version,
+    log,
+    ...(telemetry && { telemetry }),
+  })
+  const runtime = observeRuntime(options.runtime, observation.observer)
   const lives: Lives = {
     store,
     runtime,
@@ -76,6 +106,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     doubts: new Doubts(),
     creating: new Map(),
     log,
+    observer: observation.observer,
     now,
     files: {
       realPath: (path) => realpath(path),
@@ -87,7 +118,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const pooling = openPooling({
     lives,
     settings,
-    execd: createExecdClient(),
+    execd: createExecdClient({ headers: scope.traceHeaders }),
     askEgress: options.askEgress,
   })
   const once = new OnceKeys()
@@ -125,6 +156,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     pooling,
     once,
     settings,
+    observation,
     log,
     askEgress: options.askEgress,
     trustForwarded: true,
@@ -147,6 +179,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         pooling,
         once,
         settings,
+        observation,
         log,
         askEgress: options.askEgress,
         proxy,
@@ -168,6 +201,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     for (const server of servers) await server.closed
     await Promise.all(loops)
     await lives.turns.idle()
+    await observation.close()
     await runtime
       .close()
       .catch((error) => log.warn('something of the runtime is left on the machine', { error }))

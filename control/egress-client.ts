@@ -12,6 +12,8 @@ const ANSWER_TIMEOUT_MS = 10_000
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 export type EgressClient = {
+  /** Resolves when egress answers now. */
+  check(signal: AbortSignal): Promise<void>
   /** Resolves once egress answers; rejects with one clear sentence when it does not in time. */
   waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<void>
   network(signal: AbortSignal): Promise<EgressNetwork>
@@ -55,22 +57,25 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
       )
     return text === '' ? undefined : (JSON.parse(text) as unknown)
   }
+  const check = async (signal: AbortSignal) => {
+    const { status } = await askSocket({
+      socketPath: sockets.egressSocket,
+      method: 'GET',
+      path: '/healthz',
+      headers: {},
+      signal,
+    })
+    if (status !== 200) throw new EgressError(status, `it answers ${status}`)
+  }
   const sandboxPath = (id: string) => `/sandboxes/${encodeURIComponent(id)}`
   return {
+    check,
     async waitUntilReady(timeoutMs, signal) {
       const deadline = Date.now() + timeoutMs
       for (;;) {
         const tried = AbortSignal.any([signal, AbortSignal.timeout(2000)])
         try {
-          const { status } = await askSocket({
-            socketPath: sockets.egressSocket,
-            method: 'GET',
-            path: '/healthz',
-            headers: {},
-            signal: tried,
-          })
-          if (status === 200) return
-          throw new EgressError(status, `it answers ${status}`)
+          return await check(tried)
         } catch (error) {
           signal.throwIfAborted()
           if (Date.now() > deadline)

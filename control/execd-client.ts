@@ -26,14 +26,23 @@ export type ExecdClient = {
   accepts(target: ExecdTarget, port: number, signal: AbortSignal): Promise<boolean>
 }
 
-export function createExecdClient({ port = EXECD_PORT }: { port?: number } = {}): ExecdClient {
+/** `headers` are those of the request that this belongs to. */
+export function createExecdClient({
+  port = EXECD_PORT,
+  headers = () => ({}),
+}: {
+  port?: number
+  headers?: () => Record<string, string>
+} = {}): ExecdClient {
   return {
     async ping(target, signal) {
-      await ask(target, { port, method: 'GET', path: '/ping', signal })
+      await ask(target, { port, headers: headers(), method: 'GET', path: '/ping', signal })
     },
     async run(target, { line, envs }, signal) {
       const body = JSON.stringify({ command: line, ...(envs && { envs }) })
-      return readOutcome(await ask(target, { port, method: 'POST', path: '/command', body, signal }))
+      return readOutcome(
+        await ask(target, { port, headers: headers(), method: 'POST', path: '/command', body, signal }),
+      )
     },
     accepts({ address }, wanted, signal) {
       return new Promise((resolve) => {
@@ -73,9 +82,19 @@ function readEvent(text: string): StreamEvent | undefined {
   }
 }
 
-type Ask = { port: number; method: string; path: string; body?: string; signal: AbortSignal }
+type Ask = {
+  port: number
+  headers: Record<string, string>
+  method: string
+  path: string
+  body?: string
+  signal: AbortSignal
+}
 
-function ask({ address, token }: ExecdTarget, { port, method, path, body, signal }: Ask): Promise<string> {
+function ask(
+  { address, token }: ExecdTarget,
+  { port, headers, method, path, body, signal }: Ask,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const asked = request(
       {
@@ -87,6 +106,7 @@ function ask({ address, token }: ExecdTarget, { port, method, path, body, signal
         // An address is another sandbox's once this one is gone: no connection is kept.
         agent: false,
         headers: {
+          ...headers,
           [EXECD_TOKEN_HEADER]: token,
           ...(body !== undefined && {
             'content-type': 'application/json',

@@ -2,13 +2,14 @@
 // design D12).
 
 import type { MiddlewareHandler } from 'hono'
+import { hashKey } from '../../lib/access.ts'
 import { API_KEY_HEADER } from '../../lib/api/lifecycle.ts'
 import type { AppEnv } from '../app.ts'
 import { refusal } from '../errors.ts'
 import type { Keyring } from './keyring.ts'
-import { LOCAL_PRINCIPAL } from './principal.ts'
+import { LOCAL_PRINCIPAL, SCRAPER } from './principal.ts'
 
-const OPEN_PATHS = new Set(['/health', '/version', '/docs', '/redoc', '/openapi.json'])
+const OPEN_PATHS = new Set(['/health', '/ready', '/version', '/docs', '/redoc', '/openapi.json'])
 const PROXY_PATH = /^(\/v1)?\/sandboxes\/[^/]+\/proxy\/\d+(\/|$)/
 /** Methods that change nothing. */
 export const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
@@ -18,10 +19,20 @@ export function isOpenPath(path: string, { guardsTraffic }: { guardsTraffic: boo
   return OPEN_PATHS.has(path) || (!guardsTraffic && PROXY_PATH.test(path) && !path.includes('..'))
 }
 
-/** Finds out who asks, and refuses who has no key or only one to read with. */
-export function authenticate(keyring: Keyring): MiddlewareHandler<AppEnv> {
+/**
+ * Finds out who asks, and refuses who has no key or only one to read with. `metricsToken` opens the numbers for Prometheus, as a
+ * bearer token, and nothing else.
+ */
+export function authenticate(keyring: Keyring, metricsToken?: string): MiddlewareHandler<AppEnv> {
+  const scraper = metricsToken === undefined ? undefined : hashKey(`Bearer ${metricsToken}`)
   return async (context, next) => {
     if (!keyring.isNeeded) context.set('principal', LOCAL_PRINCIPAL)
+    else if (
+      scraper !== undefined &&
+      context.req.path === '/metrics' &&
+      hashKey(context.req.header('authorization') ?? '') === scraper
+    )
+      context.set('principal', SCRAPER)
     else if (!isOpenPath(context.req.path, keyring)) {
       const given = context.req.header(API_KEY_HEADER)
       if (!given)

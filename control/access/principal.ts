@@ -16,6 +16,9 @@ export type Principal = {
 /** The caller of a server without any key, which answers this machine alone. */
 export const LOCAL_PRINCIPAL: Principal = { name: 'local', role: 'admin' }
 
+/** Who has the token of `metrics.token`: it is let in nowhere else. */
+export const SCRAPER: Principal = { name: 'metrics', role: 'read-only' }
+
 /** Whose something becomes that `principal` makes. */
 export function ownTenant({ tenant }: Principal): string {
   return tenant ?? DEFAULT_TENANT

@@ -2,8 +2,8 @@
 // that it has the status; what fails is logged and does not take the answer away.
 
 import type { MiddlewareHandler } from 'hono'
-import { matchedRoutes } from 'hono/route'
 import type { AppEnv } from '../app.ts'
+import { routeOf } from '../observe/observe-requests.ts'
 import type { AuditLog } from '../store/audit.ts'
 import { READING } from './authenticate.ts'
 
@@ -32,7 +32,7 @@ export function recordAudit({ audit, now, clientOf, onFailure }: AuditOptions): 
         tenant: principal?.tenant ?? null,
         client: clientOf(context) ?? null,
         method,
-        route: routeOf(context).slice(0, 200),
+        route: (routeOf(context) ?? path).slice(0, 200),
         target: (context.req.param('id') ?? context.req.param('name'))?.slice(0, 200) ?? null,
         status: context.res.status,
         code: context.error && 'code' in context.error ? String(context.error.code).slice(0, 100) : null,
@@ -41,10 +41,4 @@ export function recordAudit({ audit, now, clientOf, onFailure }: AuditOptions): 
       onFailure(error)
     }
   }
-}
-
-/** The pattern of the route that answered, or the path when none did. */
-function routeOf(context: Parameters<MiddlewareHandler<AppEnv>>[0]): string {
-  const matched = matchedRoutes(context).findLast(({ path }) => !path.endsWith('*'))
-  return matched?.path ?? context.req.path
 }

@@ -3,6 +3,7 @@
 
 import type { Logger } from '../../lib/log.ts'
 import type { Quotas } from '../access/quotas.ts'
+import type { Observer } from '../observe/observer.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow, Store } from '../store/sqlite.ts'
 import type { Doubts } from './doubts.ts'
@@ -20,6 +21,7 @@ export type Lives = {
   /** Creates that are going on in this process; aborting one makes it clean up and end. */
   creating: Map<string, AbortController>
   log: Logger
+  observer: Pick<Observer, 'passDone'>
   now: () => number
   files: HostFiles
   settings: LifeSettings

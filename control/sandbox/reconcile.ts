@@ -31,6 +31,20 @@ export type Outcome = 'agrees' | 'changed' | 'removed' | 'restarted' | 'busy'
 
 /** One pass over all rows and all sandboxes. Rejects when the runtime cannot list; a single sandbox's trouble is logged. */
 export async function reconcile(lives: Lives): Promise<void> {
+  const began = performance.now()
+  const outcomes: Record<string, number> = {}
+  let isFailed = true
+  try {
+    await lookAtAll(lives, (outcome) => {
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+    })
+    isFailed = false
+  } finally {
+    lives.observer.passDone({ ms: performance.now() - began, isFailed, outcomes })
+  }
+}
+
+async function lookAtAll(lives: Lives, count: (outcome: Outcome | 'failed') => void): Promise<void> {
   const { runtime, store, log } = lives
   const listed = await runtime.list(AbortSignal.any([lives.signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]))
   const found = new Map(listed.map((sandbox) => [sandbox.id, sandbox]))
@@ -44,8 +58,10 @@ export async function reconcile(lives: Lives): Promise<void> {
     if (lives.signal.aborted || lives.turns.isBusy(id)) return
     try {
       const outcome = await reconcileOne(lives, id)
+      count(outcome)
       if (outcome !== 'agrees') log.info('reconciled', { sandbox: id, outcome })
     } catch (error) {
+      count('failed')
       log.error('could not reconcile; it is tried again', { sandbox: id, error: messageOf(error) })
       lives.doubts.add(id, lives.now())
     }

@@ -5,6 +5,11 @@ import type { Hono } from 'hono'
 import { type AccessSettings, openAccess } from '../../control/access/access.ts'
 import { type AppDeps, type AppEnv, type AppSettings, createApp } from '../../control/app.ts'
 import type { ExecdClient } from '../../control/execd-client.ts'
+import { observeRuntime } from '../../control/observe/observe-runtime.ts'
+import { type Observation, openObservation } from '../../control/observe/open-observation.ts'
+import type { Check } from '../../control/observe/readiness.ts'
+import { createRequestScope, createScopedLogger } from '../../control/observe/request-scope.ts'
+import { openTelemetry, type TelemetrySettings } from '../../control/observe/telemetry.ts'
 import { openPooling, type Pooling } from '../../control/pools/open-pooling.ts'
 import type { Runtime } from '../../control/runtime/runtime.ts'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
@@ -39,7 +44,9 @@ export type ControlAppOptions = {
   otherRuntime?: Runtime
   store?: Store
   askEgress?: AppDeps['askEgress']
+  checkEgress?: Check
   execd?: Partial<ExecdClient>
+  telemetry?: TelemetrySettings
   /** Whether pools are filled and templates built. */
   runsPooling?: boolean
   /** How long a create waits for a pool. */
@@ -58,6 +65,7 @@ export type ControlApp = {
   runtime: FakeRuntime
   store: Store
   pooling: Pooling
+  observation: Observation
   /** Does what goes on by itself in the program: passes, deadlines, pools, templates. Resolves once all of it has ended. */
   runLoops: () => Promise<unknown>
   /** Ends what the app started. */
@@ -78,23 +86,37 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
   const runtime = options.runtime ?? createFakeRuntime()
   const store = options.store ?? new Store({ path: ':memory:', migrationsDir: MIGRATIONS })
   const stopped = new AbortController()
-  const log = options.log ?? createSilentLogger()
+  const scope = createRequestScope()
+  const log = createScopedLogger(options.log ?? createSilentLogger(), scope)
   const now = options.now ?? Date.now
   const access = openAccess(store.database, options.access ?? {}, now)
+  const version = '9.9.9'
+  const observation = openObservation({
+    database: store.database,
+    runtime: options.otherRuntime ?? runtime,
+    ...(options.checkEgress && { checkEgress: options.checkEgress }),
+    scope,
+    version,
+    log,
+    ...(options.telemetry && {
+      telemetry: openTelemetry({ settings: options.telemetry, version, scope, log }),
+    }),
+  })
   const lives: Lives = {
     store,
-    runtime: options.otherRuntime ?? runtime,
+    runtime: observeRuntime(options.otherRuntime ?? runtime, observation.observer),
     quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
     creating: new Map(),
     log,
+    observer: observation.observer,
     now,
     files: options.files ?? { realPath: async (path) => path, makeDirectory: async () => {} },
     settings: { ...LIFE_SETTINGS, ...options.life },
     signal: stopped.signal,
   }
-  const settings = { domain: 'localhost', arch: 'amd64', version: '9.9.9', ...options.settings }
+  const settings = { domain: 'localhost', arch: 'amd64', version, ...options.settings }
   const absent = (what: string) => () => {
     throw new Error(`no ${what} in this test`)
   }
@@ -117,6 +139,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     once: new OnceKeys(),
     log,
     settings,
+    observation,
     askEgress,
     trustForwarded: options.trustForwarded ?? false,
   })
@@ -126,6 +149,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     runtime,
     store,
     pooling,
+    observation,
     runLoops() {
       const running = [runReconciler(lives), runDeadlines(lives), pooling.keeper.run(), pooling.builder.run()]
       loops.push(...running)
@@ -135,6 +159,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
       stopped.abort(new Error('The test is over'))
       await Promise.all(loops)
       await lives.turns.idle()
+      await observation.close()
       store.close()
     },
     async call(method, path, body, headers = {}, signal) {

@@ -1,0 +1,81 @@
+// Around every request: its id, its trace, its time. One line of the log says how it went: at `info` when it changed something
+// or failed by our fault, at `debug` when it only read, so that probes and polling do not fill a disk.
+
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { Context, MiddlewareHandler } from 'hono'
+import { matchedRoutes } from 'hono/route'
+import { createRequestId } from '../../lib/id.ts'
+import type { Logger } from '../../lib/log.ts'
+import { READING } from '../access/authenticate.ts'
+import type { AppEnv } from '../app.ts'
+import type { Observation } from './open-observation.ts'
+import { parseTraceContext } from './trace-context.ts'
+
+export type ObserveRequestsOptions = {
+  observation: Pick<Observation, 'scope' | 'observer' | 'beginTrace'>
+  log: Logger
+  clientOf: (context: Context<AppEnv>) => string | undefined
+}
+
+const NO_ROUTE = '(none)'
+const MAX_LOGGED_PATH = 200
+/** What comes after the port is the sandbox's, and may be anybody's secret. */
+const PROXIED = /^((?:\/v1)?\/sandboxes\/[^/]+\/proxy\/[^/]+).*$/s
+
+export function observeRequests({
+  observation,
+  log,
+  clientOf,
+}: ObserveRequestsOptions): MiddlewareHandler<AppEnv> {
+  const { scope, observer } = observation
+  return (context, next) => {
+    const beganAt = Date.now()
+    const began = performance.now()
+    const inbound = parseTraceContext(context.req.header('traceparent'), context.req.header('tracestate'))
+    const trace = observation.beginTrace(inbound)
+    const requestId = readRequestId(context.req.header('x-request-id'))
+    const scoped = { requestId, ...(trace && { trace }) }
+    context.set('requestId', requestId)
+    observer.requestBegins()
+    return scope.run(scoped, async () => {
+      await next()
+      const done = (status: number) => {
+        const { method, path } = context.req
+        const route = routeOf(context) ?? NO_ROUTE
+        const ms = performance.now() - began
+        const told = { method, route, status, beganAt, ms, scoped }
+        observer.requestDone(inbound ? { ...told, parentSpanId: inbound.spanId } : told)
+        log[READING.has(method) && status < 500 ? 'debug' : 'info']('request', {
+          method,
+          path: path.replace(PROXIED, '$1').slice(0, MAX_LOGGED_PATH),
+          route,
+          status,
+          ms: Math.round(ms * 10) / 10,
+          by: context.get('principal')?.name,
+          client: clientOf(context),
+        })
+      }
+      // What a sandbox answers through us begins when it does, and has its own id in it already.
+      const { outgoing } = (context.env ?? {}) as { outgoing?: Outgoing }
+      if (context.res === RESPONSE_ALREADY_SENT && outgoing)
+        outgoing.once('close', () => scope.run(scoped, () => done(outgoing.statusCode)))
+      else {
+        context.res.headers.set('X-Request-ID', requestId)
+        done(context.res.status)
+      }
+    })
+  }
+}
+
+type Outgoing = { statusCode: number; once(event: 'close', listener: () => void): unknown }
+
+/** The pattern of the route that a request is for; undefined when there is none. */
+export function routeOf(context: Context): string | undefined {
+  return matchedRoutes(context).findLast(({ path }) => !path.endsWith('*') || path.includes('/proxy/'))?.path
+}
+
+/** An inbound request id is taken when it can stand in a log line and a header as it is. */
+function readRequestId(given: string | undefined): string {
+  const id = given?.trim() ?? ''
+  return /^[\w.:/+=@-]{1,128}$/.test(id) ? id : createRequestId()
+}
