@@ -13,7 +13,7 @@ type Operation = {
   body?: keyof typeof SCHEMAS
   query?: z.ZodType
   /** By status: what it means, the schema of the JSON, and whether plain text may come in its place. */
-  answers: Record<number, [string, (keyof typeof SCHEMAS)?, 'text'?]>
+  answers: Record<number, [string, (keyof typeof SCHEMAS | undefined)?, 'text'?]>
   open?: boolean
 }
 
