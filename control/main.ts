@@ -30,10 +30,12 @@ import {
   STOP_SANDBOXES,
   takeListen,
   telemetrySettings,
+  telemetrySettings,
   USAGE,
 } from './config.ts'
 import { type Control, startControl } from './control.ts'
 import { createEgressClient } from './egress-client.ts'
+import { createRequestScope, createScopedLogger } from './observe/request-scope.ts'
 import { createRequestScope, createScopedLogger } from './observe/request-scope.ts'
 import { openRuntime } from './runtime/open-runtime.ts'
 
@@ -90,6 +92,7 @@ try {
     migrationsDir: join(ROOT, 'migrations'),
     runtime,
     askEgress: egress.askPolicy,
+    checkEgress: egress.check,
     checkEgress: egress.check,
     settings: appSettings(config, { version, machine: process.arch }),
     accessSettings: accessSettings(config, tenants),
