@@ -4,7 +4,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startControlServer } from '../support/control-server.ts'
-import { hasPublishedDocument, loadPublishedDocument, NO_DOCUMENT } from '../support/published-document.ts'
+import { loadPublishedDocument, NO_DOCUMENT } from '../support/published-document.ts'
 import { API_KEY, casesOf, REQUEST_ID, type Servers } from './published-cases.ts'
 
 /** Which findings are on purpose, and why. */
@@ -73,7 +73,7 @@ const DIFFERENCES: { found: RegExp; reason: string }[] = [
   },
 ]
 
-const document = hasPublishedDocument() ? loadPublishedDocument() : undefined
+const document = loadPublishedDocument()
 /** By their names without prefix, with the statuses of all prefixes. */
 const operations = new Map(
   [...(document?.operations ?? [])].map(([name, statuses]) => [name.replace(' /v1/', ' /'), statuses]),

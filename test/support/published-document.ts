@@ -15,7 +15,7 @@ type Answer = {
   headers?: Record<string, unknown>
   content?: Record<string, { schema?: Record<string, unknown> }>
 }
-type Document = {
+export type Document = {
   paths: Record<string, Record<string, { responses: Record<string, Answer> }>>
   components: { schemas: Record<string, unknown> }
 }
@@ -27,16 +27,15 @@ export type PublishedDocument = {
   differences: (operation: string, reply: Reply) => string[]
 }
 
-export function hasPublishedDocument(): boolean {
-  return existsSync(FILE)
+/** The document as it is; undefined when it is not there. */
+export function readPublishedDocument(): Document | undefined {
+  return existsSync(FILE) ? (JSON.parse(readFileSync(FILE, 'utf8')) as Document) : undefined
 }
 
-export function publishedDocumentFile(): string {
-  return FILE
-}
-
-export function loadPublishedDocument(): PublishedDocument {
-  const document = JSON.parse(readFileSync(FILE, 'utf8')) as Document
+/** The document made ready to check answers; undefined when it is not there. */
+export function loadPublishedDocument(): PublishedDocument | undefined {
+  const document = readPublishedDocument()
+  if (!document) return undefined
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   const time = z.iso.datetime({ offset: true })
   ajv.addFormat('date-time', (value: string) => time.safeParse(value).success)
