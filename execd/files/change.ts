@@ -1,10 +1,10 @@
 // Making directories, moving and removing (contract: execd.md 6.4). Each is either done or not.
 
-import { lchown, link, lstat, rename, unlink } from 'node:fs/promises'
+import { link, lstat, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
-import { makeDirectories } from '../make-directories.ts'
+import { giveDirectories, makeDirectories } from '../make-directories.ts'
 import { copyTree } from './copy.ts'
 import { isThere } from './expectation.ts'
 import { nativePath } from './name.ts'
@@ -17,9 +17,7 @@ import { type Owner, temporaryBeside } from './write.ts'
 export async function makeDirectory(path: string, owner: Owner, permission: Permission = {}): Promise<void> {
   const first = makeDirectories(path)
   if (first === undefined) return
-  if (owner.uid !== 0 || owner.gid !== 0)
-    for (let made = path; made.length >= first.length; made = dirname(made))
-      await lchown(nativePath(made), owner.uid, owner.gid)
+  if (owner.uid !== 0 || owner.gid !== 0) giveDirectories(first, path, owner)
   await applyPermission(path, permission)
 }
 

@@ -1,8 +1,9 @@
 // Copying to another file system, for a move: everything of a tree with its modes, owners and times. Links stay as they are.
 
 import { constants, type Stats } from 'node:fs'
-import { chmod, copyFile, lchown, lstat, lutimes, mkdir, readlink, symlink } from 'node:fs/promises'
+import { copyFile, lstat, mkdir, readlink, symlink } from 'node:fs/promises'
 import { execdError } from '../http/answer.ts'
+import { keepAttributes } from './keep-attributes.ts'
 import { nativePath } from './name.ts'
 import type { Pace } from './turns.ts'
 import { walk } from './walk.ts'
@@ -22,7 +23,10 @@ export async function copyTree(source: string, target: string, pace: Pace): Prom
       await copy(path, target + path.slice(source.length), await lstat(nativePath(path)))
       return true
     })
-  for (const { path, stat: wanted } of directories.reverse()) await keep(path, wanted)
+  for (const { path, stat: wanted } of directories.reverse()) {
+    if (pace.isDue) await pace.rest()
+    keepAttributes(path, wanted)
+  }
 }
 
 async function copyOne(from: string, to: string, stat: Stats): Promise<void> {
@@ -38,15 +42,7 @@ async function copyOne(from: string, to: string, stat: Stats): Promise<void> {
       'RUNTIME_ERROR',
       `Cannot move "${from}" to another file system: it is neither a file nor a directory nor a link`,
     )
-  await keep(to, stat)
-}
-
-/** The owner first, as a change of it clears setuid. */
-async function keep(path: string, stat: Stats): Promise<void> {
-  const target = nativePath(path)
-  if (process.getuid?.() === 0) await lchown(target, stat.uid, stat.gid)
-  if (!stat.isSymbolicLink()) await chmod(target, stat.mode & 0o7777)
-  await lutimes(target, stat.atimeMs / 1000, stat.mtimeMs / 1000)
+  keepAttributes(to, stat)
 }
 
 function refuseUnreadable(path: string): void {

@@ -8,7 +8,6 @@ import {
   type Dirent,
   fchmodSync,
   fchownSync,
-  fstatSync,
   lchownSync,
   opendirSync,
   openSync,
@@ -17,14 +16,13 @@ import { chmod, chown, stat } from 'node:fs/promises'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
 import { type Body, field, optionalText, wrong } from '../http/body.ts'
+import { closePlace, openPlace, type Place } from '../place.ts'
 import { MAX_USER_ID, type Users } from '../users.ts'
 import { decodeName, nativePath } from './name.ts'
 import type { Pace } from './turns.ts'
 
 /** The system's word for leaving an owner or group as it is. */
 const KEEP_ID = -1
-/** Names a file without opening it, so that no device and no pipe is touched. Node has no name for it; on all of Linux it is this. */
-const O_PATH = 0o10000000
 const DIRECTORY_FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 /** More does not fit into a path. */
 const MAX_DEPTH = 2048
@@ -119,16 +117,16 @@ function openDirectory(place: string | Buffer, shown: string[]): number | undefi
 
 /** `place` is a name in an open directory. */
 function applyToOther(place: Buffer, { mode, uid, gid }: Permission): void {
-  let fd: number | undefined
+  let found: Place | undefined
   try {
     if (uid !== undefined || gid !== undefined) lchownSync(place, uid ?? KEEP_ID, gid ?? KEEP_ID)
     if (mode === undefined) return
-    fd = openSync(place, O_PATH | constants.O_NOFOLLOW)
-    if (!fstatSync(fd).isSymbolicLink()) chmodSync(`/proc/self/fd/${fd}`, mode)
+    found = openPlace(place)
+    if (!found.stat.isSymbolicLink()) chmodSync(found.path, mode)
   } catch (error) {
     if (systemCodeOf(error) !== 'ENOENT') throw error
   } finally {
-    if (fd !== undefined) closeSync(fd)
+    if (found) closePlace(found)
   }
 }
 

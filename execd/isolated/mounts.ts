@@ -1,12 +1,12 @@
 // What of the sandbox's files a session sees, and where it may write (contract: execd.md 8.2, 8.4). Here the paths of a
 // request meet the file system: links are resolved once, so that a link changed later leads nowhere else.
 
-import { chownSync, closeSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { MountMode } from '../../lib/api/execd-isolated.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
-import { makeDirectories } from '../make-directories.ts'
+import { giveDirectories, makeDirectories } from '../make-directories.ts'
 import type { IsolationConfig } from './config.ts'
 import type { SessionMount, SessionRequest } from './request.ts'
 
@@ -112,8 +112,7 @@ function refuseOverlap(path: string, { config, vital }: PlanOptions): void {
 function makeDirectory(path: string, owner: { uid: number; gid: number }): string {
   try {
     const first = makeDirectories(path, 0o755)
-    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made))
-      chownSync(made, owner.uid, owner.gid)
+    if (first !== undefined) giveDirectories(first, path, owner)
     return realpathSync(path)
   } catch (error) {
     throw execdError(
