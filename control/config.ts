@@ -51,7 +51,7 @@ export function pickProxies(env: Record<string, string | undefined>): Record<str
 }
 
 /** How sandboxes are made and ended here. */
-export function lifeSettings({ runtime, storage, retention }: Config): LifeSettings {
+export function lifeSettings({ server, runtime, storage, retention }: Config): LifeSettings {
   return {
     allowedHostPaths: storage.allowedHostPaths,
     allowIsolatedSessions: runtime.allowIsolatedSessions,
@@ -61,6 +61,7 @@ export function lifeSettings({ runtime, storage, retention }: Config): LifeSetti
     createAnswerMs: 20_000,
     deleteAnswerMs: 20_000,
     pauseTimeoutMs: 20_000,
+    maxTimeoutMs: (server.maxSandboxTimeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000,
     idempotencyMs: retention.idempotencyHours * 3_600_000,
   }
 }

@@ -10,6 +10,7 @@ import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
 import { type AccessSettings, openAccess } from './access/access.ts'
 import { checkLocalCaller } from './access/local-caller.ts'
 import { type AppSettings, createApp, type EgressAnswer, type EgressRequest, hostsOf } from './app.ts'
+import { Clock } from './clock.ts'
 import { createExecdClient } from './execd-client.ts'
 import { createFeedApp } from './feed-app.ts'
 import { observeRuntime } from './observe/observe-runtime.ts'
@@ -21,10 +22,12 @@ import { openPooling } from './pools/open-pooling.ts'
 import { createSandboxProxy } from './routes/proxy.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import type { Runtime } from './runtime/runtime.ts'
+import { Activity } from './sandbox/activity.ts'
 import { removeSandbox } from './sandbox/change.ts'
 import { runDeadlines } from './sandbox/deadlines.ts'
 import { Doubts } from './sandbox/doubts.ts'
 import { type LifeSettings, type Lives, settlesWithin } from './sandbox/lives.ts'
+import { moveDeadlines } from './sandbox/move-deadlines.ts'
 import { OnceKeys } from './sandbox/once.ts'
 import { eachOf, reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { Turns } from './sandbox/turns.ts'
@@ -77,7 +80,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const checkpointer = new Checkpointer(path)
   const serving = new AbortController()
   const living = new AbortController()
-  const now = options.now ?? Date.now
+  const clock = new Clock({ wall: options.now ?? Date.now, monotonic: () => performance.now() })
+  const { now } = clock
   const access = openAccess(store.database, options.accessSettings, now)
   const { version } = settings
   const telemetry =
@@ -104,6 +108,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
+    activity: new Activity({ store, now, settings: options.lifeSettings }),
     creating: new Map(),
     log,
     observer: observation.observer,
@@ -121,6 +126,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     execd: createExecdClient({ headers: scope.traceHeaders }),
     askEgress: options.askEgress,
   })
+  clock.onJump((byMs) => moveDeadlines(lives, pooling.keeper, byMs))
+  lives.activity.grantGrace()
   const once = new OnceKeys()
   const feed = new RoutesFeed({ store, policySocket: instance.policySocket })
   const servers: Serving[] = []
@@ -163,7 +170,10 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   })
   let port: number | undefined
   try {
-    await listen({ socketPath: instance.feedSocket }, createFeedApp(feed, serving.signal).fetch)
+    await listen(
+      { socketPath: instance.feedSocket },
+      createFeedApp({ feed, activity: lives.activity, stopped: serving.signal }).fetch,
+    )
     await listen({ socketPath: instance.controlSocket }, (request, env) => app.fetch(request, env ?? {}))
     if (options.listen) {
       const proxy = createSandboxProxy({
@@ -201,6 +211,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     for (const server of servers) await server.closed
     await Promise.all(loops)
     await lives.turns.idle()
+    lives.activity.settleAll()
+    lives.activity[Symbol.dispose]()
     await observation.close()
     await runtime
       .close()

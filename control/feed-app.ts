@@ -2,9 +2,26 @@
 
 import { Hono } from 'hono'
 import { stream } from 'hono/streaming'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { z } from 'zod'
+import { type ActivityAnswer, MAX_REPORTS } from '../lib/api/routes-feed.ts'
+import { ApiError } from '../lib/errors.ts'
+import { readBody } from './body.ts'
+import { refusal } from './errors.ts'
 import type { RoutesFeed } from './routes-feed.ts'
+import type { Activity } from './sandbox/activity.ts'
 
-export function createFeedApp(feed: RoutesFeed, stopped: AbortSignal): Hono {
+const activityRequest = z.object({
+  sandboxes: z.array(z.object({ id: z.string().max(100), ageMs: z.number().min(0) })).max(MAX_REPORTS),
+})
+
+export type FeedAppDeps = {
+  feed: RoutesFeed
+  activity: Pick<Activity, 'record'>
+  stopped: AbortSignal
+}
+
+export function createFeedApp({ feed, activity, stopped }: FeedAppDeps): Hono {
   const app = new Hono()
   app.get('/routes', (context) => {
     const epoch = context.req.query('epoch')
@@ -26,6 +43,16 @@ export function createFeedApp(feed: RoutesFeed, stopped: AbortSignal): Hono {
     return route
       ? context.json(route)
       : context.json({ code: 'DOCKER::SANDBOX_NOT_FOUND', message: 'There is no sandbox with this id' }, 404)
+  })
+  app.post('/activity', async (context) => {
+    const { sandboxes } = await readBody(context, activityRequest)
+    activity.record(sandboxes)
+    return context.json({ epoch: feed.epoch } satisfies ActivityAnswer)
+  })
+  app.onError((error, context) => {
+    const told =
+      error instanceof ApiError ? error : refusal('GENERAL::UNKNOWN_ERROR', 'It could not be written down')
+    return context.json(told.body(), told.status as ContentfulStatusCode)
   })
   app.get('/healthz', (context) => context.text('ok'))
   return app

@@ -6,6 +6,7 @@ import { EGRESS_PORT } from '../lib/api/guest.ts'
 import type { SandboxState } from '../lib/api/lifecycle.ts'
 import type { Route, RouteEvent, RouteState } from '../lib/api/routes-feed.ts'
 import { createRequestId } from '../lib/id.ts'
+import { countsTraffic } from './sandbox/activity.ts'
 import type { SandboxRow, Store } from './store/sqlite.ts'
 
 const STATES: Record<SandboxState, RouteState> = {
@@ -153,5 +154,6 @@ function routeOf(row: SandboxRow, policySocket: string): Route {
     ...(row.address !== null && { address: row.address }),
     ports: { [EGRESS_PORT]: { socketPath: policySocket, pathPrefix: `/sandboxes/${row.id}` } },
     generation: row.generation,
+    ...(countsTraffic(row) && { countsTraffic: true }),
   }
 }

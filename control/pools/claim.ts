@@ -44,7 +44,12 @@ export async function claimWarm(
     isAdmitted = true
     const taken = store.takeWarm(
       { tenant, pool: name, revision },
-      { ...requestedValues(claim.plan, claim.owner), templateId: claim.templateId ?? null },
+      {
+        ...requestedValues(claim.plan, claim.owner),
+        templateId: claim.templateId ?? null,
+        // It has been running for long; for its new owner it begins now.
+        activeAt: claim.plan.idleSeconds === undefined ? null : now(),
+      },
     )
     if (!taken) break
     try {

@@ -60,6 +60,12 @@ export class PoolKeeper {
     this.#troubles.delete(keyOf(pool))
   }
 
+  /** The wall clock has jumped: what was to be in a moment still is. */
+  shift(byMs: number): void {
+    for (const trouble of this.#troubles.values()) trouble.retryAt += byMs
+    for (const health of this.#health.values()) health.askedAt += byMs
+  }
+
   /** Takes back what was being claimed when an earlier process ended. To be called before anything is claimed. */
   recover(): void {
     for (const id of this.#deps.pools.halfClaimed()) giveBack(this.#deps, id)

@@ -27,6 +27,7 @@ export function openPooling({ lives, settings, execd, askEgress, ...waits }: Poo
   const planLimits = (): PlanLimits => ({
     allowedHostPaths: lives.settings.allowedHostPaths,
     allowIsolatedSessions: lives.settings.allowIsolatedSessions,
+    canPause: lives.runtime.canPause !== false,
     arch: settings.arch,
     now: lives.now(),
     ...(settings.maxTimeoutSeconds !== undefined && { maxTimeoutSeconds: settings.maxTimeoutSeconds }),

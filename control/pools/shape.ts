@@ -11,6 +11,8 @@ const OF_THE_CLAIM = [
   'platform',
   'createdAt',
   'expiresAt',
+  'renewSeconds',
+  'idleSeconds',
   'warnings',
 ] as const satisfies (keyof CreatePlan)[]
 

@@ -85,6 +85,8 @@ export type CreateWatch = {
 
 export type Runtime = {
   readonly name: string
+  /** False where `pause` and `resume` can only fail. */
+  readonly canPause?: boolean
   /**
    * Makes and starts a sandbox; resolves once its execd accepts connections and the entrypoint has been started. When it
    * rejects, with RuntimeError or the signal's reason, nothing of the sandbox is left.

@@ -5,11 +5,15 @@ import type { MetadataPatch } from '../../lib/api/lifecycle.ts'
 import { messageOf } from '../../lib/errors.ts'
 import { notFound, refusal } from '../errors.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
-import type { SandboxRow } from '../store/sqlite.ts'
+import type { SandboxChange, SandboxRow } from '../store/sqlite.ts'
+import { idleAtOf } from './activity.ts'
 import { KEPT_LOG_BYTES, readLastOutput } from './last-output.ts'
 import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
 import { patchMetadata } from './metadata.ts'
 import { decideStep } from './state.ts'
+
+/** SDKs compute a new end from the clock of their own machine. */
+const CLOCK_TOLERANCE_MS = 60_000
 
 /** The row of a sandbox that clients may know of. Throws 404. */
 export function requireSandbox({ store }: Pick<Lives, 'store'>, id: string): SandboxRow {
@@ -19,23 +23,48 @@ export function requireSandbox({ store }: Pick<Lives, 'store'>, id: string): San
 }
 
 export async function pauseSandbox(lives: Lives, id: string): Promise<void> {
-  const { store, runtime, turns, settings, now } = lives
   requireSandbox(lives, id)
-  await turns.take(id, async () => {
+  await lives.turns.take(id, async () => {
     const row = requireSandbox(lives, id)
-    const pausing = stepOf(row, 'pause', now())
+    const pausing = stepOf(row, 'pause', lives.now())
     if (!pausing) throw refusal('DOCKER::SANDBOX_NOT_RUNNING', refusedStep(row, 'pause'))
-    store.update(id, pausing)
-    try {
-      await runtime.pause(id, AbortSignal.timeout(settings.pauseTimeoutMs))
-    } catch (error) {
-      takeBack(lives, id, 'pause_failed', 'CONTAINER_RUNNING')
-      if (error instanceof RuntimeError && error.failure === 'not_running')
-        throw refusal('DOCKER::SANDBOX_NOT_RUNNING', error.message, { cause: error })
-      throw refusal('DOCKER::SANDBOX_PAUSE_FAILED', 'The sandbox could not be paused', { cause: error })
-    }
-    store.change(id, (current) => stepOf(current, 'paused', now(), { reason: 'CONTAINER_PAUSED' }))
+    await pauseTo(lives, id, pausing, { reason: 'CONTAINER_PAUSED' })
   })
+}
+
+/** Pauses a sandbox that nothing has been sent to for as long as it said, unless something was in the meantime. */
+export async function pauseIdleSandbox(lives: Lives, id: string): Promise<void> {
+  const { store, turns, activity, now } = lives
+  await turns.take(id, async () => {
+    activity.settle(id)
+    const row = store.get(id)
+    const idleAt = row && idleAtOf(row)
+    if (!row || idleAt === undefined || idleAt > now()) return
+    const pausing = stepOf(row, 'pause', now(), { reason: 'IDLE' })
+    if (!pausing) return
+    const message = `Nothing was sent to it for ${row.idleSeconds} seconds; resume it to go on`
+    await pauseTo(lives, id, pausing, { reason: 'IDLE', message })
+    lives.log.info('idle sandbox paused', { sandbox: id, afterSeconds: row.idleSeconds })
+  })
+}
+
+async function pauseTo(
+  lives: Lives,
+  id: string,
+  pausing: SandboxChange,
+  told: { reason: string; message?: string },
+): Promise<void> {
+  const { store, runtime, settings, now } = lives
+  store.update(id, pausing)
+  try {
+    await runtime.pause(id, AbortSignal.timeout(settings.pauseTimeoutMs))
+  } catch (error) {
+    takeBack(lives, id, 'pause_failed', 'CONTAINER_RUNNING')
+    if (error instanceof RuntimeError && error.failure === 'not_running')
+      throw refusal('DOCKER::SANDBOX_NOT_RUNNING', error.message, { cause: error })
+    throw refusal('DOCKER::SANDBOX_PAUSE_FAILED', 'The sandbox could not be paused', { cause: error })
+  }
+  store.change(id, (current) => stepOf(current, 'paused', now(), told))
 }
 
 export async function resumeSandbox(lives: Lives, id: string): Promise<void> {
@@ -97,6 +126,8 @@ export async function removeSandbox(
     creating.get(id)?.abort(new Error('The sandbox is removed'))
   }
   await turns.take(id, async () => {
+    // What passed through the gateway just now counts, too.
+    lives.activity.settle(id)
     const row = store.get(id)
     if (!row || !stillWanted(row)) return
     const hidden = row.hidden || reason === 'EXPIRED'
@@ -123,13 +154,17 @@ export function expireSandbox(lives: Lives, id: string): Promise<void> {
   )
 }
 
-/** Sets a new end, sooner or later than the old one, and returns it. One SQL transaction, so it wins over an expiry or loses cleanly. */
+/**
+ * Sets a new end, sooner or later than the old one, and returns it. One SQL transaction, so it wins over an expiry or loses
+ * cleanly. It reaches no further than that of a new sandbox could.
+ */
 export function renewSandbox(
-  { store, now }: Pick<Lives, 'store' | 'now'>,
+  { store, now, settings }: Pick<Lives, 'store' | 'now' | 'settings'>,
   id: string,
   expiresAt: number,
 ): number {
-  const renewed = store.change(id, (row) => {
+  const at = now()
+  const decide = (row: SandboxRow): SandboxChange => {
     if (row.hidden) throw notFound()
     if (row.state === 'Stopping')
       throw refusal('DOCKER::INVALID_EXPIRATION', 'A sandbox that is being deleted cannot be renewed', {
@@ -139,22 +174,29 @@ export function renewSandbox(
       throw refusal('DOCKER::INVALID_EXPIRATION', 'The sandbox has no expiry that could be renewed', {
         status: 409,
       })
-    if (!(expiresAt > now())) throw refusal('DOCKER::INVALID_EXPIRATION', 'expiresAt must lie in the future')
+    if (!(expiresAt > at)) throw refusal('DOCKER::INVALID_EXPIRATION', 'expiresAt must lie in the future')
+    if (expiresAt > at + settings.maxTimeoutMs + CLOCK_TOLERANCE_MS)
+      throw refusal(
+        'DOCKER::INVALID_EXPIRATION',
+        `expiresAt must lie at most ${settings.maxTimeoutMs / 1000} seconds ahead, as timeout may be`,
+      )
     return { expiresAt }
-  })
+  }
+  const renewed = store.change(id, decide, { type: 'renewed', at })
   if (!renewed) throw notFound()
   return expiresAt
 }
 
 export function changeMetadata(
-  { store }: Pick<Lives, 'store'>,
+  { store, now }: Pick<Lives, 'store' | 'now'>,
   id: string,
   patch: MetadataPatch,
 ): SandboxRow {
-  const changed = store.change(id, (row) => {
+  const decide = (row: SandboxRow): SandboxChange => {
     if (row.hidden) throw notFound()
     return { metadata: patchMetadata(row.metadata, patch) }
-  })
+  }
+  const changed = store.change(id, decide, { type: 'metadata', at: now() })
   if (!changed) throw notFound()
   return changed
 }

@@ -114,6 +114,10 @@ export function requestedValues(plan: CreatePlan, { createdBy }: Owner) {
     networkPolicy: plan.networkPolicy ?? null,
     createdAt: plan.createdAt,
     expiresAt: plan.expiresAt ?? null,
+    renewSeconds: plan.renewSeconds ?? null,
+    idleSeconds: plan.idleSeconds ?? null,
+    idleAction: plan.idleSeconds === undefined ? null : ('pause' as const),
+    activeAt: null,
   }
 }
 

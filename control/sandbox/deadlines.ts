@@ -1,70 +1,87 @@
 // The clock of all sandboxes: one timer, set to the earliest deadline there is, however many sandboxes exist (design D5). A
-// deadline is a column, so a restart forgets none and a renewal is only a write.
+// deadline is a column, so a restart forgets none and a renewal is only a write. What is due is done side by side, and one that
+// takes long holds up nobody else.
 
 import { messageOf } from '../../lib/errors.ts'
-import { expireSandbox } from './change.ts'
+import { expireSandbox, pauseIdleSandbox } from './change.ts'
 import type { Lives } from './lives.ts'
-import { eachOf, pause } from './reconcile.ts'
+import { pause } from './reconcile.ts'
+import { Wake } from './wake.ts'
 
 /** Timers of the platform cannot wait longer than 2^31 ms, and the clock of the machine may be set anew meanwhile. */
 const LONGEST_WAIT_MS = 30_000
 const SHORTEST_WAIT_MS = 5
 const AFTER_FAILURE_MS = 1000
-const BATCH = 100
-const WIDTH = 16
+/** So many are dealt with at once. */
+const WIDTH = 64
 
-/** Removes sandboxes whose time is over, until `lives.signal` aborts. Resolves once the last removal it began has ended. */
+/** Ends or pauses sandboxes whose time is over, until `lives.signal` aborts. Resolves once the last of it has ended. */
 export async function runDeadlines(lives: Lives): Promise<void> {
-  const { store, now, signal, log } = lives
-  let wake = () => {}
-  let waitingFor = Number.POSITIVE_INFINITY
+  const { store, now, signal } = lives
+  const wake = new Wake()
+  const running = new Map<string, Promise<void>>()
+  // By the clock that nobody sets, as what is waited for stays as far away when the other one jumps.
+  let waitsUntil = 0
   const stopWatching = store.watch(({ row }) => {
-    if (row?.expiresAt != null && row.expiresAt < waitingFor) wake()
+    const next = row && nextOf(row)
+    if (next !== undefined && performance.now() + next - now() < waitsUntil) wake.call()
   })
-  const onAbort = () => wake()
-  signal.addEventListener('abort', onAbort)
-  const running = new Set<string>()
-  const removals = new Set<Promise<void>>()
+  const begin = (id: string, what: (lives: Lives, id: string) => Promise<void>, trouble: string) => {
+    const work = attempt(lives, { id, what, trouble }).finally(() => {
+      running.delete(id)
+      wake.call()
+    })
+    running.set(id, work)
+  }
   try {
     while (!signal.aborted) {
-      const due = store.due(now(), BATCH + running.size).filter((id) => !running.has(id))
-      for (const id of due) running.add(id)
-      const batch = eachOf(due, WIDTH, async (id) => {
-        try {
-          await expireSandbox(lives, id)
-        } catch (error) {
-          log.error('an expired sandbox could not be removed yet', { sandbox: id, error: messageOf(error) })
-          lives.doubts.add(id, now())
-          // The reconciler goes on with it; until then this clock must not ask again at once.
-          await pause(AFTER_FAILURE_MS, signal)
-        } finally {
-          running.delete(id)
-        }
-      })
-      removals.add(batch)
-      void batch.then(() => removals.delete(batch))
-      if (due.length === BATCH) await batch
-      waitingFor = nextAfter(lives, running)
-      const waitMs = Math.min(Math.max(waitingFor - now(), SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, waitMs)
-        wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-        if (signal.aborted) wake()
-      })
+      // Those under way are still in the table.
+      for (const id of store.due(now(), WIDTH))
+        if (running.size < WIDTH && !running.has(id))
+          begin(id, expireSandbox, 'an expired sandbox could not be removed yet')
+      for (const id of store.dueIdle(now(), WIDTH))
+        if (running.size < WIDTH && !running.has(id))
+          begin(id, pauseIdleSandbox, 'an idle sandbox could not be paused')
+      const waitMs = running.size < WIDTH ? nextIn(lives, running) : LONGEST_WAIT_MS
+      waitsUntil = performance.now() + waitMs
+      await wake.wait(signal, waitMs)
     }
   } finally {
     stopWatching()
-    signal.removeEventListener('abort', onAbort)
-    await Promise.all(removals)
+    await Promise.all(running.values())
   }
 }
 
-/** The next deadline that is not being dealt with already. */
-function nextAfter({ store, now }: Lives, running: Set<string>): number {
-  const next = store.nextDeadline() ?? Number.POSITIVE_INFINITY
-  // Those that are being removed are still in the table for a moment; looking again soon is enough then.
-  return next <= now() && running.size > 0 ? now() + 250 : next
+type Attempt = { id: string; what: (lives: Lives, id: string) => Promise<void>; trouble: string }
+
+async function attempt(lives: Lives, { id, what, trouble }: Attempt): Promise<void> {
+  try {
+    await what(lives, id)
+  } catch (error) {
+    lives.log.error(trouble, { sandbox: id, error: messageOf(error) })
+    lives.doubts.add(id, lives.now())
+    // The reconciler goes on with it; until then this clock must not ask again at once.
+    await pause(AFTER_FAILURE_MS, lives.signal)
+  }
+}
+
+/** Milliseconds until something is due that is not being dealt with. */
+function nextIn({ store, now }: Lives, running: ReadonlyMap<string, unknown>): number {
+  const next = store.nextDeadlines(running.size + 1).filter(({ id }) => !running.has(id))
+  const at = Math.min(...next.map(({ at }) => at))
+  return Math.min(Math.max(at - now(), SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
+}
+
+/** When a change of this row may make something due. */
+function nextOf({ expiresAt, idleSeconds, activeAt, lastTransitionAt }: Due): number | undefined {
+  const idleAt = idleSeconds === null ? undefined : (activeAt ?? lastTransitionAt) + idleSeconds * 1000
+  if (expiresAt === null) return idleAt
+  return idleAt === undefined ? expiresAt : Math.min(expiresAt, idleAt)
+}
+
+type Due = {
+  expiresAt: number | null
+  idleSeconds: number | null
+  activeAt: number | null
+  lastTransitionAt: number
 }

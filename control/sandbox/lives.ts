@@ -6,6 +6,7 @@ import type { Quotas } from '../access/quotas.ts'
 import type { Observer } from '../observe/observer.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow, Store } from '../store/sqlite.ts'
+import type { Activity } from './activity.ts'
 import type { Doubts } from './doubts.ts'
 import { decideStep, type Step } from './state.ts'
 import type { Turns } from './turns.ts'
@@ -18,6 +19,8 @@ export type Lives = {
   turns: Turns
   /** What has to be looked at again soon. */
   doubts: Doubts
+  /** What traffic keeps alive. */
+  activity: Activity
   /** Creates that are going on in this process; aborting one makes it clean up and end. */
   creating: Map<string, AbortController>
   log: Logger
@@ -41,6 +44,8 @@ export type LifeSettings = {
   /** After this long a delete is answered although the removal is still going on. */
   deleteAnswerMs: number
   pauseTimeoutMs: number
+  /** How far ahead the end of a sandbox may lie, by whatever it is renewed; Infinity when nothing is configured. */
+  maxTimeoutMs: number
   /** For so long an Idempotency-Key stands for what it has made. */
   idempotencyMs: number
 }
@@ -54,7 +59,9 @@ export function stepOf(
 ): SandboxChange | undefined {
   const decision = decideStep(row.state, step)
   if (!decision.allowed) return undefined
-  return { ...more, state: decision.state, reason, message, lastTransitionAt: now }
+  // From when it runs, it has as long until it counts as idle as after traffic.
+  const activeAt = decision.state === 'Running' && row.idleSeconds !== null ? { activeAt: now } : {}
+  return { ...activeAt, ...more, state: decision.state, reason, message, lastTransitionAt: now }
 }
 
 /** How long a removal may take before it counts as failed: the grace, and time for what comes after it. */

@@ -14,6 +14,8 @@ export type PlanLimits = {
   maxTimeoutSeconds?: number
   allowedHostPaths: string[]
   allowIsolatedSessions: boolean
+  /** Whether the runtime can pause. */
+  canPause: boolean
   /** `amd64` or `arm64`: what the machine runs. */
   arch: string
   now: number
@@ -33,6 +35,10 @@ export type CreatePlan = {
   networkPolicy?: NetworkPolicy
   createdAt: number
   expiresAt?: number
+  /** Traffic moves the end to so many seconds from then. */
+  renewSeconds?: number
+  /** It is paused when there was no traffic for so many seconds. */
+  idleSeconds?: number
   /** What was accepted and has no effect here, in words for the caller. */
   warnings: string[]
 }
@@ -43,6 +49,10 @@ const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 export const ISOLATION_EXTENSION = 'bootstrap.execd.isolation'
 /** What a sandbox runs when nobody said: nothing, for ever. */
 export const IDLE_ENTRYPOINT = ['tail', '-f', '/dev/null']
+/** Opts in to being renewed by traffic (contract: lifecycle.md 2.1). */
+const RENEW_EXTENSION = 'access.renew.extend.seconds'
+/** Asks to be paused when there is no traffic: an addition to the contract (docs/deadlines.md). */
+const IDLE_EXTENSION = 'access.idle.pause.seconds'
 const ECHOED_EXTENSION = /^opensandbox\.extensions\./
 const EGRESS_ENV = /^OPENSANDBOX_EGRESS_/
 const CALLER_EGRESS_ENV = new Set(
@@ -65,9 +75,12 @@ const CALLER_EGRESS_ENV = new Set(
 export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePlan {
   const { extensions = {}, metadata = {}, networkPolicy } = request
   const warnings: string[] = []
-  if (checkRenewExtension(extensions['access.renew.extend.seconds']))
-    warnings.push(
-      'extensions["access.renew.extend.seconds"] has no effect: nothing is renewed on access here',
+  const renewSeconds = readSeconds(RENEW_EXTENSION, extensions[RENEW_EXTENSION], { min: 300, max: 86_400 })
+  const idleSeconds = readSeconds(IDLE_EXTENSION, extensions[IDLE_EXTENSION], { min: 60, max: 86_400 })
+  if (idleSeconds !== undefined && !limits.canPause)
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      `extensions["${IDLE_EXTENSION}"] is not supported by this runtime, which cannot pause: leave it out`,
     )
   if (!isBlank(request.snapshotId)) throw refusal('SNAPSHOT::NOT_FOUND', 'There is no snapshot with this id')
   const { image, entrypoint, resourceLimits } = request
@@ -82,6 +95,8 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
   checkMetadata(metadata)
   const platform = request.platform && planPlatform(request.platform, limits.arch)
   const expiresAt = planExpiry(request.timeout, limits)
+  if (renewSeconds !== undefined && expiresAt === undefined)
+    warnings.push(`extensions["${RENEW_EXTENSION}"] has no effect without timeout: there is no end to renew`)
   if (request.secureAccess)
     throw refusal(
       'SANDBOX::INVALID_PARAMETER',
@@ -114,6 +129,8 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     ...(policy && { networkPolicy: policy }),
     createdAt: limits.now,
     ...(expiresAt !== undefined && { expiresAt }),
+    ...(expiresAt !== undefined && renewSeconds !== undefined && { renewSeconds }),
+    ...(idleSeconds !== undefined && { idleSeconds }),
     warnings,
   }
 }
@@ -150,15 +167,19 @@ function planPolicy(value: unknown): NetworkPolicy {
   )
 }
 
-function checkRenewExtension(value: string | undefined): boolean {
-  if (value === undefined) return false
+function readSeconds(
+  name: string,
+  value: string | undefined,
+  { min, max }: { min: number; max: number },
+): number | undefined {
+  if (value === undefined) return undefined
   const seconds = /^\s*\d{1,9}\s*$/.test(value) ? Number(value) : Number.NaN
-  if (!(seconds >= 300 && seconds <= 86_400))
+  if (!(seconds >= min && seconds <= max))
     throw refusal(
       'SANDBOX::INVALID_PARAMETER',
-      'extensions["access.renew.extend.seconds"] must be a whole number of seconds from 300 to 86400',
+      `extensions["${name}"] must be a whole number of seconds from ${min} to ${max}`,
     )
-  return true
+  return seconds
 }
 
 function planPlatform({ os, arch }: Platform, machineArch: string): Platform {

@@ -194,20 +194,29 @@ async function repeat(lives: Lives, everyMs: number, firstPauseMs: number): Prom
 }
 
 async function clearDoubts(lives: Lives): Promise<void> {
-  const { doubts, signal, now, log } = lives
+  const { doubts, signal, now } = lives
+  const running = new Set<Promise<void>>()
   while (!signal.aborted) {
-    await eachOf(doubts.due(now()), WIDTH, async (id) => {
-      if (signal.aborted) return
-      try {
-        const outcome = await reconcileOne(lives, id)
-        doubts.clear(id)
-        log.info('reconciled', { sandbox: id, outcome })
-      } catch (error) {
-        log.error('could not reconcile; it is tried again', { sandbox: id, error: messageOf(error) })
-        doubts.add(id, now())
-      }
-    })
-    await doubts.wait(now(), signal)
+    for (const id of doubts.take(now(), WIDTH - running.size)) {
+      // One that takes long holds up nobody but itself.
+      const look = lookAgain(lives, id).finally(() => running.delete(look))
+      running.add(look)
+    }
+    if (running.size >= WIDTH) await Promise.race(running)
+    else await doubts.wait(now(), signal)
+  }
+  await Promise.all(running)
+}
+
+async function lookAgain(lives: Lives, id: string): Promise<void> {
+  const { doubts, now, log } = lives
+  try {
+    const outcome = await reconcileOne(lives, id)
+    doubts.settle(id)
+    log.info('reconciled', { sandbox: id, outcome })
+  } catch (error) {
+    log.error('could not reconcile; it is tried again', { sandbox: id, error: messageOf(error) })
+    doubts.add(id, now())
   }
 }
 

@@ -3,13 +3,14 @@
 
 import { and, asc, desc, eq, gt, min, type SQL, sql } from 'drizzle-orm'
 import type { Database } from './database.ts'
-import { events } from './schema.ts'
+import { type EventType, events } from './schema.ts'
 
 export type StoredEvent = typeof events.$inferSelect
 export type NewEvent = Omit<typeof events.$inferInsert, 'id'>
 
-/** At most this many changes of state of one sandbox are kept. */
-const MAX_STATES = 200
+/** Of what can happen to one sandbox again and again, so many of each kind are kept. */
+const MAX_REPEATS = 200
+const REPEATED: ReadonlySet<EventType> = new Set(['state', 'renewed', 'metadata'])
 
 export class EventLog {
   readonly #database: Database
@@ -21,10 +22,10 @@ export class EventLog {
   append(event: NewEvent): void {
     const { orm } = this.#database
     orm.insert(events).values(event).run()
-    if (event.type !== 'state') return
-    orm.run(sql`DELETE FROM events WHERE sandbox_id = ${event.sandboxId} AND type = 'state' AND id <= (
-      SELECT id FROM events WHERE sandbox_id = ${event.sandboxId} AND type = 'state'
-      ORDER BY id DESC LIMIT 1 OFFSET ${MAX_STATES})`)
+    if (!REPEATED.has(event.type)) return
+    orm.run(sql`DELETE FROM events WHERE sandbox_id = ${event.sandboxId} AND type = ${event.type} AND id <= (
+      SELECT id FROM events WHERE sandbox_id = ${event.sandboxId} AND type = ${event.type}
+      ORDER BY id DESC LIMIT 1 OFFSET ${MAX_REPEATS})`)
   }
 
   /** The newest events of one sandbox, the newest last; `type` leaves out all others. */

@@ -2,7 +2,7 @@
 // deadline clock know.
 
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { and, asc, count, desc, eq, inArray, isNotNull, lte, min, ne, type SQL, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, inArray, isNotNull, lte, ne, type SQL, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { EventLog, type NewEvent } from './events.ts'
@@ -31,6 +31,11 @@ export type ListFilter = {
 
 /** What happened to one sandbox; `row` is absent when it is gone. */
 export type StoreEvent = { id: string; row?: SandboxRow }
+
+/** A column that the database keeps by itself: when an idle sandbox is to be paused. */
+const idleAt = sql<number>`idle_at`
+/** The last moment that a date can name. */
+const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 
 export class Store {
   readonly database: Database
@@ -78,14 +83,20 @@ export class Store {
   }
 
   /** Reads, decides and writes in one transaction; `decide` returns the change, or undefined for none. */
-  change(id: string, decide: (row: SandboxRow) => SandboxChange | undefined): SandboxRow | undefined {
+  change(
+    id: string,
+    decide: (row: SandboxRow) => SandboxChange | undefined,
+    note?: { type: 'renewed' | 'metadata'; at: number },
+  ): SandboxRow | undefined {
     let changed = false
     const row = this.database.transact(() => {
       const before = this.get(id)
       const change = before && decide(before)
       if (!before || !change) return before
       changed = true
-      return this.#write(id, change)
+      const after = this.#write(id, change)
+      if (after && note) this.#note(after, note.type, note.at)
+      return after
     })
     if (row && changed) this.#tell({ id, row })
     return row
@@ -218,14 +229,43 @@ export class Store {
       .map(({ id }) => id)
   }
 
-  /** The earliest deadline of all, if there is one. */
-  nextDeadline(): number | undefined {
-    const found = this.#db
-      .select({ at: min(sandboxes.expiresAt) })
+  /** Ids of those that have been idle for as long as they may, the longest idle first. */
+  dueIdle(now: number, limit: number): string[] {
+    return this.#db
+      .select({ id: sandboxes.id })
+      .from(sandboxes)
+      .where(and(isNotNull(idleAt), lte(idleAt, now)))
+      .orderBy(asc(idleAt))
+      .limit(limit)
+      .all()
+      .map(({ id }) => id)
+  }
+
+  /** The earliest deadlines: at most `limit` of those that end a sandbox and as many of those that pause one. */
+  nextDeadlines(limit: number): { id: string; at: number }[] {
+    const ends = this.#db
+      .select({ id: sandboxes.id, at: sql<number>`${sandboxes.expiresAt}` })
       .from(sandboxes)
       .where(and(isNotNull(sandboxes.expiresAt), ne(sandboxes.state, 'Stopping')))
-      .get()
-    return found?.at ?? undefined
+      .orderBy(asc(sandboxes.expiresAt))
+      .limit(limit)
+      .all()
+    const pauses = this.#db
+      .select({ id: sandboxes.id, at: idleAt })
+      .from(sandboxes)
+      .where(isNotNull(idleAt))
+      .orderBy(asc(idleAt))
+      .limit(limit)
+      .all()
+    return [...ends, ...pauses]
+  }
+
+  /** Moves every deadline by as much as the wall clock has jumped, so that each is as far away as before. */
+  shiftDeadlines(byMs: number): void {
+    this.#db.run(sql`UPDATE sandboxes SET
+      expires_at = min(expires_at + ${byMs}, ${LAST_MOMENT}),
+      active_at = CASE WHEN idle_seconds IS NULL THEN active_at ELSE coalesce(active_at, last_transition_at) + ${byMs} END
+      WHERE expires_at IS NOT NULL OR idle_seconds IS NOT NULL`)
   }
 
   /** The states that a sandbox went through, the newest last; those of one that is gone too. */

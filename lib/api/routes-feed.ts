@@ -2,6 +2,7 @@
 //
 //   GET /routes?epoch={epoch}&since={version}   one event per line, for ever
 //   GET /routes/{id}                            one Route as JSON, or 404
+//   POST /activity                              an ActivityRequest, answered with an ActivityAnswer
 //
 // A feed begins with `reset` and every known route, unless `epoch` and `since` name a point that control still remembers;
 // then only what changed follows. `ready` marks the end of the catching up. A `ping` comes every 10 s when nothing else does.
@@ -21,7 +22,18 @@ export type Route = {
   ports?: Record<string, RouteTarget>
   /** Counts the lives of the sandbox; pooled connections of an earlier life must not be used. */
   generation: number
+  /** Whether control wants to hear of this sandbox's traffic. */
+  countsTraffic?: true
 }
+
+/** At most so many sandboxes are told of in one request. */
+export const MAX_REPORTS = 250
+
+/** When something was last sent to a sandbox or came from it. An age, as the clocks of two programs may differ. */
+export type ActivityReport = { id: string; ageMs: number }
+export type ActivityRequest = { sandboxes: ActivityReport[] }
+/** Another epoch than the last time says that control was started anew, and may have lost what it had not written down. */
+export type ActivityAnswer = { epoch: string }
 
 export type RouteEvent =
   | { type: 'reset'; epoch: string; version: number }

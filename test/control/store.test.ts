@@ -107,7 +107,10 @@ test('deadlines: due ones in order, stopping ones not, the next one', () => {
   store.insert(sandboxRow({ id: 'stopping', expiresAt: 1, state: 'Stopping' }))
   expect(store.due(100, 10)).toEqual(['older', 'due'])
   expect(store.due(100, 1)).toEqual(['older'])
-  expect(store.nextDeadline()).toBe(50)
+  expect(store.nextDeadlines(2)).toEqual([
+    { id: 'older', at: 50 },
+    { id: 'due', at: 100 },
+  ])
 })
 
 test.each([

@@ -12,6 +12,7 @@ import { createRequestScope, createScopedLogger } from '../../control/observe/re
 import { openTelemetry, type TelemetrySettings } from '../../control/observe/telemetry.ts'
 import { openPooling, type Pooling } from '../../control/pools/open-pooling.ts'
 import type { Runtime } from '../../control/runtime/runtime.ts'
+import { Activity } from '../../control/sandbox/activity.ts'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
 import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
@@ -32,6 +33,7 @@ export const LIFE_SETTINGS: LifeSettings = {
   createAnswerMs: 10_000,
   deleteAnswerMs: 10_000,
   pauseTimeoutMs: 5000,
+  maxTimeoutMs: Number.POSITIVE_INFINITY,
   idempotencyMs: 3_600_000,
 }
 
@@ -108,6 +110,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
+    activity: new Activity({ store, now, settings: { ...LIFE_SETTINGS, ...options.life } }),
     creating: new Map(),
     log,
     observer: observation.observer,
