@@ -146,12 +146,6 @@ function addFigures(registers: Registry[], figures: Figures): void {
       for (const state of SANDBOX_STATES) this.set({ state }, counted.get(state) ?? 0)
     },
   })
-  const limits = new Gauge({
-    name: 'opensandbox_pool_capacity',
-    help: 'How many sandboxes a pool is to keep warm and may have in all.',
-    labelNames: ['tenant', 'pool', 'bound'],
-    registers,
-  })
   new Gauge({
     name: 'opensandbox_pool_sandboxes',
     help: 'Sandboxes of pools: ready to be claimed, being made, claimed.',
@@ -159,12 +153,20 @@ function addFigures(registers: Registry[], figures: Figures): void {
     registers,
     collect() {
       this.reset()
-      limits.reset()
-      for (const [at, { tenant, name, capacity, ...counts }] of figures.pools().entries()) {
-        const labels = at < MAX_POOLS ? { tenant, pool: name } : { tenant: OTHERS, pool: OTHERS }
-        for (const [status, count] of Object.entries(counts)) this.inc({ ...labels, status }, count)
-        for (const [bound, count] of Object.entries(capacity)) limits.inc({ ...labels, bound }, count)
-      }
+      for (const [labels, { warm, filling, claimed }] of labelled(figures.pools()))
+        for (const [status, count] of Object.entries({ warm, filling, claimed }))
+          this.inc({ ...labels, status }, count)
+    },
+  })
+  new Gauge({
+    name: 'opensandbox_pool_capacity',
+    help: 'How many sandboxes a pool is to keep warm and may have in all.',
+    labelNames: ['tenant', 'pool', 'bound'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [labels, { capacity }] of labelled(figures.pools()))
+        for (const [bound, count] of Object.entries(capacity)) this.inc({ ...labels, bound }, count)
     },
   })
   new Gauge({
@@ -176,6 +178,14 @@ function addFigures(registers: Registry[], figures: Figures): void {
       for (const [file, bytes] of Object.entries(figures.databaseBytes())) this.set({ file }, bytes)
     },
   })
+}
+
+/** The first pools by their names, and all others as one. */
+function labelled(pools: PoolFigures[]): [{ tenant: string; pool: string }, PoolFigures][] {
+  return pools.map((pool, at) => [
+    at < MAX_POOLS ? { tenant: pool.tenant, pool: pool.name } : { tenant: OTHERS, pool: OTHERS },
+    pool,
+  ])
 }
 
 /** What every process tells Prometheus, under the names that dashboards know. */
@@ -195,19 +205,20 @@ function addProcess(registers: Registry[]): void {
       this.inc((user + system) / 1e6)
     },
   })
-  const heap = new Gauge({
+  new Gauge({
     name: 'nodejs_heap_size_used_bytes',
     help: 'Process heap size used from Node.js in bytes.',
     registers,
+    collect() {
+      this.set(process.memoryUsage().heapUsed)
+    },
   })
   new Gauge({
     name: 'process_resident_memory_bytes',
     help: 'Resident memory size in bytes.',
     registers,
     collect() {
-      const { rss, heapUsed } = process.memoryUsage()
-      this.set(rss)
-      heap.set(heapUsed)
+      this.set(process.memoryUsage.rss())
     },
   })
   new Gauge({
