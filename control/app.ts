@@ -13,7 +13,7 @@ import type { Principal } from './access/principal.ts'
 import { recordAudit } from './access/record-audit.ts'
 import { allowAnyOrigin } from './cors.ts'
 import { refusal, refusalOfStore } from './errors.ts'
-import { observeRequests } from './observe/observe-requests.ts'
+import { loggedPath, observeRequests } from './observe/observe-requests.ts'
 import type { Observation } from './observe/open-observation.ts'
 import type { Pooling } from './pools/open-pooling.ts'
 import { adminRoutes } from './routes/admin.ts'
@@ -124,7 +124,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   })
   app.onError((error, context) => {
     const requestId = context.get('requestId')
-    const path = context.req.path.slice(0, 200)
+    const path = loggedPath(context.req.path)
     // What was refused for a reason of its own stays so; behind a failure the database may stand.
     const failedStore = error instanceof ApiError && error.status < 500 ? undefined : refusalOfStore(error)
     if (failedStore) {

@@ -47,7 +47,7 @@ export function observeRequests({
         observer.requestDone(inbound ? { ...told, parentSpanId: inbound.spanId } : told)
         log[READING.has(method) && status < 500 ? 'debug' : 'info']('request', {
           method,
-          path: path.replace(PROXIED, '$1').slice(0, MAX_LOGGED_PATH),
+          path: loggedPath(path),
           route,
           status,
           ms: Math.round(ms * 10) / 10,
@@ -68,6 +68,11 @@ export function observeRequests({
 }
 
 type Outgoing = { statusCode: number; once(event: 'close', listener: () => void): unknown }
+
+/** A path as it may stand in the log. */
+export function loggedPath(path: string): string {
+  return path.replace(PROXIED, '$1').slice(0, MAX_LOGGED_PATH)
+}
 
 /** The pattern of the route that a request is for; undefined when there is none. */
 export function routeOf(context: Context): string | undefined {
