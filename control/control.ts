@@ -2,13 +2,16 @@
 // and hands it in; a test hands in a runtime of its own.
 
 import { mkdir, realpath } from 'node:fs/promises'
+import type { IncomingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
+import { API_KEY_HEADER } from '../lib/api/lifecycle.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Instance } from '../lib/instance.ts'
 import type { Logger } from '../lib/log.ts'
 import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
-import { type AccessSettings, openAccess } from './access/access.ts'
+import { type Access, type AccessSettings, openAccess } from './access/access.ts'
 import { checkLocalCaller } from './access/local-caller.ts'
+import { requireKeyFor } from './access/require-key.ts'
 import { type AppSettings, createApp, type EgressAnswer, type EgressRequest, hostsOf } from './app.ts'
 import { Clock } from './clock.ts'
 import { createExecdClient } from './execd-client.ts'
@@ -19,7 +22,7 @@ import type { Check } from './observe/readiness.ts'
 import { createRequestScope, type RequestScope } from './observe/request-scope.ts'
 import type { TelemetrySettings } from './observe/telemetry.ts'
 import { openPooling } from './pools/open-pooling.ts'
-import { createSandboxProxy } from './routes/proxy.ts'
+import { createSandboxProxy, sandboxIdOf } from './routes/proxy.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import type { Runtime } from './runtime/runtime.ts'
 import { Activity } from './sandbox/activity.ts'
@@ -61,6 +64,8 @@ export type ControlOptions = {
 export type Control = {
   /** The TCP port in use, when there is one. */
   port?: number
+  /** Takes what a configuration that was read anew says of keys, tenants and quotas. */
+  configure: (settings: AccessSettings) => void
   /** Ends in order: no new requests, running ones finished or cancelled, loops ended, the database closed. */
   stop: (options?: { removeSandboxes?: boolean }) => Promise<void>
 }
@@ -83,6 +88,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const clock = new Clock({ wall: options.now ?? Date.now, monotonic: () => performance.now() })
   const { now } = clock
   const access = openAccess(store.database, options.accessSettings, now)
+  warnWhenLockedOut(access, log)
   const { version } = settings
   const telemetry =
     options.telemetry &&
@@ -179,8 +185,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       const proxy = createSandboxProxy({
         feed,
         log,
-        guard: ({ headers }) => {
-          if (!access.keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)
+        async guard({ headers, url }) {
+          const { keyring } = access
+          if (!keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)
+          else if (keyring.guardsTraffic)
+            await requireKeyFor({ keyring, store }, sandboxIdOf(url), keyOf(headers))
         },
       })
       const open = createApp({
@@ -224,6 +233,10 @@ export async function startControl(options: ControlOptions): Promise<Control> {
 
   return {
     ...(port !== undefined && { port }),
+    configure(changed) {
+      access.configure(changed)
+      warnWhenLockedOut(access, log)
+    },
     async stop({ removeSandboxes = false } = {}) {
       serving.abort()
       // From here on no create begins, and those under way end; what they leave in the rows is removed with the rest.
@@ -232,6 +245,19 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       await close()
     },
   }
+}
+
+/** Nobody can come in, and nobody would be told why. */
+function warnWhenLockedOut({ keyring }: Access, log: Logger): void {
+  if (keyring.isLockedOut)
+    log.warn(
+      'no API key opens this server any more: set server.api_key, or auth.allow_no_key and start again',
+    )
+}
+
+function keyOf(headers: IncomingHttpHeaders): string | undefined {
+  const given = headers[API_KEY_HEADER.toLowerCase()]
+  return Array.isArray(given) ? given[0] : given
 }
 
 async function removeAll(lives: Lives, deadline: AbortSignal): Promise<void> {

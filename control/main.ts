@@ -3,13 +3,23 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isLoopback } from '../lib/config.ts'
+import { type Config, isLoopback, needsKey } from '../lib/config.ts'
 import { messageOf } from '../lib/errors.ts'
 import { instanceOf, makeRunDir } from '../lib/instance.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
-import { makeDataDir, orRefuse, readConfiguration, refuse } from '../lib/program.ts'
+import {
+  hasTerminal,
+  loadConfiguration,
+  makeDataDir,
+  orRefuse,
+  readConfiguration,
+  refuse,
+} from '../lib/program.ts'
+import { createReload } from '../lib/reload.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
+import { openTenants } from './access/tenants/open-tenants.ts'
+import type { TenantKeys } from './access/tenants/tenants.ts'
 import {
   accessSettings,
   appSettings,
@@ -31,22 +41,20 @@ const EGRESS_TIMEOUT_MS = 20_000
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 const { args, listen } = orRefuse(() => takeListen(process.argv.slice(2)))
-const { config, warnings, flags } = readConfiguration({
-  env: process.env,
-  args,
-  ownFlags: [STOP_SANDBOXES, HELP],
-})
+const sources = { env: process.env, args, ownFlags: [STOP_SANDBOXES, HELP] }
+const { config, warnings, flags, settings } = readConfiguration(sources)
 if (flags.has(HELP)) {
   process.stdout.write(USAGE)
   process.exit(0)
 }
-if (listen && !isLoopback(listen.host) && !config.server.apiKey)
+if (listen && !isLoopback(listen.host) && !needsKey(config))
   refuse(
     `Cannot listen on "${listen.host}" without an API key: set OPENSANDBOX_SERVER_API_KEY, or listen on 127.0.0.1`,
   )
 
 const scope = createRequestScope()
-const log = createScopedLogger(createLogger({ program: 'control', level: config.log.level }), scope)
+let { level } = config.log
+const log = createScopedLogger(createLogger({ program: 'control', level: () => level }), scope)
 for (const warning of warnings) log.warn(warning)
 const { dataDir } = config.server
 makeDataDir(dataDir)
@@ -56,10 +64,21 @@ if (!lock)
 const instance = instanceOf(dataDir)
 makeRunDir(instance)
 
-const stop = stopSignal(log)
+// There is something to reload once control serves; whoever asks before is answered then.
+let reload: (() => Promise<void>) | undefined
+let isReloadDue = false
+const stop = stopSignal(log, {
+  hasTerminal: hasTerminal(),
+  reload: () => {
+    if (reload) void reload()
+    else isReloadDue = true
+  },
+})
 const runtimeLife = new AbortController()
 let control: Control
+let tenants: TenantKeys | undefined
 try {
+  tenants = await tenantsOf(config)
   const egress = createEgressClient(instance)
   await egress.waitUntilReady(EGRESS_TIMEOUT_MS, stop)
   const runtime = await openRuntime({
@@ -80,7 +99,7 @@ try {
     askEgress: egress.askPolicy,
     checkEgress: egress.check,
     settings: appSettings(config, { version, machine: process.arch }),
-    accessSettings: accessSettings(config),
+    accessSettings: accessSettings(config, tenants),
     lifeSettings: lifeSettings(config),
     retention: retention(config),
     ...(listen && { listen }),
@@ -99,9 +118,29 @@ log.info('ready', {
 })
 reportReady(control.port === undefined ? {} : { port: control.port })
 
+reload = createReload({
+  settings,
+  load: () => loadConfiguration(sources),
+  reloadable: ['log.level', 'server.api_key', 'auth.keys', 'quotas', 'tenants'],
+  async apply(changed, names) {
+    const before = tenants
+    if (names.some((name) => name.startsWith('tenants.'))) tenants = await tenantsOf(changed)
+    control.configure(accessSettings(changed, tenants))
+    level = changed.log.level
+    if (before !== tenants) await before?.close()
+  },
+  log,
+})
+if (isReloadDue) void reload()
+
 await untilAborted(stop)
 await control.stop({ removeSandboxes: flags.has(STOP_SANDBOXES) })
+await tenants?.close()
 runtimeLife.abort()
 lock[Symbol.dispose]()
 log.info('stopped')
 process.exit(0)
+
+function tenantsOf(from: Config): Promise<TenantKeys> | undefined {
+  return from.tenants && openTenants(from.tenants, log)
+}

@@ -8,7 +8,16 @@ import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { type Instance, instanceOf, makeRunDir } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
-import { makeDataDir, orRefuse, readConfiguration, readIfThere, refuse } from '../lib/program.ts'
+import {
+  hasTerminal,
+  loadConfiguration,
+  makeDataDir,
+  orRefuse,
+  readConfiguration,
+  readIfThere,
+  refuse,
+} from '../lib/program.ts'
+import { createReload } from '../lib/reload.ts'
 import { runProgram } from '../lib/run-program.ts'
 import { serve } from '../lib/serve.ts'
 import { reportReady, stopSignal } from '../lib/stop.ts'
@@ -36,10 +45,12 @@ if (args.includes('--help')) {
   process.stdout.write(HELP)
   process.exit(0)
 }
-const loaded = readConfiguration({ env: process.env, args, ownFlags: [TEARDOWN] })
+const sources = { env: process.env, args, ownFlags: [TEARDOWN] }
+const loaded = readConfiguration(sources)
 const config = orRefuse(() => readEgressConfig(loaded.config))
 const isTeardown = loaded.flags.has(TEARDOWN)
-const log = createLogger({ program: 'egress', level: config.logLevel })
+let { logLevel } = config
+const log = createLogger({ program: 'egress', level: () => logLevel })
 for (const warning of loaded.warnings) log.warn(warning)
 if (process.getuid?.() !== 0)
   refuse('Cannot filter the network of sandboxes without root: start as root, or with sudo')
@@ -77,7 +88,16 @@ if (isTeardown) {
   process.exit(0)
 }
 
-const stop = stopSignal(log)
+// Control tells what of the configuration has changed, for all programs.
+const reload = createReload({
+  settings: loaded.settings,
+  load: () => loadConfiguration(sources),
+  reloadable: ['log.level'],
+  apply: (changed) => {
+    logLevel = changed.log.level
+  },
+})
+const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
 try {
   await run(config, instance)
 } catch (error) {

@@ -1,6 +1,6 @@
 // What the gateway takes from the common configuration, and its own flag.
 
-import { type Config, isLoopback } from '../lib/config.ts'
+import { type Config, isLoopback, needsKey } from '../lib/config.ts'
 import type { AccessSettings } from './access.ts'
 import { nameOf } from './host.ts'
 
@@ -19,11 +19,12 @@ The one public port: leads to sandboxes by host name, header or path, and to con
 `
 
 /** How requests are judged under this configuration. */
-export function accessSettings({ server, ingress }: Config): AccessSettings {
+export function accessSettings(config: Config): AccessSettings {
+  const { server, ingress } = config
   const eip = server.eip?.replace(/^[a-z]+:\/\//i, '').split('/')[0] ?? ''
   const own = [eip, isLoopback(server.host) ? '' : server.host, ingress.domain]
   return {
-    hasApiKey: server.apiKey !== undefined,
+    hasApiKey: needsKey(config),
     domain: ingress.domain,
     ownHosts: new Set(own.filter((host) => host !== '').map((host) => nameOf(host))),
   }

@@ -1,9 +1,11 @@
 // The gateway program: reads the configuration, listens, follows control's routes feed, serves until it is stopped.
 
+import { needsKey } from '../lib/config.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { instanceOf } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
-import { makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
+import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
+import { createReload } from '../lib/reload.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
 import { RoutesFeed } from './routes-feed.ts'
@@ -11,28 +13,38 @@ import { createGateway } from './server.ts'
 
 const DRAIN_MS = 3000
 
-const { config, warnings, flags } = readConfiguration({
-  env: process.env,
-  args: process.argv.slice(2),
-  ownFlags: [HELP],
-})
+const sources = { env: process.env, args: process.argv.slice(2), ownFlags: [HELP] }
+const { config, warnings, flags, settings } = readConfiguration(sources)
 if (flags.has(HELP)) {
   process.stdout.write(USAGE)
   process.exit(0)
 }
-const log = createLogger({ program: 'gateway', level: config.log.level })
+let { level } = config.log
+const log = createLogger({ program: 'gateway', level: () => level })
 for (const warning of warnings) log.warn(warning)
 const { dataDir, host } = config.server
 makeDataDir(dataDir)
 const instance = instanceOf(dataDir)
-const stop = stopSignal(log)
+const access = accessSettings(config)
+// Control tells what of the configuration has changed, for all programs.
+const reload = createReload({
+  settings,
+  load: () => loadConfiguration(sources),
+  reloadable: ['log.level', 'server.api_key', 'auth.keys', 'tenants'],
+  apply: (changed) => {
+    level = changed.log.level
+    // Never back: control goes on asking for a key, too.
+    access.hasApiKey ||= needsKey(changed)
+  },
+})
+const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
 const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
 const gateway = createGateway({
-  access: accessSettings(config),
+  access,
   controlSocket: instance.controlSocket,
   routes,
   log,
-  logsRequests: config.log.level === 'debug',
+  logsRequests: () => level === 'debug',
 })
 let port: number
 try {

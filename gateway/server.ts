@@ -29,7 +29,7 @@ export type GatewayOptions = {
   routes: RouteSource
   log: Logger
   /** Whether every request is logged, not only those that failed by a fault of ours or of a sandbox. */
-  logsRequests?: boolean
+  logsRequests?: () => boolean
   pool?: UpstreamPool
   /** How long a request waits for a sandbox that is starting. */
   holdMs?: number
@@ -51,7 +51,7 @@ type SandboxRoute = Extract<Route, { kind: 'sandbox' }>
 const PATH_SANDBOX_POLICY = `Content-Security-Policy: ${NO_ORIGIN_POLICY}\r\n`
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { access, controlSocket, routes, log, logsRequests = false } = options
+  const { access, controlSocket, routes, log, logsRequests = () => false } = options
   const { pool = new UpstreamPool(), holdMs = 10_000, maxHeld = 1024, sweepMs = 250 } = options
   const connections = new Set<ClientConnection>()
   const controlTarget: Target = { key: 'control', group: '', connect: { path: controlSocket } }
@@ -223,7 +223,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   function report({ head, plan, client, status, ms, reason, isPassing = false }: Outcome): void {
     const isFault = reason !== undefined && !isPassing && (status >= 500 || status < 400)
-    if (!isFault && !logsRequests && status !== 499) return
+    if (!isFault && !logsRequests() && status !== 499) return
     log[isFault ? 'warn' : status === 499 ? 'info' : 'debug']('request', {
       method: head?.method,
       // Without the query, which may hold secrets.

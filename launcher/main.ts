@@ -9,7 +9,8 @@ import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { instanceOf } from '../lib/instance.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
-import { makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
+import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
+import { createReload } from '../lib/reload.ts'
 import { stopSignal, untilAborted } from '../lib/stop.ts'
 import { Program } from './supervise.ts'
 import { formatWelcome } from './welcome.ts'
@@ -18,8 +19,10 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 const STOP_SANDBOXES = '--stop-sandboxes'
 
 const args = process.argv.slice(2)
-const { config, warnings, flags } = readConfiguration({ env: process.env, args, ownFlags: [STOP_SANDBOXES] })
-const log = createLogger({ program: 'launcher', level: config.log.level })
+const sources = { env: process.env, args, ownFlags: [STOP_SANDBOXES] }
+const { config, warnings, flags, settings } = readConfiguration(sources)
+let { level } = config.log
+const log = createLogger({ program: 'launcher', level: () => level })
 for (const warning of warnings) log.warn(warning)
 
 const { dataDir, host, port } = config.server
@@ -32,7 +35,21 @@ if (!lock)
 const taken = await whyPortIsTaken(host, port)
 if (taken) refuse(taken)
 
-const stop = stopSignal(log)
+const readAgain = createReload({
+  settings,
+  load: () => loadConfiguration(sources),
+  reloadable: ['log.level'],
+  apply: (changed) => {
+    level = changed.log.level
+  },
+})
+const stop = stopSignal(log, {
+  hasTerminal: hasTerminal(),
+  reload: () => {
+    void readAgain()
+    for (const each of programs) each.passOn('SIGHUP')
+  },
+})
 const childArgs = args.filter((arg) => arg !== STOP_SANDBOXES)
 const program = (name: string, extra: string[] = []) =>
   new Program({

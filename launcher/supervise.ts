@@ -28,6 +28,7 @@ export class Program {
   #child: ChildProcess | undefined
   #ended: Promise<void> = Promise.resolve()
   #stopping = false
+  #isReady = false
   #deaths = 0
   #retry: NodeJS.Timeout | undefined
 
@@ -58,6 +59,11 @@ export class Program {
     clearTimeout(kill)
   }
 
+  /** Sends it a signal once it is ready: before, it has no handler yet, and has just read what there is to be read. */
+  passOn(name: NodeJS.Signals): void {
+    if (this.#isReady && this.#child?.pid !== undefined) process.kill(this.#child.pid, name)
+  }
+
   #launch(signal: AbortSignal): Promise<void> {
     const { name, file, args, env, log, readyTimeoutMs = 120_000 } = this.#options
     const child = fork(file, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
@@ -82,6 +88,7 @@ export class Program {
       child.on('message', () => {
         if (ready) return
         ready = true
+        this.#isReady = true
         settle()
         resolve()
       })
@@ -91,6 +98,7 @@ export class Program {
         gone = true
         settle()
         this.#child = undefined
+        this.#isReady = false
         finish()
         if (!ready) reject(new Error(`${name} could not start (${how})`))
         if (this.#stopping || signal.aborted || (!ready && this.#deaths === 0)) return

@@ -13,7 +13,8 @@ export type Logger = {
 
 export type LoggerOptions = {
   program: string
-  level?: LogLevel
+  /** A function where the level changes while this runs. */
+  level?: LogLevel | (() => LogLevel)
   write?: (line: string) => void
   now?: () => Date
 }
@@ -25,10 +26,10 @@ export function createLogger({
   write,
   now = () => new Date(),
 }: LoggerOptions): Logger {
-  const threshold = LOG_LEVELS.indexOf(level)
+  const levelNow = typeof level === 'function' ? level : () => level
   const put = write ?? ((line: string) => void process.stderr.write(line))
   const at = (name: LogLevel) => (message: string, fields?: LogFields) => {
-    if (LOG_LEVELS.indexOf(name) < threshold) return
+    if (LOG_LEVELS.indexOf(name) < LOG_LEVELS.indexOf(levelNow())) return
     put(
       `${now().toISOString()} ${name} ${program} ${quoteIfNeeded(message, /[\n\r]/)}${formatFields(fields)}\n`,
     )

@@ -2,6 +2,7 @@
 // cannot work.
 
 import { mkdirSync, readFileSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import { ConfigError, type ConfigSources, type LoadedConfig, loadConfig } from './config.ts'
 import { messageOf, systemCodeOf } from './errors.ts'
 
@@ -13,7 +14,17 @@ export function refuse(message: string): never {
 
 /** The configuration of file, environment and arguments; the process ends when it is wrong. */
 export function readConfiguration(options: Omit<ConfigSources, 'readFile'>): LoadedConfig {
-  return orRefuse(() => loadConfig({ ...options, readFile: readConfigurationFile }))
+  return orRefuse(() => loadConfiguration(options))
+}
+
+/** Reads the configuration anew. Throws ConfigError. */
+export function loadConfiguration(options: Omit<ConfigSources, 'readFile'>): LoadedConfig {
+  return loadConfig({ ...options, readFile: readConfigurationFile })
+}
+
+/** Whether a terminal is where this process reads or writes. */
+export function hasTerminal(): boolean {
+  return [0, 1, 2].some((descriptor) => isatty(descriptor))
 }
 
 /** What `read` returns; a ConfigError that it throws ends the process. */
@@ -35,7 +46,8 @@ export function makeDataDir(dataDir: string): void {
   }
 }
 
-function readConfigurationFile(path: string): string | undefined {
+/** The text of a configuration; undefined when there is none. Throws ConfigError when it cannot be read. */
+export function readConfigurationFile(path: string): string | undefined {
   try {
     return readIfThere(path)
   } catch (error) {

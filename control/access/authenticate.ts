@@ -8,6 +8,7 @@ import type { AppEnv } from '../app.ts'
 import { refusal } from '../errors.ts'
 import type { Keyring } from './keyring.ts'
 import { LOCAL_PRINCIPAL, SCRAPER } from './principal.ts'
+import { requireKey } from './require-key.ts'
 
 const OPEN_PATHS = new Set(['/health', '/ready', '/version', '/docs', '/redoc', '/openapi.json'])
 const PROXY_PATH = /^(\/v1)?\/sandboxes\/[^/]+\/proxy\/\d+(\/|$)/
@@ -34,15 +35,7 @@ export function authenticate(keyring: Keyring, metricsToken?: string): Middlewar
     )
       context.set('principal', SCRAPER)
     else if (!isOpenPath(context.req.path, keyring)) {
-      const given = context.req.header(API_KEY_HEADER)
-      if (!given)
-        throw refusal('MISSING_API_KEY', `The header ${API_KEY_HEADER} is required and must hold the API key`)
-      const principal = await keyring.find(given)
-      if (!principal)
-        throw refusal(
-          'INVALID_API_KEY',
-          `The header ${API_KEY_HEADER} does not hold an API key of this server`,
-        )
+      const principal = await requireKey(keyring, context.req.header(API_KEY_HEADER))
       context.set('principal', principal)
       if (principal.role === 'read-only' && !READING.has(context.req.method))
         throw refusal('GENERAL::FORBIDDEN', `The key "${principal.name}" may only read`)

@@ -72,6 +72,11 @@ export function proxyRoutes({
   return routes
 }
 
+/** The sandbox that a URL of the proxy is about; empty when it is none. */
+export function sandboxIdOf(url: string | undefined): string {
+  return PROXY_URL.exec(url ?? '')?.[2] ?? ''
+}
+
 export type ProxyTarget = { target: RouteTarget; path: string; prefix: string }
 
 /** Where a request for a sandbox's port goes. Throws what the client is answered. */

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { instanceOf } from '../../lib/instance.ts'
-import { type Edge, freePort, isAlive, spawnLauncher, startEdge } from '../support/edge.ts'
+import { type Edge, freePort, isAlive, spawnLauncher, spawnOnTerminal, startEdge } from '../support/edge.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const CREATE = {
@@ -35,7 +35,7 @@ function scratch(): string {
   return folder
 }
 
-async function create(edge: Edge): Promise<{ id: string }> {
+async function create(edge: Pick<Edge, 'url'>): Promise<{ id: string }> {
   const response = await fetch(`${edge.url}/v1/sandboxes`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -89,7 +89,7 @@ describe('npm start', () => {
       id: string
       status: object
     }
-    expect(answer.id).toMatch(/^[a-z][a-z2-7]{15}$/)
+    expect(answer.id).toMatch(/^[0-9a-f-]{36}$/)
     expect(answer.status).toMatchObject({ state: 'Running' })
   })
 
@@ -129,20 +129,30 @@ describe('npm start', () => {
   })
 
   // npm and launcher/start.mjs pass on what the terminal has sent already: one press arrives more than once.
-  test.each(['SIGINT', 'SIGHUP'] as const)(
-    'ends all sandboxes with --stop-sandboxes and leaves nothing on the machine when a terminal sends %s to all',
-    async (signal) => {
-      const edge = await startEdge({ args: ['--stop-sandboxes'] })
-      onTestFinished(() => rmSync(edge.dataDir, { recursive: true, force: true }))
-      await create(edge)
-      await create(edge)
-      expect(tracesOf(edge.dataDir)).not.toEqual([])
-      const stopped = edge.stop(signal)
-      process.kill(edge.launcherPid, signal)
-      expect(await stopped).toBe(0)
-      expect(tracesOf(edge.dataDir)).toEqual([])
-    },
-  )
+  test('ends all sandboxes with --stop-sandboxes and leaves nothing on the machine when a terminal sends SIGINT to all', async () => {
+    const edge = await startEdge({ args: ['--stop-sandboxes'] })
+    onTestFinished(() => rmSync(edge.dataDir, { recursive: true, force: true }))
+    await create(edge)
+    await create(edge)
+    expect(tracesOf(edge.dataDir)).not.toEqual([])
+    const stopped = edge.stop('SIGINT')
+    process.kill(edge.launcherPid, 'SIGINT')
+    expect(await stopped).toBe(0)
+    expect(tracesOf(edge.dataDir)).toEqual([])
+  })
+
+  test('does the same when the terminal that it was started on is closed', async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'edge-'))
+    onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }))
+    const port = await freePort()
+    const terminal = spawnOnTerminal({ dataDir, port }, ['--stop-sandboxes'])
+    await terminal.waitFor(/Stop with Ctrl-C/)
+    await create({ url: `http://127.0.0.1:${port}` })
+    expect(tracesOf(dataDir)).not.toEqual([])
+    terminal.close()
+    await expect.poll(() => isAlive(terminal.pid), { timeout: 60_000 }).toBe(false)
+    expect(tracesOf(dataDir)).toEqual([])
+  })
 
   test.each(['control', 'gateway', 'egress'])(
     'notices that %s died, says so, and starts it again',

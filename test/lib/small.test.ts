@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createRequestId, createSandboxId, createToken } from '../../lib/id.ts'
 import { instanceOf, makeRunDir } from '../../lib/instance.ts'
-import { createLogger } from '../../lib/log.ts'
+import { createLogger, type LogLevel } from '../../lib/log.ts'
 
-test('createSandboxId() makes DNS labels without hyphens that do not repeat', () => {
+test('createSandboxId() makes UUIDs that do not repeat, and DNS labels with any port', () => {
   const ids = Array.from({ length: 2000 }, createSandboxId)
   expect(new Set(ids).size).toBe(ids.length)
-  expect(ids.filter((id) => !/^[a-z][a-z2-7]{15}$/.test(id))).toEqual([])
+  expect(ids.filter((id) => !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))).toEqual([])
 })
 
 test('tokens and request ids are hex of their length', () => {
@@ -41,6 +41,18 @@ test('a logger writes one line per event, whatever a caller puts in', () => {
     '1970-01-01T00:00:00.000Z info p hello id=a text="two\\nlines \\"x\\"" n=3\n',
     '1970-01-01T00:00:00.000Z error p "first\\nsecond" error="broke (cause: root)"\n',
   ])
+})
+
+test('a logger follows a level that changes', () => {
+  const lines: string[] = []
+  let level: LogLevel = 'warn'
+  const log = createLogger({ program: 'p', level: () => level, write: (line) => lines.push(line) })
+  log.info('not yet')
+  level = 'debug'
+  log.debug('now')
+  level = 'error'
+  log.warn('not any more')
+  expect(lines).toEqual([expect.stringContaining('debug p now')])
 })
 
 test('makeRunDir() leaves the way to the roots of sandboxes open, whoever made the directory above before', () => {

@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { spawn as spawnTerminal } from '@lydell/node-pty'
 
 const ROOT = join(import.meta.dirname, '../..')
 const START_TIMEOUT_MS = 90_000
@@ -17,13 +18,15 @@ export type Edge = {
   url: string
   dataDir: string
   launcherPid: number
+  /** Where the configuration lies. */
+  configFile: string
   /** Everything that the programs have written so far. */
   output(): string
   /** Resolves with the output once it matches. */
   waitForOutput(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>
   /**
-   * Stops the programs and resolves with the exit code. SIGINT and SIGHUP go to all of them at once, as a terminal sends
-   * them; other signals to the launcher.
+   * Stops the programs and resolves with the exit code. SIGINT goes to all of them at once, as a terminal sends it; other
+   * signals to the launcher.
    */
   stop(signal?: NodeJS.Signals): Promise<number | null>
   /** Stops, ends all sandboxes, and removes the data directory. */
@@ -42,6 +45,11 @@ export type EdgeOptions = {
 
 export const PROGRAMS_BY = process.env.OPENSANDBOX_TEST_PROGRAMS === 'deno' ? 'deno' : 'node'
 
+const LAUNCHER =
+  PROGRAMS_BY === 'deno'
+    ? [join(ROOT, 'node_modules/.bin/deno'), 'run', '-A', join(ROOT, 'launcher/main.ts')]
+    : [process.execPath, join(ROOT, 'launcher/main.ts')]
+
 /** Starts the launcher and resolves once it says that it is ready. Throws with its output when it does not. */
 export async function startEdge(options: EdgeOptions = {}): Promise<Edge> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'edge-'))
@@ -59,6 +67,7 @@ export async function startEdge(options: EdgeOptions = {}): Promise<Edge> {
     url: `http://127.0.0.1:${port}`,
     dataDir,
     launcherPid: launcher.child.pid ?? 0,
+    configFile: launcher.configFile,
     output: launcher.output,
     waitForOutput: launcher.waitFor,
     stop: launcher.stop,
@@ -79,6 +88,7 @@ export async function startEdge(options: EdgeOptions = {}): Promise<Edge> {
 
 export type Launcher = {
   child: ChildProcess
+  configFile: string
   output(): string
   waitFor(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>
   stop(signal?: NodeJS.Signals): Promise<number | null>
@@ -93,12 +103,7 @@ export function spawnLauncher({ dataDir, port, config, args = [], env = {} }: Ed
   const flags = ['--config', configFile, ...args]
   if (port !== undefined) flags.push('--port', String(port))
   if (dataDir !== undefined) flags.push('--data-dir', dataDir)
-  const main = join(ROOT, 'launcher/main.ts')
-  const command =
-    PROGRAMS_BY === 'deno'
-      ? [join(ROOT, 'node_modules/.bin/deno'), 'run', '-A', main]
-      : [process.execPath, main]
-  const child = spawn(command[0] ?? '', [...command.slice(1), ...flags], {
+  const child = spawn(LAUNCHER[0] ?? '', [...LAUNCHER.slice(1), ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true, // its own process group, which a terminal's signals go to
     env: { ...withoutOurs(process.env), HOME: '/nonexistent', ...env },
@@ -124,6 +129,7 @@ export function spawnLauncher({ dataDir, port, config, args = [], env = {} }: Ed
   })
   return {
     child,
+    configFile,
     output: () => text,
     ended,
     waitFor: (pattern, timeoutMs = 15_000) =>
@@ -150,7 +156,7 @@ export function spawnLauncher({ dataDir, port, config, args = [], env = {} }: Ed
         check()
       }),
     stop: async (signal = 'SIGTERM') => {
-      if (child.pid && !over && (signal === 'SIGINT' || signal === 'SIGHUP')) {
+      if (child.pid && !over && signal === 'SIGINT') {
         process.kill(-child.pid, signal)
       } else child.kill(signal)
       const kill = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
@@ -158,6 +164,50 @@ export function spawnLauncher({ dataDir, port, config, args = [], env = {} }: Ed
       clearTimeout(kill)
       return code
     },
+  }
+}
+
+export type OnTerminal = {
+  pid: number
+  /** Resolves once the output matches. */
+  waitFor(pattern: RegExp): Promise<void>
+  /** Closes the terminal, as somebody does who closes its window. */
+  close(): void
+}
+
+/** Starts the launcher on a terminal of its own. */
+export function spawnOnTerminal(
+  { dataDir, port }: { dataDir: string; port: number },
+  args: string[],
+): OnTerminal {
+  const [file = '', ...rest] = LAUNCHER
+  const flags = ['--config', '/dev/null', '--port', String(port), '--data-dir', dataDir, ...args]
+  const terminal = spawnTerminal(file, [...rest, ...flags], {
+    env: { ...withoutOurs(process.env), HOME: '/nonexistent' },
+  })
+  let text = ''
+  let check = () => {}
+  let ended = false
+  terminal.onData((chunk) => {
+    text += chunk
+    check()
+  })
+  terminal.onExit(() => {
+    ended = true
+    check()
+  })
+  return {
+    pid: terminal.pid,
+    // Its type does not tell that it has this.
+    close: () => (terminal as unknown as { destroy(): void }).destroy(),
+    waitFor: (pattern) =>
+      new Promise((resolve, reject) => {
+        check = () => {
+          if (pattern.test(text)) resolve()
+          else if (ended) reject(new Error(`The programs ended before ${pattern}:\n${text}`))
+        }
+        check()
+      }),
   }
 }
 

@@ -1,0 +1,107 @@
+// Traffic of sandboxes through the API server itself, where tenants are kept elsewhere: for those alone whose they are.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { startControl } from '../../../control/control.ts'
+import { createLogger } from '../../../lib/log.ts'
+import { LIFE_SETTINGS, MIGRATIONS, MINIMAL } from '../../support/control-app.ts'
+import { createFakeRuntime } from '../../support/fake-runtime.ts'
+
+const NAMESPACES: Record<string, string> = { 'red-1': 'red', 'blue-1': 'blue' }
+const TENANTS = {
+  find: (key: string) => {
+    const namespace = NAMESPACES[key]
+    return namespace === undefined ? undefined : { name: namespace, namespace }
+  },
+  close: async () => {},
+}
+
+/** Control on a port, and a program in the place of every sandbox. */
+async function open() {
+  const program = createServer((_incoming, outgoing) => outgoing.end('from the sandbox'))
+  new WebSocketServer({ server: program }).on('connection', (socket) => socket.send('hello'))
+  await new Promise<void>((resolve) => program.listen(0, '127.0.0.1', resolve))
+  const dataDir = mkdtempSync(join(tmpdir(), 'traffic-'))
+  const runtime = createFakeRuntime()
+  const make = runtime.create
+  runtime.create = async (spec, signal) => {
+    const sandbox = { ...(await make(spec, signal)), address: '127.0.0.1' }
+    runtime.sandboxes.set(spec.id, sandbox)
+    return sandbox
+  }
+  const lines: string[] = []
+  const control = await startControl({
+    instance: {
+      controlSocket: join(dataDir, 'c.sock'),
+      feedSocket: join(dataDir, 'f.sock'),
+      policySocket: join(dataDir, 'p.sock'),
+    },
+    dataDir,
+    migrationsDir: MIGRATIONS,
+    runtime,
+    askEgress: () => Promise.reject(new Error('no egress here')),
+    settings: { domain: 'localhost', arch: 'amd64', version: '0.0.0' },
+    accessSettings: { tenants: TENANTS },
+    lifeSettings: LIFE_SETTINGS,
+    listen: { host: '127.0.0.1', port: 0 },
+    log: createLogger({ program: 'control', write: (line) => void lines.push(line) }),
+  })
+  onTestFinished(async () => {
+    await control.stop()
+    program.closeAllConnections()
+    program.close()
+    rmSync(dataDir, { recursive: true, force: true })
+  })
+  const base = `127.0.0.1:${control.port}`
+  const made = await fetch(`http://${base}/sandboxes`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'open-sandbox-api-key': 'red-1' },
+    body: JSON.stringify(MINIMAL),
+  })
+  const { id } = (await made.json()) as { id: string }
+  return {
+    control,
+    lines,
+    base,
+    proxy: `${base}/v1/sandboxes/${id}/proxy/${(program.address() as AddressInfo).port}/`,
+  }
+}
+
+const keyHeader = (key: string | undefined) => (key === undefined ? {} : { 'open-sandbox-api-key': key })
+
+test.each([
+  [undefined, 401, 'MISSING_API_KEY'],
+  ['wrong', 401, 'INVALID_API_KEY'],
+  ['blue-1', 404, 'DOCKER::SANDBOX_NOT_FOUND'],
+  ['red-1', 200, 'from the sandbox'],
+])('S17: with the key %s a request is answered %i, and a WebSocket alike', async (key, status, expected) => {
+  const { proxy } = await open()
+  const answer = await fetch(`http://${proxy}`, { headers: keyHeader(key) })
+  expect([answer.status, await answer.text()]).toEqual([status, expect.stringContaining(expected)])
+  const socket = new WebSocket(`ws://${proxy}`, { headers: keyHeader(key) })
+  const outcome = await new Promise<unknown>((resolve) => {
+    socket.on('message', (data) => resolve(String(data)))
+    socket.on('unexpected-response', (_request, response) => resolve(response.statusCode))
+    socket.on('error', resolve)
+  })
+  socket.terminate()
+  expect(outcome).toBe(status === 200 ? 'hello' : status)
+})
+
+test('settings that are read anew count for the next request, and one without any key opens nothing', async () => {
+  const { control, base, lines } = await open()
+  const status = async (key?: string) =>
+    (await fetch(`http://${base}/v1/sandboxes`, { headers: keyHeader(key) })).status
+  expect([await status('red-1'), await status('root-key')]).toEqual([200, 401])
+  control.configure({ apiKey: 'root-key' })
+  expect([await status('red-1'), await status('root-key')]).toEqual([401, 200])
+  expect(lines.filter((line) => line.includes('no API key opens'))).toEqual([])
+  control.configure({})
+  expect([await status(), await status('root-key')]).toEqual([401, 401])
+  expect(lines.filter((line) => line.includes('no API key opens'))).toHaveLength(1)
+})
