@@ -39,6 +39,8 @@ const FOR_TEST = [
   ['tmux', 'tmux', 'is one that has terminals of its own'],
   ['top', 'procps', 'is one that paints again and again'],
   ['python:ensurepip', 'python3-venv', 'makes an environment for the published Python SDK'],
+  ['javac', 'default-jdk-headless', 'compiles the program that uses the published Kotlin SDK'],
+  ['mvn', 'maven', 'gets the published Kotlin SDK'],
   ['dockerd', 'docker.io', 'is the Docker engine beside which the sandboxes must keep their network'],
 ]
 

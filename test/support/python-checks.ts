@@ -20,12 +20,13 @@ export function checksOf(script: string): string[] {
 }
 
 /** Runs all checks of a script; by name, how each went. */
-export async function runChecks(
-  python: string,
-  script: string,
-  args: string[],
-): Promise<Map<string, CheckResult>> {
-  const { stdout } = await run(python, [script, ...args], { timeout: 240_000, maxBuffer: 1 << 24 })
+export function runChecks(python: string, script: string, args: string[]): Promise<Map<string, CheckResult>> {
+  return runProgramOfChecks(python, [script, ...args])
+}
+
+/** Runs a program in whatever language that prints such lines. */
+export async function runProgramOfChecks(program: string, args: string[]): Promise<Map<string, CheckResult>> {
+  const { stdout } = await run(program, args, { timeout: 240_000, maxBuffer: 1 << 24 })
   const results = stdout
     .trim()
     .split('\n')
