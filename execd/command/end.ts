@@ -2,13 +2,11 @@
 // tells when the last one goes, so the wait asks the kernel in small steps. The number of a group is not given to another one
 // while a member lives, and we stop asking at the first "no such process".
 
-import { systemCodeOf } from '../../lib/errors.ts'
 import { findMembers, type Member, type Origin } from './belonging.ts'
 import type { ProcessScanner } from './process-scanner.ts'
+import { endUntilGone, pause, sendSignal } from './until-gone.ts'
 
 const STEP_MS = 20
-/** Looking at every process costs more than asking about a group: the steps between grow to this. */
-const MAX_SCAN_STEP_MS = 100
 /** How long KILL is sent again to what is left, such as a process in a broken device, or one that starts others as fast. */
 const KILL_DEADLINE_MS = 5000
 
@@ -28,37 +26,14 @@ export async function endAllOf(
 ): Promise<boolean> {
   // Neither we, nor who started us and starts us again, nor the first of all.
   const spared = new Set([1, process.pid, process.ppid])
-  const look = async () => findMembers(await scanner.scan(), origin, spared)
-  const told = new Set<string>()
-  const terminate = (members: Member[]) => {
-    for (const member of members) {
-      const key = `${member.pid} ${member.startTime}`
-      if (told.has(key)) continue
-      told.add(key)
-      send(member.pid, 'SIGTERM')
-      // What is stopped hears of it only when it goes on.
-      if (member.state === 'T') send(member.pid, 'SIGCONT')
-    }
-  }
-  // To look into the processes of other users takes a while, which those that are known need not wait for.
-  const atOnce = findMembers(scanner.peek(), origin, spared)
-  if (graceMs > 0) terminate(atOnce)
-  else kill(atOnce)
-  const deadline = performance.now() + graceMs
-  for (let step = STEP_MS / 4; performance.now() < deadline; step = Math.min(step * 2, MAX_SCAN_STEP_MS)) {
-    await pause(Math.min(step, deadline - performance.now()))
-    const members = await look()
-    if (members.length === 0) return true
-    terminate(members)
-  }
-  const end = performance.now() + KILL_DEADLINE_MS
-  for (let step = 1; performance.now() < end; step = Math.min(step * 2, MAX_SCAN_STEP_MS)) {
-    const members = await look()
-    if (members.length === 0) return true
-    kill(members)
-    await pause(step)
-  }
-  return (await look()).length === 0
+  return endUntilGone<Member>({
+    warnings: graceMs > 0 ? [['SIGTERM', graceMs]] : [],
+    killMs: KILL_DEADLINE_MS,
+    // To look into the processes of other users takes a while, which those that are known need not wait for.
+    known: findMembers(scanner.peek(), origin, spared),
+    look: async () => findMembers(await scanner.scan(), origin, spared),
+    kill,
+  })
 }
 
 /** Whole groups where all of it belongs: a group dies at once, while one by one its members could start others as fast. */
@@ -66,7 +41,7 @@ function kill(members: Member[]): void {
   const groups = new Set<number>()
   for (const { pid, group, ownsGroup } of members) {
     if (ownsGroup && group > 1) groups.add(group)
-    else send(pid, 'SIGKILL')
+    else sendSignal(pid, 'SIGKILL')
   }
   for (const group of groups) signalGroup(group, 'SIGKILL')
 }
@@ -88,7 +63,7 @@ export async function endGroup(pgid: number, { graceMs }: EndOptions): Promise<v
  * its whole group when it has ended or the grace is over.
  */
 export async function endLeader(pid: number, ended: Promise<unknown>, graceMs: number): Promise<void> {
-  if (graceMs > 0 && send(pid, 'SIGTERM')) {
+  if (graceMs > 0 && sendSignal(pid, 'SIGTERM')) {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise((resolve) => {
       timer = setTimeout(resolve, graceMs)
@@ -101,29 +76,10 @@ export async function endLeader(pid: number, ended: Promise<unknown>, graceMs: n
 
 /** Sends a signal to every process of a group. False when there is none. */
 export function signalGroup(pgid: number, name: NodeJS.Signals): boolean {
-  return send(-pgid, name)
+  return sendSignal(-pgid, name)
 }
 
 /** Whether a group has a member, a zombie included. */
 function isGroupAlive(pgid: number): boolean {
-  return send(-pgid, 0)
-}
-
-/** To a process, or to a group by its negated number. */
-function send(target: number, signal: NodeJS.Signals | 0): boolean {
-  // Group 0 is our own, -1 would address every process there is, and 1 is the first of the sandbox.
-  if (!Number.isInteger(target) || Math.abs(target) <= 1) throw new Error(`Cannot signal ${target}`)
-  try {
-    process.kill(target, signal)
-    return true
-  } catch (error) {
-    // EPERM: members exist, but belong to someone else.
-    if (systemCodeOf(error) === 'EPERM') return true
-    if (systemCodeOf(error) === 'ESRCH') return false
-    throw error
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)))
+  return sendSignal(-pgid, 0)
 }

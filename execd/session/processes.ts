@@ -2,14 +2,11 @@
 // children, and what carries the run's mark, wherever it has gone to. What earlier runs have left in the background is not touched.
 
 import { readFileSync } from 'node:fs'
-import { systemCodeOf } from '../../lib/errors.ts'
 import type { ProcessScanner, SeenProcess } from '../command/process-scanner.ts'
-import { isDead, readProcess, readProcesses } from '../command/process-table.ts'
+import { isDead, isRunning, readProcesses } from '../command/process-table.ts'
+import { endUntilGone, sendSignal } from '../command/until-gone.ts'
 
-const STEP_MS = 10
-/** Looking at every process costs something: the steps between grow to this. */
-const MAX_STEP_MS = 50
-/** How long KILL is repeated: what is being started meanwhile is only seen at the next look. */
+/** How long KILL is repeated. */
 const KILL_MS = 2000
 
 export type RunOrigin = {
@@ -38,20 +35,20 @@ export function childrenOf(pid: number): Set<number> {
 /** The living processes of a run, without the shell. `known`, by `keyOf`, are some that were its before. */
 export function findRunProcesses(
   processes: SeenProcess[],
-  { shell, earlier, mark }: RunOrigin,
+  origin: RunOrigin,
   known: ReadonlySet<string> = new Set(),
 ): SeenProcess[] {
+  const { earlier, mark } = origin
   const byPid = new Map(processes.map((process) => [process.pid, process]))
-  const isShell = ({ pid, startTime }: SeenProcess) => pid === shell.pid && startTime === shell.startTime
   const members = new Set<number>()
   const belongs = (process: SeenProcess): boolean => {
     if (process.marks.command !== undefined && process.marks.command === mark) return true
     if (known.has(keyOf(process))) return true
     const parent = byPid.get(process.parent)
     if (!parent || parent.startTime > process.startTime) return false
-    return members.has(parent.pid) || (isShell(parent) && !earlier.has(process.pid))
+    return members.has(parent.pid) || (isShell(parent, origin) && !earlier.has(process.pid))
   }
-  const candidates = processes.filter((process) => !isShell(process))
+  const candidates = processes.filter((process) => !isShell(process, origin))
   for (let before = -1; before < members.size; ) {
     before = members.size
     for (const process of candidates)
@@ -71,58 +68,27 @@ export async function endRun(
   scanner: ProcessScanner,
 ): Promise<void> {
   const known = new Set<string>()
-  const told = new Set<string>()
-  const tell = (processes: SeenProcess[], name: 'SIGTERM' | 'SIGKILL') => {
-    for (const process of findRunProcesses(processes, origin, known)) {
-      const key = keyOf(process)
-      known.add(key)
-      if (told.has(key) && name === 'SIGTERM') continue
-      told.add(key)
-      signal(process.pid, name)
-      // What is stopped hears of it only when it goes on.
-      if (name === 'SIGTERM') signal(process.pid, 'SIGCONT')
-    }
+  const find = (processes: SeenProcess[]): SeenProcess[] => {
+    const found = findRunProcesses(processes, origin, known).filter(isOurs)
+    for (const process of found) known.add(keyOf(process))
+    // The shell last: whoever it waits for has heard by then.
+    return [...found, ...processes.filter((process) => isShell(process, origin) && !isDead(process))]
   }
-  const isOver = (processes: SeenProcess[]) =>
-    findRunProcesses(processes, origin, known).length === 0 && !isShellAlive(origin)
-
-  const first = graceMs > 0 ? 'SIGTERM' : 'SIGKILL'
   // It must not go on to the next command when the one that it waits for ends.
-  signalShell(origin, 'SIGSTOP')
-  tell(scanner.peek(), first)
-  signalShell(origin, first)
-  signalShell(origin, 'SIGCONT')
-  const started = performance.now()
-  for (let step = STEP_MS; ; step = Math.min(step * 2, MAX_STEP_MS)) {
-    await new Promise((resolve) => setTimeout(resolve, step))
-    const processes = await scanner.scan()
-    if (isOver(processes)) return
-    const passed = performance.now() - started
-    if (passed < graceMs) tell(processes, 'SIGTERM')
-    else {
-      signalShell(origin, 'SIGKILL')
-      tell(processes, 'SIGKILL')
-    }
-    if (passed > graceMs + KILL_MS) return
-  }
+  if (isRunning(origin.shell)) sendSignal(origin.shell.pid, 'SIGSTOP')
+  await endUntilGone<SeenProcess>({
+    warnings: graceMs > 0 ? [['SIGTERM', graceMs]] : [],
+    killMs: KILL_MS,
+    known: find(scanner.peek()),
+    look: async () => find(await scanner.scan()),
+  })
 }
 
-function isShellAlive({ shell }: RunOrigin): boolean {
-  const entry = readProcess(shell.pid)
-  return entry !== undefined && entry.startTime === shell.startTime && !isDead(entry)
+function isShell({ pid, startTime }: SeenProcess, { shell }: RunOrigin): boolean {
+  return pid === shell.pid && startTime === shell.startTime
 }
 
-function signalShell(origin: RunOrigin, name: NodeJS.Signals): void {
-  if (isShellAlive(origin)) signal(origin.shell.pid, name)
-}
-
-function signal(pid: number, name: NodeJS.Signals): void {
-  if (pid <= 1 || pid === process.pid || pid === process.ppid) return
-  try {
-    process.kill(pid, name)
-  } catch (error) {
-    // ESRCH: it has ended since the look. EPERM: it has become someone else.
-    const code = systemCodeOf(error)
-    if (code !== 'ESRCH' && code !== 'EPERM') throw error
-  }
+/** Never execd itself, nor who started it. */
+function isOurs({ pid }: SeenProcess): boolean {
+  return pid > 1 && pid !== process.pid && pid !== process.ppid
 }
