@@ -1,17 +1,11 @@
-import { randomBytes } from 'node:crypto'
-
-const LETTERS = 'abcdefghijklmnopqrstuvwxyz'
-const ALPHABET = `${LETTERS}234567`
+import { randomBytes, randomUUID } from 'node:crypto'
 
 /**
- * A sandbox id: 16 characters of `[a-z2-7]` beginning with a letter, 79 bits of randomness. Without hyphens, so that the
- * host label `{id}-{port}` reads in one way only, and safe as a DNS label (contract: lifecycle.md 9, `id` format).
+ * A sandbox id: a UUID, as there are clients that take nothing else (docs/decisions/kotlin-client.md). Safe as a DNS label with
+ * a port behind it: read from the right, `{id}-{port}` reads in one way only, as no part of a UUID is as short as a port.
  */
 export function createSandboxId(): string {
-  const bytes = randomBytes(16)
-  let id = LETTERS[(bytes[0] ?? 0) % LETTERS.length] ?? 'a'
-  for (const byte of bytes.subarray(1)) id += ALPHABET[byte & 31]
-  return id
+  return randomUUID()
 }
 
 /** A secret for one sandbox or one program: 32 random bytes as 64 hex characters. */

@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { TOKEN_IN_PATH } from '../../lib/api/execd.ts'
 import { EGRESS_PORT, EXECD_PORT } from '../../lib/api/guest.ts'
 import {
   EGRESS_TOKEN_HEADER,
@@ -27,20 +28,24 @@ export function endpointRoutes({ lives, settings, trustForwarded }: AppDeps): Ho
     const row = visibleSandbox(context, lives)
     if (row.templateId !== null) context.header(ORIGIN_HEADER, 'template')
     const headers = headersOf(row, port)
+    const needsPath = port === EXECD_PORT && WITHOUT_HEADERS.test(context.req.header('user-agent') ?? '')
     const endpoint: Endpoint = {
-      endpoint: formatEndpoint({
+      endpoint: `${formatEndpoint({
         settings,
         host: publicHost(context, trustForwarded),
         id: row.id,
         port,
         ...(query.use_server_proxy && { proxyPrefix: context.req.path.startsWith('/v1/') ? '/v1' : '' }),
-      }),
+      })}${needsPath ? TOKEN_IN_PATH + row.execdToken : ''}`,
       ...(headers && { headers }),
     }
     return context.json(endpoint)
   })
   return routes
 }
+
+/** Clients that read the address of an endpoint alone, so that the token must be in it (docs/decisions/kotlin-client.md). */
+const WITHOUT_HEADERS = /^OpenSandbox-Kotlin-SDK\/1\.0\.0(?![.\d])/
 
 /** A port from a path: 400 when it is a number that no port has, 422 when it is none. */
 export function parsePort(text: string): number {

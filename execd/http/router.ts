@@ -3,7 +3,7 @@
 
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { EXECD_TOKEN_HEADER } from '../../lib/api/execd.ts'
+import { EXECD_TOKEN_HEADER, TOKEN_IN_PATH } from '../../lib/api/execd.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { createRandomId } from '../random-id.ts'
@@ -107,6 +107,7 @@ export function createRouter({ routes, token, log, observe }: RouterOptions): Ro
       'X-Request-ID',
       typeof requestId === 'string' && /^[\x21-\x7e]{1,128}$/.test(requestId) ? requestId : createRandomId(),
     )
+    const tokenInPath = takeTokenInPath(request)
     const url = request.url ?? '/'
     const at = url.indexOf('?')
     const path = at < 0 ? url : url.slice(0, at)
@@ -124,7 +125,10 @@ export function createRouter({ routes, token, log, observe }: RouterOptions): Ro
         }),
       )
     }
-    if (!OPEN_ROUTES.includes(found?.route ?? '') && !isAllowed(request.headers[EXECD_TOKEN_HEADER])) {
+    if (
+      !OPEN_ROUTES.includes(found?.route ?? '') &&
+      !isAllowed(request.headers[EXECD_TOKEN_HEADER] ?? tokenInPath)
+    ) {
       response.setHeader('Connection', 'close')
       answerJson(response, 401, {
         error: 'Unauthorized: invalid or missing header X-EXECD-ACCESS-TOKEN',
@@ -210,6 +214,16 @@ export function createRouter({ routes, token, log, observe }: RouterOptions): Ro
     }
     answerJson(response, error.status, error.body())
   }
+}
+
+/** For clients that send no headers of an endpoint. It goes no further, neither to a log nor to a program behind `/proxy`. */
+function takeTokenInPath(request: IncomingMessage): string | undefined {
+  const { url = '' } = request
+  if (!url.startsWith(TOKEN_IN_PATH)) return undefined
+  const end = url.slice(TOKEN_IN_PATH.length).search(/[/?]/)
+  const length = TOKEN_IN_PATH.length + (end < 0 ? url.length : end)
+  request.url = url[length] === '/' ? url.slice(length) : `/${url.slice(length)}`
+  return url.slice(TOKEN_IN_PATH.length, length)
 }
 
 /** Parameters of a path, or undefined when it does not match; with `below`, everything under the pattern matches. */

@@ -3,6 +3,8 @@
 
 /** The header that carries a sandbox's token, on every route. */
 export const EXECD_TOKEN_HEADER = 'x-execd-access-token'
+/** An addition: before any path, `/-/TOKEN` does what the header does, for clients that cannot send it. Not for WebSockets. */
+export const TOKEN_IN_PATH = '/-/'
 /** The header that carries the position after a part of a command's log. */
 export const TAIL_CURSOR_HEADER = 'EXECD-COMMANDS-TAIL-CURSOR'
 /** An addition: `true` on a log in which output is missing, such as for a full disk. */

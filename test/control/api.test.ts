@@ -28,7 +28,7 @@ test('create answers what was asked, running, with a place to read it', async ()
   expect(status).toBe(202)
   expect(headers.get('location')).toBe(`/v1/sandboxes/${String(body.id)}`)
   expect(body).toEqual({
-    id: expect.stringMatching(/^[a-z][a-z2-7]{15}$/),
+    id: expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
     status: { state: 'Running', reason: 'CONTAINER_RUNNING', lastTransitionAt: expect.any(String) },
     metadata: { team: 'a' },
     platform: { os: 'linux', arch: 'amd64' },
@@ -256,6 +256,28 @@ test('endpoints name a path that any client can use, and the secrets of our own 
   const bare = await control.call('GET', `/sandboxes/${id}/endpoints/3000?use_server_proxy=1`)
   expect(bare.body).toEqual({ endpoint: `localhost:8080/sandboxes/${id}/proxy/3000` })
 })
+
+test.each([
+  ['OpenSandbox-Kotlin-SDK/1.0.0', true],
+  ['OpenSandbox-Kotlin-SDK/1.0.12', false],
+  ['OpenSandbox-Kotlin-SDK/1.0.0.1', false],
+  ['OpenSandbox-Python-SDK/1.1.1', false],
+])(
+  'a client that sends no headers of endpoints has the token in the address: %s: %s',
+  async (agent, isInPath) => {
+    const control = open()
+    const id = await make(control)
+    const ask = async (port: number) =>
+      (await control.call('GET', `/sandboxes/${id}/endpoints/${port}`, undefined, { 'user-agent': agent }))
+        .body.endpoint
+    const token = control.store.get(id)?.execdToken
+    const base = `localhost:8080/sandboxes/${id}/proxy`
+    expect(await ask(44772)).toBe(isInPath ? `${base}/44772/-/${token}` : `${base}/44772`)
+    // The policy's secret is none of its concern, and programs of the user have none.
+    expect(await ask(18080)).toBe(`${base}/18080`)
+    expect(await ask(3000)).toBe(`${base}/3000`)
+  },
+)
 
 test('endpoints follow the configured base and the wildcard domain', async () => {
   const based = open({ settings: { eip: 'https://edge.example/base/' } })

@@ -428,6 +428,31 @@ describe('every route', () => {
     expect((await fetch(execd.url + path)).status).toBe(401)
   })
 
+  test('takes the token as the first part of the path, too', async () => {
+    const found = await fetch(`${execd.url}/-/secret-token/command/status/nope`)
+    expect(found.status).toBe(404)
+    const ran = await fetch(`${execd.url}/-/secret-token/command?x=1`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ command: 'echo by path' }),
+    })
+    expect(await ran.text()).toContain('by path')
+    const root = await fetch(`${execd.url}/-/secret-token`)
+    expect([root.status, await root.text()]).toEqual([404, '404 page not found'])
+    for (const path of [
+      '/-/',
+      '/-/wrong/metrics',
+      '/-/secret-tokem/metrics',
+      '/-/-/secret-token/metrics',
+      '/-/?secret-token',
+    ])
+      expect((await fetch(execd.url + path)).status).toBe(401)
+    // A wrong header is not made good by a path.
+    expect(
+      (await execd.call('/-/secret-token/metrics', { headers: { 'X-EXECD-ACCESS-TOKEN': 'wrong' } })).status,
+    ).toBe(401)
+  })
+
   test('has a request id, the client’s own when it is one', async () => {
     expect((await execd.call('/ping')).headers.get('x-request-id')).toMatch(/^[0-9a-f]{32}$/)
     const response = await execd.call('/nope', { headers: { 'X-Request-ID': 'mine-1' } })
