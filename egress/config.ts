@@ -1,8 +1,8 @@
 // What of the product's configuration egress needs, in the form in which it needs it.
 
-import { isIP, isIPv4, isIPv6 } from 'node:net'
-import { type Config, ConfigError } from '../lib/config.ts'
-import type { NameServer } from './dns/upstream.ts'
+import { isIP } from 'node:net'
+import type { Config } from '../lib/config.ts'
+import type { NameServer } from '../lib/name-server.ts'
 
 export type EgressConfig = {
   dataDir: string
@@ -25,36 +25,15 @@ Rules of running sandboxes stay in the kernel when egress stops; nothing new is 
 sandbox is left, it removes its table and its interface itself.
 `
 
-/** Takes its part of the configuration; throws ConfigError with every problem. */
-export function readEgressConfig(config: Config): EgressConfig {
-  const problems: string[] = []
-  const nameServers: NameServer[] = []
-  for (const text of config.egress.upstreamDns) {
-    const server = parseNameServer(text)
-    if (server) nameServers.push(server)
-    else
-      problems.push(
-        `egress.upstream_dns must list IP addresses, each with or without a port, such as "192.0.2.53" or "[2001:db8::1]:53", but it has "${text}"`,
-      )
-  }
-  if (problems.length > 0) throw new ConfigError(problems)
+/** Takes its part of the configuration. */
+export function readEgressConfig({ server, log, runtime, egress }: Config): EgressConfig {
   return {
-    dataDir: config.server.dataDir,
-    logLevel: config.log.level,
-    subnet: config.runtime.subnet,
-    defaultAction: config.egress.defaultAction,
-    nameServers,
+    dataDir: server.dataDir,
+    logLevel: log.level,
+    subnet: runtime.subnet,
+    defaultAction: egress.defaultAction,
+    nameServers: egress.upstreamDns,
   }
-}
-
-/** `address`, `address:port`, `[v6]` or `[v6]:port`. */
-export function parseNameServer(text: string): NameServer | undefined {
-  if (isIP(text.trim()) !== 0) return { address: text.trim(), port: 53 }
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text.trim())
-  const address = match?.[1] ?? match?.[2] ?? ''
-  if (match?.[1] === undefined ? !isIPv4(address) : !isIPv6(address)) return undefined
-  const port = match?.[3] === undefined ? 53 : Number(match[3])
-  return port >= 1 && port <= 65_535 ? { address, port } : undefined
 }
 
 /** The name servers of a resolv.conf: at most ten, those on the host itself last (contract: egress.md 3). */

@@ -8,11 +8,11 @@ import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { type Instance, instanceOf, makeRunDir } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
+import type { NameServer } from '../lib/name-server.ts'
 import {
   hasTerminal,
   loadConfiguration,
   makeDataDir,
-  orRefuse,
   readConfiguration,
   readIfThere,
   refuse,
@@ -25,7 +25,7 @@ import { createAdminApp, createPolicyApp } from './app.ts'
 import { type EgressConfig, HELP, parseResolvConf, readEgressConfig } from './config.ts'
 import { type Answerer, createAnswerer } from './dns/answer.ts'
 import { openDnsServer } from './dns/server.ts'
-import { type NameServer, Upstream } from './dns/upstream.ts'
+import { Upstream } from './dns/upstream.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
@@ -47,7 +47,7 @@ if (args.includes('--help')) {
 }
 const sources = { env: process.env, args, ownFlags: [TEARDOWN] }
 const loaded = readConfiguration(sources)
-const config = orRefuse(() => readEgressConfig(loaded.config))
+const config = readEgressConfig(loaded.config)
 const isTeardown = loaded.flags.has(TEARDOWN)
 let { logLevel } = config
 const log = createLogger({ program: 'egress', level: () => logLevel })

@@ -23,6 +23,7 @@ import {
   headerValue,
   httpUrl,
   integer,
+  nameServers,
   oneOf,
   secret,
   show,
@@ -37,6 +38,7 @@ import { findOtelProblems, headerTable, type OtelConfig, otelOf } from './config
 import { readFlags } from './config/read-flags.ts'
 import { readToml, type Unused } from './config/read-toml.ts'
 import { findTenantProblems, type TenantsConfig, tenantsOf } from './config/tenants.ts'
+import type { NameServer } from './name-server.ts'
 
 const LOG_LEVEL = oneOf('debug', 'info', 'warn', 'error', 'DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR')
 
@@ -61,7 +63,7 @@ const SETTINGS = {
   'runtime.allow_isolated_sessions': [yesOrNo, false],
   'ingress.domain': [text, 'localhost'],
   'egress.default_action': [oneOf('allow', 'deny'), 'allow'],
-  'egress.upstream_dns': [texts, []],
+  'egress.upstream_dns': [nameServers, []],
   'storage.allowed_host_paths': [texts, []],
   'retention.events_hours': [integer(1, 87_600), 168],
   'retention.ended_sandboxes_hours': [integer(1, 87_600), 168],
@@ -164,7 +166,7 @@ export type Config = {
     allowIsolatedSessions: boolean
   }
   ingress: { domain: string }
-  egress: { defaultAction: 'allow' | 'deny'; upstreamDns: string[] }
+  egress: { defaultAction: 'allow' | 'deny'; upstreamDns: NameServer[] }
   storage: { allowedHostPaths: string[] }
   /** How long is kept what nothing needs any more. */
   retention: {

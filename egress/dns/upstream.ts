@@ -7,6 +7,7 @@ import { createSocket } from 'node:dgram'
 import { connect, isIPv6 } from 'node:net'
 import type { Answer } from 'dns-packet'
 import { messageOf } from '../../lib/errors.ts'
+import type { NameServer } from '../../lib/name-server.ts'
 import {
   formatQuestion,
   MAX_TTL_SECONDS,
@@ -16,7 +17,6 @@ import {
   withTtl,
 } from './message.ts'
 
-export type NameServer = { address: string; port: number }
 export type UpstreamAnswer = { rcode: number; answers: Answer[] }
 
 export type UpstreamOptions = {

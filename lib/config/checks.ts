@@ -2,6 +2,7 @@
 // so a number may come as a text.
 
 import { isIPv4 } from 'node:net'
+import { parseNameServer } from '../name-server.ts'
 import type { Path } from './lines.ts'
 
 export type Check = {
@@ -46,6 +47,22 @@ export const yesOrNo: Check = {
 export const texts: Check = {
   allowed: 'a list of texts',
   read: (v) => (Array.isArray(v) && v.every((item) => typeof item === 'string') ? v : undefined),
+}
+
+export const nameServers: Check = {
+  allowed: 'a list of IP addresses',
+  read: (value, report) => {
+    if (!Array.isArray(value)) return undefined
+    return value.map((item, at) => {
+      const server = typeof item === 'string' ? parseNameServer(item) : undefined
+      if (!server)
+        report(
+          [at],
+          `must be an IP address with or without a port, such as "192.0.2.53" or "[2001:db8::1]:53", but it is ${show(item)}`,
+        )
+      return server
+    })
+  },
 }
 
 export const textTable: Check = {

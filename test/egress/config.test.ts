@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
-import { parseNameServer, parseResolvConf, readEgressConfig } from '../../egress/config.ts'
+import { parseResolvConf, readEgressConfig } from '../../egress/config.ts'
 import { loadConfig } from '../../lib/config.ts'
+import { parseNameServer } from '../../lib/name-server.ts'
 
 test.each([
   ['192.0.2.53', { address: '192.0.2.53', port: 53 }],
@@ -18,13 +19,24 @@ test.each([
   expect(parseNameServer(text)).toEqual(server)
 })
 
-test('every bad name server of the configuration is named', () => {
-  const { config } = loadConfig({
+const load = (servers: string) =>
+  loadConfig({
     env: {},
     args: ['--config', 'c.toml'],
-    readFile: () => '[egress]\nupstream_dns = ["192.0.2.53", "dns.example", "x:1"]\n',
+    readFile: () => `[egress]\nupstream_dns = [${servers}]\n`,
   })
-  expect(() => readEgressConfig(config)).toThrow(/"dns.example"\n.*"x:1"/)
+
+test('every bad name server of the configuration is named', () => {
+  expect(() => load('"192.0.2.53", "dns.example", "x:1", 5')).toThrow(
+    /c\.toml:2: "egress\.upstream_dns\[1\]" must be an IP address.*"dns\.example"\n.*\[2\].*"x:1"\n.*\[3\].*is 5/,
+  )
+})
+
+test('those of the configuration are what egress asks', () => {
+  expect(readEgressConfig(load('"192.0.2.53", "[::1]:5353"').config).nameServers).toEqual([
+    { address: '192.0.2.53', port: 53 },
+    { address: '::1', port: 5353 },
+  ])
 })
 
 test('resolv.conf: each server once, those of the host itself last, at most ten', () => {

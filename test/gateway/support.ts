@@ -52,7 +52,7 @@ export async function startGateway(
     controlSocket: '/nonexistent/control.sock',
     routes,
     log: createLogger({ program: 'gateway', level: 'debug', write: (line) => void lines.push(line) }),
-    logsRequests: true,
+    logsRequests: () => true,
     sweepMs: 20,
     ...options,
   })

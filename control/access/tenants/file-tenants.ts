@@ -8,10 +8,10 @@ import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hashKey } from '../../../lib/access.ts'
+import { parseTenants, type TenantTable } from '../../../lib/config/tenants-file.ts'
 import { ConfigError } from '../../../lib/config.ts'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
-import { parseTenants, type TenantTable } from './parse.ts'
 import type { TenantKeys } from './tenants.ts'
 
 const INTERVAL_MS = 500

@@ -5,9 +5,10 @@
 import { hashKey } from '../../../lib/access.ts'
 import { API_KEY_HEADER } from '../../../lib/api/lifecycle.ts'
 import { tenantName } from '../../../lib/config/access.ts'
+import type { Tenant } from '../../../lib/config/tenants-file.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { refusal } from '../../errors.ts'
-import type { Tenant, TenantKeys } from './tenants.ts'
+import type { TenantKeys } from './tenants.ts'
 
 const TIMEOUT_MS = 5000
 const DEFAULT_TTL_SECONDS = 30

@@ -1,11 +1,6 @@
-// Tenants that somebody else keeps, with their keys (contract: v1.1.md 7.3): a port with two servers, a file and a service. The
-// namespace is what a tenant is known by here: whose objects are whose is told by it.
+// Tenants that somebody else keeps, with their keys (contract: v1.1.md 7.3): a port with two servers, a file and a service.
 
-export type Tenant = {
-  /** For the audit. */
-  name: string
-  namespace: string
-}
+import type { Tenant } from '../../../lib/config/tenants-file.ts'
 
 export type TenantKeys = {
   /** Whose a key is, or undefined when it is nobody's. Throws ApiError 503 when that cannot be told. */

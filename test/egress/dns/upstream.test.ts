@@ -4,7 +4,8 @@ import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import dnsPacket, { type Packet } from 'dns-packet'
 import { expect, onTestFinished, test } from 'vitest'
-import { type NameServer, Upstream } from '../../../egress/dns/upstream.ts'
+import { Upstream } from '../../../egress/dns/upstream.ts'
+import type { NameServer } from '../../../lib/name-server.ts'
 
 type Respond = (query: Packet) => Partial<Packet> | undefined
 const never = new AbortController().signal

@@ -1,11 +1,17 @@
-// The file of tenants: `[[tenants]]` with `name`, `namespace` and `api_keys`. Pure.
+// The file of tenants (contract: v1.1.md 7.3): `[[tenants]]` with `name`, `namespace` and `api_keys`. Other keys are left alone.
 
-import { hashOfWritten, WRITTEN_KEY } from '../../../lib/access.ts'
-import { formatProblem, tenantName } from '../../../lib/config/access.ts'
-import { isTable, show } from '../../../lib/config/checks.ts'
-import { linesOf, type Path } from '../../../lib/config/lines.ts'
-import { parseToml } from '../../../lib/config/read-toml.ts'
-import type { Tenant } from './tenants.ts'
+import { hashOfWritten, WRITTEN_KEY } from '../access.ts'
+import { formatProblem, tenantName } from './access.ts'
+import { isTable, show } from './checks.ts'
+import { linesOf, type Path } from './lines.ts'
+import { parseToml } from './read-toml.ts'
+
+/** Somebody who is kept elsewhere. By the namespace a tenant is known here: whose objects are whose is told by it. */
+export type Tenant = {
+  /** For the audit. */
+  name: string
+  namespace: string
+}
 
 /** Tenants by the hashes of their keys. */
 export type TenantTable = ReadonlyMap<string, Tenant>
