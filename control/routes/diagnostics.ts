@@ -1,8 +1,12 @@
 import { Hono } from 'hono'
-import { z } from 'zod'
-import type { Diagnostics } from '../../lib/api/lifecycle.ts'
-import { formatTime } from '../../lib/api/lifecycle.ts'
-import { integer } from '../../lib/api/lifecycle-coerce.ts'
+import {
+  DIAGNOSTICS_SCOPES,
+  type Diagnostics,
+  eventsQuerySchema,
+  formatTime,
+  logsQuerySchema,
+  summaryQuerySchema,
+} from '../../lib/api/lifecycle.ts'
 import type { AppEnv } from '../app.ts'
 import { queryOf, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
@@ -11,19 +15,9 @@ import type { Lives } from '../sandbox/lives.ts'
 import type { PastSandbox, SandboxRow, Transition } from '../store/sqlite.ts'
 import { visibleSandbox, visibleSubject } from './visible.ts'
 
-const EVENTS = 50
-const LOG_LINES = 100
 /** A line of a log is seldom longer than this on average; more is read than shown, and never more than this in all. */
 const MAX_LOG_BYTES = 4 << 20
 const TEXT = { 'Content-Type': 'text/plain; charset=utf-8' }
-const limitSchema = z.object({ limit: integer(1, 500).default(EVENTS) })
-const tailSchema = z.object({ tail: integer(1, 10_000).default(LOG_LINES) })
-const summarySchema = z.object({
-  event_limit: integer(1, 500).default(20),
-  tail: integer(1, 10_000).default(50),
-})
-const SCOPES = { logs: ['container', 'all'], events: ['runtime', 'all'] }
-
 /**
  * What a sandbox printed and what happened to it (contract: lifecycle.md 5.10, v1.1.md 1.6), while it lives and for some time
  * after it is gone.
@@ -45,7 +39,7 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   routes.get('/sandboxes/:id/diagnostics/logs', async (context) => {
     const given = queryOf(context).get('scope')
     const scope = given === null ? undefined : requireScope('logs', given)
-    const { tail } = readQuery(context, tailSchema)
+    const { tail } = readQuery(context, logsQuerySchema)
     const subject = visibleSubject(context, lives)
     const shown = await readLog(subject, tail)
     if (scope === undefined)
@@ -56,7 +50,7 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   routes.get('/sandboxes/:id/diagnostics/events', (context) => {
     const given = queryOf(context).get('scope')
     const scope = given === null ? undefined : requireScope('events', given)
-    const { limit } = readQuery(context, limitSchema)
+    const { limit } = readQuery(context, eventsQuerySchema)
     const subject = visibleSubject(context, lives)
     const shown = readEvents(subject, limit)
     if (scope === undefined)
@@ -69,7 +63,7 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   )
 
   routes.get('/sandboxes/:id/diagnostics/summary', async (context) => {
-    const query = readQuery(context, summarySchema)
+    const query = readQuery(context, summaryQuerySchema)
     const row = visibleSandbox(context, lives)
     const events = readEvents({ id: row.id }, query.event_limit).content || '(no events)\n'
     const log = (await readLog({ id: row.id }, query.tail)).content || '(no logs)\n'
@@ -109,11 +103,9 @@ function lastLines(text: string, lines: number): Shown {
 
 function requireScope(kind: 'logs' | 'events', given: string): string {
   const scope = given.trim().toLowerCase()
-  if (!SCOPES[kind].includes(scope))
-    throw refusal(
-      'DIAGNOSTICS_SCOPE_UNSUPPORTED',
-      `scope of ${kind} must be one of ${SCOPES[kind].join(', ')}`,
-    )
+  const scopes: readonly string[] = DIAGNOSTICS_SCOPES[kind]
+  if (!scopes.includes(scope))
+    throw refusal('DIAGNOSTICS_SCOPE_UNSUPPORTED', `scope of ${kind} must be one of ${scopes.join(', ')}`)
   return scope
 }
 

@@ -1,8 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { stream } from 'hono/streaming'
-import { z } from 'zod'
+import { eventStreamQuerySchema, historyQuerySchema, type SandboxEvent } from '../../lib/api/events.ts'
 import { formatTime } from '../../lib/api/lifecycle.ts'
-import { integer } from '../../lib/api/lifecycle-coerce.ts'
 import type { AppEnv } from '../app.ts'
 import { invalid, readQuery } from '../body.ts'
 import type { Lives } from '../sandbox/lives.ts'
@@ -12,12 +11,6 @@ import { visibleSubject } from './visible.ts'
 const BATCH = 200
 const PING_MS = 15_000
 
-const streamQuery = z.object({
-  after: integer(0).optional(),
-  sandboxId: z.string().max(100).optional(),
-})
-const historyQuery = z.object({ limit: integer(1, 1000).default(200) })
-
 /**
  * What happens to sandboxes, as it happens: server-sent events (WHATWG HTML 9.2) with the position as their id, so that a
  * reader that comes back with `Last-Event-ID`, or `after`, misses nothing. An addition to the contract.
@@ -26,7 +19,7 @@ export function eventRoutes(lives: Lives): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
 
   routes.get('/events', (context) => {
-    const { after, sandboxId } = readQuery(context, streamQuery)
+    const { after, sandboxId } = readQuery(context, eventStreamQuerySchema)
     const { tenant } = context.get('principal')
     const { events } = lives.store
     const filter = {
@@ -64,7 +57,7 @@ export function eventRoutes(lives: Lives): Hono<AppEnv> {
   })
 
   routes.get('/sandboxes/:id/history', (context) => {
-    const { limit } = readQuery(context, historyQuery)
+    const { limit } = readQuery(context, historyQuerySchema)
     const { id } = visibleSubject(context, lives)
     return context.json({ items: lives.store.events.of(id, { limit }).map(formatEvent) })
   })
@@ -104,7 +97,7 @@ function formatFrame(event: StoredEvent): string {
   return `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(formatEvent(event))}\n\n`
 }
 
-function formatEvent({ id, at, sandboxId, type, state, reason, message }: StoredEvent) {
+function formatEvent({ id, at, sandboxId, type, state, reason, message }: StoredEvent): SandboxEvent {
   return {
     id,
     at: formatTime(at),

@@ -244,6 +244,15 @@ export const endpointQuerySchema = z.object({
   expires: integer(-Number.MAX_SAFE_INTEGER).optional(),
 })
 
+/** What part of a sandbox diagnostics may be about. */
+export const DIAGNOSTICS_SCOPES = { logs: ['container', 'all'], events: ['runtime', 'all'] } as const
+export const logsQuerySchema = z.object({ tail: integer(1, 10_000).default(100) })
+export const eventsQuerySchema = z.object({ limit: integer(1, 500).default(50) })
+export const summaryQuerySchema = z.object({
+  event_limit: integer(1, 500).default(20),
+  tail: integer(1, 10_000).default(50),
+})
+
 /** Body of `POST /metrics/events`. */
 export const metricsEventSchema = fields({
   eventType: z.literal('sandbox.create'),

@@ -1,0 +1,42 @@
+import { endpointQuerySchema } from '../../../lib/api/lifecycle.ts'
+import type { Operation } from './operation.ts'
+
+export const NETWORK_OPERATIONS: Operation[] = [
+  {
+    method: 'get',
+    path: '/v1/sandboxes/{id}/endpoints/{port}',
+    id: 'getSandboxEndpoint',
+    summary: 'Where a port is reached, and which headers to send. 44772 is execd, 18080 the egress policy.',
+    tag: 'Network',
+    query: endpointQuerySchema,
+    answers: { 200: ['The endpoint', 'Endpoint'], 400: ['No such port'], 404: ['No such sandbox'] },
+  },
+  ...(['get', 'put', 'patch', 'delete'] as const).map(
+    (method): Operation => ({
+      method,
+      path: '/v1/sandboxes/{id}/networkpolicy',
+      id: `${method}NetworkPolicy`,
+      summary: {
+        get: 'Read the egress policy in force.',
+        put: 'Replace the egress policy.',
+        patch: 'Put rules, given as a list, before those there are.',
+        delete: 'Remove the rules of the targets given as a list.',
+      }[method],
+      tag: 'Network',
+      ...(method === 'put' && { body: 'NetworkPolicy' as const }),
+      answers: { 200: ['The state of the policy'], 404: ['No such sandbox'], 409: ['None is in force'] },
+    }),
+  ),
+  ...(['get', 'head', 'post', 'put', 'patch', 'delete'] as const).map(
+    (method): Operation => ({
+      method,
+      path: '/v1/sandboxes/{id}/proxy/{port}/{path}',
+      id: `${method}ThroughProxy`,
+      summary:
+        'A request to a port of a sandbox, passed on as it is. Here the path may have any number of parts, and none.',
+      tag: 'Network',
+      answers: { 404: ['No such sandbox'], 409: ['It does not run'], 502: ['Nothing answers'] },
+      open: true,
+    }),
+  ),
+]
