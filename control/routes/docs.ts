@@ -29,6 +29,7 @@ pre { background: var(--soft); padding: .75rem; border-radius: 6px; overflow: au
 .method { display: inline-block; min-width: 5.2rem; font-weight: 700 }
 table { border-collapse: collapse; margin: .5rem 0 }
 td code { overflow-wrap: anywhere }
+nav a { margin-right: 1rem }
 td, th { text-align: left; padding: .15rem .9rem .15rem 0; vertical-align: top }
 `
 
@@ -46,14 +47,15 @@ function formatPage(api: OpenApiDocument): string {
 <p>Version ${api.info.version}. ${api.info.description} The same for programs: <a href="/openapi.json">/openapi.json</a>.</p>
 <p>When the server has an API key, requests send it as <code>OPEN-SANDBOX-API-KEY</code>. Every error has a body
 <code>{"code", "message"}</code>, and every answer an <code>X-Request-ID</code>.</p>
+<nav>${[...tags, 'Schemas'].map((tag) => html`<a href="#${tag}">${tag}</a> `)}</nav>
 ${tags.map(
-  (tag) => html`<h2>${tag}</h2>
+  (tag) => html`<h2 id="${tag}">${tag}</h2>
 ${operations.filter(({ operation }) => operation.tags.includes(tag)).map(formatOperation)}`,
 )}
-<h2>Schemas</h2>
+<h2 id="Schemas">Schemas</h2>
 ${Object.entries(api.components.schemas).map(
-  ([name, schema]) => html`<details id="${name}"><summary><code>${name}</code></summary>
-<pre>${JSON.stringify(schema, null, 2)}</pre></details>`,
+  ([name, schema]) => html`<details><summary><code>${name}</code></summary>
+<pre id="${name}">${JSON.stringify(schema, null, 2)}</pre></details>`,
 )}
 </body></html>`)
 }
@@ -64,10 +66,10 @@ function formatOperation(entry: { path: string; method: string; operation: OpenA
   return html`<details><summary><span class="method">${method.toUpperCase()}</span><code>${path}</code><br>${summary}</summary>
 ${
   parameters.length > 0
-    ? html`<table><tr><th>Parameter</th><th>In</th><th>Schema</th></tr>
+    ? html`<table><tr><th>Parameter</th><th>In</th><th>What it may be</th></tr>
 ${parameters.map(
   (each) =>
-    html`<tr><td><code>${each.name}</code></td><td>${each.in}</td><td><code>${JSON.stringify(each.schema)}</code></td></tr>`,
+    html`<tr><td><code>${each.name}</code></td><td>${each.in}</td><td>${inWords(each.schema)}${each.description ? html`<br>${each.description}` : ''}</td></tr>`,
 )}</table>`
     : ''
 }
@@ -77,6 +79,37 @@ ${Object.entries(responses).map(
   ([status, answer]) =>
     html`<tr><td>${status}</td><td>${(answer as { description: string }).description}</td><td>${linkOf(answer)}</td></tr>`,
 )}</table></details>`
+}
+
+type ParameterSchema = {
+  type?: string
+  enum?: unknown[]
+  items?: ParameterSchema
+  minimum?: number
+  maximum?: number
+  maxLength?: number
+  default?: unknown
+}
+
+/** What a parameter may be, as one would say it. */
+export function inWords(schema: unknown): string {
+  const {
+    type,
+    enum: values,
+    items,
+    minimum,
+    maximum,
+    maxLength,
+    default: initial,
+  } = schema as ParameterSchema
+  const kind = items ? `any of: ${inWords(items)}` : values ? values.join(', ') : (type ?? 'anything')
+  const bounds = [
+    minimum !== undefined && `from ${minimum}`,
+    maximum !== undefined && `to ${maximum}`,
+    maxLength !== undefined && `at most ${maxLength} characters`,
+  ].filter((bound) => bound !== false)
+  const parts = [[kind, ...bounds].join(' '), ...(initial === undefined ? [] : [`${initial} by default`])]
+  return parts.join('; ')
 }
 
 function linkOf(part: unknown) {

@@ -64,7 +64,18 @@ export function createOpenApi(version: string): OpenApiDocument {
 }
 
 function describe(operation: Operation): OpenApiOperation {
-  const { path, id, summary, tag, body, isBodyOptional = false, query, answers, open } = operation
+  const {
+    path,
+    id,
+    summary,
+    tag,
+    body,
+    isBodyOptional = false,
+    query,
+    headers = {},
+    answers,
+    open,
+  } = operation
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => ({
     name,
     in: 'path',
@@ -79,7 +90,7 @@ function describe(operation: Operation): OpenApiOperation {
     operationId: id,
     summary,
     tags: [tag],
-    parameters: [...inPath, ...(query ? queryParameters(query) : [])],
+    parameters: [...inPath, ...(query ? queryParameters(query) : []), ...headerParameters(headers)],
     ...(body && { requestBody: { required: !isBodyOptional, ...content(body) } }),
     responses: {
       ...Object.fromEntries(
@@ -95,6 +106,16 @@ function describe(operation: Operation): OpenApiOperation {
     },
     ...(!open && { security: [{ apiKey: [] }] }),
   }
+}
+
+function headerParameters(headers: Record<string, string>): OpenApiOperation['parameters'] {
+  return Object.entries(headers).map(([name, description]) => ({
+    name,
+    in: 'header',
+    required: false,
+    description,
+    schema: { type: 'string' },
+  }))
 }
 
 function queryParameters(query: z.ZodType): OpenApiOperation['parameters'] {

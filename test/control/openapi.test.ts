@@ -1,6 +1,7 @@
 // The description of the API and the API are the same routes: what is registered is described, and what is described answers.
 
 import { expect, onTestFinished, test } from 'vitest'
+import { inWords } from '../../control/routes/docs.ts'
 import { createOpenApi } from '../../control/routes/openapi.ts'
 import { createControlApp } from '../support/control-app.ts'
 
@@ -78,6 +79,15 @@ test('what needs no key says so, and what needs one too', async () => {
       const { status } = await control.call(method.toUpperCase(), path.replace(/\{port\}/, '80'))
       expect(status === 401, `${method} ${path} answers ${status}`).toBe(security !== undefined)
     }
+})
+
+test.each([
+  [{ type: 'integer', minimum: 1, maximum: 200, default: 20 }, 'integer from 1 to 200; 20 by default'],
+  [{ type: 'array', items: { type: 'string', enum: ['Running', 'Paused'] } }, 'any of: Running, Paused'],
+  [{ type: 'string', maxLength: 100 }, 'string at most 100 characters'],
+  [{}, 'anything'],
+])('the page says of %j: %s', (schema, words) => {
+  expect(inWords(schema)).toBe(words)
 })
 
 test('the page for people shows every route and every schema, and loads nothing', async () => {

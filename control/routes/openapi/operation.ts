@@ -16,6 +16,8 @@ export type Operation = {
   /** Whether the body may be left out. */
   isBodyOptional?: boolean
   query?: z.ZodType
+  /** Headers that it reads, and what for. */
+  headers?: Record<string, string>
   /** By status: what it means, the schema of the JSON, and what may come in its place. */
   answers: Record<number, [string, (SchemaName | undefined)?, (keyof typeof TEXT_TYPES)?]>
   /** Whether no key is asked for. */

@@ -19,6 +19,9 @@ export const SANDBOX_OPERATIONS: Operation[] = [
     id: 'createSandbox',
     summary: 'Create a sandbox. Answers when it runs, or with Pending when its image takes long to fetch.',
     tag: 'Sandboxes',
+    headers: {
+      'Idempotency-Key': 'One create for each key, however often it is sent; 1 to 255 visible characters',
+    },
     body: 'CreateSandboxRequest',
     answers: {
       202: ['The sandbox', 'CreateSandboxResponse'],
@@ -110,6 +113,7 @@ export const SANDBOX_OPERATIONS: Operation[] = [
       'What happens to sandboxes, as it happens: server-sent events whose data is an Event. Last-Event-ID, or after, resumes the stream.',
     tag: 'Sandboxes',
     query: eventStreamQuerySchema,
+    headers: { 'Last-Event-ID': 'The id of the last event that was received' },
     answers: { 200: ['The stream; it does not end', undefined, 'events'] },
   },
 ]
