@@ -2,17 +2,14 @@
 // never execd itself that touches a file for someone else, and a process that did not become who it should be does nothing.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { EXECD_TOKEN_HEADER } from '../../lib/api/execd.ts'
 import { ApiError, messageOf } from '../../lib/errors.ts'
 import type { UserIds } from '../command/process.ts'
 import { execdError } from '../http/answer.ts'
 import type { Exchange } from '../http/router.ts'
 import type { IdentityWorkerOptions } from '../identity-worker.ts'
 import { withScoreOfChildren } from '../oom.ts'
-import { answerWith } from '../proxy/forward.ts'
-import { formatRequestHeaders } from '../proxy/headers.ts'
+import { relay } from '../proxy/relay.ts'
 import { createRandomId } from '../random-id.ts'
 import { nodeProgram, programPath } from '../runtime-dir.ts'
 import type { Surroundings } from '../surroundings.ts'
@@ -51,7 +48,13 @@ export class IdentityFiles {
       if (response.destroyed) return
       const worker = await this.#start(user)
       try {
-        await exchange(worker, incoming, response, path)
+        await relay(incoming, response, {
+          path,
+          socket: worker.socket,
+          token: worker.token,
+          refuse: (cause) =>
+            execdError('RUNTIME_ERROR', 'The process that works for this user has ended', cause),
+        })
       } finally {
         await this.#end(worker)
       }
@@ -153,51 +156,6 @@ export class IdentityFiles {
     // Its end is not the client's to wait for, but its place is only free then.
     await endWithin(child, END_GRACE_MS)
   }
-}
-
-/** Hands the request to the worker, and its answer back, as both come. Resolves when that is over. */
-function exchange(
-  { socket, token }: Worker,
-  incoming: IncomingMessage,
-  response: ServerResponse,
-  path: string,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const { method = 'GET', rawHeaders } = incoming
-    const requestId = response.getHeader('X-Request-ID')
-    const upstream = request({
-      createConnection: () => socket,
-      method,
-      path,
-      headers: [
-        ...formatRequestHeaders({ raw: rawHeaders, method, peer: '127.0.0.1', port: 80, isOwn: false }),
-        EXECD_TOKEN_HEADER,
-        token,
-        ...(typeof requestId === 'string' ? ['X-Request-ID', requestId] : []),
-      ],
-    })
-    // The worker may answer before it has read everything; a client may hear nothing before it has sent everything.
-    const takeRest = () => {
-      incoming.unpipe(upstream)
-      incoming.resume()
-    }
-    const fail = (error: unknown) => {
-      takeRest()
-      if (response.headersSent || response.destroyed) resolve()
-      else reject(execdError('RUNTIME_ERROR', 'The process that works for this user has ended', error))
-    }
-    upstream.once('response', (answer) => {
-      answer.once('error', fail)
-      answerWith(response, answer)
-    })
-    upstream.once('error', fail)
-    response.once('close', () => {
-      takeRest()
-      upstream.destroy()
-      resolve()
-    })
-    incoming.pipe(upstream)
-  })
 }
 
 function endWithin(child: ChildProcess, graceMs: number): Promise<void> {

@@ -5,14 +5,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { renameSync, rmSync } from 'node:fs'
-import { type IncomingMessage, request, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { EXECD_TOKEN_HEADER } from '../../lib/api/execd.ts'
 import type { WorkerOptions } from '../file-worker.ts'
 import { execdError } from '../http/answer.ts'
-import { answerWith } from '../proxy/forward.ts'
-import { formatRequestHeaders } from '../proxy/headers.ts'
+import { relay } from '../proxy/relay.ts'
 import { createRandomId } from '../random-id.ts'
 import { nodeProgram, programPath } from '../runtime-dir.ts'
 import { becomeUserCommand } from './become-user.ts'
@@ -38,28 +36,13 @@ export class FileAccess {
   /** Answers a request to `path`, the path and query of a plain file route. */
   async forward(incoming: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
     const { socket, token } = await this.#connect()
-    const { method = 'GET', rawHeaders } = incoming
-    const upstream = request({
-      createConnection: () => socket,
-      method,
+    await relay(incoming, response, {
       path,
-      headers: [
-        ...formatRequestHeaders({ raw: rawHeaders, method, peer: '127.0.0.1', port: 80, isOwn: false }),
-        EXECD_TOKEN_HEADER,
-        token,
-      ],
+      socket,
+      token,
+      refuse: (cause) =>
+        execdError('RUNTIME_ERROR', 'The files of the session cannot be reached at this moment', cause),
     })
-    upstream.once('response', (answer) => answerWith(response, answer))
-    incoming.pipe(upstream)
-    response.once('close', () => upstream.destroy())
-    try {
-      await once(upstream, 'close')
-    } catch (error) {
-      // Answered, or given up by the client: then there is nobody to tell.
-      if (response.headersSent || response.destroyed) return
-      incoming.unpipe()
-      throw execdError('RUNTIME_ERROR', 'The files of the session cannot be reached at this moment', error)
-    }
   }
 
   /** A connection to the worker; one that has just gone to rest is started again. */
