@@ -148,8 +148,8 @@ async function main(dir: string): Promise<void> {
   endPortHolder(state.before.holder)
   let portHolder: PortHolder | undefined
   const holdPort = () => {
-    portHolder = startPortHolder(listening.socketFd, log)
-    state.note({ holder: portHolder })
+    const note = (holder: PortHolder) => state.note({ holder })
+    portHolder = startPortHolder({ socketFd: listening.socketFd, note, log })
   }
   if (state.life.number > 1) {
     holdPort()

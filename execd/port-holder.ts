@@ -9,24 +9,42 @@ import type { Logger } from '../lib/log.ts'
 import { isRunning, readProcess } from './command/process-table.ts'
 import { hostProgram } from './runtime-dir.ts'
 
-/** Stopped, it takes no time and no turn of a processor. It stays when it is told that nobody is left who could let it go on. */
-const STAY = 'trap "" HUP INT TERM; while :; do kill -STOP $$; done'
+/**
+ * One that no later life knows of would keep the socket for ever: it stays only once it is told that it has been noted. Stopped, it
+ * takes no turn of a processor, and it goes on being so when the kernel tells it that nobody is left who could let it go on.
+ */
+const STAY = 'read -r _ || exit; trap "" HUP INT TERM; while :; do kill -STOP $$; done'
 
 export type PortHolder = { pid: number; startTime: number }
 
+export type PortHolderOptions = {
+  /** The descriptor of a listening socket. */
+  socketFd: number | undefined
+  /** Writes down for the next life what it has to end. */
+  note(holder: PortHolder): void
+  log: Logger
+}
+
 /** Starts the process that holds a listening socket. Undefined, with a line in the log, when it cannot be. */
-export function startPortHolder(socketFd: number | undefined, log: Logger): PortHolder | undefined {
+export function startPortHolder({ socketFd, note, log }: PortHolderOptions): PortHolder | undefined {
   try {
     if (socketFd === undefined) throw new Error('The socket has no descriptor')
     const [program = '', ...args] = hostProgram('dash')
-    const { pid } = spawn(program, [...args, '-c', STAY], {
+    const child = spawn(program, [...args, '-c', STAY], {
       cwd: '/',
       env: {},
-      stdio: ['ignore', 'ignore', 'ignore', socketFd],
+      stdio: ['pipe', 'ignore', 'ignore', socketFd],
       detached: true,
     }).on('error', (error) => warn(log, error))
-    const startTime = pid === undefined ? undefined : readProcess(pid)?.startTime
-    return pid === undefined || startTime === undefined ? undefined : { pid, startTime }
+    const { pid = 0, stdin } = child
+    // It has ended by itself, which its end tells.
+    stdin?.on('error', () => {})
+    const startTime = readProcess(pid)?.startTime
+    if (startTime === undefined) return undefined
+    const holder = { pid, startTime }
+    note(holder)
+    stdin?.end('\n')
+    return holder
   } catch (error) {
     warn(log, error)
     return undefined

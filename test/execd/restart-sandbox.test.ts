@@ -21,10 +21,20 @@ function portOf({ ready }: Daemon): number {
   return ready.ok ? (ready.port ?? 0) : 0
 }
 
-/** How many processes hold a socket that listens on a port. */
-function holdersOf(port: number): number {
+/** The processes that hold a socket which listens on a port. */
+function holdersOf(port: number): number[] {
   const listing = execFileSync('ss', ['-Hltnp', `sport = :${port}`], { encoding: 'utf8' })
-  return listing.match(/pid=/g)?.length ?? 0
+  return [...listing.matchAll(/pid=(\d+)/g)].map(([, pid]) => Number(pid))
+}
+
+/** Resolves when execd has the port, and one other process which will stay. */
+function untilHeld(execd: Daemon): Promise<unknown> {
+  return until(async () => {
+    const holders = holdersOf(portOf(execd))
+    const [other, ...more] = holders.filter((pid) => pid !== execd.pid())
+    if (holders.length !== 2 || more.length > 0) return false
+    return existsSync(`/proc/${other}`) && / T /.test(readFileSync(`/proc/${other}/stat`, 'utf8'))
+  }, 'one process that holds the port')
 }
 
 const isRoot = process.getuid?.() === 0
@@ -35,20 +45,20 @@ describe('after execd was killed', () => {
     const port = portOf(execd)
     for (let life = 1; life <= 2; life++) {
       const before = execd.pid()
-      await until(async () => holdersOf(port) === 2, 'the process that holds the port')
+      await untilHeld(execd)
       execd.process.kill('SIGSTOP')
       process.kill(before, 'SIGKILL')
       await until(async () => !isAlive(before), 'the end of execd')
       expect([listenAsNobody(port, false), listenAsNobody(port, true)]).toEqual(['EADDRINUSE', 'EADDRINUSE'])
       execd.process.kill('SIGCONT')
       await until(async () => (await execd.call('/ping').catch(() => undefined))?.status === 200, 'execd')
-      await until(async () => holdersOf(port) === 2, 'one process that holds the new socket')
+      await untilHeld(execd)
       // No connection goes to where nobody listens any more.
       for (let count = 0; count < 30; count++)
         expect((await execd.call('/ping', { headers: { Connection: 'close' } })).status).toBe(200)
     }
     await execd.stop()
-    expect(holdersOf(port)).toBe(0)
+    expect(holdersOf(port)).toEqual([])
   })
 
   test('it listens on the same port, with the same token, environment and entrypoint, which was not started again', async () => {
