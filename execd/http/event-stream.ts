@@ -4,7 +4,7 @@
 import type { ServerResponse } from 'node:http'
 import type { StreamError, StreamEvent } from '../../lib/api/execd.ts'
 import { EVENT_STREAM_HEADERS, escapeLineBreaks, formatEvent } from '../../lib/sse.ts'
-import type { Line } from '../command/lines.ts'
+import type { Line } from '../lines.ts'
 import { untilDrained } from './answer.ts'
 import { markFailed } from './outcome.ts'
 

@@ -4,7 +4,6 @@ import type { ServerResponse } from 'node:http'
 import { ISOLATED_TAIL_CURSOR_HEADER } from '../../lib/api/execd-isolated.ts'
 import { ApiError, messageOf } from '../../lib/errors.ts'
 import type { Journal } from '../command/journal.ts'
-import { LineSplitter } from '../command/lines.ts'
 import type { OutputName } from '../command/output.ts'
 import { sendLog } from '../command/send-log.ts'
 import type { Family } from '../family.ts'
@@ -20,6 +19,7 @@ import { parseRunRequest, parseSessionRequest, type RunRequest } from '../isolat
 import type { ForegroundEnd, IsolatedSession } from '../isolated/session.ts'
 import { type Entry, IsolatedSessions } from '../isolated/sessions.ts'
 import { ShellGone } from '../isolated/shell.ts'
+import { LineSplitter } from '../lines.ts'
 import type { Surroundings } from '../surroundings.ts'
 
 /** The most of a log that one answer carries. */

@@ -1,8 +1,8 @@
 // What a cell prints, as events. Bytes become text here, at the boundaries of characters, and what comes in quick succession
 // becomes one event.
 
-import { unfinishedBytes } from '../../command/lines.ts'
 import type { OutputName } from '../../command/output.ts'
+import { unfinishedBytes } from '../../lines.ts'
 import type { CellEvent, CellSink } from '../engine.ts'
 
 /** Text that waits longer for more of its kind is an event. */

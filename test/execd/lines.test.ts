@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Line, LineSplitter, unfinishedBytes } from '../../../execd/command/lines.ts'
+import { type Line, LineSplitter, unfinishedBytes } from '../../execd/lines.ts'
 
 function split(...chunks: string[]): Line[] {
   const splitter = new LineSplitter()
