@@ -23,24 +23,6 @@ export type PtySignal = (typeof PTY_SIGNALS)[number]
 export const PTY_MODES = ['pty', 'pipe'] as const
 export type PtyMode = (typeof PTY_MODES)[number]
 
-/** `POST /pty`; everything but `cwd` and `command` is an addition. */
-export type PtyCreateBody = {
-  cwd?: string
-  /** A line for the shell; without it and `argv` the shell is interactive. */
-  command?: string
-  /** A program with its arguments, in place of a shell. */
-  argv?: string[]
-  /** The shell, by path or name; without it bash, or sh where there is no bash. */
-  shell?: string
-  cols?: number
-  rows?: number
-  envs?: Record<string, string>
-  /** Another name for `envs`. */
-  env?: Record<string, string>
-  uid?: number
-  gid?: number
-}
-
 /** `GET /pty/{id}`; everything but the first three is an addition. */
 export type PtyStatus = {
   session_id: string

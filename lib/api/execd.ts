@@ -32,8 +32,6 @@ export const EXECD_ERRORS = {
 } as const
 export type ExecdErrorCode = keyof typeof EXECD_ERRORS
 
-export type ErrorBody = { code: string; message: string }
-
 /** One event of a stream; bare JSON and a blank line on the wire (lib/sse.ts). */
 export type StreamEvent =
   | { type: 'init' | 'ping' | 'status'; text: string; timestamp: number }
