@@ -9,7 +9,7 @@ import { runSchemathesis } from '../support/schemathesis.ts'
 
 const API_KEY = 'operator'
 const HEADERS = { 'open-sandbox-api-key': API_KEY }
-const TIMEOUT_MS = 120_000
+const TIMEOUT_MS = 240_000
 /** What any route may answer, and our description has under `default`. */
 const ANYWHERE = ['400', '401', '403', '408', '413', '422', '429', '500', '503']
 
@@ -60,6 +60,9 @@ test(
   async () => {
     const { text } = await server.ask({ method: 'GET', path: '/openapi.json' })
     const document = JSON.parse(text) as Document
+    // A stream that does not end, what is passed on to sandboxes, and what answers 501 as there is nothing of it here.
+    for (const path of Object.keys(document.paths))
+      if (/^\/v1\/events$|\/proxy\/|\/snapshots/.test(path)) delete document.paths[path]
     for (const operation of Object.values(document.paths).flatMap((methods) => Object.values(methods))) {
       const { default: refused = {}, ...responses } = operation.responses
       operation.responses = {
