@@ -178,7 +178,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   try {
     await listen(
       { socketPath: instance.feedSocket },
-      createFeedApp({ feed, activity: lives.activity, stopped: serving.signal }).fetch,
+      createFeedApp({
+        feed,
+        activity: lives.activity,
+        checkKey: checkTraffic,
+        stopped: serving.signal,
+      }).fetch,
     )
     await listen({ socketPath: instance.controlSocket }, (request, env) => app.fetch(request, env ?? {}))
     if (options.listen) {
@@ -188,8 +193,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         async guard({ headers, url }) {
           const { keyring } = access
           if (!keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)
-          else if (keyring.guardsTraffic)
-            await requireKeyFor({ keyring, store }, sandboxIdOf(url), keyOf(headers))
+          await checkTraffic(sandboxIdOf(url), keyOf(headers))
         },
       })
       const open = createApp({
@@ -212,6 +216,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   } catch (error) {
     await close()
     throw error
+  }
+
+  async function checkTraffic(id: string, key: string | undefined): Promise<void> {
+    const { keyring } = access
+    if (keyring.guardsTraffic) await requireKeyFor({ keyring, store }, id, key)
   }
 
   async function close(): Promise<void> {

@@ -4,6 +4,7 @@ import { Hono } from 'hono'
 import { stream } from 'hono/streaming'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { z } from 'zod'
+import { API_KEY_HEADER } from '../lib/api/lifecycle.ts'
 import { type ActivityAnswer, MAX_REPORTS } from '../lib/api/routes-feed.ts'
 import { ApiError } from '../lib/errors.ts'
 import { readBody } from './body.ts'
@@ -18,10 +19,12 @@ const activityRequest = z.object({
 export type FeedAppDeps = {
   feed: RoutesFeed
   activity: Pick<Activity, 'record'>
+  /** Throws ApiError when traffic with this key may not reach the sandbox. */
+  checkKey: (id: string, key: string | undefined) => Promise<void>
   stopped: AbortSignal
 }
 
-export function createFeedApp({ feed, activity, stopped }: FeedAppDeps): Hono {
+export function createFeedApp({ feed, activity, checkKey, stopped }: FeedAppDeps): Hono {
   const app = new Hono()
   app.get('/routes', (context) => {
     const epoch = context.req.query('epoch')
@@ -48,6 +51,10 @@ export function createFeedApp({ feed, activity, stopped }: FeedAppDeps): Hono {
     const { sandboxes } = await readBody(context, activityRequest)
     activity.record(sandboxes)
     return context.json({ epoch: feed.epoch } satisfies ActivityAnswer)
+  })
+  app.get('/access/:id', async (context) => {
+    await checkKey(context.req.param('id'), context.req.header(API_KEY_HEADER))
+    return context.body(null, 204)
   })
   app.onError((error, context) => {
     const told =

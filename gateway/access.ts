@@ -8,6 +8,8 @@ import type { Route } from './route.ts'
 
 export type AccessSettings = {
   hasApiKey: boolean
+  /** Whether traffic by a path of the API needs a key of whose the sandbox is. */
+  guardsTraffic: boolean
   domain: string
   /** Host names beside the loopback ones by which the operator reaches the gateway, in lower case. */
   ownHosts: ReadonlySet<string>

@@ -25,6 +25,7 @@ export function accessSettings(config: Config): AccessSettings {
   const own = [eip, isLoopback(server.host) ? '' : server.host, ingress.domain]
   return {
     hasApiKey: needsKey(config),
+    guardsTraffic: config.tenants !== undefined,
     domain: ingress.domain,
     ownHosts: new Set(own.filter((host) => host !== '').map((host) => nameOf(host))),
   }

@@ -8,6 +8,7 @@ import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse 
 import { createReload } from '../lib/reload.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
+import { createKeyCheck } from './key-check.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import { createGateway } from './server.ts'
 
@@ -33,8 +34,9 @@ const reload = createReload({
   reloadable: ['log.level', 'server.api_key', 'auth.keys', 'tenants'],
   apply: (changed) => {
     level = changed.log.level
-    // Never back: control goes on asking for a key, too.
+    // Never back: control goes on asking for a key, too, and it is control that says whether traffic needs one.
     access.hasApiKey ||= needsKey(changed)
+    access.guardsTraffic ||= changed.tenants !== undefined
   },
 })
 const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
@@ -42,6 +44,7 @@ const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
 const gateway = createGateway({
   access,
   controlSocket: instance.controlSocket,
+  checkKey: createKeyCheck({ socketPath: instance.feedSocket, log }),
   routes,
   log,
   logsRequests: () => level === 'debug',

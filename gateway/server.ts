@@ -11,6 +11,7 @@ import { ClientConnection, type ConnectionContext, type Outcome, type Verdict } 
 import type { Plan } from './forward.ts'
 import { formatInnerHost, formatRequestHead } from './headers.ts'
 import type { RequestHead } from './http1/head.ts'
+import { API_KEY_FIELD, type KeyCheck } from './key-check.ts'
 import { STREAM_BUFFER_BYTES, type Target, UpstreamPool } from './pool.ts'
 import { REFUSED } from './refusal.ts'
 import { decideRoute, type Route } from './route.ts'
@@ -26,6 +27,8 @@ export type RouteSource = {
 export type GatewayOptions = {
   access: AccessSettings
   controlSocket: string
+  /** Asked where traffic needs a key. */
+  checkKey: KeyCheck
   routes: RouteSource
   log: Logger
   /** Whether every request is logged, not only those that failed by a fault of ours or of a sandbox. */
@@ -96,6 +99,20 @@ export function createGateway(options: GatewayOptions): Gateway {
         body: 'OK',
       }
     if (route.kind === 'control') return { kind: 'forward', plan: planControl(head, clientAddress) }
+    if (route.via === 'path' && access.guardsTraffic) return guard(route, head, clientAddress)
+    return lead(route, head, clientAddress)
+  }
+
+  /** To the sandbox, once control has said that it is the caller's. */
+  function guard(route: SandboxRoute, head: RequestHead, clientAddress: string): Verdict {
+    const key = head.fields.find((field) => field.key === API_KEY_FIELD)?.value
+    const verdict = options
+      .checkKey(route.address.id, key)
+      .then((refusal): Verdict => (refusal ? { kind: 'refuse', refusal } : lead(route, head, clientAddress)))
+    return { kind: 'wait', verdict, cancel: () => {} }
+  }
+
+  function lead(route: SandboxRoute, head: RequestHead, clientAddress: string): Verdict {
     const found = routes.get(route.address.id)
     if (!found) return ask(route, head, clientAddress)
     return decideSandbox(route, head, clientAddress, found) ?? hold(route, head, clientAddress)

@@ -3,6 +3,8 @@
 //   GET /routes?epoch={epoch}&since={version}   one event per line, for ever
 //   GET /routes/{id}                            one Route as JSON, or 404
 //   POST /activity                              an ActivityRequest, answered with an ActivityAnswer
+//   GET /access/{id}                            with an API key in its header: 204 when traffic with it may reach the sandbox, else
+//                                               the error that the client is answered
 //
 // A feed begins with `reset` and every known route, unless `epoch` and `since` name a point that control still remembers;
 // then only what changed follows. `ready` marks the end of the catching up. A `ping` comes every 10 s when nothing else does.

@@ -148,7 +148,12 @@ test('a quiet feed pings, and ends with its signal', async () => {
 
 test('the feed as HTTP: lines of JSON, one route, an envelope when there is none', async () => {
   const { feed, stopped, store } = open({ rows: [{ id: 'a' }] })
-  const app = createFeedApp({ feed, activity: { record: () => {} }, stopped: stopped.signal })
+  const app = createFeedApp({
+    feed,
+    activity: { record: () => {} },
+    checkKey: async () => {},
+    stopped: stopped.signal,
+  })
   const response = await app.request('/routes')
   expect(response.headers.get('content-type')).toBe('application/x-ndjson')
   const lines: RouteEvent[] = []

@@ -101,6 +101,30 @@ test('tenants of a file: each sees its own, a change counts within two seconds, 
   writeFileSync(file, tenant('red') + tenant('blue'))
   await expect.poll(() => statusOf(edge, 'key-of-blue'), { timeout: 2500, interval: 100 }).toBe(200)
   await edge.waitForOutput(/the file of tenants was read again/)
+
+  const made = await fetch(`${edge.url}/v1/sandboxes`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'open-sandbox-api-key': 'key-of-red' },
+    body: JSON.stringify({
+      image: { uri: 'host' },
+      entrypoint: ['python3', '-m', 'http.server', '8000'],
+      resourceLimits: {},
+    }),
+  })
+  expect(made.status, await made.clone().text()).toBe(202)
+  const { id } = (await made.json()) as { id: string }
+  const through = async (key: string | undefined, path: string) => {
+    const headers: HeadersInit = key === undefined ? {} : { 'open-sandbox-api-key': key }
+    return (await fetch(`${edge.url}/v1/sandboxes/${id}${path}`, { headers })).status
+  }
+  expect([await through('key-of-red', ''), await through('key-of-blue', '')]).toEqual([200, 404])
+  // execd answers on its port as soon as the sandbox runs.
+  expect([
+    await through(undefined, '/proxy/44772/ping'),
+    await through('key-of-blue', '/proxy/44772/ping'),
+  ]).toEqual([401, 404])
+  expect([401, 404]).not.toContain(await through('key-of-red', '/proxy/8000/'))
+
   await reload(edge, OPERATOR, /changed="server\.api_key, tenants\.provider"/)
   expect([await statusOf(edge, 'key-of-blue'), await statusOf(edge, 'key-of-operator')]).toEqual([401, 200])
   rmSync(file)

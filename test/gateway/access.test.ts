@@ -3,7 +3,12 @@ import { type AccessSettings, decideAccess } from '../../gateway/access.ts'
 import { parseRequestHead } from '../../gateway/http1/head.ts'
 import { decideRoute } from '../../gateway/route.ts'
 
-const SETTINGS: AccessSettings = { hasApiKey: false, domain: 'localhost', ownHosts: new Set(['edge.lan']) }
+const SETTINGS: AccessSettings = {
+  hasApiKey: false,
+  guardsTraffic: false,
+  domain: 'localhost',
+  ownHosts: new Set(['edge.lan']),
+}
 
 type Asked = { method?: string; target?: string; host?: string; lines?: string[]; settings?: AccessSettings }
 

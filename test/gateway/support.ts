@@ -48,7 +48,8 @@ export async function startGateway(
   const routes = new FakeRoutes()
   const lines: string[] = []
   const gateway = createGateway({
-    access: { hasApiKey: false, domain: 'localhost', ownHosts: new Set() },
+    access: { hasApiKey: false, guardsTraffic: false, domain: 'localhost', ownHosts: new Set() },
+    checkKey: async () => undefined,
     controlSocket: '/nonexistent/control.sock',
     routes,
     log: createLogger({ program: 'gateway', level: 'debug', write: (line) => void lines.push(line) }),

@@ -1,0 +1,68 @@
+// Where tenants are kept elsewhere, traffic that comes by a path of the API needs a key of whose the sandbox is. Control knows
+// keys, so it is asked, on the socket of the routes feed (lib/api/routes-feed.ts).
+
+import { get as httpGet } from 'node:http'
+import { messageOf } from '../lib/errors.ts'
+import type { Logger } from '../lib/log.ts'
+import { REFUSED, type Refusal } from './refusal.ts'
+
+export type KeyCheckOptions = {
+  socketPath: string
+  log: Logger
+  timeoutMs?: number
+}
+
+/** Why a request with this key may not reach the sandbox; undefined when it may. */
+export type KeyCheck = (id: string, key: string | undefined) => Promise<Refusal | undefined>
+
+/** Of head fields, in lower case. */
+export const API_KEY_FIELD = 'open-sandbox-api-key'
+/** Longer than control waits for whoever keeps the tenants. */
+const TIMEOUT_MS = 7000
+const MAX_CHECKS = 256
+const MAX_ANSWER_BYTES = 64 * 1024
+
+export function createKeyCheck({ socketPath, log, timeoutMs = TIMEOUT_MS }: KeyCheckOptions): KeyCheck {
+  let running = 0
+  return async (id, key) => {
+    if (running >= MAX_CHECKS) return REFUSED.busy()
+    running++
+    try {
+      return await ask(socketPath, id, key, AbortSignal.timeout(timeoutMs))
+    } catch (error) {
+      log.debug('cannot ask control whose a sandbox is', { id, error: messageOf(error) })
+      return REFUSED.noControl()
+    } finally {
+      running--
+    }
+  }
+}
+
+async function ask(
+  socketPath: string,
+  id: string,
+  key: string | undefined,
+  signal: AbortSignal,
+): Promise<Refusal | undefined> {
+  const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
+    const fail = (error: Error) => reject(signal.aborted ? signal.reason : error)
+    const headers = { host: 'localhost', ...(key !== undefined && { [API_KEY_FIELD]: key }) }
+    const path = `/access/${encodeURIComponent(id)}`
+    const request = httpGet({ socketPath, path, signal, agent: false, headers }, (answer) => {
+      let body = ''
+      answer
+        .setEncoding('utf8')
+        .on('data', (chunk: string) => {
+          body += chunk
+          if (body.length > MAX_ANSWER_BYTES) answer.destroy(new Error('The answer is too long'))
+        })
+        .on('end', () => resolve({ status: answer.statusCode ?? 0, text: body }))
+        .on('error', fail)
+    })
+    request.on('error', fail)
+  })
+  if (status === 204) return undefined
+  if (status < 400) throw new Error(`Control answers ${status}`)
+  const { code, message } = JSON.parse(text) as { code: string; message: string }
+  return { status, code, message, ...(status === 503 && { retryAfter: 5 }) }
+}
