@@ -23,6 +23,7 @@ import { createRequestScope, type RequestScope } from './observe/request-scope.t
 import type { TelemetrySettings } from './observe/telemetry.ts'
 import { openPooling } from './pools/open-pooling.ts'
 import { createSandboxProxy, sandboxIdOf } from './routes/proxy.ts'
+import { ProxyTraffic } from './routes/proxy-traffic.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import type { Runtime } from './runtime/runtime.ts'
 import { Activity } from './sandbox/activity.ts'
@@ -190,6 +191,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       const proxy = createSandboxProxy({
         feed,
         log,
+        traffic: new ProxyTraffic({ feed, activity: lives.activity }),
         async guard({ headers, url }) {
           const { keyring } = access
           if (!keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)

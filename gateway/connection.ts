@@ -70,6 +70,9 @@ export class ClientConnection implements ExchangeOwner {
   #startedAt = 0
   #deadline: number
   #isAdvancing = false
+  /** The sandbox whose traffic passes here, when control wants to hear of it, and how much has passed. */
+  #trafficOf: string | undefined
+  #passedBytes = 0
   #isHeld = false
   readonly #onData = (chunk: Buffer) => this.#receive(chunk)
   readonly #onEnd = () => this.#onClientEnd()
@@ -132,6 +135,15 @@ export class ClientConnection implements ExchangeOwner {
     else if (this.#state === 'head' && this.#pending !== undefined)
       this.#refuse(REFUSED.bad(408, 'its head did not come in time'), true)
     else this.socket.destroy()
+  }
+
+  /** The sandbox that something has passed for since the last call, when control wants to hear of it. */
+  takeTraffic(): string | undefined {
+    if (this.#trafficOf === undefined) return undefined
+    const bytes = this.socket.bytesRead + this.socket.bytesWritten
+    if (bytes === this.#passedBytes) return undefined
+    this.#passedBytes = bytes
+    return this.#trafficOf
   }
 
   /** Closes at once what is idle; what is under way goes on. */
@@ -250,6 +262,7 @@ export class ClientConnection implements ExchangeOwner {
         const bytes = this.#pending ?? EMPTY
         this.#pending = undefined
         this.#state = 'exchange'
+        this.#trafficOf = verdict.plan.trafficOf
         const exchange = new Exchange(head, verdict.plan, this, this.#context.pool)
         this.#exchange = exchange
         // What was held back while the request waited is read now; the exchange holds it back again if it must.
@@ -290,6 +303,7 @@ export class ClientConnection implements ExchangeOwner {
 
   #next(): void {
     this.#state = 'head'
+    this.#trafficOf = undefined
     this.#head = undefined
     this.#startedAt = 0
     // A slow client may still be taking the answer.

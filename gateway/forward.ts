@@ -32,6 +32,8 @@ export type Plan = {
   extra: string
   /** The sandbox's port, or 0 for control. */
   port: number
+  /** The sandbox whose traffic this is, when control wants to hear of it. */
+  trafficOf?: string
 }
 
 /** What an exchange asks of the connection that it belongs to. */

@@ -7,6 +7,7 @@ import { createLogger } from '../lib/log.ts'
 import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
 import { createReload } from '../lib/reload.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
+import { ActivityLog, ActivityReporter } from './activity.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
 import { createKeyCheck } from './key-check.ts'
 import { RoutesFeed } from './routes-feed.ts'
@@ -41,11 +42,14 @@ const reload = createReload({
 })
 const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
 const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
+const activity = new ActivityLog()
+const reporter = new ActivityReporter({ activity, socketPath: instance.feedSocket, log })
 const gateway = createGateway({
   access,
   controlSocket: instance.controlSocket,
   checkKey: createKeyCheck({ socketPath: instance.feedSocket, log }),
   routes,
+  activity,
   log,
   logsRequests: () => level === 'debug',
 })
@@ -56,6 +60,7 @@ try {
   refuse(describeListenError(systemCodeOf(error), messageOf(error), config.server))
 }
 const following = routes.run(stop)
+const reporting = reporter.run(stop)
 const stopped = untilAborted(stop)
 await Promise.race([routes.ready, stopped])
 if (!stop.aborted) {
@@ -65,5 +70,8 @@ if (!stop.aborted) {
 await stopped
 await gateway.close(DRAIN_MS)
 await following
+await reporting
+// What was seen until the end.
+await reporter.tell()
 log.info('stopped')
 process.exit(0)

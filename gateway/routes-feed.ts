@@ -267,6 +267,7 @@ function isSameRoute(a: Route, b: Route): boolean {
     a.state === b.state &&
     a.address === b.address &&
     a.generation === b.generation &&
+    a.countsTraffic === b.countsTraffic &&
     JSON.stringify(a.ports) === JSON.stringify(b.ports)
   )
 }

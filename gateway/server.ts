@@ -7,6 +7,7 @@ import type { Route as FeedRoute, RouteTarget } from '../lib/api/routes-feed.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { type AccessSettings, decideAccess } from './access.ts'
+import type { ActivityLog } from './activity.ts'
 import { ClientConnection, type ConnectionContext, type Outcome, type Verdict } from './connection.ts'
 import type { Plan } from './forward.ts'
 import { formatInnerHost, formatRequestHead } from './headers.ts'
@@ -33,6 +34,8 @@ export type GatewayOptions = {
   log: Logger
   /** Whether every request is logged, not only those that failed by a fault of ours or of a sandbox. */
   logsRequests?: () => boolean
+  /** Where traffic is noted of the sandboxes that control wants to hear of. */
+  activity?: Pick<ActivityLog, 'touch' | 'forget'>
   pool?: UpstreamPool
   /** How long a request waits for a sandbox that is starting. */
   holdMs?: number
@@ -51,11 +54,13 @@ export type Gateway = {
 
 type SandboxRoute = Extract<Route, { kind: 'sandbox' }>
 
+/** How often it is looked which streams and WebSockets have carried something. */
+const COLLECT_MS = 1000
 const PATH_SANDBOX_POLICY = `Content-Security-Policy: ${NO_ORIGIN_POLICY}\r\n`
 
 export function createGateway(options: GatewayOptions): Gateway {
   const { access, controlSocket, routes, log, logsRequests = () => false } = options
-  const { pool = new UpstreamPool(), holdMs = 10_000, maxHeld = 1024, sweepMs = 250 } = options
+  const { activity, pool = new UpstreamPool(), holdMs = 10_000, maxHeld = 1024, sweepMs = 250 } = options
   const connections = new Set<ClientConnection>()
   const controlTarget: Target = { key: 'control', group: '', connect: { path: controlSocket } }
   let held = 0
@@ -163,9 +168,11 @@ export function createGateway(options: GatewayOptions): Gateway {
     { via, target, prefix, address }: SandboxRoute,
     head: RequestHead,
     clientAddress: string,
-    { id, generation }: FeedRoute,
+    { id, generation, countsTraffic }: FeedRoute,
     to: RouteTarget,
   ): Plan {
+    const counts = countsTraffic === true && !asksNotToRenew(head)
+    if (counts) activity?.touch(id, now)
     // An upgrade to HTTP/2 would be a tunnel in which nothing is checked any more.
     if (head.upgrade?.toLowerCase().includes('h2c')) head.upgrade = undefined
     const isTcp = 'host' in to
@@ -191,6 +198,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       // The second lock beside the redirect of navigations, for browsers that do not say what they do.
       extra: via === 'path' && !access.hasApiKey ? PATH_SANDBOX_POLICY : '',
       port: address.port,
+      ...(counts && { trafficOf: id }),
     }
   }
 
@@ -255,6 +263,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   const stopFollowing = routes.onChange((id, route) => {
+    if (!route?.countsTraffic) activity?.forget(id)
     if (!route || route.state === 'terminated' || route.state === 'failed') pool.cut(id)
     else pool.cut(id, keyPrefix(id, route.generation))
   })
@@ -269,8 +278,17 @@ export function createGateway(options: GatewayOptions): Gateway {
     (socket: Socket) => connections.add(new ClientConnection(socket, context)),
   )
   server.maxConnections = options.maxConnections ?? 16_384
+  let collectedAt = now
+  const collectTraffic = () => {
+    collectedAt = now
+    for (const connection of connections) {
+      const id = connection.takeTraffic()
+      if (id !== undefined && routes.get(id)?.countsTraffic) activity?.touch(id, now)
+    }
+  }
   const sweep = setInterval(() => {
     now = performance.now()
+    if (activity && now - collectedAt >= COLLECT_MS) collectTraffic()
     for (const connection of connections)
       if (connection.deadline !== 0 && connection.deadline < now) connection.expire()
     pool.sweep(now)
@@ -290,6 +308,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       }),
     close: async (drainMs) => {
       isStopping = true
+      now = performance.now()
+      collectTraffic()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const connection of connections) connection.stop()
       const timer = setTimeout(() => {
@@ -302,6 +322,11 @@ export function createGateway(options: GatewayOptions): Gateway {
       pool.close()
     },
   }
+}
+
+/** The field by which a request says that it is no use of the sandbox (contract: v1.1.md 1.5). */
+function asksNotToRenew({ fields }: RequestHead): boolean {
+  return fields.some(({ key, value }) => key === 'opensandbox-access-renew' && value === 'skip')
 }
 
 function keyPrefix(id: string, generation: number): string {

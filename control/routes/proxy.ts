@@ -16,6 +16,7 @@ import type { AppDeps, AppEnv } from '../app.ts'
 import { notFound, refusal } from '../errors.ts'
 import type { RoutesFeed } from '../routes-feed.ts'
 import { parsePort } from './endpoints.ts'
+import type { ProxyTraffic } from './proxy-traffic.ts'
 import { visibleSandbox } from './visible.ts'
 
 export type SandboxProxy = {
@@ -77,7 +78,7 @@ export function sandboxIdOf(url: string | undefined): string {
   return PROXY_URL.exec(url ?? '')?.[2] ?? ''
 }
 
-export type ProxyTarget = { target: RouteTarget; path: string; prefix: string }
+export type ProxyTarget = { id: string; target: RouteTarget; path: string; prefix: string }
 
 /** Where a request for a sandbox's port goes. Throws what the client is answered. */
 export function resolveTarget(feed: Pick<RoutesFeed, 'get'>, url: string): ProxyTarget {
@@ -90,22 +91,25 @@ export function resolveTarget(feed: Pick<RoutesFeed, 'get'>, url: string): Proxy
   const special = route.ports?.[String(port)]
   if (special) {
     const pathPrefix = 'pathPrefix' in special ? special.pathPrefix : ''
-    return { target: special, path: `${pathPrefix}${rest}${query}`, prefix }
+    return { id, target: special, path: `${pathPrefix}${rest}${query}`, prefix }
   }
   if (route.state !== 'running' || route.address === undefined)
     throw refusal('DOCKER::SANDBOX_NOT_RUNNING', `The sandbox is ${route.state}`, {
       status: route.state === 'pending' ? 503 : 409,
     })
-  return { target: { host: route.address, port }, path: `${rest}${query}`, prefix }
+  return { id, target: { host: route.address, port }, path: `${rest}${query}`, prefix }
 }
 
 export function createSandboxProxy({
   feed,
   log,
   guard,
+  traffic,
 }: {
   feed: Pick<RoutesFeed, 'get'>
   log: Logger
+  /** Is told of what passes. */
+  traffic?: Pick<ProxyTraffic, 'follow' | 'leave'>
   /**
    * Throws ApiError for a WebSocket that may not pass. Other requests have come through the API's own checks.
    */
@@ -128,7 +132,8 @@ export function createSandboxProxy({
     if (prefix && location && /^\/(?!\/)/.test(location)) answer.headers.location = `${prefix}${location}`
   })
   const prepare = (incoming: IncomingMessage) => {
-    const { target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
+    const { id, target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
+    if (incoming.headers['opensandbox-access-renew'] !== 'skip') traffic?.follow(id, incoming.socket)
     for (const name of DROPPED) delete incoming.headers[name]
     prefixes.set(incoming, prefix)
     incoming.url = path
@@ -139,6 +144,7 @@ export function createSandboxProxy({
 
   return {
     forward(incoming, outgoing) {
+      outgoing.once('close', () => traffic?.leave(incoming.socket))
       try {
         server.web(incoming, outgoing, { target: prepare(incoming) }, (error) => {
           log.debug('sandbox did not answer', { error: messageOf(error) })
@@ -151,6 +157,7 @@ export function createSandboxProxy({
     attach(httpServer) {
       httpServer.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
         socket.on('error', () => socket.destroy())
+        socket.once('close', () => traffic?.leave(incoming.socket))
         const pass = async () => {
           await guard?.(incoming)
           const target = prepare(incoming)
