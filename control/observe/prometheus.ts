@@ -42,11 +42,16 @@ export function createMetrics(figures: Figures, version: string, signal: AbortSi
     registers,
   }).set({ version }, 1)
   const observer = createCounters(registers, signal)
-  addFigures(registers, figures)
+  // Two families tell of the pools, which are looked up once.
+  let pools: PoolFigures[] = []
+  addFigures(registers, { ...figures, pools: () => pools })
   addProcess(registers)
   return {
     observer,
-    format: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    async format() {
+      pools = figures.pools()
+      return { contentType: registry.contentType, text: await registry.metrics() }
+    },
   }
 }
 
