@@ -31,11 +31,11 @@ import { report, takeBootFile, tidy } from './exchange.ts'
 import { createRouter } from './http/router.ts'
 import { type Listening, listen } from './http/server.ts'
 import { catchLastErrors } from './last-resort.ts'
+import { createFifoMaker, openLibc } from './libc.ts'
 import type { Lifecycle } from './lifecycle/lifecycle.ts'
 import { isExportWanted } from './metrics/export-wanted.ts'
 import { decideOomScores } from './oom.ts'
 import { endPortHolder, type PortHolder, startPortHolder } from './port-holder.ts'
-import { createRandomId } from './random-id.ts'
 import { hostProgram } from './runtime-dir.ts'
 import { openState } from './state.ts'
 import { type Entrypoint, superviseEntrypoint } from './supervise.ts'
@@ -77,9 +77,9 @@ async function main(dir: string): Promise<void> {
   if (state.isRestless) await new Promise((resolve) => setTimeout(resolve, RESTLESS_MS))
   // All that needs no boot file is done while the sandbox's network is still being set up.
   const users = createUsers()
-  const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: hostProgram('mkfifo'), log })
+  const libc = openLibc()
+  const pipes = new PipeStock({ dir: join(dir, 'pipes'), makeFifo: createFifoMaker(libc), log })
   const earlierPipes = state.before.boot === undefined ? new Map<string, Socket>() : pipes.adopt()
-  void pipes.fill()
   let boot: BootFile
   try {
     const keep = (text: string) => state.note({ boot: text })
@@ -104,7 +104,7 @@ async function main(dir: string): Promise<void> {
   state.note({ env })
   const starter = {
     pipes,
-    ...openSpawner(),
+    spawner: new Spawner(libc),
     ...decideOomScores(),
     setpriv: hostProgram('setpriv'),
     envProgram: hostProgram('env'),
@@ -155,8 +155,6 @@ async function main(dir: string): Promise<void> {
     holdPort()
     void endEarlierLives(scanner, state.life)
   }
-  // The first id loads the module behind it, and the first command should not wait for that.
-  createRandomId()
 
   let lifecycle: Lifecycle | undefined
   try {
@@ -196,15 +194,6 @@ async function main(dir: string): Promise<void> {
   report(dir, 'exit.json', exit)
   endPortHolder(portHolder)
   return quit(exit.exitCode)
-}
-
-function openSpawner(): { spawner?: Spawner } {
-  try {
-    return { spawner: new Spawner() }
-  } catch (error) {
-    log.warn('programs are started by Node, which takes longer', { error: messageOf(error) })
-    return {}
-  }
 }
 
 function openEntrypointLog(dir: string): Journal {

@@ -1,26 +1,20 @@
 // Pipes for the output of processes. Node gives its children socket pairs, and a socket cannot be opened again by name:
-// `echo x > /dev/stderr` in a script, or the log files that many images link to /dev/stdout, would fail with ENXIO. Node
-// cannot make a pipe either, so we keep a stock of FIFOs in a directory of our own, made by `mkfifo` several at a time and
-// used again once nobody holds them. Where that is not possible, a socket pair is better than nothing.
+// `echo x > /dev/stderr` in a script, or the log files that many images link to /dev/stdout, would fail with ENXIO. So we
+// keep a stock of FIFOs in a directory of our own, used again once nobody holds them. Where none can be made, as on a full
+// disk, a socket pair is better than nothing.
 //
 // The child's end is open for reading as well: while execd is away, what the child writes waits in the pipe, and the child does
 // not die for want of a reader. The next life of execd finds the pipe by its name.
 
-import { spawn } from 'node:child_process'
 import { chownSync, closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 
-const BATCH = 16
-const MAX_BATCH = 256
 const MAX_PIPES = 4096
 /** So many pipes that have been other users' are kept for them; more are made anew. */
 const MAX_KEPT = 64
-const MAKE_TIMEOUT_MS = 5000
-/** Until pipes are tried again after they could not be made, as when no process could be started. */
-const PAUSE_MS = 5000
 
 export type Pipe = {
   /** Unique in the directory of the stock. */
@@ -34,8 +28,8 @@ export type Pipe = {
 export type PipeStockOptions = {
   /** A directory of ours alone; made if missing. */
   dir: string
-  /** The program that makes FIFOs, with its first arguments. */
-  mkfifo: string[]
+  /** Makes a FIFO that is ours alone. */
+  makeFifo: (path: string) => void
   log: Logger
 }
 
@@ -48,42 +42,43 @@ export class PipeStock {
   readonly #kept: Fifo[] = []
   #made = 0
   #named = 0
-  #waiting = 0
   #isClean = false
-  #pausedUntil = 0
-  #making: Promise<void> | undefined
+  #hasFailed = false
 
   constructor(options: PipeStockOptions) {
     this.#options = options
   }
 
-  /** Fills an empty stock; nobody needs to wait for it. */
-  fill(): Promise<void> {
-    this.#making ??= this.#make().finally(() => {
-      this.#making = undefined
-    })
-    return this.#making
+  /** Another stock, in a directory of its own. */
+  sibling(dir: string): PipeStock {
+    return new PipeStock({ ...this.#options, dir })
+  }
+
+  /** Makes its directory, for those who must have that before there is a pipe. */
+  prepare(): void {
+    if (this.#isClean) return
+    const { dir } = this.#options
+    mkdirSync(dir, { recursive: true, mode: 0o711 })
+    // Nobody has taken over what an earlier life left behind, and it may have been opened by anyone.
+    for (const name of readdirSync(dir)) rmSync(join(dir, name), { recursive: true, force: true })
+    this.#isClean = true
   }
 
   /** A pipe whose end the given user may open again by name, or undefined when there are none to be had. */
-  async take(owner: { uid: number; gid: number }): Promise<Pipe | undefined> {
-    const kept = this.#kept.findIndex(({ uid }) => uid === owner.uid)
-    while (kept < 0 && this.#free.length === 0) {
-      if (!this.#canMake()) return undefined
-      this.#waiting++
-      await this.fill()
-      this.#waiting--
-    }
-    const [fifo] = kept < 0 ? this.#free.splice(-1) : this.#kept.splice(kept, 1)
-    if (!fifo) return undefined
-    if (this.#free.length < BATCH / 4 && this.#canMake()) void this.fill()
-    try {
-      return this.#open(fifo, owner)
-    } catch (error) {
-      // Whoever is root in the sandbox can remove the directory; the next batch makes it again.
-      this.#drop(fifo.name)
-      this.#options.log.warn('cannot open a pipe', { pipe: fifo.name, error: messageOf(error) })
-      return undefined
+  take(owner: { uid: number; gid: number }): Pipe | undefined {
+    for (;;) {
+      const old = this.#takeOld(owner.uid)
+      const fifo = old ?? this.#make()
+      if (!fifo) return undefined
+      try {
+        return this.#open(fifo, owner)
+      } catch (error) {
+        this.#drop(fifo.name)
+        // Whoever is root in the sandbox can remove those that lie there unused.
+        if (old) continue
+        this.#options.log.warn('cannot open a pipe', { pipe: fifo.name, error: messageOf(error) })
+        return undefined
+      }
     }
   }
 
@@ -118,8 +113,9 @@ export class PipeStock {
     return adopted
   }
 
-  #canMake(): boolean {
-    return this.#made < MAX_PIPES && Date.now() >= this.#pausedUntil
+  #takeOld(uid: number): Fifo | undefined {
+    const kept = this.#kept.findIndex((fifo) => fifo.uid === uid)
+    return kept < 0 ? this.#free.pop() : this.#kept.splice(kept, 1)[0]
   }
 
   #open(fifo: Fifo, owner: { uid: number; gid: number }): Pipe {
@@ -157,27 +153,28 @@ export class PipeStock {
     rmSync(join(this.#options.dir, name), { force: true })
   }
 
-  async #make(): Promise<void> {
-    const { dir, mkfifo, log } = this.#options
-    mkdirSync(dir, { recursive: true, mode: 0o711 })
-    if (!this.#isClean) {
-      // Nobody has taken over what an earlier life left behind, and it may have been opened by anyone.
-      for (const name of readdirSync(dir)) rmSync(join(dir, name), { recursive: true, force: true })
-      this.#isClean = true
-    }
-    // Hundreds of commands at once do not wait for one small batch after the other.
-    const count = Math.min(Math.max(BATCH, this.#waiting * 2), MAX_BATCH, MAX_PIPES - this.#made)
-    const names = Array.from({ length: count }, () => `p${this.#named++}`)
+  #make(): Fifo | undefined {
+    const { dir, makeFifo, log } = this.#options
+    if (this.#made >= MAX_PIPES) return undefined
+    const name = `p${this.#named++}`
     try {
-      await run([...mkfifo, '-m', '600', '--', ...names.map((name) => join(dir, name))])
-      const uid = process.getuid?.() ?? 0
-      const gid = process.getgid?.() ?? 0
-      this.#made += names.length
-      this.#free.push(...names.map((name) => ({ name, uid, gid })))
+      this.prepare()
+      try {
+        makeFifo(join(dir, name))
+      } catch (error) {
+        if (systemCodeOf(error) !== 'ENOENT') throw error
+        // Removed by someone.
+        mkdirSync(dir, { recursive: true, mode: 0o711 })
+        makeFifo(join(dir, name))
+      }
     } catch (error) {
-      this.#pausedUntil = Date.now() + PAUSE_MS
-      log.warn('cannot make pipes; commands get sockets', { error: messageOf(error) })
+      if (!this.#hasFailed) log.warn('cannot make pipes; commands get sockets', { error: messageOf(error) })
+      this.#hasFailed = true
+      return undefined
     }
+    this.#made++
+    this.#hasFailed = false
+    return { name, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
   }
 }
 
@@ -208,19 +205,4 @@ function openHeld(path: string): Socket | undefined {
   } finally {
     closeSync(probeFd)
   }
-}
-
-function run(argv: string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(argv[0] ?? '', argv.slice(1), {
-      stdio: 'ignore',
-      env: {},
-      timeout: MAKE_TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-    })
-    child.once('error', reject)
-    child.once('exit', (code, signal) =>
-      code === 0 ? resolve() : reject(new Error(`"${argv[0]}" ended with ${signal ?? code}`)),
-    )
-  })
 }

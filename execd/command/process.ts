@@ -69,8 +69,8 @@ export class StartError extends Error {
 
 export type ProcessStarter = {
   pipes: PipeStock
-  /** Starts what it can at a fraction of the cost; without it Node starts everything. */
-  spawner?: Spawner
+  /** Starts what it can at a fraction of the cost; the rest is for Node. */
+  spawner: Spawner
   /** How likely a victim each is when memory runs out; absent when the kernel lets us say nothing. */
   oomScores?: { own: number; children: number }
   /** The program that sets supplementary groups, with its first arguments: Node can only drop them. */
@@ -87,8 +87,8 @@ const LOADER_VARIABLE = /^(LD_|MALLOC_|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|
 
 /** Starts a process. Rejects with StartError when it cannot be executed. */
 export async function startProcess(starter: ProcessStarter, spec: ProcessSpec): Promise<RunningProcess> {
-  const out = await starter.pipes.take(spec.user)
-  const err = spec.output === 'separate' ? await starter.pipes.take(spec.user) : undefined
+  const out = starter.pipes.take(spec.user)
+  const err = spec.output === 'separate' ? starter.pipes.take(spec.user) : undefined
   try {
     const started = await start(withGroups(spec, starter), starter, out, err)
     const { pid } = started
@@ -118,7 +118,7 @@ async function start(
   try {
     begun = withScoreOfChildren(
       oomScores,
-      () => (spawner && spawnLightly(spec, spawner, out, err)) ?? spawnByNode(spec, out, err),
+      () => spawnLightly(spec, spawner, out, err) ?? spawnByNode(spec, out, err),
     )
   } finally {
     if (out) closeSync(out.writeFd)

@@ -4,8 +4,7 @@
 // goes to Node.
 
 import { constants } from 'node:fs'
-import { getSystemErrorName } from 'node:util'
-import { type Libc, openLibc, signalName } from '../libc.ts'
+import { type Libc, signalName, systemError } from '../libc.ts'
 import type { ProcessEnd } from './process.ts'
 
 // From <spawn.h> and <sys/wait.h>, the same on every architecture of Linux.
@@ -46,9 +45,7 @@ export class Spawner {
   readonly #attributes: Buffer
   readonly #running = new Map<number, (end: ProcessEnd) => void>()
 
-  /** Throws when this machine has no module to call the C library with. */
-  constructor() {
-    const libc = openLibc()
+  constructor(libc: Libc) {
     this.#functions = findFunctions(libc)
     this.#attributes = makeAttributes(libc)
     process.on('SIGCHLD', () => this.#reap())
@@ -121,8 +118,6 @@ function makeAttributes(libc: Libc): Buffer {
   return attributes
 }
 
-function check(name: string, errorNumber: number): void {
-  if (errorNumber === 0) return
-  const code = getSystemErrorName(-errorNumber)
-  throw Object.assign(new Error(`${name}: ${code}`), { code })
+function check(call: string, errorNumber: number): void {
+  if (errorNumber !== 0) throw systemError(call, errorNumber)
 }

@@ -6,9 +6,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { IsolatedSessionState, IsolatedSessionStatus } from '../../lib/api/execd-isolated.ts'
 import type { OutputSink } from '../command/output.ts'
-import { PipeStock } from '../command/pipes.ts'
 import { execdError } from '../http/answer.ts'
-import { hostProgram } from '../runtime-dir.ts'
 import { launchSession, type RunningSession, type SessionSpec } from './launch.ts'
 import { makeLayers } from './layers.ts'
 import { type Namespace, NamespaceError } from './namespace.ts'
@@ -67,11 +65,7 @@ export class IsolatedSession {
       ...options,
       layersDir: join(isolator.config.upperRoot, id),
       dir,
-      pipes: new PipeStock({
-        dir: join(dir, 'pipes'),
-        mkfifo: hostProgram('mkfifo'),
-        log: surroundings.log,
-      }),
+      pipes: surroundings.starter.pipes.sibling(join(dir, 'pipes')),
     }
   }
 
@@ -109,7 +103,7 @@ export class IsolatedSession {
     try {
       makeLayers(layersDir, plan.mounts)
       mkdirSync(dir, { recursive: true, mode: 0o711 })
-      await pipes.fill()
+      pipes.prepare()
       await this.#start()
     } catch (error) {
       await this.close()

@@ -87,7 +87,7 @@ export class SessionShell {
 
   /** Runs code in the shell itself; resolves when it has ended and its output was handed on. Only one at a time. */
   async run(code: string, sink: OutputSink): Promise<RunEnd> {
-    const [stdout, stderr] = await this.#takePipes()
+    const [stdout, stderr] = this.#takePipes()
     const id = createRandomId()
     let end: RunEnd = { exitCode: -1, isNewShell: false }
     const ended = this.#await(id).then((how): ProcessEnd => {
@@ -118,7 +118,7 @@ export class SessionShell {
 
   /** Starts code in the background; resolves when it runs. Not while a run is going on. */
   async start(code: string, sink: OutputSink): Promise<BackgroundRun> {
-    const output = await this.#takePipe()
+    const output = this.#takePipe()
     const id = createRandomId()
     const ended = this.#await(id)
     ended.catch(() => {})
@@ -178,10 +178,10 @@ export class SessionShell {
     this.#options.channel.write(bytes)
   }
 
-  async #takePipes(): Promise<[OutputPipe, OutputPipe]> {
-    const first = await this.#takePipe()
+  #takePipes(): [OutputPipe, OutputPipe] {
+    const first = this.#takePipe()
     try {
-      return [first, await this.#takePipe()]
+      return [first, this.#takePipe()]
     } catch (error) {
       first.release()
       first.read.resume()
@@ -189,8 +189,8 @@ export class SessionShell {
     }
   }
 
-  async #takePipe(): Promise<OutputPipe> {
-    const pipe = await this.#options.pipes.take(this.#options.owner)
+  #takePipe(): OutputPipe {
+    const pipe = this.#options.pipes.take(this.#options.owner)
     if (!pipe) throw new Error('Cannot make a pipe for the output of a run')
     return { ...pipe, release: once(() => closeSync(pipe.writeFd)) }
   }

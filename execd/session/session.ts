@@ -134,7 +134,7 @@ export class Session {
     const env = this.#environment()
     const cwd = request.cwd === undefined ? undefined : surroundings.resolveCwd(request.cwd, env)
     const { shell, notices, exports } = await this.#shell.use(env)
-    const [stdout, stderr] = await pipes.takeTwo(user)
+    const [stdout, stderr] = pipes.takeTwo(user)
     client.begin()
     for (const notice of notices) client.write('stderr', Buffer.from(`session: ${notice}\n`))
 

@@ -78,7 +78,7 @@ export class Shell {
     const sockets: Socket[] = []
     try {
       for (const name of [dialect, 'report']) {
-        await pipes.place(join(dir, name), user)
+        pipes.place(join(dir, name), user)
         // Open at both ends: it is there before the shell has opened it, and between two reports.
         const fd = openSync(join(dir, name), constants.O_RDWR | constants.O_NONBLOCK)
         sockets.push(new Socket({ fd, readable: name === 'report', writable: name === dialect }))

@@ -7,6 +7,8 @@ import { expect, onTestFinished, test } from 'vitest'
 import { LATE_FAMILIES } from '../../execd/app.ts'
 import { Commands } from '../../execd/command/commands.ts'
 import { PipeStock } from '../../execd/command/pipes.ts'
+import { Spawner } from '../../execd/command/spawner.ts'
+import { createFifoMaker, openLibc } from '../../execd/libc.ts'
 import { createSurroundings } from '../../execd/surroundings.ts'
 import { createUsers } from '../../execd/users.ts'
 import { createSilentLogger } from '../../lib/log.ts'
@@ -17,6 +19,7 @@ test.each(Object.entries(LATE_FAMILIES))(
     const dir = mkdtempSync(join(tmpdir(), 'app-test-'))
     onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
     const log = createSilentLogger()
+    const libc = openLibc()
     const surroundings = createSurroundings({
       bootEnv: { PATH: '/usr/bin:/bin', HOME: dir },
       envFile: join(dir, 'env'),
@@ -24,7 +27,8 @@ test.each(Object.entries(LATE_FAMILIES))(
       user: { uid: 0, gid: 0 },
       users: createUsers(),
       starter: {
-        pipes: new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log }),
+        pipes: new PipeStock({ dir: join(dir, 'pipes'), makeFifo: createFifoMaker(libc), log }),
+        spawner: new Spawner(libc),
         setpriv: ['setpriv'],
         envProgram: ['env'],
       },

@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -78,9 +78,12 @@ describe('execd as supervisor', () => {
     const dir = mkdtempSync(join(tmpdir(), 'execd-test-'))
     onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
     const main = join(import.meta.dirname, '../../execd/main.ts')
+    // Of an earlier life: removed as soon as it runs.
+    const ready = join(dir, 'ready.json')
+    writeFileSync(ready, '{}')
     const child = spawn(process.execPath, [main, '--exchange-dir', dir], { stdio: 'ignore', env: {} })
     const exited = once(child, 'exit')
-    await until(async () => existsSync(join(dir, 'pipes')), 'it to begin')
+    await until(async () => !existsSync(ready), 'it to begin')
     child.kill('SIGTERM')
     expect(await exited).toEqual([143, null])
     expect(await exit(dir)).toMatchObject({ exitCode: 143 })

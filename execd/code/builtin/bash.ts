@@ -16,7 +16,7 @@ import type { KernelStarter } from './engine.ts'
 
 export function bashStarter(surroundings: Surroundings): KernelStarter {
   const dir = join(surroundings.dir, 'code')
-  const pipes = new SessionPipes({ dir, log: surroundings.log })
+  const pipes = new SessionPipes({ dir, starter: surroundings.starter })
   const scanner = new ProcessScanner(surroundings.log)
   const find = ({ PATH }: Record<string, string>) => findProgram('bash', PATH, surroundings.workdir)
 

@@ -8,15 +8,23 @@ import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { PipeStock } from '../../../execd/command/pipes.ts'
 import { startProcess } from '../../../execd/command/process.ts'
+import { Spawner } from '../../../execd/command/spawner.ts'
+import { createFifoMaker, openLibc } from '../../../execd/libc.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
 
 test('no variable of a user reaches the loader of a program that is still root', async (context) => {
   if (process.getuid?.() !== 0) return context.skip('changing the user needs root')
   const dir = mkdtempSync(join(tmpdir(), 'become-'))
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+  const libc = openLibc()
   const started = await startProcess(
     {
-      pipes: new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log: createSilentLogger() }),
+      pipes: new PipeStock({
+        dir: join(dir, 'pipes'),
+        makeFifo: createFifoMaker(libc),
+        log: createSilentLogger(),
+      }),
+      spawner: new Spawner(libc),
       setpriv: ['/usr/bin/setpriv'],
       envProgram: ['/usr/bin/env'],
     },

@@ -14,16 +14,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Pipe, PipeStock, takePipes } from '../../../execd/command/pipes.ts'
+import { createFifoMaker, openLibc } from '../../../execd/libc.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
 import { until } from '../daemon.ts'
 
 const OWN = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 
-function makeStock(mkfifo = ['mkfifo']): { stock: () => PipeStock; dir: string } {
+function makeStock(makeFifo = createFifoMaker(openLibc())): { stock: () => PipeStock; dir: string } {
   const parent = mkdtempSync(join(tmpdir(), 'pipes-'))
   onTestFinished(() => rmSync(parent, { recursive: true, force: true }))
   const dir = join(parent, 'pipes')
-  return { dir, stock: () => new PipeStock({ dir, mkfifo, log: createSilentLogger() }) }
+  return { dir, stock: () => new PipeStock({ dir, makeFifo, log: createSilentLogger() }) }
 }
 
 async function take(stock: PipeStock): Promise<Pipe> {
@@ -87,11 +88,35 @@ describe('PipeStock', () => {
     }
   })
 
-  test('has none when none can be made, and does not try at every turn', async () => {
-    const { stock } = makeStock(['false'])
+  test('has none when none can be made, and some once they can be', async () => {
+    const make = createFifoMaker(openLibc())
+    let isFull = true
+    const { stock } = makeStock((path) => {
+      if (isFull) throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+      make(path)
+    })
     const pipes = stock()
-    expect(await pipes.take(OWN)).toBeUndefined()
-    expect(await pipes.take(OWN)).toBeUndefined()
+    expect(pipes.take(OWN)).toBeUndefined()
+    isFull = false
+    const { read, writeFd } = await take(pipes)
+    closeSync(writeFd)
+    read.destroy()
+  })
+
+  test('has one although all that lay unused were removed, with their directory', async () => {
+    const { stock, dir } = makeStock()
+    const pipes = stock()
+    const first = [await take(pipes), await take(pipes)]
+    for (const { read, writeFd } of first) {
+      closeSync(writeFd)
+      read.resume()
+      await once(read, 'end')
+    }
+    rmSync(dir, { recursive: true })
+    const { name, read, writeFd } = await take(pipes)
+    expect(readdirSync(dir)).toEqual([name])
+    closeSync(writeFd)
+    read.destroy()
   })
 })
 

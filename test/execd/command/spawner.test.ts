@@ -8,10 +8,18 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { PipeStock } from '../../../execd/command/pipes.ts'
 import { type ProcessSpec, type ProcessStarter, startProcess } from '../../../execd/command/process.ts'
 import { readStatus, Spawner } from '../../../execd/command/spawner.ts'
+import { createFifoMaker, openLibc } from '../../../execd/libc.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
 
 const SELF = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-const spawner = new Spawner()
+const libc = openLibc()
+const spawner = new Spawner(libc)
+/** Leaves everything to Node. */
+const never = {
+  spawn() {
+    throw Object.assign(new Error('not this one'), { code: 'ENOEXEC' })
+  },
+} as unknown as Spawner
 
 function makeDir(): string {
   const dir = mkdtempSync(join(tmpdir(), 'spawner-'))
@@ -20,10 +28,14 @@ function makeDir(): string {
 }
 
 function makeStarters(dir: string): [string, ProcessStarter][] {
-  const pipes = new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log: createSilentLogger() })
+  const pipes = new PipeStock({
+    dir: join(dir, 'pipes'),
+    makeFifo: createFifoMaker(libc),
+    log: createSilentLogger(),
+  })
   const common = { pipes, setpriv: ['/usr/bin/setpriv'], envProgram: ['/usr/bin/env'] }
   return [
-    ['by Node', common],
+    ['by Node', { ...common, spawner: never }],
     ['lightly', { ...common, spawner }],
   ]
 }

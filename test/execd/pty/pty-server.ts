@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { PipeStock } from '../../../execd/command/pipes.ts'
+import { Spawner } from '../../../execd/command/spawner.ts'
 import { createRouter } from '../../../execd/http/router.ts'
 import { listen } from '../../../execd/http/server.ts'
+import { createFifoMaker, openLibc } from '../../../execd/libc.ts'
 import { DEFAULT_PTY_OPTIONS, type PtyOptions } from '../../../execd/pty/sessions.ts'
 import { ptyFamily } from '../../../execd/routes/pty.ts'
 import { createSurroundings } from '../../../execd/surroundings.ts'
@@ -26,6 +28,7 @@ export async function startPtyServer({
 }: Changed = {}): Promise<PtyServer & { dir: string }> {
   const dir = mkdtempSync(join(tmpdir(), 'pty-test-'))
   const log = createSilentLogger()
+  const libc = openLibc()
   const surroundings = createSurroundings({
     bootEnv: { PATH: '/usr/bin:/bin', HOME: dir },
     envFile: join(dir, 'env'),
@@ -33,7 +36,8 @@ export async function startPtyServer({
     user: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
     users: createUsers(),
     starter: {
-      pipes: new PipeStock({ dir: join(dir, 'pipes'), mkfifo: ['mkfifo'], log }),
+      pipes: new PipeStock({ dir: join(dir, 'pipes'), makeFifo: createFifoMaker(libc), log }),
+      spawner: new Spawner(libc),
       setpriv: ['setpriv'],
       envProgram: ['env'],
     },
