@@ -27,7 +27,11 @@ beforeEach(() => {
   onTestFinished(() => rmSync(made, { recursive: true, force: true }))
 })
 
-describe.skipIf(!isRoot)('directories that are made for a user (skipped without root)', () => {
+describe('directories that are made for a user', () => {
+  beforeEach((context) => {
+    if (!isRoot) context.skip('only root can give something away')
+  })
+
   test('are given to them, and nothing above', () => {
     const path = join(dir, 'a/b/c')
     const first = makeDirectories(path) ?? ''

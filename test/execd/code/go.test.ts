@@ -1,29 +1,24 @@
 // Our own kernel of Go.
 
-import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Daemon, startDaemon } from '../daemon.ts'
+import { hasPrograms, skipUnless } from './needs.ts'
 import { createContext, errorOf, resultsOf, runCode, startCode, stdoutOf, textsOf, typesOf } from './run.ts'
 
 const PATH = `${process.env.PATH}:/usr/local/go/bin`
 /** Shared by all runs of these tests: compiling the standard library takes longer than all of them. */
 const GOCACHE = '/var/cache/opensandbox-test/go-build'
 
-function hasGo(): boolean {
-  try {
-    execFileSync('sh', ['-c', 'command -v go'], { stdio: 'ignore', env: { PATH } })
-    return true
-  } catch {
-    return false
-  }
-}
+const hasGo = hasPrograms(['go'], PATH)
 
-describe.skipIf(!hasGo())('Go (skipped where there is no toolchain)', () => {
+describe('Go', () => {
+  skipUnless(hasGo, 'there is no Go toolchain')
   let execd: Daemon
   let go: string
   beforeAll(async () => {
+    if (!hasGo) return
     execd = await startDaemon({ env: { PATH, HOME: '/tmp', GOCACHE } })
     go = await createContext(execd, 'go')
     await run('fmt.Println()')

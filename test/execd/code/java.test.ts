@@ -4,21 +4,17 @@ import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isAlive } from '../../support/edge.ts'
 import { type Daemon, startDaemon, until } from '../daemon.ts'
+import { hasPrograms, skipUnless } from './needs.ts'
 import { createContext, errorOf, resultsOf, runCode, startCode, stdoutOf, textsOf, typesOf } from './run.ts'
 
-function hasJdk(): boolean {
-  try {
-    execFileSync('sh', ['-c', 'command -v java jshell'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
+const hasJdk = hasPrograms(['java', 'jshell'])
 
-describe.skipIf(!hasJdk())('Java (skipped where there is no JDK with jshell)', () => {
+describe('Java', () => {
+  skipUnless(hasJdk, 'there is no JDK with jshell')
   let execd: Daemon
   let java: string
   beforeAll(async () => {
+    if (!hasJdk) return
     execd = await startDaemon({ env: { PATH: process.env.PATH ?? '', HOME: '/tmp' } })
     java = await createContext(execd, 'java')
   }, 60_000)

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { pythonWith } from '../../support/python-sdk.ts'
 import { type Daemon, startDaemon } from '../daemon.ts'
+import { skipUnless } from './needs.ts'
 import { type CodeEvent, createContext, errorOf, resultsOf, runCode, stdoutOf, typesOf } from './run.ts'
 
 const PACKAGES = ['numpy==2.3.5', 'pandas==2.3.3', 'matplotlib==3.10.7', 'ipython==9.6.0']
@@ -11,10 +12,12 @@ const PNG = Buffer.from('\x89PNG', 'latin1')
 const python = await pythonWith(...PACKAGES).catch((error: unknown) => String(error))
 const isThere = python.startsWith('/')
 
-describe.skipIf(!isThere)(`data (skipped where pip cannot install ${PACKAGES.join(', ')})`, () => {
+describe('data', () => {
+  skipUnless(isThere, `pip cannot install ${PACKAGES.join(', ')}`)
   let execd: Daemon
   let id: string
   beforeAll(async () => {
+    if (!isThere) return
     execd = await startDaemon()
     const bin = python.replace(/\/python$/, '')
     id = await createContext(execd, 'python', undefined, { PATH: `${bin}:/usr/bin:/bin` })
