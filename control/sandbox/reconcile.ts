@@ -14,7 +14,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { messageOf } from '../../lib/errors.ts'
 import type { RuntimeSandbox } from '../runtime/runtime.ts'
-import type { SandboxRow } from '../store/sqlite.ts'
+import type { SandboxRow, Standing } from '../store/sqlite.ts'
 import { removeSandbox } from './change.ts'
 import { beginStart } from './create.ts'
 import { withLastOutput } from './last-output.ts'
@@ -49,7 +49,7 @@ async function lookAtAll(lives: Lives, count: (outcome: Outcome | 'failed') => v
   const listed = await runtime.list(AbortSignal.any([lives.signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]))
   const found = new Map(listed.map((sandbox) => [sandbox.id, sandbox]))
   const doubtful = new Set<string>()
-  for (const row of store.all()) {
+  for (const row of store.standings()) {
     if (!agree(row, found.get(row.id)) && !lives.creating.has(row.id)) doubtful.add(row.id)
     found.delete(row.id)
   }
@@ -124,7 +124,7 @@ export async function recordExit(lives: Lives, sandbox: RuntimeSandbox): Promise
 }
 
 /** Whether nothing is to be done. */
-export function agree(row: SandboxRow, real: RuntimeSandbox | undefined): boolean {
+export function agree(row: Standing, real: RuntimeSandbox | undefined): boolean {
   switch (row.state) {
     case 'Running':
       return real?.state === 'running' && addressAgrees(row, real)
@@ -138,7 +138,7 @@ export function agree(row: SandboxRow, real: RuntimeSandbox | undefined): boolea
   }
 }
 
-function addressAgrees(row: SandboxRow, real: RuntimeSandbox): boolean {
+function addressAgrees(row: Standing, real: RuntimeSandbox): boolean {
   return real.address === undefined || real.address === row.address
 }
 

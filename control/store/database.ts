@@ -9,6 +9,7 @@ import { type BetterSQLite3Database, drizzle } from 'drizzle-orm/better-sqlite3'
 import { messageOf } from '../../lib/errors.ts'
 import { STORE_ADVICE, storeFailureOf } from './failure.ts'
 import { migrate, sortMigrations } from './migrate.ts'
+import { keepStatements } from './statements.ts'
 
 export type DatabaseOptions = {
   /** `:memory:` for a database that nobody keeps. */
@@ -76,7 +77,7 @@ function open({ path, migrationsDir }: DatabaseOptions): Database {
   }
   return {
     raw,
-    orm: drizzle(raw),
+    orm: drizzle(keepStatements(raw)),
     transact: (work) => raw.transaction(work).immediate(),
     close: () => void raw.close(),
   }

@@ -1,6 +1,7 @@
 // What happened to sandboxes, in the order in which it was written: the history of one, and the stream of all. An event is
 // written in the transaction of the change that it tells of, so neither is there without the other.
 
+import type { Statement } from 'better-sqlite3'
 import { and, asc, desc, eq, gt, min, type SQL, sql } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { type EventType, events } from './schema.ts'
@@ -14,18 +15,26 @@ const REPEATED: ReadonlySet<EventType> = new Set(['state', 'renewed', 'metadata'
 
 export class EventLog {
   readonly #database: Database
+  // Prepared once: every change of a sandbox is an event.
+  readonly #insert: Statement<NewEvent>
+  readonly #trim: Statement<Pick<NewEvent, 'sandboxId' | 'type'>>
 
   constructor(database: Database) {
     this.#database = database
+    this.#insert = database.raw.prepare(
+      `INSERT INTO events (at, tenant, sandbox_id, type, state, reason, message)
+        VALUES (@at, @tenant, @sandboxId, @type, @state, @reason, @message)`,
+    )
+    this.#trim = database.raw.prepare(
+      `DELETE FROM events WHERE sandbox_id = @sandboxId AND type = @type AND id <= (
+        SELECT id FROM events WHERE sandbox_id = @sandboxId AND type = @type
+        ORDER BY id DESC LIMIT 1 OFFSET ${MAX_REPEATS})`,
+    )
   }
 
-  append(event: NewEvent): void {
-    const { orm } = this.#database
-    orm.insert(events).values(event).run()
-    if (!REPEATED.has(event.type)) return
-    orm.run(sql`DELETE FROM events WHERE sandbox_id = ${event.sandboxId} AND type = ${event.type} AND id <= (
-      SELECT id FROM events WHERE sandbox_id = ${event.sandboxId} AND type = ${event.type}
-      ORDER BY id DESC LIMIT 1 OFFSET ${MAX_REPEATS})`)
+  append({ state = null, reason = null, message = null, ...event }: NewEvent): void {
+    this.#insert.run({ ...event, state, reason, message })
+    if (REPEATED.has(event.type)) this.#trim.run({ sandboxId: event.sandboxId, type: event.type })
   }
 
   /** The newest events of one sandbox, the newest last; `type` leaves out all others. */

@@ -2,7 +2,21 @@
 // deadline clock know.
 
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { and, asc, count, desc, eq, inArray, isNotNull, lte, ne, type SQL, sql } from 'drizzle-orm'
+import {
+  and,
+  asc,
+  count,
+  desc,
+  eq,
+  getTableColumns,
+  inArray,
+  isNotNull,
+  lte,
+  ne,
+  type Placeholder,
+  type SQL,
+  sql,
+} from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { EventLog, type NewEvent } from './events.ts'
@@ -32,10 +46,15 @@ export type ListFilter = {
 /** What happened to one sandbox; `row` is absent when it is gone. */
 export type StoreEvent = { id: string; row?: SandboxRow }
 
+/** What of a row is compared with what the runtime has. */
+export type Standing = Pick<SandboxRow, 'id' | 'state' | 'address'>
+
 /** A column that the database keeps by itself: when an idle sandbox is to be paused. */
 const idleAt = sql<number>`idle_at`
 /** The last moment that a date can name. */
 const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+
+const COLUMNS = Object.entries(getTableColumns(sandboxes))
 
 export class Store {
   readonly database: Database
@@ -43,6 +62,7 @@ export class Store {
   /** Which creates were sent with an Idempotency-Key. */
   readonly once: OnceStore
   readonly #db
+  readonly #prepared
   readonly #watchers = new Set<(event: StoreEvent) => void>()
 
   constructor(options: DatabaseOptions) {
@@ -50,6 +70,7 @@ export class Store {
     this.events = new EventLog(this.database)
     this.once = new OnceStore(this.database)
     this.#db = this.database.orm
+    this.#prepared = prepareAll(this.database)
   }
 
   /** Calls `watcher` after every change, until the returned function is called. */
@@ -61,7 +82,7 @@ export class Store {
   /** Writes a new row, and the key that asked for it; what is left out has its default. */
   insert(values: NewSandboxRow, mark?: OnceMark): SandboxRow {
     const row = this.database.transact(() => {
-      const inserted = this.#db.insert(sandboxes).values(values).returning().get()
+      const inserted = this.#prepared.insert.get(withDefaults(values))
       if (mark) this.once.note(mark, inserted)
       this.#putLabels(inserted.id, inserted.metadata)
       this.#note(inserted, 'created', inserted.createdAt)
@@ -74,7 +95,7 @@ export class Store {
 
   /** The row, hidden ones too. */
   get(id: string): SandboxRow | undefined {
-    return this.#db.select().from(sandboxes).where(eq(sandboxes.id, id)).get()
+    return this.#prepared.get.get({ id })
   }
 
   /** Changes a row and returns it, or undefined when there is none. */
@@ -215,6 +236,11 @@ export class Store {
     return this.#db.select().from(sandboxes).all()
   }
 
+  /** How every sandbox stands, hidden ones too, without what only its own reader needs. */
+  standings(): Standing[] {
+    return this.#prepared.standings.all()
+  }
+
   /** Ids whose time is over and whose removal has not begun, the most overdue first. */
   due(now: number, limit: number): string[] {
     return this.#db
@@ -324,4 +350,27 @@ export class Store {
   #tell(event: StoreEvent): void {
     for (const watcher of this.#watchers) watcher(event)
   }
+}
+
+/** What is asked all the time: Drizzle builds these once, and SQLite compiles them once. */
+function prepareAll({ orm, raw }: Database) {
+  const placeholders = Object.fromEntries(COLUMNS.map(([name]) => [name, sql.placeholder(name)]))
+  return {
+    get: orm
+      .select()
+      .from(sandboxes)
+      .where(eq(sandboxes.id, sql.placeholder('id')))
+      .prepare(),
+    insert: orm
+      .insert(sandboxes)
+      .values(placeholders as Record<keyof SandboxRow, Placeholder>)
+      .returning()
+      .prepare(),
+    standings: raw.prepare<[], Standing>('SELECT id, state, address FROM sandboxes'),
+  }
+}
+
+function withDefaults(values: NewSandboxRow): Record<string, unknown> {
+  const given: Record<string, unknown> = values
+  return Object.fromEntries(COLUMNS.map(([name, column]) => [name, given[name] ?? column.default ?? null]))
 }

@@ -15,6 +15,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   files: () => import('./files.ts'),
   gateway: () => import('./gateway.ts'),
   list: () => import('./list.ts'),
+  control: () => import('./control.ts'),
   pool: () => import('./pool.ts'),
 }
 
