@@ -146,6 +146,10 @@ export function refusalOfStart(error: unknown): ApiError {
   switch (error.failure) {
     case 'image_not_found':
       return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 400, cause: error })
+    case 'image_denied':
+      return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 400, cause: error })
+    case 'registry_failed':
+      return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 502, cause: error })
     case 'image_pull_failed':
       return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { cause: error })
     case 'platform_mismatch':

@@ -1,14 +1,10 @@
 // What is told of a failure while an image is made.
 
 import { ProgramError } from '../../lib/run-program.ts'
-import { RuntimeError } from '../runtime/runtime.ts'
+import { RuntimeError, type RuntimeFailure } from '../runtime/runtime.ts'
 
 /** A full disk is told as such, whatever hit it; anything else as `failure`. */
-export function imageFailure(
-  error: unknown,
-  failure: 'image_pull_failed' | 'image_not_found',
-  what: string,
-): unknown {
+export function imageFailure(error: unknown, failure: RuntimeFailure, what: string): unknown {
   if (error instanceof RuntimeError) return error
   if (isNoSpace(error))
     return new RuntimeError('no_space', `${what}: no space left on the disk`, { cause: error })

@@ -6,7 +6,9 @@ import { outputOf } from '../../lib/run-program.ts'
 import { removeTree } from '../remove-tree.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import { imageFailure } from './failure.ts'
+import { followSize } from './follow-size.ts'
 import { DEFAULT_PATH, ID_MAP, type ImageConfig } from './image.ts'
+import type { Progress } from './shared-work.ts'
 
 export type PullOptions = {
   /** Where the work is done; the unpacked root comes to lie in `{folder}/rootfs`. */
@@ -16,13 +18,15 @@ export type PullOptions = {
   insecure?: boolean
   /** The variables that name proxies. */
   env?: Record<string, string>
+  /** Is told how far it is, in words for the caller of the API. */
+  progress?: Progress
   signal: AbortSignal
   timeoutMs: number
 }
 
 /** Copies `source` (`docker://…`, `docker-archive:…`, `oci-archive:…`, `oci:…`) and unpacks it. Returns what the image says of running it. */
 export async function pullImage(source: string, shownAs: string, options: PullOptions): Promise<ImageConfig> {
-  const { folder, auth, signal, timeoutMs } = options
+  const { folder, auth, signal, timeoutMs, progress = () => {} } = options
   const layout = join(folder, 'layout')
   const bundle = join(folder, 'bundle')
   const fromRegistry = source.startsWith('docker://')
@@ -35,6 +39,9 @@ export async function pullImage(source: string, shownAs: string, options: PullOp
     await writeFile(file, authFile(source, auth), { mode: 0o600 })
     args.push('--src-authfile', file)
   }
+  const verb = fromRegistry ? 'Pulling' : 'Reading'
+  progress(`${verb} image "${shownAs}"`)
+  const following = followSize(layout, signal, (told) => progress(`${verb} image "${shownAs}": ${told}`))
   try {
     await outputOf('skopeo', [...args, source, `oci:${layout}:image`], {
       signal,
@@ -42,18 +49,13 @@ export async function pullImage(source: string, shownAs: string, options: PullOp
       env: { ...options.env, HOME: folder, TMPDIR: folder },
     })
   } catch (error) {
-    const missing =
-      error instanceof Error &&
-      /manifest unknown|name unknown|not found|no such file|repository does not exist/i.test(error.message)
-    throw imageFailure(
-      error,
-      missing ? 'image_not_found' : 'image_pull_failed',
-      `Cannot pull image "${shownAs}"`,
-    )
+    throw imageFailure(error, failureOfPull(error), `Cannot pull image "${shownAs}"`)
   } finally {
+    following.stop()
     await rm(join(folder, 'auth.json'), { force: true })
   }
   await checkPlatform(layout, shownAs, { signal, timeoutMs })
+  progress(`Unpacking image "${shownAs}"`)
   const map = `0:${ID_MAP.hostId}:${ID_MAP.size}`
   try {
     await outputOf(
@@ -70,6 +72,25 @@ export async function pullImage(source: string, shownAs: string, options: PullOp
   await removeTree(layout)
   await removeTree(bundle)
   return config
+}
+
+/** What skopeo's complaint means for the caller. */
+export function failureOfPull(
+  error: unknown,
+): 'image_not_found' | 'image_denied' | 'registry_failed' | 'image_pull_failed' {
+  const text = error instanceof Error ? error.message : ''
+  // A login that is refused, which some registries also say of what they do not have.
+  if (/unauthorized|authentication required|denied|forbidden/i.test(text)) return 'image_denied'
+  // Before what is not found, as names of hosts are not, either.
+  if (
+    /dial tcp|no such host|connection re(fused|set)|timeout|TLS|x509|server misbehaving|unexpected EOF|status:? 5\d\d/i.test(
+      text,
+    )
+  )
+    return 'registry_failed'
+  if (/manifest unknown|name unknown|not found|no such file|repository does not exist/i.test(text))
+    return 'image_not_found'
+  return 'image_pull_failed'
 }
 
 /** The registry, `host[:port]`, of a reference as Docker reads it; `docker.io` when it names none. */

@@ -15,6 +15,7 @@ import { imageFailure } from './failure.ts'
 import { HOST_DIRS, HOST_IMAGE_CONFIG, hostImageKey, makeHostRoot } from './host.ts'
 import { DEFAULT_PATH, type Image, type ImageConfig } from './image.ts'
 import { pullImage, registryOf } from './pull.ts'
+import { type Progress, SharedWork } from './shared-work.ts'
 
 export type ImageStoreOptions = {
   dataDir: string
@@ -31,7 +32,7 @@ export type ImageStoreOptions = {
 type Auth = { username: string; password: string }
 type Source = {
   key: string
-  build: (folder: string, signal: AbortSignal) => Promise<ImageConfig>
+  build: (folder: string, signal: AbortSignal, progress: Progress) => Promise<ImageConfig>
   hostDirs: string[]
 }
 
@@ -40,7 +41,7 @@ const TEMPORARY = '.new-'
 export class ImageStore {
   readonly #options: ImageStoreOptions
   readonly #folder: string
-  readonly #building = new Map<string, Promise<Image>>()
+  readonly #building = new Map<string, SharedWork<Image>>()
   readonly #known = new Map<string, Image>()
 
   private constructor(options: ImageStoreOptions) {
@@ -57,20 +58,34 @@ export class ImageStore {
     return store
   }
 
-  /** The image of a reference, from the store or made now. Rejects with RuntimeError, or the signal's reason. */
-  async resolve(reference: string, auth: Auth | undefined, signal: AbortSignal): Promise<Image> {
+  /**
+   * The image of a reference, from the store or made now; `progress` is told how far that is. Rejects with RuntimeError, or the
+   * signal's reason.
+   */
+  async resolve(
+    reference: string,
+    auth: Auth | undefined,
+    signal: AbortSignal,
+    progress: Progress = () => {},
+  ): Promise<Image> {
     const source = await this.#sourceOf(reference, auth, signal)
     const key = createHash('sha256').update(source.key).digest('hex').slice(0, 32)
     const known = this.#known.get(key) ?? (await this.#load(key))
     if (known) return known
     // One build for all who wait for it; a caller that leaves does not take it from the others.
     let building = this.#building.get(key)
-    if (!building) {
-      building = this.#build(key, source, reference).finally(() => this.#building.delete(key))
-      this.#building.set(key, building)
+    if (!building || building.isAbandoned) {
+      const begun = new SharedWork<Image>(
+        (ended, tell) => this.#build(key, source, { reference, signal: ended, progress: tell }),
+        this.#options.signal,
+      )
+      this.#building.set(key, begun)
+      void begun.settled().then(() => {
+        if (this.#building.get(key) === begun) this.#building.delete(key)
+      })
+      building = begun
     }
-    building.catch(() => {}) // whoever waits sees it
-    return await abortable(building, signal)
+    return await building.join(signal, progress)
   }
 
   async #sourceOf(reference: string, auth: Auth | undefined, signal: AbortSignal): Promise<Source> {
@@ -94,9 +109,10 @@ export class ImageStore {
     return {
       key: `registry ${target}${auth ? ` as ${auth.username}:${auth.password}` : ''}`,
       hostDirs: [],
-      build: (folder, buildSignal) =>
+      build: (folder, buildSignal, progress) =>
         pullImage(`docker://${target}`, reference, {
           folder,
+          progress,
           ...(auth && { auth }),
           insecure: insecureRegistries.includes(registry),
           ...(proxyEnvironment && { env: proxyEnvironment }),
@@ -119,30 +135,41 @@ export class ImageStore {
     return {
       key: `archive ${path} ${found.size} ${found.mtimeMs}`,
       hostDirs: [],
-      build: async (folder, buildSignal) => {
+      build: async (folder, buildSignal, progress) => {
         const kind = await archiveKindOf(path, buildSignal)
         if (kind !== 'rootfs') {
           const transport = kind === 'oci-layout' ? 'oci' : kind
-          return await pullImage(`${transport}:${path}`, alias, { folder, signal: buildSignal, timeoutMs })
+          return await pullImage(`${transport}:${path}`, alias, {
+            folder,
+            progress,
+            signal: buildSignal,
+            timeoutMs,
+          })
         }
+        progress(`Unpacking image "${alias}"`)
         await unpackRootTarball(path, join(folder, 'rootfs'), { signal: buildSignal, timeoutMs })
         return { env: { PATH: DEFAULT_PATH }, workdir: '/', uid: 0, gid: 0 }
       },
     }
   }
 
-  async #build(key: string, source: Source, reference: string): Promise<Image> {
-    const { log, signal } = this.#options
+  async #build(
+    key: string,
+    source: Source,
+    { reference, signal, progress }: { reference: string; signal: AbortSignal; progress: Progress },
+  ): Promise<Image> {
+    const { log } = this.#options
     const startedAt = performance.now()
     let folder: string | undefined
     try {
       folder = await mkdtemp(join(this.#folder, TEMPORARY))
-      const config = await source.build(folder, signal)
+      const config = await source.build(folder, signal, progress)
       const image = { reference, config, hostDirs: source.hostDirs }
       await writeFile(join(folder, 'image.json'), JSON.stringify(image))
       await rename(folder, join(this.#folder, key))
     } catch (error) {
       if (folder) await removeTree(folder)
+      signal.throwIfAborted()
       throw imageFailure(error, 'image_pull_failed', `Cannot make image "${reference}"`)
     }
     log.info('image is there', { image: reference, ms: Math.round(performance.now() - startedAt) })
@@ -173,13 +200,4 @@ function checkReference(reference: string, target: string): void {
     'image_not_found',
     `There is no image "${reference.slice(0, 200)}": it is neither an alias of the configuration nor a reference such as "registry.example/name:tag"`,
   )
-}
-
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    if (signal.aborted) return abort()
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }

@@ -46,7 +46,9 @@ export type RuntimeEvent = { type: 'exited'; sandbox: RuntimeSandbox }
 
 export const RUNTIME_FAILURES = [
   'image_not_found', // no such image by any way there is
-  'image_pull_failed', // the registry refused or broke off, or the image cannot be unpacked
+  'image_denied', // the registry wants a login, or refuses the one that was given
+  'registry_failed', // the registry cannot be reached, or broke off
+  'image_pull_failed', // the image cannot be fetched or unpacked for another reason
   'platform_mismatch', // the image is for another architecture
   'entrypoint_failed', // the image lacks the program, or it cannot be executed
   'hook_failed', // what the user asked to run before the entrypoint did not end well
@@ -81,6 +83,8 @@ export type CreatePhase = (typeof CREATE_PHASES)[number]
 /** Who wants to know how far a create is. */
 export type CreateWatch = {
   phaseDone?(phase: CreatePhase): void
+  /** How far the image is while it is fetched, in words for the API's caller; every second or so. */
+  progress?(message: string): void
 }
 
 export type Runtime = {

@@ -150,7 +150,9 @@ async function start(
   const timeoutMs = settings.createTimeoutMs + preStartTimeoutMs(row.env)
   const deadline = AbortSignal.timeout(timeoutMs)
   try {
-    const made = await runtime.create(specOf(row, image), AbortSignal.any([cancelled, signal, deadline]))
+    const made = await runtime.create(specOf(row, image), AbortSignal.any([cancelled, signal, deadline]), {
+      progress: (message) => showProgress(lives, row.id, message),
+    })
     const running = store.change(row.id, (current) =>
       stepOf(current, 'started', now(), {
         reason: 'CONTAINER_RUNNING',
@@ -181,6 +183,16 @@ async function start(
       lives.doubts.add(row.id, now())
     }
     throw refused
+  }
+}
+
+/** Lets clients see how far the image of a pending sandbox is. */
+function showProgress({ store, log }: Lives, id: string, message: string): void {
+  try {
+    store.change(id, (row) => (row.state === 'Pending' && row.message !== message ? { message } : undefined))
+  } catch (error) {
+    // The pull goes on without; what else has to be written will tell of a full disk.
+    log.debug('the progress of a pull could not be written down', { sandbox: id, error: messageOf(error) })
   }
 }
 

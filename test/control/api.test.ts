@@ -51,6 +51,8 @@ test('a sandbox without timeout has no expiresAt and cannot be given one', async
 
 test.each<[RuntimeFailure, number, string]>([
   ['image_not_found', 400, 'DOCKER::SANDBOX_IMAGE_PULL_FAILED'],
+  ['image_denied', 400, 'DOCKER::SANDBOX_IMAGE_PULL_FAILED'],
+  ['registry_failed', 502, 'DOCKER::SANDBOX_IMAGE_PULL_FAILED'],
   ['image_pull_failed', 500, 'DOCKER::SANDBOX_IMAGE_PULL_FAILED'],
   ['platform_mismatch', 400, 'SANDBOX::INVALID_PARAMETER'],
   ['entrypoint_failed', 400, 'DOCKER::INVALID_ENTRYPOINT'],

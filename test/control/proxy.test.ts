@@ -299,19 +299,24 @@ const ROUTE: Route = {
 test.each([
   [
     '/sandboxes/a/proxy/80',
-    { target: { host: '10.0.0.1', port: 80 }, path: '/', prefix: '/sandboxes/a/proxy/80' },
+    { id: 'a', target: { host: '10.0.0.1', port: 80 }, path: '/', prefix: '/sandboxes/a/proxy/80' },
   ],
   [
     '/v1/sandboxes/a/proxy/80/x?y',
-    { target: { host: '10.0.0.1', port: 80 }, path: '/x?y', prefix: '/v1/sandboxes/a/proxy/80' },
+    { id: 'a', target: { host: '10.0.0.1', port: 80 }, path: '/x?y', prefix: '/v1/sandboxes/a/proxy/80' },
   ],
   [
     '/sandboxes/a/proxy/80?y',
-    { target: { host: '10.0.0.1', port: 80 }, path: '/?y', prefix: '/sandboxes/a/proxy/80' },
+    { id: 'a', target: { host: '10.0.0.1', port: 80 }, path: '/?y', prefix: '/sandboxes/a/proxy/80' },
   ],
   [
     '/sandboxes/a/proxy/18080/policy',
-    { target: ROUTE.ports?.['18080'], path: '/sandboxes/a/policy', prefix: '/sandboxes/a/proxy/18080' },
+    {
+      id: 'a',
+      target: ROUTE.ports?.['18080'],
+      path: '/sandboxes/a/policy',
+      prefix: '/sandboxes/a/proxy/18080',
+    },
   ],
 ])('resolveTarget(%s)', (url, wanted) => {
   expect(resolveTarget({ get: (id) => (id === 'a' ? ROUTE : undefined) }, url)).toEqual(wanted)

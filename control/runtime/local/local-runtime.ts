@@ -148,7 +148,7 @@ class LocalRuntime implements Runtime {
   async create(spec: RuntimeSpec, signal: AbortSignal, watch: CreateWatch = {}): Promise<RuntimeSandbox> {
     const { images, addresses, instance, log } = this.#parts
     const clock = stopwatch(watch)
-    const image = await images.resolve(spec.image.uri, spec.image.auth, signal)
+    const image = await images.resolve(spec.image.uri, spec.image.auth, signal, watch.progress)
     clock.mark('image')
     const record: SandboxRecord = {
       id: spec.id,
