@@ -328,13 +328,7 @@ export class Store {
   }
 
   #putLabels(sandboxId: string, metadata: Record<string, string>): void {
-    const rows = Object.entries(metadata).map(([key, value]) => ({ sandboxId, key, value }))
-    // SQLite binds at most 32,766 values in one statement.
-    for (let at = 0; at < rows.length; at += 5000)
-      this.#db
-        .insert(labels)
-        .values(rows.slice(at, at + 5000))
-        .run()
+    for (const [key, value] of Object.entries(metadata)) this.#prepared.insertLabel.run(sandboxId, key, value)
   }
 
   #noteState(row: SandboxRow): void {
@@ -366,6 +360,9 @@ function prepareAll({ orm, raw }: Database) {
       .values(placeholders as Record<keyof SandboxRow, Placeholder>)
       .returning()
       .prepare(),
+    insertLabel: raw.prepare<[string, string, string]>(
+      'INSERT INTO labels (sandbox_id, key, value) VALUES (?, ?, ?)',
+    ),
     standings: raw.prepare<[], Standing>('SELECT id, state, address FROM sandboxes'),
   }
 }
