@@ -7,7 +7,6 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import {
   type ConfiguredKey,
-  formatProblem,
   keyList,
   mergeQuotas,
   type QuotaLimits,
@@ -33,7 +32,7 @@ import {
   textTable,
   yesOrNo,
 } from './config/checks.ts'
-import type { Path } from './config/lines.ts'
+import { formatProblem, type Path } from './config/lines.ts'
 import { findOtelProblems, headerTable, type OtelConfig, otelOf } from './config/otel.ts'
 import { readFlags } from './config/read-flags.ts'
 import { readToml, type Unused } from './config/read-toml.ts'

@@ -1,10 +1,11 @@
 // What decides who may do what, put together over one database.
 
+import type { ConfiguredKey } from '../../lib/config/access.ts'
 import { AuditLog } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { KeyStore } from '../store/keys.ts'
 import { QuotaStore } from '../store/quotas.ts'
-import { type ConfiguredKey, Keyring, type KeySettings } from './keyring.ts'
+import { Keyring, type KeySettings } from './keyring.ts'
 import { type QuotaSettings, Quotas } from './quotas.ts'
 import type { TenantKeys } from './tenants/tenants.ts'
 

@@ -4,17 +4,16 @@
 // Without any key the server answers this machine alone. Once there is one, or ever was, a key is asked for, and nothing that
 // happens while this runs changes that back: keys that have ended must not open what they have closed.
 
-import { hashKey, type Role } from '../../lib/access.ts'
+import { hashKey } from '../../lib/access.ts'
+import { type ConfiguredKey, OPERATOR_KEY } from '../../lib/config/access.ts'
 import type { KeyRow, KeyStore } from '../store/keys.ts'
-import { DEFAULT_TENANT, type Principal } from './principal.ts'
+import type { Principal } from './principal.ts'
 import type { TenantKeys } from './tenants/tenants.ts'
 
 /** How exactly it is known when a key was last used: writing down every use would make every read a write. */
 const USED_EVERY_MS = 60_000
 /** No key is longer; what is longer need not be hashed, or sent to whoever keeps the tenants. */
 const MAX_KEY_LENGTH = 4096
-
-export type ConfiguredKey = { name: string; hash: string; role: Role; tenant?: string }
 
 /** What the configuration says of keys. */
 export type KeySettings = {
@@ -86,7 +85,7 @@ export class Keyring {
 
   /** Whether a name stands for a key of the configuration, so that no other may have it: the audit knows keys by their names. */
   isReserved(name: string): boolean {
-    return name === DEFAULT_TENANT || [...this.#configured.values()].some((key) => key.name === name)
+    return name === OPERATOR_KEY || [...this.#configured.values()].some((key) => key.name === name)
   }
 
   /** Who a key belongs to, or undefined when it opens nothing. Throws ApiError when that cannot be told. */
@@ -116,7 +115,7 @@ export class Keyring {
   #take({ apiKey, configured = [], allowNoKey = false, tenants }: KeySettings): void {
     const principals = new Map<string, Principal>()
     for (const { hash, ...principal } of configured) principals.set(hash, principal)
-    if (apiKey) principals.set(hashKey(apiKey), { name: DEFAULT_TENANT, role: 'admin' })
+    if (apiKey) principals.set(hashKey(apiKey), { name: OPERATOR_KEY, role: 'admin' })
     this.#configured = principals
     this.#allowNoKey = allowNoKey
     this.#tenants = tenants

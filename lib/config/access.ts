@@ -3,8 +3,8 @@
 import { hashOfWritten, KEY_NAME, ROLES, type Role, TENANT_NAME, WRITTEN_KEY } from '../access.ts'
 import { parseBytes, parseNanoCpus } from '../quantity.ts'
 import { type Check, isTable, oneOf, type Report, show } from './checks.ts'
-import { formatPath, type Path } from './lines.ts'
-import { nearestOf } from './nearest.ts'
+import type { Path } from './lines.ts'
+import { readTable } from './read-table.ts'
 
 export type ConfiguredKey = { name: string; hash: string; role: Role; tenant?: string }
 
@@ -121,43 +121,6 @@ function readQuota(table: Record<string, unknown>, at: Path, report: Report): Qu
     ['createsPerMinute', fields.creates_per_minute],
   ]
   return Object.fromEntries(limits.filter(([, value]) => value !== undefined)) as QuotaLimits
-}
-
-/** Reads the known keys of a table and reports every other, and every wrong value. */
-export function readTable<K extends string>(
-  table: Record<string, unknown>,
-  at: Path,
-  checks: Record<K, Check>,
-  report: Report,
-): { [P in K]?: unknown } {
-  const read: { [P in K]?: unknown } = {}
-  const known = Object.keys(checks)
-  for (const [key, value] of Object.entries(table)) {
-    if (!known.includes(key)) {
-      report([...at, key], `is an unknown key: ${allowedKeys(key, known)}`)
-      continue
-    }
-    const check = checks[key as K]
-    const result = check.read(value, report)
-    if (result === undefined)
-      report(
-        [...at, key],
-        `must be ${check.allowed}, but it is ${check.isSecret ? 'something else' : show(value)}`,
-      )
-    else read[key as K] = result
-  }
-  return read
-}
-
-/** Which keys there are, and which of them may have been meant. */
-export function allowedKeys(key: string, known: string[]): string {
-  const nearest = nearestOf(key, known)
-  return `allowed are ${known.join(', ')}${nearest === undefined ? '' : `; the nearest is "${nearest}"`}`
-}
-
-/** A problem in the form of all others: place, name, what is wrong. */
-export function formatProblem(where: string, path: Path, problem: string): string {
-  return `${where}: "${formatPath(path)}" ${problem}`
 }
 
 function named({

@@ -65,6 +65,11 @@ export function formatPath(path: Path): string {
   }, '')
 }
 
+/** A problem in the form of all others: place, name, what is wrong. */
+export function formatProblem(where: string, path: Path, problem: string): string {
+  return `${where}: "${formatPath(path)}" ${problem}`
+}
+
 function nameOf(path: Path): string {
   return JSON.stringify(path)
 }

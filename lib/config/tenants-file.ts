@@ -1,9 +1,9 @@
 // The file of tenants (contract: v1.1.md 7.3): `[[tenants]]` with `name`, `namespace` and `api_keys`. Other keys are left alone.
 
 import { hashOfWritten, WRITTEN_KEY } from '../access.ts'
-import { formatProblem, tenantName } from './access.ts'
+import { tenantName } from './access.ts'
 import { isTable, show } from './checks.ts'
-import { linesOf, type Path } from './lines.ts'
+import { formatProblem, linesOf, type Path } from './lines.ts'
 import { parseToml } from './read-toml.ts'
 
 /** Somebody who is kept elsewhere. By the namespace a tenant is known here: whose objects are whose is told by it. */

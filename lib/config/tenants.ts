@@ -2,6 +2,7 @@
 
 import type { Settings } from './changes.ts'
 
+/** Not taken from where the API is written down, as that brings schemas which not every program needs. */
 const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
 
 export type TenantsConfig =

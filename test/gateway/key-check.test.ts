@@ -47,14 +47,12 @@ test('a request by path passes with the key of whose the sandbox is, and the key
     asked.push(`${incoming.url} ${key}`)
     if (key === 'red-1') outgoing.writeHead(204).end()
     else
-      outgoing
-        .writeHead(key === undefined ? 401 : 404, { 'content-type': 'application/json' })
-        .end(
-          JSON.stringify({
-            code: key === undefined ? 'MISSING_API_KEY' : 'DOCKER::SANDBOX_NOT_FOUND',
-            message: 'no',
-          }),
-        )
+      outgoing.writeHead(key === undefined ? 401 : 404, { 'content-type': 'application/json' }).end(
+        JSON.stringify({
+          code: key === undefined ? 'MISSING_API_KEY' : 'DOCKER::SANDBOX_NOT_FOUND',
+          message: 'no',
+        }),
+      )
   })
   const sandbox = await openSandbox()
   const gateway = await startGateway({
