@@ -11,7 +11,7 @@ import { authenticate } from './access/authenticate.ts'
 import { requireLocalCaller } from './access/local-caller.ts'
 import type { Principal } from './access/principal.ts'
 import { recordAudit } from './access/record-audit.ts'
-import { allowAnyOrigin } from './cors.ts'
+import { allowOrigins } from './cors.ts'
 import { refusal, refusalOfStore } from './errors.ts'
 import { loggedPath, observeRequests } from './observe/observe-requests.ts'
 import type { Observation } from './observe/open-observation.ts'
@@ -38,6 +38,8 @@ export type AppSettings = {
   /** `localhost`, or a wildcard domain that really leads here. */
   domain: string
   maxTimeoutSeconds?: number
+  /** Whose pages may use this API with a key, in lower case; any when absent. */
+  corsOrigins?: readonly string[]
   /** `amd64` or `arm64`. */
   arch: string
   version: string
@@ -86,10 +88,10 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       clientOf: (context) => clientOf(context, deps.trustForwarded),
     }),
   )
-  const anyOrigin = allowAnyOrigin()
+  const otherOrigins = allowOrigins(settings.corsOrigins ?? ['*'])
   const localCaller = requireLocalCaller(hostsOf(settings), deps.trustForwarded)
   // Asked at each request: the first key can be made, and the last one revoked, while this runs.
-  app.use((context, next) => (keyring.isNeeded ? anyOrigin : localCaller)(context, next))
+  app.use((context, next) => (keyring.isNeeded ? otherOrigins : localCaller)(context, next))
   app.use(
     recordAudit({
       audit: access.audit,

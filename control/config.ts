@@ -76,6 +76,7 @@ export function appSettings(
     ...(server.maxSandboxTimeoutSeconds !== undefined && {
       maxTimeoutSeconds: server.maxSandboxTimeoutSeconds,
     }),
+    corsOrigins: server.corsOrigins,
     domain: ingress.domain,
     arch: machine === 'x64' ? 'amd64' : machine,
     version,

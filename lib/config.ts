@@ -24,6 +24,7 @@ import {
   integer,
   nameServers,
   oneOf,
+  origins,
   secret,
   show,
   subnet,
@@ -48,6 +49,7 @@ const SETTINGS = {
   'server.api_key': [secret(anyText), undefined],
   'server.eip': [text, undefined],
   'server.max_sandbox_timeout_seconds': [integer(60, 2 ** 31), undefined],
+  'server.cors_origins': [origins, ['*']],
   'server.data_dir': [text, '/var/lib/opensandbox'],
   'log.level': [LOG_LEVEL, 'info'],
   'runtime.type': [oneOf('local', 'docker', 'kubernetes'), 'local'],
@@ -145,6 +147,8 @@ export type Config = {
     apiKey?: string
     eip?: string
     maxSandboxTimeoutSeconds?: number
+    /** Whose pages may use the API with a key, in lower case; `*` is everyone's. */
+    corsOrigins: string[]
     /** Absolute. */
     dataDir: string
   }
@@ -319,6 +323,7 @@ function assemble(settings: Settings, env: ConfigSources['env']): Config {
       ...optional('apiKey', get<string | undefined>('server.api_key')),
       ...optional('eip', get<string | undefined>('server.eip')),
       ...optional('maxSandboxTimeoutSeconds', get<number | undefined>('server.max_sandbox_timeout_seconds')),
+      corsOrigins: get('server.cors_origins'),
       dataDir: resolve(expandHome(get('server.data_dir'))),
     },
     log: {

@@ -89,6 +89,19 @@ export const httpUrl: Check = {
   },
 }
 
+export const origins: Check = {
+  allowed: 'a list of origins, or ["*"]',
+  read: (value, report) => {
+    if (!Array.isArray(value)) return undefined
+    return value.map((item, at) => {
+      const origin = typeof item === 'string' ? item.toLowerCase() : ''
+      if (origin !== '*' && !/^https?:\/\/[^/\s?#@]+$/.test(origin))
+        report([at], `must be "*", or an origin such as "https://console.example", but it is ${show(item)}`)
+      return origin
+    })
+  },
+}
+
 export const headerName: Check = {
   allowed: 'the name of an HTTP header',
   read: (v) => (typeof v === 'string' && /^[\w!#$%&'*+.^`|~-]{1,100}$/.test(v) ? v : undefined),

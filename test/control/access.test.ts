@@ -83,6 +83,32 @@ test('with a key, answers and refusals carry the origin back', async () => {
   )
 })
 
+test('S20: where origins are named, pages of others are not answered, by preflights or otherwise', async () => {
+  const control = createControlApp({
+    access: { apiKey: KEY },
+    settings: { corsOrigins: ['https://console.example'] },
+  })
+  onTestFinished(control.close)
+  const preflight = { 'access-control-request-method': 'POST' }
+  const ask = (method: string, origin: string, headers: Record<string, string>) =>
+    control.call(method, '/v1/sandboxes', undefined, { origin, ...headers })
+  const allowed = await ask('OPTIONS', 'https://console.example', preflight)
+  expect([allowed.status, allowed.headers.get('access-control-allow-origin')]).toEqual([
+    200,
+    'https://console.example',
+  ])
+  for (const origin of ['https://evil.example', 'https://console.example.evil.example', 'null']) {
+    const refused = await ask('OPTIONS', origin, preflight)
+    expect([refused.status, refused.body.code]).toEqual([403, 'GENERAL::ORIGIN_NOT_ALLOWED'])
+    const answered = await ask('GET', origin, { 'open-sandbox-api-key': KEY })
+    for (const { headers } of [refused, answered]) {
+      expect(headers.get('access-control-allow-origin')).toBeNull()
+      expect(headers.get('access-control-allow-credentials')).toBeNull()
+    }
+    expect(answered.headers.get('vary')).toBe('Origin')
+  }
+})
+
 test.each([
   ['https://evil.example', 'localhost:8080', 403],
   ['null', 'localhost:8080', 403],

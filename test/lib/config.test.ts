@@ -26,7 +26,12 @@ describe('loadConfig()', () => {
 
   test('has defaults that listen on this machine only', () => {
     const { config, warnings } = load('')
-    expect(config.server).toEqual({ host: '127.0.0.1', port: 8080, dataDir: '/var/lib/opensandbox' })
+    expect(config.server).toEqual({
+      host: '127.0.0.1',
+      port: 8080,
+      corsOrigins: ['*'],
+      dataDir: '/var/lib/opensandbox',
+    })
     expect(config.egress.defaultAction).toBe('allow')
     expect(config.runtime.allowIsolatedSessions).toBe(false)
     expect(warnings).toEqual([])
@@ -66,6 +71,10 @@ describe('loadConfig()', () => {
     ['[runtime]\nsubnet = "8.8.8.8"\n', '"runtime.subnet" must be "auto", or a private IPv4 range'],
     ['[server\n', '/c.toml:1: not valid TOML'],
     ['[egress]\ndefault_action = "maybe"\n', 'must be one of "allow", "deny"'],
+    [
+      '[server]\ncors_origins = ["https://a.example/"]\n',
+      '/c.toml:2: "server.cors_origins[0]" must be "*", or an origin such as',
+    ],
   ])('refuses %j and names the place', (toml, expected) => {
     expect(problemsOf(toml).join('\n')).toContain(expected)
   })
