@@ -130,6 +130,10 @@ export class Keyring {
   }
 }
 
+/**
+ * Whether a key opens. A replaced one does until it ends, which is when it counts as revoked; one that somebody has revoked never
+ * does, also when the clock is set back to before that.
+ */
 function opensAt({ expiresAt, revokedAt }: KeyRow, now: number): boolean {
-  return (expiresAt === null || expiresAt > now) && (revokedAt === null || revokedAt > now)
+  return (expiresAt === null || expiresAt > now) && (revokedAt === null || revokedAt === expiresAt)
 }

@@ -1,6 +1,6 @@
 // The keys that admins have made. The key itself is never here, only its hash.
 
-import { and, asc, eq, isNull, type SQL } from 'drizzle-orm'
+import { and, asc, eq, gt, isNull, or, type SQL } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { apiKeys } from './schema.ts'
 
@@ -33,13 +33,13 @@ export class KeyStore {
     return this.#database.orm.select().from(apiKeys).where(where).orderBy(asc(apiKeys.createdAt)).all()
   }
 
-  /** Revokes a key from `at` on. False when there is none, or it is revoked already. */
+  /** Revokes a key, also one that was replaced and still opens for a while. False when there is none, or it is revoked already. */
   revoke(id: string, at: number): boolean {
     return (
       this.#database.orm
         .update(apiKeys)
         .set({ revokedAt: at })
-        .where(and(eq(apiKeys.id, id), isNull(apiKeys.revokedAt)))
+        .where(and(eq(apiKeys.id, id), or(isNull(apiKeys.revokedAt), gt(apiKeys.revokedAt, at))))
         .run().changes > 0
     )
   }
@@ -57,9 +57,12 @@ export class KeyStore {
     return transact(() => {
       const old = this.get(id)
       if (!old || old.revokedAt !== null) return undefined
+      // One that still opens for a while ends then of itself; one that does not has no end that could be ahead.
+      const until = Math.min(oldUntil, old.expiresAt ?? oldUntil)
+      const end = until > replacement.createdAt ? { expiresAt: until } : {}
       orm
         .update(apiKeys)
-        .set({ name: `${old.name} (${old.id})`, revokedAt: oldUntil })
+        .set({ name: `${old.name} (${old.id})`, revokedAt: until, ...end })
         .where(eq(apiKeys.id, id))
         .run()
       return orm

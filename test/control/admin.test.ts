@@ -58,6 +58,28 @@ test('a rotated key has a successor of the same name and rights; the old one ope
   expect([again.status, again.body.code]).toEqual([409, 'GENERAL::CONFLICT'])
 })
 
+test('a replaced key is closed at once by its revocation, whatever grace it had', async () => {
+  const now = 1_000_000
+  const control = open({ now: () => now })
+  const old = await makeKey(control, { name: 'ci' })
+  await control.call('POST', `/admin/keys/${old.id}/rotate`, { graceSeconds: 600 }, ROOT)
+  expect((await control.call('GET', '/sandboxes', undefined, old.headers)).status).toBe(200)
+  expect((await control.call('DELETE', `/admin/keys/${old.id}`, undefined, ROOT)).status).toBe(204)
+  expect((await control.call('GET', '/sandboxes', undefined, old.headers)).status).toBe(401)
+})
+
+test('a revoked key stays closed when the clock is set back, and keys are read anew', async () => {
+  let now = 10_000_000
+  const control = open({ now: () => now })
+  const [revoked, replaced] = [await makeKey(control, { name: 'a' }), await makeKey(control, { name: 'b' })]
+  await control.call('DELETE', `/admin/keys/${revoked.id}`, undefined, ROOT)
+  await control.call('POST', `/admin/keys/${replaced.id}/rotate`, { graceSeconds: 0 }, ROOT)
+  now -= 3_600_000
+  await makeKey(control, { name: 'c' })
+  for (const { headers } of [revoked, replaced])
+    expect((await control.call('GET', '/sandboxes', undefined, headers)).status).toBe(401)
+})
+
 test('a key expires', async () => {
   let now = Date.parse('2026-01-01T00:00:00Z')
   const control = open({ now: () => now })
