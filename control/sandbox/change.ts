@@ -112,7 +112,11 @@ export async function deleteSandbox(lives: Lives, id: string): Promise<void> {
   hide(lives, id)
 }
 
-/** Cancels a create that is going on, then removes what there is, then the row. Rejects when something is left: see reconcile.ts. */
+/**
+ * Cancels a create that is going on, then removes what there is, then the row. Rejects when something is left: see reconcile.ts.
+ * The intent is written at once, whatever still has the turn: from then on the sandbox is on its way out, for whoever renews it
+ * as for the next start of this program.
+ */
 export async function removeSandbox(
   lives: Lives,
   id: string,
@@ -120,18 +124,21 @@ export async function removeSandbox(
   stillWanted: (row: SandboxRow) => boolean = () => true,
 ): Promise<void> {
   const { store, runtime, turns, settings, now, creating } = lives
-  if (creating.has(id)) {
-    const row = store.get(id)
-    if (row && !stillWanted(row)) return
-    creating.get(id)?.abort(new Error('The sandbox is removed'))
-  }
-  await turns.take(id, async () => {
-    // What passed through the gateway just now counts, too.
-    lives.activity.settle(id)
-    const row = store.get(id)
-    if (!row || !stillWanted(row)) return
+  // What passed through the gateway just now counts, too.
+  lives.activity.settle(id)
+  let isWanted = false
+  store.change(id, (row) => {
+    isWanted = stillWanted(row)
+    if (!isWanted) return undefined
     const hidden = row.hidden || reason === 'EXPIRED'
-    store.update(id, { ...stepOf(row, 'remove', now(), { reason }), hidden })
+    if (row.state === 'Stopping') return hidden === row.hidden ? undefined : { hidden }
+    return { ...stepOf(row, 'remove', now(), { reason }), hidden }
+  })
+  if (!isWanted) return
+  creating.get(id)?.abort(new Error('The sandbox is removed'))
+  await turns.take(id, async () => {
+    const row = store.get(id)
+    if (!row) return
     const isKnown = row.acknowledged && !row.warm
     const log = isKnown ? await readLastOutput(lives, id, KEPT_LOG_BYTES) : undefined
     await runtime.remove(
@@ -139,8 +146,8 @@ export async function removeSandbox(
       { graceMs: settings.stopGraceMs },
       AbortSignal.timeout(removeTimeoutMs(settings)),
     )
-    store.delete(id, isKnown ? { at: now(), ...(log && { log }) } : undefined)
-    lives.log.info('sandbox is gone', { sandbox: id, reason })
+    store.delete(id, { at: now(), isKnown, ...(log && { log }) })
+    lives.log.info('sandbox is gone', { sandbox: id, reason: row.reason })
   })
 }
 

@@ -129,6 +129,9 @@ export function beginStart(lives: Lives, row: SandboxRow, image: RuntimeSpec['im
   lives.creating.set(row.id, controller)
   const done = lives.turns.take(row.id, async () => {
     try {
+      // It may have been removed before it got its turn.
+      if (lives.store.get(row.id)?.state !== 'Pending')
+        throw refusal('DOCKER::SANDBOX_DELETED', 'The sandbox was deleted before it was ready')
       return await start(lives, row, image, controller.signal)
     } finally {
       lives.creating.delete(row.id)
@@ -198,8 +201,6 @@ function showProgress({ store, log }: Lives, id: string, message: string): void 
 
 async function settleFailedStart(lives: Lives, id: string, message: string): Promise<void> {
   const { store, runtime, settings, now, log, signal, doubts } = lives
-  const current = store.get(id)
-  if (!current) return
   // The runtime leaves nothing behind by its own promise; asking it costs little, and makes it true.
   let removed = true
   try {
@@ -209,6 +210,9 @@ async function settleFailedStart(lives: Lives, id: string, message: string): Pro
     log.error('what is left of a failed start could not be removed yet', { sandbox: id, error })
     doubts.add(id, now())
   }
+  // Much may have happened meanwhile: the caller was told of it, or has deleted it.
+  const current = store.get(id)
+  if (!current) return
   // A start that the program's own stop interrupted goes on after its next start.
   if (current.acknowledged && current.state === 'Pending' && signal.aborted) return
   if (current.acknowledged || current.state !== 'Pending') {
@@ -219,7 +223,7 @@ async function settleFailedStart(lives: Lives, id: string, message: string): Pro
     )
     return
   }
-  if (removed) store.delete(id)
+  if (removed) store.delete(id, { at: now(), isKnown: false })
   else
     store.change(id, (row) =>
       stepOf(row, 'remove', now(), { reason: 'PROVISIONING_ERROR', hidden: true, env: {} }),

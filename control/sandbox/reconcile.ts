@@ -90,7 +90,7 @@ export async function reconcileOne(lives: Lives, id: string): Promise<Outcome> {
       // Nobody in this process makes it, or the turn would not be free: it is left from one that died.
       await removeRest()
       if (!row.acknowledged) {
-        store.delete(id)
+        store.delete(id, { at: now(), isKnown: false })
         return 'removed'
       }
       if (row.hasImageAuth) {

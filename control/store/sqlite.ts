@@ -168,13 +168,14 @@ export class Store {
     return row
   }
 
-  /** Removes a row. With `end`, clients knew of it: what is needed to tell of it later is kept, and its end is an event. */
-  delete(id: string, end?: { at: number; log?: Uint8Array }): boolean {
+  /** Removes a row; whoever reads the events learns of it. When clients knew of it, what is needed to tell of it later is kept. */
+  delete(id: string, end: { at: number; isKnown: boolean; log?: Uint8Array }): boolean {
     const gone = this.database.transact(() => {
       const row = this.#db.delete(sandboxes).where(eq(sandboxes.id, id)).returning().get()
       // What nobody was told of can be asked for again.
-      if (!end) this.once.forget(id)
-      if (row && end) {
+      if (!end.isKnown) this.once.forget(id)
+      if (row) this.#note(row, 'deleted', end.at)
+      if (row && end.isKnown) {
         const { tenant, image, createdAt, reason, message } = row
         this.#db
           .insert(pastSandboxes)
@@ -190,7 +191,6 @@ export class Store {
           })
           .onConflictDoNothing()
           .run()
-        this.#note(row, 'deleted', end.at)
       }
       return row !== undefined
     })

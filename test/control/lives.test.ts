@@ -372,24 +372,90 @@ test('an expiry shows as gone at once, also while the removal takes its time', a
   await loop
 })
 
-test('a renewal that lands before the expiry has its turn wins', async () => {
+test('an expiry counts at once, whatever still has the turn; a renewal before it wins', async () => {
   const control = open()
-  const id = await make(control, { timeout: 60 })
+  const [renewed, over] = [await make(control, { timeout: 60 }), await make(control, { timeout: 60 })]
   const held = gate()
-  // Something else has the sandbox's turn when its time is over.
+  control.runtime.before = (call, _id, signal) => (call === 'pause' ? held.wait(signal) : undefined)
+  const pausing = [renewed, over].map((id) => control.call('POST', `/sandboxes/${id}/pause`))
+  await held.reached
+  for (const id of [renewed, over]) control.store.update(id, { expiresAt: Date.now() - 1 })
+  const renew = (id: string) =>
+    control.call('POST', `/sandboxes/${id}/renew-expiration`, {
+      expiresAt: new Date(Date.now() + 600_000).toISOString(),
+    })
+  expect((await renew(renewed)).status).toBe(200)
+  const loop = runDeadlines(control.lives)
+  await vi.waitFor(async () => expect(await stateOf(control, over)).toBeUndefined())
+  expect((await renew(over)).status).toBe(404)
+  held.open()
+  await Promise.all(pausing)
+  await vi.waitFor(() => expect(control.store.get(over)).toBeUndefined())
+  expect(await stateOf(control, renewed)).toBe('Paused')
+  await control.close()
+  await loop
+})
+
+test('D7: a deletion that was answered while something else had the turn is finished by the next start', async () => {
+  const control = open({ life: { deleteAnswerMs: 20 } })
+  const id = await make(control)
+  const held = gate()
   control.runtime.before = (call, _id, signal) => (call === 'pause' ? held.wait(signal) : undefined)
   const pausing = control.call('POST', `/sandboxes/${id}/pause`)
   await held.reached
-  const loop = runDeadlines(control.lives)
-  control.store.update(id, { expiresAt: Date.now() - 1 })
-  const renewed = await control.call('POST', `/sandboxes/${id}/renew-expiration`, { expiresAt: '2099-01-01' })
-  expect(renewed.status).toBe(200)
+  expect((await control.call('DELETE', `/sandboxes/${id}`)).status).toBe(204)
+  // What a start after SIGKILL would find at this moment.
+  expect(control.store.get(id)).toMatchObject({ state: 'Stopping', hidden: true })
   held.open()
-  expect((await pausing).status).toBe(202)
+  await pausing
+  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  expect(control.runtime.sandboxes.size).toBe(0)
+})
+
+test('a failed start whose remains take long to remove is Failed for whoever was told of it meanwhile', async () => {
+  const control = open({ life: { createAnswerMs: 20 } })
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => {
+    if (call === 'create') throw new Error('broken')
+    return call === 'remove' ? held.wait(signal) : undefined
+  }
+  const { body } = await control.call('POST', '/sandboxes', MINIMAL)
+  expect(body.status).toMatchObject({ state: 'Pending' })
+  held.open()
   await control.lives.turns.idle()
-  expect(await stateOf(control, id)).toBe('Paused')
-  await control.close()
-  await loop
+  expect(await stateOf(control, String(body.id))).toBe('Failed')
+})
+
+test('a start that was interrupted is not made up for once the sandbox has been deleted', async () => {
+  const control = open()
+  control.store.insert(sandboxRow({ state: 'Pending', acknowledged: true }))
+  control.runtime.sandboxes.set(ID, { id: ID, state: 'incomplete' })
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'inspect' ? held.wait(signal) : undefined)
+  const pass = reconcile(control.lives)
+  await held.reached
+  const deleting = control.call('DELETE', `/sandboxes/${ID}`)
+  held.open()
+  expect((await deleting).status).toBe(204)
+  await pass
+  await control.lives.turns.idle()
+  expect(control.runtime.calls).not.toContain(`create ${ID}`)
+  expect(control.runtime.sandboxes.size).toBe(0)
+})
+
+test('the events of a create that failed before it was answered end with it', async () => {
+  const control = open()
+  control.runtime.before = (call) => {
+    if (call === 'create') throw new Error('broken')
+  }
+  expect((await control.call('POST', '/sandboxes', MINIMAL)).status).toBe(500)
+  const events = control.store.events.after(0, { limit: 10 })
+  expect(events.map(({ type, state }) => [type, state])).toEqual([
+    ['created', 'Pending'],
+    ['state', 'Pending'],
+    ['deleted', 'Pending'],
+  ])
+  expect(control.store.past(events[0]?.sandboxId ?? '')).toBeUndefined()
 })
 
 test('an expiry that comes while a sandbox is still pending cancels its start', async () => {

@@ -66,7 +66,7 @@ test('a new reader gets everything, then what changes', async () => {
     { type: 'ready', epoch: 'e1', version: 2 },
   ])
   store.update('a', { state: 'Paused' })
-  store.delete('b')
+  store.delete('b', { at: 2, isKnown: false })
   expect(await until('delete')).toMatchObject([
     { type: 'put', version: 3, route: { id: 'a', state: 'paused' } },
     { type: 'delete', version: 4, id: 'b' },
@@ -87,7 +87,7 @@ test('a hidden sandbox has no route', () => {
 
 test('a reader that comes back gets only what it missed', async () => {
   const { store, read } = open({ rows: [{ id: 'a' }, { id: 'b' }] })
-  store.delete('a')
+  store.delete('a', { at: 2, isKnown: false })
   const { until } = read({ epoch: 'e1', since: 2 })
   expect(await until('ready')).toEqual([
     { type: 'delete', version: 3, id: 'a' },
@@ -129,7 +129,7 @@ test('changes while a reader is still reading the table come after it, none lost
     }
     if (touched < 2) {
       store.update(`s${touched}`, { state: 'Paused' })
-      store.delete(`s${449 - touched}`)
+      store.delete(`s${449 - touched}`, { at: 2, isKnown: false })
       touched++
     }
   }
@@ -160,7 +160,7 @@ test('the feed as HTTP: lines of JSON, one route, an envelope when there is none
   const decoder = new TextDecoder()
   for await (const chunk of response.body ?? []) {
     for (const line of decoder.decode(chunk as Uint8Array).split('\n')) if (line) lines.push(JSON.parse(line))
-    if (lines.at(-1)?.type === 'ready') store.delete('a')
+    if (lines.at(-1)?.type === 'ready') store.delete('a', { at: 2, isKnown: false })
     if (lines.at(-1)?.type === 'delete') break
   }
   expect(lines.map(({ type }) => type)).toEqual(['reset', 'put', 'ready', 'delete'])

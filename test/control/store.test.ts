@@ -53,8 +53,8 @@ test('watchers hear of every change after it is done, and of nothing that was ro
     }),
   ).toThrow('refused')
   store.update('missing', { state: 'Failed' })
-  store.delete('a')
-  store.delete('a')
+  store.delete('a', { at: 2, isKnown: false })
+  store.delete('a', { at: 2, isKnown: false })
   stop()
   store.insert(sandboxRow({ id: 'b' }))
   expect(heard).toEqual([
@@ -69,8 +69,8 @@ test('deleting a sandbox takes its labels along; its history stays, and where cl
   const store = new Store({ path, migrationsDir: MIGRATIONS })
   store.insert(sandboxRow({ metadata: { a: 'b' } }))
   store.insert(sandboxRow({ id: 'never-told' }))
-  store.delete(sandboxRow().id, { at: 77, log: Buffer.from('last words') })
-  store.delete('never-told')
+  store.delete(sandboxRow().id, { at: 77, isKnown: true, log: Buffer.from('last words') })
+  store.delete('never-told', { at: 77, isKnown: false })
   expect(store.events.of(sandboxRow().id, { limit: 9 }).map(({ type, at }) => [type, at])).toEqual([
     ['created', 1],
     ['state', 1],
