@@ -50,6 +50,24 @@ test.each([
   expect(output).not.toContain('    at ')
 })
 
+test.each([
+  ['[server\n', ':1: not valid TOML'],
+  ['[server]\nprot = 1\n', ':2: unknown key "server.prot"'],
+  ['[tenants]\nprovider = "file"\n', 'Cannot read the tenants "/no/such/tenants": there is no such file'],
+  ['[server]\napi_key = "k"\n[tenants]\nprovider = "file"\n', 'not possible together with server.api_key'],
+])(
+  'L17: a start that the configuration %j makes impossible says why in one sentence',
+  async (toml, message) => {
+    const dataDir = openDataDir()
+    const file = join(dataDir, 'c.toml')
+    writeFileSync(file, toml)
+    const env = { SANDBOX_TENANTS_CONFIG_PATH: '/no/such/tenants' }
+    const { code, output } = await run(['--config', file, '--data-dir', dataDir], env)
+    expect([code, output]).toEqual([1, expect.stringContaining(message)])
+    expect(output.trim().split('\n')).toHaveLength(1)
+  },
+)
+
 test('a second control with the same data directory is refused', async () => {
   const dataDir = openDataDir()
   using lock = openLock(join(dataDir, 'control.lock'))
