@@ -51,7 +51,7 @@ export const ISOLATION_EXTENSION = 'bootstrap.execd.isolation'
 export const IDLE_ENTRYPOINT = ['tail', '-f', '/dev/null']
 /** Opts in to being renewed by traffic (contract: lifecycle.md 2.1). */
 const RENEW_EXTENSION = 'access.renew.extend.seconds'
-/** Asks to be paused when there is no traffic: an addition to the contract (docs/deadlines.md). */
+/** Asks to be paused when there is no traffic: an addition to the contract (docs/create-and-deadlines.md). */
 const IDLE_EXTENSION = 'access.idle.pause.seconds'
 const ECHOED_EXTENSION = /^opensandbox\.extensions\./
 const EGRESS_ENV = /^OPENSANDBOX_EGRESS_/
