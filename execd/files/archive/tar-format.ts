@@ -126,10 +126,14 @@ export function parseTarBlock(block: Buffer): RawHead | undefined | 'broken' {
   }
 }
 
-/** The records of a pax head; undefined when they are not well formed. */
+/** Programs write a handful, and one for each attribute of a file. */
+const MAX_PAX_RECORDS = 5000
+
+/** The records of a pax head; undefined when they are not well formed, or so many that to read them would take long. */
 export function parsePaxRecords(content: Buffer): Map<string, Buffer> | undefined {
   const records = new Map<string, Buffer>()
-  for (let at = 0; at < content.length; ) {
+  for (let at = 0, count = 0; at < content.length; ) {
+    if (++count > MAX_PAX_RECORDS) return undefined
     const space = content.indexOf(0x20, at)
     const digits = space < 0 || space - at > 10 ? '' : content.toString('latin1', at, space)
     const length = /^\d+$/.test(digits) ? Number(digits) : 0

@@ -15,6 +15,11 @@ import {
 
 /** A name has at most 4096 bytes; what stands beside it need not be larger than this. */
 const MAX_RECORD_BYTES = 1 << 20
+/** Of each kind, a file has one at most. */
+const MAX_RECORD_HEADS = 16
+const RECORD_FLAGS = ['x', 'g', 'L', 'K']
+/** What is read of a pax record; others would only take memory. */
+const KEPT_RECORDS = ['path', 'linkpath', 'size', 'mtime']
 const MAX_TAIL_BYTES = 64 << 20
 
 /** Calls `take` for each entry, with its content, of which it reads as much as it wants. */
@@ -24,6 +29,7 @@ export async function readTar(
 ): Promise<void> {
   const always = new Map<string, Buffer>()
   let next = new Map<string, Buffer>()
+  let heads = 0
   for (;;) {
     const block = await reader.read(BLOCK_BYTES)
     // Some end without the blocks that say so.
@@ -31,12 +37,15 @@ export async function readTar(
     const raw = block.length === BLOCK_BYTES ? parseTarBlock(block) : 'broken'
     if (raw === undefined) break
     if (raw === 'broken' || !isSound(raw)) throw new ArchiveError('it is not a tar, or damaged')
+    if (RECORD_FLAGS.includes(raw.flag) && ++heads > MAX_RECORD_HEADS)
+      throw new ArchiveError(`it has more than ${MAX_RECORD_HEADS} records before a file`)
     if (raw.flag === 'x' || raw.flag === 'g') {
       const records = parsePaxRecords(await readRecord(reader, raw))
-      if (!records) throw new ArchiveError('it has a damaged pax record')
+      if (!records) throw new ArchiveError('it has a pax record that is damaged, or too many of them')
       if ([...records.keys()].some((key) => key.startsWith('GNU.sparse')))
         throw new ArchiveError('it has sparse files, which cannot be read')
-      for (const [key, value] of records) (raw.flag === 'g' ? always : next).set(key, value)
+      for (const [key, value] of records)
+        if (KEPT_RECORDS.includes(key)) (raw.flag === 'g' ? always : next).set(key, value)
     } else if (raw.flag === 'L' || raw.flag === 'K') {
       const name = await readRecord(reader, raw)
       const end = name.indexOf(0)
@@ -44,6 +53,7 @@ export async function readTar(
     } else {
       const head = withRecords(raw, new Map([...always, ...next]))
       next = new Map()
+      heads = 0
       const content = new TarContent(reader, head.size)
       await take(head, content)
       await content.skip()

@@ -203,6 +203,16 @@ const file = (name: string, content = 'x', more: Partial<TarHead> = {}): Buffer 
 }
 const link = (name: string, target: string, type: 'symlink' | 'hardlink' = 'symlink') =>
   file(name, '', { type, target, size: 0 })
+/** An entry of a kind that programs write before the one that it is about. */
+function tarBlock(flag: string, content: string): Buffer {
+  const block = file('x', content)
+  block.write(flag, 156, 'latin1')
+  block.fill(' ', 148, 156)
+  const sum = block.subarray(0, 512).reduce((all, byte) => all + byte, 0)
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  return block
+}
+
 const tar = (...entries: Buffer[]) => Buffer.concat([...entries, tarEnd()])
 
 describe('what leads out of the directory', () => {
@@ -324,6 +334,22 @@ describe('a bomb', () => {
   test('that hides behind its end is stopped', async () => {
     const archive = gzipSync(Buffer.concat([tar(file('f')), Buffer.alloc(70 << 20)]), { level: 1 })
     expect((await messageOf(await unpack(join(dir, 'a'), archive)))[2]).toContain('after its end')
+  })
+
+  test('of records that belong to no file is stopped before it takes memory', async () => {
+    const heads = (flag: string, content: string) => {
+      const head = tarBlock(flag, content)
+      return gzipSync(Buffer.concat(Array.from({ length: 17 }, () => head)))
+    }
+    for (const flag of ['x', 'g', 'L', 'K'])
+      expect((await messageOf(await unpack(join(dir, 'a'), heads(flag, '6 a=b\n'))))[2]).toContain(
+        'more than 16 records before a file',
+      )
+    const many = Buffer.concat([tarBlock('g', '6 a=b\n'.repeat(5001)), tar(file('f'))])
+    expect((await messageOf(await unpack(join(dir, 'a'), many)))[2]).toContain('too many of them')
+    const enough = Buffer.concat([tarBlock('x', `6 a=b\n${'13 path=name\n'.repeat(100)}`), tar(file('f'))])
+    expect((await unpack(join(dir, 'a'), enough)).status).toBe(200)
+    expect(readdirSync(join(dir, 'a'))).toEqual(['name'])
   })
 
   test('of a size that is a lie is stopped', async () => {
