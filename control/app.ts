@@ -109,7 +109,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, adminRoutes(deps))
     app.route(prefix, endpointRoutes(deps))
     app.route(prefix, networkPolicyRoutes(deps))
-    app.route(prefix, eventRoutes(lives))
+    app.route(prefix, eventRoutes(deps))
     app.route(prefix, diagnosticsRoutes(lives))
     app.route(prefix, metricsRoutes({ log, observer: deps.observation.observer }))
     app.route(prefix, poolRoutes(deps))

@@ -1,8 +1,9 @@
 import { type Context, Hono } from 'hono'
 import { stream } from 'hono/streaming'
 import { eventStreamQuerySchema, historyQuerySchema, type SandboxEvent } from '../../lib/api/events.ts'
-import { formatTime } from '../../lib/api/lifecycle.ts'
-import type { AppEnv } from '../app.ts'
+import { API_KEY_HEADER, formatTime } from '../../lib/api/lifecycle.ts'
+import type { Keyring } from '../access/keyring.ts'
+import type { AppDeps, AppEnv } from '../app.ts'
 import { invalid, readQuery } from '../body.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import type { StoredEvent } from '../store/events.ts'
@@ -15,7 +16,7 @@ const PING_MS = 15_000
  * What happens to sandboxes, as it happens: server-sent events (WHATWG HTML 9.2) with the position as their id, so that a
  * reader that comes back with `Last-Event-ID`, or `after`, misses nothing. An addition to the contract.
  */
-export function eventRoutes(lives: Lives): Hono<AppEnv> {
+export function eventRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
 
   routes.get('/events', (context) => {
@@ -45,6 +46,10 @@ export function eventRoutes(lives: Lives): Hono<AppEnv> {
         // A writer waits for its reader, and the events wait in the database.
         const changed = changeOrPing(lives, signal)
         const found = events.after(position, filter)
+        if (!(await isStillIn(access.keyring, context))) {
+          changed.cancel()
+          return
+        }
         if (found.length > 0) {
           position = found.at(-1)?.id ?? position
           await output.write(found.map(formatFrame).join(''))
@@ -63,6 +68,18 @@ export function eventRoutes(lives: Lives): Hono<AppEnv> {
   })
 
   return routes
+}
+
+/** Whether the key that opened a stream still opens: what happens after its end is not for its holder. */
+async function isStillIn(keyring: Keyring, context: Context<AppEnv>): Promise<boolean> {
+  if (!keyring.isNeeded) return true
+  const key = context.req.header(API_KEY_HEADER)
+  try {
+    const principal = key === undefined ? undefined : await keyring.find(key)
+    return principal !== undefined && principal.tenant === context.get('principal').tenant
+  } catch {
+    return false // whose it is cannot be told; who comes back is told so
+  }
 }
 
 /** The header by which an EventSource says where it was. */
