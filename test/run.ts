@@ -48,7 +48,12 @@ const stages: Stage[] = [
   // But for what serves control from the test's own process.
   vitest(
     'black box by Deno',
-    ['test/e2e', 'test/conformance', '--exclude=**/{beyond-reference,published-document,schemathesis}.test.ts', ...ALONE],
+    [
+      'test/e2e',
+      'test/conformance',
+      '--exclude=**/{beyond-reference,published-document,schemathesis}.test.ts',
+      ...ALONE,
+    ],
     { slow: true, env: { OPENSANDBOX_TEST_PROGRAMS: 'deno' } },
   ),
 ]
