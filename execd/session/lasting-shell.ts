@@ -7,10 +7,11 @@ import { messageOf } from '../../lib/errors.ts'
 import { StartError } from '../command/process.ts'
 import { execdError } from '../http/answer.ts'
 import type { Surroundings } from '../surroundings.ts'
+import type { RunReport } from './due-reports.ts'
 import { KEPT, wordsOf } from './end.ts'
 import type { SessionPipes } from './pipes.ts'
 import type { Dialect, SavedState } from './script.ts'
-import { type RunReport, Shell } from './shell.ts'
+import { Shell } from './shell.ts'
 
 export type LastingShellOptions = {
   surroundings: Surroundings

@@ -9,14 +9,13 @@ import { ownedEnvironment } from '../command/marks.ts'
 import { type ProcessEnd, type RunningProcess, startProcess } from '../command/process.ts'
 import { createRandomId } from '../random-id.ts'
 import type { Surroundings } from '../surroundings.ts'
+import { DueReports, type RunReport } from './due-reports.ts'
 import type { SessionPipes } from './pipes.ts'
-import { type ReportField, ReportReader } from './report.ts'
+import type { ReportField } from './report.ts'
 import { type Dialect, openingLine, type RunLine, runLine, type SavedState } from './script.ts'
 
 /** bash reads its script byte by byte: more code than this comes sooner from a file. */
 const MAX_INLINE_BYTES = 1024
-/** A field of state beyond this is not kept, such as a data set in an array; no program could be started with as many variables. */
-const MAX_FIELD_BYTES = 2 << 20
 const READY_MS = 10_000
 const CLOSE_MS = 500
 /** What is kept of what it says before it is ready. */
@@ -40,12 +39,6 @@ export type ShellRun = Pick<RunLine, 'stdout' | 'stderr' | 'code' | 'exports' | 
   cwd?: string
 }
 
-/** A run that came to its end. */
-export type RunReport = Pick<SavedState, 'cwd' | 'traced'> & { status: number }
-
-/** A report that is due: `take` is given its fields as they come, without the nonce at its beginning. */
-type DueReport = { nonce: string; length: number; fields: ReportField[]; take(fields: ReportField[]): void }
-
 export class Shell {
   readonly pid: number
   readonly startTime: number
@@ -58,8 +51,7 @@ export class Shell {
   readonly #process: RunningProcess
   readonly #script: Socket
   readonly #reports: Socket
-  readonly #reader = new ReportReader(MAX_FIELD_BYTES)
-  readonly #due: DueReport[] = []
+  readonly #due = new DueReports()
   #state: SavedState
   #isReady = false
   #isStateCurrent = true
@@ -117,7 +109,7 @@ export class Shell {
     this.#reports.on('error', () => {})
     this.#reports.on('data', (chunk: Buffer) => {
       this.#bytes += chunk.length
-      for (const field of this.#reader.push(chunk)) this.#take(field)
+      this.#due.push(chunk)
     })
     own.process.stdout.on('error', () => {})
     own.process.stdout.on('data', (chunk: Buffer) => {
@@ -155,23 +147,15 @@ export class Shell {
     const codeFile = this.#writeCode(run.code)
     const saved = Promise.withResolvers<void>()
     const reported = new Promise<RunReport>((resolve) => {
-      this.#due.push({
-        nonce,
-        length: 5,
-        fields: [],
-        take: (fields) => {
-          const [status, flags, cwd, exports, rest] = fields
-          if (!status || !flags || !cwd) return
-          const traced = textOf(flags).replace(/[^xv]/g, '')
-          const report = { status: Number(textOf(status)), traced, cwd: directoryOf(cwd) }
-          if (exports && rest) {
-            this.#keep(report, exports, rest)
-            saved.resolve()
-          } else if (!exports) {
-            this.#isStateCurrent = false
-            this.#saved = saved.promise
-            resolve(report)
-          }
+      this.#due.expectRun(nonce, {
+        ended: (report) => {
+          this.#isStateCurrent = false
+          this.#saved = saved.promise
+          resolve(report)
+        },
+        saved: (report, exports, rest) => {
+          this.#keep(report, exports, rest)
+          saved.resolve()
         },
       })
     })
@@ -208,9 +192,7 @@ export class Shell {
   async #open(): Promise<string> {
     const { dialect, env, state, fallbackCwd } = this.#spec
     const nonce = createRandomId()
-    const opened = new Promise<string>((resolve) => {
-      this.#due.push({ nonce, length: 1, fields: [], take: ([cwd]) => cwd && resolve(directoryOf(cwd)) })
-    })
+    const opened = new Promise<string>((resolve) => this.#due.expectOpening(nonce, resolve))
     const initialNames = Object.keys(env)
     const report = this.#reportPath()
     this.#script.write(openingLine(dialect, { nonce, report, state, fallbackCwd, initialNames }))
@@ -240,19 +222,6 @@ export class Shell {
     this.#reports.destroy()
     rmSync(this.#spec.dir, { recursive: true, force: true })
     return end
-  }
-
-  #take(field: ReportField): void {
-    const due = this.#due[0]
-    if (!due) return
-    if (due.nonce !== '') {
-      // Whoever else writes here does not know the nonce.
-      if (textOf(field) === due.nonce) due.nonce = ''
-      return
-    }
-    due.fields.push(field)
-    if (due.fields.length === due.length) this.#due.shift()
-    due.take(due.fields)
   }
 
   #keep({ cwd, traced }: RunReport, exports: ReportField, rest: ReportField): void {
@@ -285,15 +254,6 @@ export class Shell {
   #reportPath(): string {
     return join(this.#spec.dir, 'report')
   }
-}
-
-function textOf({ bytes }: ReportField): string {
-  return bytes.toString('latin1')
-}
-
-/** What `pwd` wrote, which is a line. */
-function directoryOf({ bytes }: ReportField): string {
-  return bytes.toString('utf8').replace(/\n$/, '')
 }
 
 function turn(): Promise<void> {
