@@ -4,7 +4,8 @@
 import type { Logger } from '../../lib/log.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { Database } from '../store/database.ts'
-import { countPools, countSandboxes, probe, sizeOf } from '../store/figures.ts'
+import { countPools, countSandboxes, sizeOf } from '../store/figures.ts'
+import { createDatabaseCheck } from './database-check.ts'
 import { createObserverOf, type Observer } from './observer.ts'
 import { createPassWatch } from './pass-watch.ts'
 import { createMetrics, type Metrics } from './prometheus.ts'
@@ -56,7 +57,7 @@ export function openObservation(options: ObservationOptions): Observation {
   const readiness = createReadiness({
     log,
     checks: {
-      database: () => probe(database),
+      database: createDatabaseCheck(database),
       runtime: async (signal) => void (await runtime.inspect(NO_SANDBOX, signal)),
       ...(options.checkEgress && { egress: options.checkEgress }),
       reconciler: passes.check,

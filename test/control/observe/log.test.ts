@@ -64,6 +64,31 @@ test('S23: errors of every kind have it too', async () => {
   }
 })
 
+test('L7: every error has a code and a message, and nothing else of ours has another form', async () => {
+  const control = open({ access: { apiKey: 'k' } })
+  const key = { 'OPEN-SANDBOX-API-KEY': 'k' }
+  control.lives.store.list = () => {
+    throw new Error('a fault')
+  }
+  for (const [method, path, body, headers, status] of [
+    ['GET', '/v1/sandboxes/x', undefined, {}, 401],
+    ['GET', '/v1/sandboxes/x', undefined, key, 404],
+    ['GET', '/nothing', undefined, key, 404],
+    ['PUT', '/v1/sandboxes', {}, key, 405],
+    ['POST', '/v1/sandboxes', '{', key, 422],
+    ['POST', '/v1/sandboxes', {}, key, 422],
+    ['GET', '/v1/sandboxes', undefined, key, 500],
+  ] as const) {
+    const answer = await control.call(method, path, body, headers)
+    expect(answer.status, path).toBe(status)
+    expect(answer.headers.get('content-type')).toMatch(/^application\/json/)
+    expect(answer.body).toMatchObject({
+      code: expect.stringMatching(/^\w/),
+      message: expect.stringMatching(/\w/),
+    })
+  }
+})
+
 test('every line that belongs to a request has its id, what it goes on doing after its answer too', async () => {
   const started = Promise.withResolvers<void>()
   const control = open({ life: { createAnswerMs: 1 } })

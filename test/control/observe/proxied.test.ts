@@ -16,65 +16,73 @@ import { createFakeRuntime } from '../../support/fake-runtime.ts'
 test.each([
   ['with a key', { apiKey: 'k' }],
   ['without one', {}],
-])('a request that is passed on has its line and its sample: %s', async (_what, accessSettings) => {
-  const going = Promise.withResolvers<void>()
-  const app = createServer(async (_request, response) => {
-    response.writeHead(418)
-    response.write('half')
-    await going.promise
-    response.end('whole')
-  })
-  app.listen(0, '127.0.0.1')
-  await once(app, 'listening')
-  const dataDir = mkdtempSync(join(tmpdir(), 'proxied-'))
-  const runtime = createFakeRuntime()
-  const make = runtime.create
-  runtime.create = async (spec, signal) => {
-    const sandbox = { ...(await make(spec, signal)), address: '127.0.0.1' }
-    runtime.sandboxes.set(spec.id, sandbox)
-    return sandbox
-  }
-  const lines: string[] = []
-  const scope = createRequestScope()
-  const write = (line: string) => lines.push(line)
-  const control = await startControl({
-    instance: {
-      controlSocket: join(dataDir, 'c.sock'),
-      feedSocket: join(dataDir, 'f.sock'),
-      policySocket: join(dataDir, 'p.sock'),
-    },
-    dataDir,
-    migrationsDir: MIGRATIONS,
-    runtime,
-    askEgress: () => Promise.reject(new Error('no egress here')),
-    settings: { domain: 'localhost', arch: 'amd64', version: '0.0.0' },
-    accessSettings,
-    lifeSettings: LIFE_SETTINGS,
-    listen: { host: '127.0.0.1', port: 0 },
-    scope,
-    log: createScopedLogger(createLogger({ program: 'control', level: 'debug', write }), scope),
-  })
-  onTestFinished(async () => {
-    await control.stop()
-    app.close()
-    rmSync(dataDir, { recursive: true, force: true })
-  })
-  const base = `http://127.0.0.1:${control.port}`
-  const headers = { 'content-type': 'application/json', 'open-sandbox-api-key': 'k' }
-  const made = await fetch(`${base}/sandboxes`, { method: 'POST', headers, body: JSON.stringify(MINIMAL) })
-  const { id } = (await made.json()) as { id: string }
-  const { port } = app.address() as AddressInfo
-  const response = await fetch(`${base}/sandboxes/${id}/proxy/${port}/a`, {
-    headers: { 'x-request-id': 'r-proxied' },
-  })
-  const told = () => lines.filter((line) => / request .*\/proxy\//.test(line))
-  expect(response.status).toBe(418)
-  expect(told()).toEqual([])
-  going.resolve()
-  await response.text()
-  await expect.poll(told).toEqual([expect.stringMatching(/status=418 .*requestId=r-proxied$/m)])
-  const metrics = await (await fetch(`${base}/metrics`, { headers })).text()
-  expect(metrics).toContain(
-    'opensandbox_http_request_duration_seconds_count{method="GET",route="/sandboxes/:id/proxy/:port/*",status="418"} 1',
-  )
-})
+])(
+  'S8: a request that is passed on has its line and its sample, and a closed port tells nothing: %s',
+  async (_what, accessSettings) => {
+    const going = Promise.withResolvers<void>()
+    const app = createServer(async (_request, response) => {
+      response.writeHead(418)
+      response.write('half')
+      await going.promise
+      response.end('whole')
+    })
+    app.listen(0, '127.0.0.1')
+    await once(app, 'listening')
+    const dataDir = mkdtempSync(join(tmpdir(), 'proxied-'))
+    const runtime = createFakeRuntime()
+    const make = runtime.create
+    runtime.create = async (spec, signal) => {
+      const sandbox = { ...(await make(spec, signal)), address: '127.0.0.1' }
+      runtime.sandboxes.set(spec.id, sandbox)
+      return sandbox
+    }
+    const lines: string[] = []
+    const scope = createRequestScope()
+    const write = (line: string) => lines.push(line)
+    const control = await startControl({
+      instance: {
+        controlSocket: join(dataDir, 'c.sock'),
+        feedSocket: join(dataDir, 'f.sock'),
+        policySocket: join(dataDir, 'p.sock'),
+      },
+      dataDir,
+      migrationsDir: MIGRATIONS,
+      runtime,
+      askEgress: () => Promise.reject(new Error('no egress here')),
+      settings: { domain: 'localhost', arch: 'amd64', version: '0.0.0' },
+      accessSettings,
+      lifeSettings: LIFE_SETTINGS,
+      listen: { host: '127.0.0.1', port: 0 },
+      scope,
+      log: createScopedLogger(createLogger({ program: 'control', level: 'debug', write }), scope),
+    })
+    onTestFinished(async () => {
+      await control.stop()
+      app.close()
+      rmSync(dataDir, { recursive: true, force: true })
+    })
+    const base = `http://127.0.0.1:${control.port}`
+    const headers = { 'content-type': 'application/json', 'open-sandbox-api-key': 'k' }
+    const made = await fetch(`${base}/sandboxes`, { method: 'POST', headers, body: JSON.stringify(MINIMAL) })
+    const { id } = (await made.json()) as { id: string }
+    const { port } = app.address() as AddressInfo
+    const response = await fetch(`${base}/sandboxes/${id}/proxy/${port}/a`, {
+      headers: { 'x-request-id': 'r-proxied' },
+    })
+    const told = () => lines.filter((line) => / request .*\/proxy\//.test(line))
+    expect(response.status).toBe(418)
+    expect(told()).toEqual([])
+    going.resolve()
+    await response.text()
+    await expect.poll(told).toEqual([expect.stringMatching(/status=418 .*requestId=r-proxied$/m)])
+    const closed = await fetch(`${base}/sandboxes/${id}/proxy/1/`)
+    const refused = await closed.text()
+    expect([closed.status, JSON.parse(refused)]).toMatchObject([502, { code: 'BACKEND_CONNECTION_FAILED' }])
+    // Where it is and what opens it is nobody's to learn from a port that is closed.
+    expect(refused).not.toMatch(/127\.0\.0\.1|[0-9a-f]{64}|header/i)
+    const metrics = await (await fetch(`${base}/metrics`, { headers })).text()
+    expect(metrics).toContain(
+      'opensandbox_http_request_duration_seconds_count{method="GET",route="/sandboxes/:id/proxy/:port/*",status="418"} 1',
+    )
+  },
+)

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { expect, onTestFinished, test } from 'vitest'
+import { createDatabaseCheck } from '../../../control/observe/database-check.ts'
 import { createReadiness, NotReady } from '../../../control/observe/readiness.ts'
 import { reconcile } from '../../../control/sandbox/reconcile.ts'
 import { Store } from '../../../control/store/sqlite.ts'
@@ -82,6 +83,24 @@ test('a database that cannot be written makes it not ready', async () => {
     status: 'not_ready',
     checks: { database: { ok: false }, runtime: { ok: true } },
   })
+})
+
+test.each([
+  [(16 << 20) - 1, 'there is hardly any space left on the disk of the data directory'],
+  [16 << 20, undefined],
+])('with %d bytes free on its disk a database says: %s', async (free, reason) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ready-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const store = new Store({ path: join(folder, 'control.db'), migrationsDir: MIGRATIONS })
+  onTestFinished(() => store.close())
+  const asked: string[] = []
+  const check = createDatabaseCheck(store.database, async (path) => {
+    asked.push(path)
+    return free
+  })
+  const readiness = createReadiness({ log: createSilentLogger(), checks: { database: check } })
+  expect((await readiness.ask()).checks.database).toEqual(reason ? { ok: false, reason } : { ok: true })
+  expect(asked).toEqual([folder])
 })
 
 test('passes of the reconciler that fail make it not ready, until one succeeds', async () => {
