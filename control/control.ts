@@ -77,6 +77,8 @@ const REMOVE_ALL_MS = 30_000
 /** What a sandbox has at most between TERM and KILL when all are removed at the stop, whatever is configured. */
 const LONGEST_LAST_GRACE_MS = 15_000
 const DRAIN_MS = 5000
+/** How soon a jump of the wall clock is noticed when nothing happens. */
+const CLOCK_LOOK_MS = 1000
 
 /** Opens the state, makes it agree with the runtime, and serves. */
 export async function startControl(options: ControlOptions): Promise<Control> {
@@ -134,6 +136,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     askEgress: options.askEgress,
   })
   clock.onJump((byMs) => moveDeadlines(lives, pooling.keeper, byMs))
+  // Whoever only reads does not ask for the time.
+  const ticking = setInterval(clock.now, CLOCK_LOOK_MS)
   lives.activity.grantGrace()
   const once = new OnceKeys()
   const feed = new RoutesFeed({ store, policySocket: instance.policySocket })
@@ -231,6 +235,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     for (const server of servers) await server.closed
     await Promise.all(loops)
     await lives.turns.idle()
+    clearInterval(ticking)
     lives.activity.settleAll()
     lives.activity[Symbol.dispose]()
     await observation.close()

@@ -166,7 +166,7 @@ export class ImageStore {
       const config = await source.build(folder, signal, progress)
       const image = { reference, config, hostDirs: source.hostDirs }
       await writeFile(join(folder, 'image.json'), JSON.stringify(image))
-      await rename(folder, join(this.#folder, key))
+      await this.#place(folder, key)
     } catch (error) {
       if (folder) await removeTree(folder)
       signal.throwIfAborted()
@@ -177,6 +177,17 @@ export class ImageStore {
     if (!image)
       throw new RuntimeError('image_pull_failed', `Image "${reference}" was removed while it was made`)
     return image
+  }
+
+  /** Puts a whole image where it is found; one that is there already stays, as sandboxes may use it. */
+  async #place(folder: string, key: string): Promise<void> {
+    try {
+      await rename(folder, join(this.#folder, key))
+    } catch (error) {
+      // A build that was given up may have come to its end all the same.
+      if (!existsSync(join(this.#folder, key, 'image.json'))) throw error
+      await removeTree(folder)
+    }
   }
 
   async #load(key: string): Promise<Image | undefined> {

@@ -47,7 +47,7 @@ export function sandboxRoutes({ lives, pooling, once }: AppDeps): Hono<AppEnv> {
       const mark = markOf(parseIdempotencyKey(header), request)
       // Who has sent a key comes back with it, so what was begun goes on without them.
       const found = await once.answer(lives, { tenant: owner.tenant, mark }, () =>
-        create({ ...owner, mark }, lives.signal),
+        create({ ...owner, mark }, new AbortController().signal),
       )
       if (found.isReplayed) context.header('Idempotent-Replayed', 'true')
       answer = found

@@ -13,7 +13,7 @@ const LONGEST_WAIT_MS = 30_000
 const SHORTEST_WAIT_MS = 5
 const AFTER_FAILURE_MS = 1000
 /** So many are dealt with at once. */
-const WIDTH = 64
+const WIDTH = 32
 
 /** Ends or pauses sandboxes whose time is over, until `lives.signal` aborts. Resolves once the last of it has ended. */
 export async function runDeadlines(lives: Lives): Promise<void> {
@@ -35,14 +35,19 @@ export async function runDeadlines(lives: Lives): Promise<void> {
   }
   try {
     while (!signal.aborted) {
-      // Those under way are still in the table.
-      for (const id of store.due(now(), WIDTH))
-        if (running.size < WIDTH && !running.has(id))
-          begin(id, expireSandbox, 'an expired sandbox could not be removed yet')
-      for (const id of store.dueIdle(now(), WIDTH))
-        if (running.size < WIDTH && !running.has(id))
-          begin(id, pauseIdleSandbox, 'an idle sandbox could not be paused')
-      const waitMs = running.size < WIDTH ? nextIn(lives, running) : LONGEST_WAIT_MS
+      let waitMs = AFTER_FAILURE_MS
+      try {
+        // Those under way are still in the table.
+        for (const id of store.due(now(), WIDTH))
+          if (running.size < WIDTH && !running.has(id))
+            begin(id, expireSandbox, 'an expired sandbox could not be removed yet')
+        for (const id of store.dueIdle(now(), WIDTH))
+          if (running.size < WIDTH && !running.has(id))
+            begin(id, pauseIdleSandbox, 'an idle sandbox could not be paused')
+        waitMs = running.size < WIDTH ? nextIn(lives, running) : LONGEST_WAIT_MS
+      } catch (error) {
+        lives.log.error('deadlines could not be read; it is tried again', { error: messageOf(error) })
+      }
       waitsUntil = performance.now() + waitMs
       await wake.wait(signal, waitMs)
     }

@@ -12,7 +12,6 @@ import {
   inArray,
   isNotNull,
   lte,
-  ne,
   type Placeholder,
   type SQL,
   sql,
@@ -49,6 +48,8 @@ export type StoreEvent = { id: string; row?: SandboxRow }
 /** What of a row is compared with what the runtime has. */
 export type Standing = Pick<SandboxRow, 'id' | 'state' | 'address'>
 
+/** As it stands in the index of deadlines, which is used only when no value has to be filled in. */
+const isNotStopping = sql`${sandboxes.state} <> 'Stopping'`
 /** A column that the database keeps by itself: when an idle sandbox is to be paused. */
 const idleAt = sql<number>`idle_at`
 /** The last moment that a date can name. */
@@ -246,9 +247,7 @@ export class Store {
     return this.#db
       .select({ id: sandboxes.id })
       .from(sandboxes)
-      .where(
-        and(isNotNull(sandboxes.expiresAt), ne(sandboxes.state, 'Stopping'), lte(sandboxes.expiresAt, now)),
-      )
+      .where(and(isNotNull(sandboxes.expiresAt), isNotStopping, lte(sandboxes.expiresAt, now)))
       .orderBy(asc(sandboxes.expiresAt))
       .limit(limit)
       .all()
@@ -272,7 +271,7 @@ export class Store {
     const ends = this.#db
       .select({ id: sandboxes.id, at: sql<number>`${sandboxes.expiresAt}` })
       .from(sandboxes)
-      .where(and(isNotNull(sandboxes.expiresAt), ne(sandboxes.state, 'Stopping')))
+      .where(and(isNotNull(sandboxes.expiresAt), isNotStopping))
       .orderBy(asc(sandboxes.expiresAt))
       .limit(limit)
       .all()

@@ -1,13 +1,25 @@
 // What moves the end of a sandbox, and what does not: renewals, traffic, the wall clock.
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { Clock } from '../../control/clock.ts'
+import { startControl } from '../../control/control.ts'
 import { decideActivity, idleAtOf, isWorthWriting } from '../../control/sandbox/activity.ts'
 import { expireSandbox, pauseIdleSandbox } from '../../control/sandbox/change.ts'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { Doubts, retryPauseMs } from '../../control/sandbox/doubts.ts'
 import { runReconciler } from '../../control/sandbox/reconcile.ts'
-import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
+import { createSilentLogger } from '../../lib/log.ts'
+import {
+  type ControlApp,
+  type ControlAppOptions,
+  createControlApp,
+  LIFE_SETTINGS,
+  MIGRATIONS,
+  MINIMAL,
+} from '../support/control-app.ts'
 import { createFakeRuntime } from '../support/fake-runtime.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
 
@@ -140,6 +152,29 @@ test('removals that hang hold up no other deadline', async () => {
   expect(control.runtime.calls.filter((call) => call.startsWith('remove'))).toHaveLength(31)
   await control.close()
   await loop
+})
+
+test('what is due is found by an index, however many sandboxes there are', () => {
+  const { control } = openAt()
+  const { raw } = control.store.database
+  const asked: string[] = []
+  const prepare = raw.prepare.bind(raw)
+  const spied = vi.spyOn(raw, 'prepare').mockImplementation((text: string) => {
+    asked.push(text)
+    return prepare(text)
+  })
+  control.store.due(BEGIN, 9)
+  control.store.dueIdle(BEGIN, 9)
+  control.store.nextDeadlines(9)
+  spied.mockRestore()
+  expect(asked).toHaveLength(4)
+  for (const text of asked) {
+    const values = Array.from(text.matchAll(/\?/g), () => 1)
+    const steps = raw.prepare(`EXPLAIN QUERY PLAN ${text}`).all(...values) as { detail: string }[]
+    expect(steps.map(({ detail }) => detail)).toEqual([
+      expect.stringMatching(/^SEARCH sandboxes USING (COVERING )?INDEX sandboxes_by_(deadline|idle)/),
+    ])
+  }
 })
 
 const ROW = sandboxRow({ renewSeconds: 300, expiresAt: 1_000_000, idleSeconds: 60, activeAt: 900_000 })
@@ -391,6 +426,53 @@ test.each([3 * HOUR, -3 * HOUR])(
     expect(control.store.dueIdle(time.now + 59_999, 9)).toEqual([])
   },
 )
+
+test('a running control ends nothing when the wall clock jumps, and shows the ends by the new time', async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'clock-'))
+  onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }))
+  let offset = 0
+  const socket = (name: string) => join(dataDir, `${name}.sock`)
+  const control = await startControl({
+    instance: {
+      controlSocket: socket('control'),
+      feedSocket: socket('feed'),
+      policySocket: socket('policy'),
+    },
+    dataDir,
+    migrationsDir: MIGRATIONS,
+    runtime: createFakeRuntime(),
+    askEgress: () => Promise.reject(new Error('no egress in this test')),
+    settings: { domain: 'localhost', arch: 'amd64', version: '9.9.9' },
+    accessSettings: {},
+    lifeSettings: LIFE_SETTINGS,
+    listen: { host: '127.0.0.1', port: 0 },
+    log: createSilentLogger(),
+    now: () => Date.now() + offset,
+  })
+  onTestFinished(() => control.stop())
+  const url = `http://127.0.0.1:${control.port}/sandboxes`
+  const headers = { 'content-type': 'application/json' }
+  const made = await fetch(url, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ ...MINIMAL, timeout: 600 }),
+  })
+  const { id } = (await made.json()) as { id: string }
+  const secondsLeft = async () => {
+    const { expiresAt } = (await (await fetch(`${url}/${id}`)).json()) as { expiresAt: string }
+    return (Date.parse(expiresAt) - Date.now() - offset) / 1000
+  }
+  for (const jump of [5 * HOUR, -9 * HOUR]) {
+    offset += jump
+    // A create asks for the time, as the clock of deadlines does by itself.
+    await fetch(url, { method: 'POST', headers, body: JSON.stringify({ ...MINIMAL, timeout: 60 }) })
+    const left = await secondsLeft()
+    expect(left).toBeGreaterThan(500)
+    expect(left).toBeLessThanOrEqual(602)
+  }
+  const { items } = (await (await fetch(url)).json()) as { items: unknown[] }
+  expect(items).toHaveLength(3)
+})
 
 test('retryPauseMs() doubles to a bound, and differs by chance', () => {
   expect([1, 2, 3, 50].map((failures) => retryPauseMs(failures, 0))).toEqual([250, 500, 1000, 30_000])
