@@ -1,6 +1,7 @@
 // Bodies that are made to cost much, and requests that name many files: they are refused by their size before anything is made of
 // them, or worked on while others are answered.
 
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import type { Daemon } from './daemon.ts'
@@ -70,4 +71,21 @@ test('others are answered while many directories are made', async () => {
   expect(answered).toBeGreaterThan(10)
   const listing = await execd.call(`/directories/list?path=${ofTest}`)
   expect(await listing.json()).toHaveLength(4000)
+})
+
+test('others are answered while a large directory is removed', async () => {
+  mkdirSync(ofTest)
+  for (let index = 0; index < 10_000; index++) writeFileSync(join(ofTest, String(index)), '')
+  let isOver = false
+  const removing = execd
+    .call(`/directories?path=${ofTest}`, { method: 'DELETE' })
+    .finally(() => (isOver = true))
+  let answered = 0
+  while (!isOver) {
+    await execd.call('/ping')
+    answered++
+  }
+  expect((await removing).status).toBe(200)
+  expect(answered).toBeGreaterThan(10)
+  expect(existsSync(ofTest)).toBe(false)
 })
