@@ -9,7 +9,6 @@ import { messageOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
 import { createRandomId } from '../random-id.ts'
 import type { Surroundings } from '../surroundings.ts'
-import { MAX_TIMER_MS } from '../timer.ts'
 import {
   type Command,
   type CommandEnd,
@@ -19,10 +18,11 @@ import {
 } from './command.ts'
 import { endAllOf } from './end.ts'
 import { FinishedCommands } from './finished.ts'
+import { followCommand } from './follow.ts'
 import { Journal } from './journal.ts'
 import { numberedFiles } from './journal-files.ts'
 import { launchCommand, needsScript, prepareCommand, removeScript } from './launch.ts'
-import { type OutputSink, relayLate, relayOutput } from './output.ts'
+import { type OutputSink, relayLate } from './output.ts'
 import { takePipes } from './pipes.ts'
 import { type RunningProcess, StartError } from './process.ts'
 import { ProcessScanner } from './process-scanner.ts'
@@ -31,15 +31,13 @@ import type { CommandRequest } from './request.ts'
 import { adoptProcess, endRecordOf, isStillThere, recordOf, restoreCommand } from './restore.ts'
 
 const INTERRUPT_GRACE_MS = 3000
-const TIMEOUT_GRACE_MS = 500
 /** How long an interrupt waits for what even KILL does not end, such as a process in a broken device. */
 const INTERRUPT_DEADLINE_MS = 10_000
 const JOURNAL_BYTES = 64 << 20
 /** All journals of running commands together, more or less. */
 const ALL_JOURNALS_BYTES = 512 << 20
-/** What a foreground command may say, in the time that most take, before it costs a file. */
+/** What a foreground command may say, in the time that most take, before it costs a file (follow.ts). */
 const MEMORY_BYTES = 16 << 10
-const MEMORY_MS = 50
 const MAX_CONTENT = 64 << 10
 
 /** What a command tells while it starts and runs; only `begin` is asked of background commands. */
@@ -234,41 +232,10 @@ export class Commands {
     return new Journal({ ...this.#journalOptions(id), memoryBytes })
   }
 
-  /** Hands on the output of a command, keeps its time, and resolves with its end. */
-  async #follow(command: Command, process: RunningProcess, observer?: OutputSink): Promise<CommandEnd> {
+  #follow(command: Command, process: RunningProcess, observer?: OutputSink): Promise<CommandEnd> {
+    // Told to end before it was there.
     if (command.endGraceMs !== undefined) void this.#end(command, command.endGraceMs)
-    const { journal, timeoutMs } = command
-    const timers: NodeJS.Timeout[] = []
-    if (timeoutMs !== undefined && timeoutMs <= MAX_TIMER_MS) {
-      const restMs = Math.max(0, command.startedAt + timeoutMs - Date.now())
-      timers.push(
-        setTimeout(
-          () => {
-            command.timedOut = true
-            void this.#end(command, TIMEOUT_GRACE_MS)
-          },
-          Math.min(restMs, timeoutMs),
-        ),
-      )
-    }
-    // What runs longer has its output on disk from then on, where a restart of execd does not take it away.
-    if (!command.background) timers.push(setTimeout(() => journal.toDisk(), MEMORY_MS))
-    void process.ended.then(() => {
-      for (const timer of timers) clearTimeout(timer)
-    })
-    let isOver = false
-    const end = await relayOutput(process, {
-      ...journal.sink(),
-      write: (name, bytes) => {
-        journal.append(bytes)
-        return isOver || !observer || observer.write(name, bytes)
-      },
-      drained: () => observer?.drained() ?? Promise.resolve(),
-    })
-    isOver = true
-    // An end by force is one when nothing is left of the command, wherever it has gone to.
-    await command.ending
-    return describeEnd(end, command)
+    return followCommand(command, process, { observer, end: (graceMs) => void this.#end(command, graceMs) })
   }
 
   #finish(command: Command, end: CommandEnd): void {
