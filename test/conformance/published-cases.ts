@@ -269,7 +269,7 @@ const CONFLICTS: Case[] = [
     ask: async ({ keyed }, prefix) => {
       const { id = '' } = await create(keyed, '/sandboxes', MINIMAL)
       const ask = await valid(keyed, 'POST /sandboxes/{sandbox_id}/renew-expiration', prefix)
-      return await keyed.ask({ ...ask, path: ask.path.replace(/sandboxes\/\w+/, `sandboxes/${id}`) })
+      return await keyed.ask({ ...ask, path: ask.path.replace(/sandboxes\/[^/]+/, `sandboxes/${id}`) })
     },
   },
   {

@@ -85,7 +85,7 @@ exclude-method = "DELETE"
 [operations.parameters]
 "path.id" = { dictionary = "sandboxes", probability = 0.7 }
 `,
-      maxExamples: 20,
+      maxExamples: 12,
       timeoutMs: TIMEOUT_MS,
     })
     expect(ok, output).toBe(true)
@@ -139,7 +139,7 @@ include-path-regex = "/snapshots$"
 [operations.checks]
 not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 501]
 `,
-      maxExamples: 12,
+      maxExamples: 8,
       timeoutMs: TIMEOUT_MS,
     })
     expect(ok, output).toBe(true)
