@@ -67,17 +67,16 @@ export const keyList: Check = {
 }
 
 const count = limit(`a whole number from 0 to ${MOST}`, (v) => {
-  const n = typeof v === 'bigint' ? Number(v) : v
-  return typeof n === 'number' && Number.isInteger(n) && n >= 0 && n <= MOST ? n : undefined
+  const n = numberOf(v)
+  return n !== undefined && Number.isInteger(n) && n >= 0 && n <= MOST ? n : undefined
 })
 const cpu = limit('a number of CPUs such as 8, 0.5 or "500m"', (v) => {
-  const n = typeof v === 'string' ? parseNanoCpus(v) : Math.round(Number(v) * 1e9)
-  const isNumber = typeof v === 'number' || typeof v === 'bigint' || typeof v === 'string'
-  return isNumber && n !== undefined && n >= 0 && n <= MOST * 1e9 ? n : undefined
+  const number = numberOf(v)
+  const n = typeof v === 'string' ? parseNanoCpus(v) : number && Math.round(number * 1e9)
+  return n !== undefined && n >= 0 && n <= MOST * 1e9 ? n : undefined
 })
 const memory = limit('an amount such as "64Gi", or a whole number of bytes', (v) => {
-  const n =
-    typeof v === 'string' ? parseBytes(v) : typeof v === 'number' || typeof v === 'bigint' ? Number(v) : -1
+  const n = typeof v === 'string' ? parseBytes(v) : numberOf(v)
   return n !== undefined && Number.isSafeInteger(n) && n >= 0 ? n : undefined
 })
 
@@ -136,6 +135,10 @@ function named({
     allowed: `1 to ${maxLength} ${allowed}, the first and the last no sign`,
     read: (v) => (typeof v === 'string' && v.length <= maxLength && pattern.test(v) ? v : undefined),
   }
+}
+
+function numberOf(value: unknown): number | undefined {
+  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : undefined
 }
 
 function limit(allowed: string, read: (value: unknown) => number | undefined): Check {

@@ -68,10 +68,15 @@ export function parseTenants(source: string, path: string): { tenants: TenantTab
           [...at, 'api_keys', place],
           `must be a key that stands nowhere else, but it is one of ${show(tenants.get(hash)?.name)}`,
         )
-      else tenants.set(hash, { name: String(name), namespace: String(namespace) })
+      else tenants.set(hash, { name: textOf(name), namespace: textOf(namespace) })
     }
   }
   return { tenants, problems }
+}
+
+/** What is no text has been reported. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
 }
 
 function isName(value: unknown): value is string {
