@@ -28,8 +28,13 @@ export type RuntimeCallDone = {
   failure?: RuntimeFailure | 'aborted' | 'other'
 }
 
-/** One step of a create inside of the runtime. */
-export type CreatePhaseDone = { phase: CreatePhase; beganAt: number; ms: number; isFailed: boolean }
+/** One step of a create: inside of the runtime, or the claim of a sandbox that a pool had ready. */
+export type CreatePhaseDone = {
+  phase: CreatePhase | 'claim'
+  beganAt: number
+  ms: number
+  isFailed: boolean
+}
 
 export type PassDone = {
   ms: number

@@ -70,7 +70,7 @@ function createCounters(registers: Registry[], signal: AbortSignal): Partial<Obs
   })
   const creates = new Histogram({
     name: 'opensandbox_sandbox_create_duration_seconds',
-    help: 'Time of creates: "request" as clients see it, the other phases inside of the runtime.',
+    help: 'Time of creates: "request" as clients see it, "claim" of a pool, the other phases inside of the runtime.',
     labelNames: ['phase', 'outcome'],
     buckets: CREATE_SECONDS,
     registers,

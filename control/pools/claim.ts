@@ -5,6 +5,7 @@
 import { messageOf } from '../../lib/errors.ts'
 import { refusal } from '../errors.ts'
 import { type Owner, requestedValues } from '../sandbox/create.ts'
+import type { Lives } from '../sandbox/lives.ts'
 import type { CreatePlan } from '../sandbox/plan.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
 import type { PlannedPool, PoolDeps } from './pools.ts'
@@ -42,6 +43,7 @@ export async function claimWarm(
     // Nothing is awaited between the quota and the taking.
     if (!isAdmitted) lives.quotas.admit(tenant, claim.plan.limits)
     isAdmitted = true
+    const tell = startClock(lives)
     const taken = store.takeWarm(
       { tenant, pool: name, revision },
       {
@@ -57,6 +59,7 @@ export async function claimWarm(
       await prepare(deps, taken, claim, AbortSignal.any([caller, lives.signal, deadline]))
       const revealed = caller.aborted ? undefined : store.reveal(taken.id, now(), claim.owner.mark)
       if (revealed) {
+        tell({ isFailed: false })
         log.info('sandbox claimed', {
           sandbox: taken.id,
           pool: name,
@@ -69,6 +72,7 @@ export async function claimWarm(
     } catch (error) {
       trouble = error
     }
+    tell({ isFailed: true })
     giveBack(deps, taken.id)
     if (lives.signal.aborted)
       throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
@@ -85,6 +89,13 @@ export async function claimWarm(
       cause: trouble,
     })
   return undefined
+}
+
+function startClock({ observer }: Pick<Lives, 'observer'>): (how: { isFailed: boolean }) => void {
+  const beganAt = Date.now()
+  const began = performance.now()
+  return ({ isFailed }) =>
+    observer.createPhaseDone({ phase: 'claim', beganAt, ms: performance.now() - began, isFailed })
 }
 
 /** Hands a sandbox that nobody got to the keeper: of no shape that is wanted, it is removed. */

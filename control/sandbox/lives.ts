@@ -24,7 +24,7 @@ export type Lives = {
   /** Creates that are going on in this process; aborting one makes it clean up and end. */
   creating: Map<string, AbortController>
   log: Logger
-  observer: Pick<Observer, 'passDone'>
+  observer: Pick<Observer, 'passDone' | 'createPhaseDone'>
   now: () => number
   files: HostFiles
   settings: LifeSettings

@@ -10,6 +10,7 @@ import {
   createControlApp,
   MINIMAL,
 } from '../../support/control-app.ts'
+import { byPool, makePool, openPools, untilWarm } from '../pools/support.ts'
 
 function open(options: ControlAppOptions = {}): ControlApp {
   const control = createControlApp(options)
@@ -130,6 +131,21 @@ test('passes of the reconciler are timed, and what they did is counted', async (
   const last = samples.get('opensandbox_reconcile_last_success_timestamp_seconds') ?? 0
   expect(last).toBeGreaterThan(before - 60)
   expect(last).toBeLessThanOrEqual(before + 1)
+})
+
+test('claims of pools are timed, those that fail too', async () => {
+  const control = openPools({ execd: { run: async () => ({ ok: false, reason: 'it exited with 1' }) } })
+  await makePool(control)
+  await untilWarm(control, 2)
+  expect((await control.call('POST', '/v1/sandboxes', byPool('p'))).status).toBe(202)
+  await untilWarm(control, 2)
+  expect((await control.call('POST', '/v1/sandboxes', byPool('p', { env: { A: 'b' } }))).status).toBe(500)
+  const samples = await scrape(control)
+  const claims = (outcome: string) =>
+    samples.get(`opensandbox_sandbox_create_duration_seconds_count{phase="claim",outcome="${outcome}"}`)
+  expect(claims('success')).toBe(1)
+  expect(claims('failure')).toBeGreaterThan(0)
+  expect(samples.get('opensandbox_pool_sandboxes{tenant="default",pool="p",status="claimed"}')).toBe(1)
 })
 
 test('pools are told apart, and only so many of them', async () => {
