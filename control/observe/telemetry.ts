@@ -39,7 +39,7 @@ export type Telemetry = {
 const SCOPE = 'opensandbox/control'
 const TIMEOUT_MS = 10_000
 /** Spans are of use while somebody looks at what has just happened. */
-const TRACES_EVERY_MS = 5000
+const TRACES_EVERY_MS = 1000
 const MAX_WAITING = 4096
 const MAX_SPANS_PER_EXPORT = 1024
 
