@@ -1,8 +1,10 @@
 // What a collector of OpenTelemetry gets, and that nothing waits for one.
 
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createExecdClient } from '../../../control/execd-client.ts'
 import type { RequestDone } from '../../../control/observe/observer.ts'
@@ -196,6 +198,20 @@ test('execd is told of the trace, with telemetry as a child of the request, with
   const own = on.observation.beginTrace(trace)
   expect(own).toMatchObject({ traceId: TRACE, isSampled: true, state: 'a=b' })
   expect(own?.spanId).not.toBe(SPAN)
+})
+
+test('without telemetry nothing of it is loaded', () => {
+  const loaded = new Set<string>()
+  const load = (file: string) => {
+    if (loaded.has(file)) return
+    loaded.add(file)
+    const source = readFileSync(file, 'utf8')
+    for (const [, path = ''] of source.matchAll(/^(?:import|export) (?!type\b)[^'"]*?from '(\.[^']+)'/gm))
+      load(join(dirname(file), path))
+  }
+  load(join(import.meta.dirname, '../../../control/main.ts'))
+  expect(loaded.size).toBeGreaterThan(80)
+  expect([...loaded].filter((file) => /\/lib\/otlp\/|observe\/telemetry/.test(file))).toEqual([])
 })
 
 test('the last is sent when the server stops', async () => {
