@@ -120,13 +120,13 @@ export const runProgram: RunProgram = (program, args, options = {}) => {
   })
 }
 
-/** What the program printed. Rejects with ProgramError also when it ends with another code than 0. */
+/** What the program printed, run `by` somebody else if need be. Rejects with ProgramError also when it ends with another code than 0. */
 export async function outputOf(
   program: string,
   args: readonly string[],
-  options?: RunOptions,
+  { by = runProgram, ...options }: RunOptions & { by?: RunProgram } = {},
 ): Promise<string> {
-  const { code, stdout, stderr } = await runProgram(program, args, options)
+  const { code, stdout, stderr } = await by(program, args, options)
   if (code !== 0)
     throw new ProgramError(program, lastComplaint(basename(program), stderr) || `exit code ${code}`, {
       stderr,

@@ -4,11 +4,13 @@
 //
 // A machine that does other things meanwhile is slow for all: a figure is read beside its peer of the same run.
 
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Worker } from 'node:worker_threads'
 import type { RuntimeSandbox } from '../../control/runtime/runtime.ts'
 import { reconcile } from '../../control/sandbox/reconcile.ts'
 import { Checkpointer } from '../../control/store/checkpointer.ts'
@@ -17,8 +19,10 @@ import { shortenWal, tidy, type UpkeepDeps } from '../../control/upkeep/upkeep.t
 import { createSilentLogger } from '../../lib/log.ts'
 import { type Serving, serve } from '../../lib/serve.ts'
 import { type ControlApp, createControlApp, MIGRATIONS } from '../support/control-app.ts'
+import { type Edge, startEdge } from '../support/edge.ts'
 import { createFakeRuntime } from '../support/fake-runtime.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
+import { createSandbox, removeSandbox } from './bench-sandbox.ts'
 import { output } from './program.ts'
 import { median, percentile, repeat, timeOf } from './samples.ts'
 import type { BenchRow } from './table.ts'
@@ -57,6 +61,7 @@ export async function run(): Promise<BenchRow[]> {
       ...(await creates(control, api.port, upkeep)),
       ...(await passes(control)),
       ...(await pruning(store, upkeep)),
+      ...(await loopWhileCreating()),
     ]
   } finally {
     over.abort()
@@ -312,5 +317,86 @@ async function shellTime(
     return ((await shell(rounds)) - (await shell(0))) / rounds
   } catch {
     return undefined
+  }
+}
+
+const BURSTS = 5
+const BURST = 20
+
+/** How late control's event loop is while it makes sandboxes by the real runtime, beside a thread that does nothing. */
+async function loopWhileCreating(): Promise<BenchRow[]> {
+  const edge = await startEdge()
+  try {
+    await removeSandbox(edge, await createSandbox(edge))
+    const counts = new Map<number, number>()
+    const theirs: number[] = []
+    for (let burst = 0; burst < BURSTS; burst++) {
+      const before = new Map((await delaysOf(edge)).map(({ atMost, count }) => [atMost, count]))
+      const idle = watchIdleThread()
+      const made = await Promise.all(Array.from({ length: BURST }, () => createSandbox(edge)))
+      theirs.push(...(await idle.stop()))
+      for (const { atMost, count } of await delaysOf(edge))
+        counts.set(atMost, (counts.get(atMost) ?? 0) + count - (before.get(atMost) ?? 0))
+      await Promise.all(made.map((sandbox) => removeSandbox(edge, sandbox)))
+    }
+    const buckets = [...counts].map(([atMost, count]) => ({ atMost, count }))
+    return [
+      {
+        name: `event loop delay while ${BURST} are made by the real runtime, p99`,
+        unit: 'ms',
+        ours: quantile(buckets, 0.99) * 1000,
+        budget: { max: 20 },
+        peer: { name: 'a thread that does nothing', value: percentile(theirs, 0.99) },
+      },
+    ]
+  } finally {
+    await edge.dispose()
+  }
+}
+
+type Bucket = { atMost: number; count: number }
+
+/** The histogram that control keeps of its own event loop. */
+async function delaysOf(edge: Edge): Promise<Bucket[]> {
+  const text = await (await fetch(`${edge.url}/metrics`)).text()
+  const found = [...text.matchAll(/^opensandbox_event_loop_delay_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm)]
+  if (found.length === 0)
+    throw new Error(`There is no event loop delay among the metrics: ${text.slice(0, 200)}`)
+  return found.map(([, atMost, count]) => ({
+    atMost: atMost === '+Inf' ? Number.POSITIVE_INFINITY : Number(atMost),
+    count: Number(count),
+  }))
+}
+
+/** As Prometheus does it: within a bucket, evenly. */
+function quantile(buckets: Bucket[], share: number): number {
+  const rank = (buckets.at(-1)?.count ?? 0) * share
+  const at = buckets.findIndex(({ count }) => count >= rank)
+  const found = buckets[at]
+  const below = buckets[at - 1] ?? { atMost: 0, count: 0 }
+  if (!found || !Number.isFinite(found.atMost)) return below.atMost
+  return below.atMost + ((found.atMost - below.atMost) * (rank - below.count)) / (found.count - below.count)
+}
+
+/** How late the same timer comes in a thread that has nothing else to do: what the machine adds by itself. */
+function watchIdleThread(): { stop: () => Promise<number[]> } {
+  const worker = new Worker(
+    `const { parentPort } = require('node:worker_threads')
+    const late = []
+    let due = performance.now() + 20
+    setInterval(() => {
+      late.push(Math.max(0, performance.now() - due))
+      due = performance.now() + 20
+    }, 20)
+    parentPort.once('message', () => parentPort.postMessage(late))`,
+    { eval: true },
+  )
+  return {
+    stop: async () => {
+      worker.postMessage('stop')
+      const [late] = (await once(worker, 'message')) as [number[]]
+      await worker.terminate()
+      return late
+    },
   }
 }

@@ -13,6 +13,7 @@ import type { Config } from '../../../lib/config.ts'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import type { Instance } from '../../../lib/instance.ts'
 import type { Logger } from '../../../lib/log.ts'
+import { ProgramThread } from '../../../lib/program-thread.ts'
 import type { EgressClient } from '../../egress-client.ts'
 import { isNoSpace } from '../../image/failure.ts'
 import type { Image } from '../../image/image.ts'
@@ -111,6 +112,7 @@ export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Ru
     const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
     if (record) addresses.reserve(record.address)
   }
+  const programs = new ProgramThread()
   const profile = JSON.parse(readFileSync(SECCOMP_PROFILE, 'utf8')) as DockerProfile
   return new LocalRuntime({
     ...options,
@@ -118,7 +120,11 @@ export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Ru
     images,
     addresses,
     gateway: network.gateway,
-    oci: createOciRuntime(config.runtime.ociRuntime, join(instance.runDir, 'runc')),
+    programs,
+    oci: createOciRuntime(config.runtime.ociRuntime, {
+      root: join(instance.runDir, 'runc'),
+      run: programs.run,
+    }),
     cgroups: readCgroupLayout(),
     seccomp: {
       usual: toOciSeccomp(profile, process.arch, CAPABILITIES),
@@ -132,6 +138,8 @@ type Parts = LocalRuntimeOptions & {
   images: ImageStore
   addresses: AddressPool
   gateway: string
+  /** Runs the programs that make and remove sandboxes. */
+  programs: ProgramThread
   oci: OciRuntime
   cgroups: CgroupLayout
   seccomp: { usual: OciSeccomp; withNamespaces: OciSeccomp }
@@ -178,7 +186,7 @@ class LocalRuntime implements Runtime {
     { record, clock }: { record: SandboxRecord; clock: Stopwatch },
     signal: AbortSignal,
   ): Promise<void> {
-    const { config, oci, egress, gateway, guest, cgroups, seccomp, instance, log } = this.#parts
+    const { config, oci, programs, egress, gateway, guest, cgroups, seccomp, instance, log } = this.#parts
     const { id } = spec
     const paths = this.#paths(id)
     await mkdir(paths.folder, { mode: 0o711 })
@@ -210,6 +218,7 @@ class LocalRuntime implements Runtime {
           folder: paths.folder,
           mountPoint: paths.root,
           etc: etcFiles(id, record.address, gateway),
+          run: programs.run,
         },
         signal,
       )
@@ -237,7 +246,7 @@ class LocalRuntime implements Runtime {
       // execd starts while the network is made. It runs nothing of the user's before it has its boot file.
       await settleAll([
         writeRecord(paths.record, record),
-        connectSandbox({ ...record, gateway }, pid, signal),
+        connectSandbox({ ...record, gateway, run: programs.run }, pid, signal),
       ])
     }
     // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
@@ -323,19 +332,20 @@ class LocalRuntime implements Runtime {
 
   /** Removes whatever there is of a sandbox, in the reverse order of its making. */
   async #clear(id: string, record: SandboxRecord | undefined, signal: AbortSignal): Promise<void> {
-    const { oci, egress, addresses, cgroups, instance } = this.#parts
+    const { oci, egress, addresses, cgroups, instance, programs } = this.#parts
+    const { run } = programs
     const paths = this.#paths(id)
     if (existsSync(join(instance.runDir, 'runc', id)) || record?.init) {
       if (record?.init && isRunning(record) && isFrozen(this.#cgroup(id), cgroups))
         await oci.resume(id, signal)
       await oci.delete(id, signal)
     }
-    await disconnectSandbox(record?.interface ?? interfaceOf(id, instance.interfacePrefix), signal)
+    await disconnectSandbox(record?.interface ?? interfaceOf(id, instance.interfacePrefix), run, signal)
     // Only once nothing of it can send any more.
     await egress.unregister(id, signal)
-    await unmountRoot(paths.root, signal)
+    await unmountRoot(paths.root, run, signal)
     await removeCgroup(this.#cgroup(id), cgroups)
-    await removeTree(paths.folder, signal)
+    await removeTree(paths.folder, signal, run)
     if (record) addresses.release(record.address)
   }
 
@@ -380,7 +390,8 @@ class LocalRuntime implements Runtime {
   }
 
   async close(): Promise<void> {
-    const { dataDir, instance, cgroups } = this.#parts
+    const { dataDir, instance, cgroups, programs } = this.#parts
+    await programs[Symbol.asyncDispose]()
     if ((await listSandboxIds(dataDir)).length > 0) return
     await rmdir(join(instance.runDir, 'roots'))
     await rmdir(join(instance.runDir, 'runc'))

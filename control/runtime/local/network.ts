@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { messageOf } from '../../../lib/errors.ts'
-import { runProgram } from '../../../lib/run-program.ts'
+import type { RunProgram } from '../../../lib/run-program.ts'
 import { RuntimeError } from '../runtime.ts'
 
 export type Link = {
@@ -12,17 +12,19 @@ export type Link = {
   interface: string
   address: string
   gateway: string
+  run: RunProgram
 }
 
 const TIMEOUT_MS = 10_000
 
 /** Joins the network namespace of process `pid` to the host. */
 export async function connectSandbox(
-  { interface: name, address, gateway }: Link,
+  { interface: name, address, gateway, run }: Link,
   pid: number,
   signal: AbortSignal,
 ): Promise<void> {
   await runBatch(
+    run,
     ['nsenter', `--net=/proc/${pid}/ns/net`, 'ip', '-batch', '-'],
     [
       `link add eth0 type veth peer name ${name} netns ${process.pid}`,
@@ -37,6 +39,7 @@ export async function connectSandbox(
   const ipv6 = `/proc/sys/net/ipv6/conf/${name}/disable_ipv6`
   if (existsSync(ipv6)) await writeFile(ipv6, '1')
   await runBatch(
+    run,
     ['ip', '-batch', '-'],
     [`link set ${name} up`, `route replace ${address}/32 dev ${name} src ${gateway}`],
     signal,
@@ -44,10 +47,10 @@ export async function connectSandbox(
 }
 
 /** Removes the host's end, and with it the sandbox's; fine when there is none. */
-export async function disconnectSandbox(name: string, signal: AbortSignal): Promise<void> {
+export async function disconnectSandbox(name: string, run: RunProgram, signal: AbortSignal): Promise<void> {
   if (!existsSync(`/sys/class/net/${name}`)) return
   try {
-    await runBatch(['ip', '-batch', '-'], [`link del ${name}`], signal)
+    await runBatch(run, ['ip', '-batch', '-'], [`link del ${name}`], signal)
   } catch (error) {
     // It went with its namespace while we looked.
     if (existsSync(`/sys/class/net/${name}`)) throw error
@@ -55,6 +58,7 @@ export async function disconnectSandbox(name: string, signal: AbortSignal): Prom
 }
 
 async function runBatch(
+  run: RunProgram,
   [program = '', ...args]: string[],
   lines: string[],
   signal: AbortSignal,
@@ -62,7 +66,7 @@ async function runBatch(
   const fail = (why: string, cause?: unknown) =>
     new RuntimeError('start_failed', `Cannot set up the sandbox's network: ${why}`, { cause })
   const input = `${lines.join('\n')}\n`
-  const { code, stderr } = await runProgram(program, args, { input, signal, timeoutMs: TIMEOUT_MS }).catch(
+  const { code, stderr } = await run(program, args, { input, signal, timeoutMs: TIMEOUT_MS }).catch(
     (error) => {
       signal.throwIfAborted()
       throw fail(messageOf(error), error)

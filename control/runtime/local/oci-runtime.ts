@@ -3,7 +3,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf } from '../../../lib/errors.ts'
-import { outputOf } from '../../../lib/run-program.ts'
+import { outputOf, type RunProgram } from '../../../lib/run-program.ts'
 import { RuntimeError } from '../runtime.ts'
 
 export type OciRuntime = {
@@ -22,10 +22,13 @@ export type OciRuntime = {
 const TIMEOUT_MS = 20_000
 
 /** `program` is a name or a path; its state is kept under `root`. */
-export function createOciRuntime(program: string, root: string): OciRuntime {
+export function createOciRuntime(
+  program: string,
+  { root, run: by }: { root: string; run: RunProgram },
+): OciRuntime {
   const command = async (verb: string, args: string[], signal: AbortSignal) => {
     try {
-      await outputOf(program, ['--root', root, verb, ...args], { signal, timeoutMs: TIMEOUT_MS })
+      await outputOf(program, ['--root', root, verb, ...args], { signal, timeoutMs: TIMEOUT_MS, by })
     } catch (error) {
       signal.throwIfAborted()
       throw new RuntimeError('start_failed', `Cannot ${verb} the sandbox: ${messageOf(error)}`, {
@@ -41,6 +44,7 @@ export function createOciRuntime(program: string, root: string): OciRuntime {
         await outputOf(program, ['--root', root, ...logging, ...args], {
           signal,
           timeoutMs: TIMEOUT_MS,
+          by,
           // The container keeps the descriptors of its creator for as long as it lives.
           output: 'ignore',
         })

@@ -5,7 +5,7 @@
 import { existsSync, lstatSync, readFileSync } from 'node:fs'
 import { chmod, lchown, mkdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { outputOf } from '../../../lib/run-program.ts'
+import { outputOf, type RunProgram } from '../../../lib/run-program.ts'
 import { ID_MAP } from '../../image/image.ts'
 
 const TIMEOUT_MS = 20_000
@@ -18,11 +18,12 @@ export type RootOptions = {
   mountPoint: string
   /** Files that are written into /etc of the sandbox, by name. */
   etc: Record<string, string>
+  run: RunProgram
 }
 
 /** Makes and mounts the root. */
 export async function mountRoot(
-  { lower, folder, mountPoint, etc }: RootOptions,
+  { lower, folder, mountPoint, etc, run }: RootOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const upper = join(folder, 'upper')
@@ -43,13 +44,14 @@ export async function mountRoot(
   await outputOf('mount', ['-t', 'overlay', 'overlay', '-o', layers, mountPoint], {
     signal,
     timeoutMs: TIMEOUT_MS,
+    by: run,
   })
 }
 
 /** Unmounts the root, at once for everyone even when something still holds it; fine when it is not mounted. */
-export async function unmountRoot(mountPoint: string, signal: AbortSignal): Promise<void> {
+export async function unmountRoot(mountPoint: string, run: RunProgram, signal: AbortSignal): Promise<void> {
   if (isMounted(mountPoint))
-    await outputOf('umount', ['--lazy', mountPoint], { signal, timeoutMs: TIMEOUT_MS })
+    await outputOf('umount', ['--lazy', mountPoint], { signal, timeoutMs: TIMEOUT_MS, by: run })
   if (existsSync(mountPoint)) await rmdir(mountPoint)
 }
 

@@ -1,0 +1,96 @@
+// Programs that a thread of its own runs behave as those that this one runs: the same answers, failures and endings.
+
+import { readFileSync } from 'node:fs'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { ProgramThread } from '../../lib/program-thread.ts'
+import { outputOf, ProgramError, type RunProgram, runProgram } from '../../lib/run-program.ts'
+
+function open(): ProgramThread {
+  const thread = new ProgramThread()
+  onTestFinished(() => thread[Symbol.asyncDispose]())
+  return thread
+}
+
+const both: [string, () => RunProgram][] = [
+  ['this thread', () => runProgram],
+  ['its own thread', () => open().run],
+]
+
+test.each(both)('%s gives output, complaint and exit code', async (_, open) => {
+  const run = open()
+  const script = 'cat; echo "$GREETING" >&2; exit 3'
+  expect(await run('sh', ['-c', script], { input: 'in', env: { GREETING: 'hello' } })).toEqual({
+    code: 3,
+    stdout: 'in',
+    stderr: 'hello\n',
+  })
+  expect(await outputOf('printf', ['%s', 'a'], { by: run })).toBe('a')
+})
+
+test.each(both)('%s says alike what went wrong', async (_, open) => {
+  const run = open()
+  const failure = async (work: Promise<unknown>) => {
+    const error = await work.catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(ProgramError)
+    const { message, program, code, stderr } = error as ProgramError
+    return { message, program, code, stderr }
+  }
+  expect(await failure(run('no-such-program', []))).toEqual({
+    message: 'no-such-program: cannot be run: spawn no-such-program ENOENT',
+    program: 'no-such-program',
+    code: 'ENOENT',
+    stderr: '',
+  })
+  expect(await failure(run('sh', ['-c', 'echo why >&2; kill -9 $$']))).toMatchObject({
+    message: 'sh: was ended by SIGKILL',
+    stderr: 'why\n',
+  })
+  expect(await failure(run('sleep', ['60'], { timeoutMs: 50 }))).toMatchObject({
+    message: 'sleep: did not end within 0.05 s',
+  })
+  expect(await failure(run('yes', [], { maxOutputBytes: 1000 }))).toMatchObject({
+    message: 'yes: wrote more than 1000 bytes',
+  })
+  expect(await failure(outputOf('sh', ['-c', 'echo no >&2; exit 1'], { by: run }))).toMatchObject({
+    message: 'sh: no',
+  })
+})
+
+test.each(both)('%s ends a program for a signal, with its reason', async (_, open) => {
+  const run = open()
+  const stopped = new AbortController()
+  const reason = new Error('not wanted any more')
+  const mark = `${process.pid}.${Math.random()}`
+  const running = run('sh', ['-c', `: ${mark}; exec sleep 61.${process.pid}`], { signal: stopped.signal })
+  const isThere = async () => (await runProgram('pgrep', ['-f', `sleep 61.${process.pid}`])).code === 0
+  await vi.waitUntil(isThere)
+  stopped.abort(reason)
+  await expect(running).rejects.toBe(reason)
+  expect(await isThere()).toBe(false)
+  await expect(run('true', [], { signal: stopped.signal })).rejects.toBe(reason)
+})
+
+test('many run side by side, each with its own answer', async () => {
+  const { run } = open()
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, async (_, at) => (await run('sh', ['-c', `echo ${at}`])).stdout),
+  )
+  expect(answers).toEqual(Array.from({ length: 30 }, (_, at) => `${at}\n`))
+})
+
+test('this thread goes on while a program is started', () => {
+  // What is asked for here begins only when the thread has its turn, which is after this.
+  const { run } = open()
+  const before = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
+  const running = run('true', [])
+  expect(readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')).toBe(before)
+  return running
+})
+
+test('one whose thread has ended is not waited for for ever', async () => {
+  const thread = new ProgramThread()
+  const running = thread.run('sleep', ['1'])
+  const refused = expect(running).rejects.toThrow('sleep: cannot be waited for')
+  await thread[Symbol.asyncDispose]()
+  await refused
+})
