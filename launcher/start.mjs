@@ -19,7 +19,8 @@ Starts control, gateway and egress on this machine and waits until a sandbox can
   --no-install       install nothing; list what is missing and exit with 1
   --help             this text
 
-The API key is OPENSANDBOX_SERVER_API_KEY or server.api_key; without one only this machine can connect.`
+The API key is OPENSANDBOX_SERVER_API_KEY or server.api_key; without one only this machine can connect.
+SIGHUP has the configuration read again, unless this was started on a terminal; "npm run check-config" checks it before.`
 
 const args = process.argv.slice(2)
 if (args.includes('--help') || args.includes('-h')) {

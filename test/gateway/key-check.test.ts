@@ -5,6 +5,7 @@ import { createServer, type RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
 import { createKeyCheck } from '../../gateway/key-check.ts'
 import { createSilentLogger } from '../../lib/log.ts'
 import { startGateway } from './support.ts'
@@ -73,6 +74,36 @@ test('a request by path passes with the key of whose the sandbox is, and the key
   expect(await call(path, 'red-1')).toEqual([200, 'from the sandbox'])
   expect(sandbox.seen).toEqual([undefined])
   expect(asked).toEqual([`/access/${ID} undefined`, `/access/${ID} blue-1`, `/access/${ID} red-1`])
+})
+
+test('a WebSocket by path is judged before the sandbox hears of it', async () => {
+  const sandbox = createServer()
+  const sockets = new WebSocketServer({ server: sandbox })
+  sockets.on('connection', (socket) => socket.send('hello'))
+  await new Promise<void>((resolve) => sandbox.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    for (const socket of sockets.clients) socket.terminate()
+    sandbox.close()
+  })
+  const address = sandbox.address()
+  const gateway = await startGateway({
+    access: GUARDED,
+    checkKey: async (_id, key) =>
+      key === 'red-1' ? undefined : { status: 404, code: 'DOCKER::SANDBOX_NOT_FOUND', message: 'no' },
+  })
+  gateway.routes.put(ID, typeof address === 'object' && address ? address.port : 0)
+  const open = (key: string) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${gateway.port}/sandboxes/${ID}/proxy/8000/`, {
+      headers: { 'open-sandbox-api-key': key },
+    })
+    onTestFinished(() => socket.terminate())
+    return new Promise<unknown>((resolve) => {
+      socket.on('message', (data) => resolve(String(data)))
+      socket.on('unexpected-response', (_request, response) => resolve(response.statusCode))
+      socket.on('error', resolve)
+    })
+  }
+  expect([await open('blue-1'), await open('red-1')]).toEqual([404, 'hello'])
 })
 
 test('without such tenants nobody is asked', async () => {
