@@ -27,8 +27,11 @@ export function endpointRoutes({ lives, settings, trustForwarded }: AppDeps): Ho
     const port = parsePort(context.req.param('port'))
     const row = visibleSandbox(context, lives)
     if (row.templateId !== null) context.header(ORIGIN_HEADER, 'template')
-    const headers = headersOf(row, port)
-    const needsPath = port === EXECD_PORT && WITHOUT_HEADERS.test(context.req.header('user-agent') ?? '')
+    // What opens execd or the policy would let a key that only reads change everything.
+    const mayChange = context.get('principal').role !== 'read-only'
+    const headers = mayChange ? headersOf(row, port) : undefined
+    const needsPath =
+      mayChange && port === EXECD_PORT && WITHOUT_HEADERS.test(context.req.header('user-agent') ?? '')
     const endpoint: Endpoint = {
       endpoint: `${formatEndpoint({
         settings,

@@ -281,6 +281,22 @@ test.each([
   },
 )
 
+test('a key that only reads is given the addresses of our two ports, and not what opens them', async () => {
+  const control = open({ access: { apiKey: 'k' } })
+  const operator = { 'open-sandbox-api-key': 'k' }
+  const made = await control.call('POST', '/sandboxes', MINIMAL, operator)
+  const reader = await control.call('POST', '/v1/admin/keys', { name: 'reader', role: 'read-only' }, operator)
+  for (const agent of ['any', 'OpenSandbox-Kotlin-SDK/1.0.0'])
+    for (const port of [44772, 18080]) {
+      const path = `/sandboxes/${String(made.body.id)}/endpoints/${port}`
+      const headers = { 'open-sandbox-api-key': String(reader.body.key), 'user-agent': agent }
+      expect((await control.call('GET', path, undefined, headers)).body).toEqual({
+        endpoint: `localhost:8080/sandboxes/${String(made.body.id)}/proxy/${port}`,
+      })
+      expect((await control.call('GET', path, undefined, operator)).body).toHaveProperty('headers')
+    }
+})
+
 test('endpoints follow the configured base and the wildcard domain', async () => {
   const based = open({ settings: { eip: 'https://edge.example/base/' } })
   const id = await make(based)
