@@ -7,6 +7,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import {
   type ConfiguredKey,
+  findKeyProblems,
   keyList,
   mergeQuotas,
   type QuotaLimits,
@@ -298,7 +299,11 @@ export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources
       values.has(name) ? values.get(name) : initial,
     ]),
   )
-  problems.push(...findTenantProblems(settings, places), ...findOtelProblems(settings, places))
+  problems.push(
+    ...findKeyProblems(settings, places),
+    ...findTenantProblems(settings, places),
+    ...findOtelProblems(settings, places),
+  )
   if (problems.length > 0) return { ...file, problems, unused }
   const config = assemble(settings, env)
   if (!isLoopback(config.server.host) && !needsKey(config)) {

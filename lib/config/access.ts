@@ -1,7 +1,8 @@
 // The parts of the configuration that say who may do what: keys, and what each tenant may have.
 
-import { hashOfWritten, KEY_NAME, ROLES, type Role, TENANT_NAME, WRITTEN_KEY } from '../access.ts'
+import { hashKey, hashOfWritten, KEY_NAME, ROLES, type Role, TENANT_NAME, WRITTEN_KEY } from '../access.ts'
 import { parseBytes, parseNanoCpus } from '../quantity.ts'
+import type { Settings } from './changes.ts'
 import { type Check, isTable, oneOf, type Report, show } from './checks.ts'
 import type { Path } from './lines.ts'
 import { readTable } from './read-table.ts'
@@ -98,6 +99,18 @@ export const quotaTable: Check = {
     }
     return quotas
   },
+}
+
+/** What is right by itself and wrong beside something else. `places` has where each given setting stands. */
+export function findKeyProblems(settings: Settings, places: ReadonlyMap<string, string>): string[] {
+  const operator = settings.get('server.api_key')
+  if (typeof operator !== 'string' || operator === '') return []
+  const hash = hashKey(operator)
+  const twin = (settings.get('auth.keys') as ConfiguredKey[]).find((key) => key.hash === hash)
+  if (!twin) return []
+  return [
+    `${places.get('auth.keys')}: the key of ${show(twin.name)} must be another than server.api_key (${places.get('server.api_key')}), but it is the same`,
+  ]
 }
 
 /** What is in force for a tenant by the configuration: its own limits, and the default's for what it does not name. */

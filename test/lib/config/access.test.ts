@@ -103,6 +103,14 @@ tenant = "red"
     expect(problems.join()).not.toContain(SECRET)
   })
 
+  test('a named key must not be the one of the operator, who may do more', () => {
+    const toml = `[server]\napi_key = "${SECRET}"\n[[auth.keys]]\nname = "ci"\nrole = "read-only"\nkey = "sha256:${hashOf(SECRET)}"\n`
+    const { problems } = read(toml)
+    expect(problems).toEqual([
+      '/c.toml:3: the key of "ci" must be another than server.api_key (/c.toml:2), but it is the same',
+    ])
+  })
+
   test('keys of the configuration let it listen for others', () => {
     const others = '[server]\nhost = "0.0.0.0"\n'
     expect(read(others).problems.join()).toContain('without an API key')
