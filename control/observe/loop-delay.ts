@@ -1,9 +1,9 @@
 // How late the event loop is: a timer that says by how much it came after its time. As samples of a histogram, so that two
 // who read do not take each other's numbers away, as they would with Node's own monitor, which has to be reset.
 
-const EVERY_MS = 20
+const EVERY_MS = 50
 
-/** Calls `sample` with the delay in milliseconds, some fifty times a second, until the signal aborts. */
+/** Calls `sample` with the delay in milliseconds, some twenty times a second, until the signal aborts. */
 export function watchLoopDelay(sample: (ms: number) => void, signal: AbortSignal): void {
   if (signal.aborted) return
   let due = performance.now() + EVERY_MS

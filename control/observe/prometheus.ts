@@ -108,7 +108,7 @@ function createCounters(registers: Registry[], signal: AbortSignal): Partial<Obs
   })
   const delay = new Histogram({
     name: 'opensandbox_event_loop_delay_seconds',
-    help: 'How late the event loop ran a timer that is due every 20 milliseconds.',
+    help: 'How late the event loop ran a timer that is due every 50 milliseconds.',
     buckets: DELAY_SECONDS,
     registers,
   })

@@ -177,14 +177,14 @@ test('pools are told apart, and only so many of them', async () => {
 test('the process, its event loop and its database are in it', async () => {
   const control = open()
   const began = performance.now()
-  while (performance.now() - began < 60) {
+  while (performance.now() - began < 150) {
     // held up on purpose
   }
   await expect
     .poll(async () => (await scrape(control)).get('opensandbox_event_loop_delay_seconds_count') ?? 0)
     .toBeGreaterThan(0)
   const samples = await scrape(control)
-  expect(samples.get('opensandbox_event_loop_delay_seconds_sum')).toBeGreaterThan(0.02)
+  expect(samples.get('opensandbox_event_loop_delay_seconds_sum')).toBeGreaterThan(0.05)
   for (const name of [
     'opensandbox_build_info{version="9.9.9"}',
     'opensandbox_database_bytes{file="main"}',
