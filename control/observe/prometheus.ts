@@ -2,12 +2,12 @@
 // looked up when somebody asks. Each label has a bounded number of values: no ids, no paths, nothing that a caller names but
 // pools, and of those only so many.
 
-import { readdirSync } from 'node:fs'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { SANDBOX_STATES, type SandboxState } from '../../lib/api/lifecycle.ts'
 import type { PoolFigures } from '../store/figures.ts'
 import { watchLoopDelay } from './loop-delay.ts'
 import type { Observer } from './observer.ts'
+import { addProcessMetrics } from './process-metrics.ts'
 
 /** What is looked up when it is asked for. */
 export type Figures = {
@@ -42,14 +42,19 @@ export function createMetrics(figures: Figures, version: string, signal: AbortSi
     registers,
   }).set({ version }, 1)
   const observer = createCounters(registers, signal)
+  const read = createReader(registers)
   // Two families tell of the pools, which are looked up once.
   let pools: PoolFigures[] = []
-  addFigures(registers, { ...figures, pools: () => pools })
-  addProcess(registers)
+  addFigures(registers, {
+    sandboxes: () => read(figures.sandboxes),
+    pools: () => pools,
+    databaseBytes: () => read(figures.databaseBytes),
+  })
+  addProcessMetrics(registers)
   return {
     observer,
     async format() {
-      pools = figures.pools()
+      pools = read(figures.pools) ?? []
       return { contentType: registry.contentType, text: await registry.metrics() }
     },
   }
@@ -140,14 +145,36 @@ function outcomeOf(status: number): string {
   return status < 500 ? 'refused' : 'failure'
 }
 
-function addFigures(registers: Registry[], figures: Figures): void {
+/** Reads what may fail just when all other numbers are wanted most. */
+function createReader(registers: Registry[]): <T>(look: () => T) => T | undefined {
+  const failures = new Counter({
+    name: 'opensandbox_figures_failures_total',
+    help: 'Numbers that are missing from an answer as the database could not be read.',
+    registers,
+  })
+  return (look) => {
+    try {
+      return look()
+    } catch {
+      failures.inc() // why, tells /ready, which asks the same database
+      return undefined
+    }
+  }
+}
+
+function addFigures(
+  registers: Registry[],
+  figures: { [Name in keyof Figures]: () => ReturnType<Figures[Name]> | undefined },
+): void {
   new Gauge({
     name: 'opensandbox_sandboxes',
     help: 'Sandboxes by state, warm ones of pools too.',
     labelNames: ['state'],
     registers,
     collect() {
+      this.reset()
       const counted = figures.sandboxes()
+      if (!counted) return
       for (const state of SANDBOX_STATES) this.set({ state }, counted.get(state) ?? 0)
     },
   })
@@ -158,7 +185,7 @@ function addFigures(registers: Registry[], figures: Figures): void {
     registers,
     collect() {
       this.reset()
-      for (const [labels, { warm, filling, claimed }] of labelled(figures.pools()))
+      for (const [labels, { warm, filling, claimed }] of labelled(figures.pools() ?? []))
         for (const [status, count] of Object.entries({ warm, filling, claimed }))
           this.inc({ ...labels, status }, count)
     },
@@ -170,7 +197,7 @@ function addFigures(registers: Registry[], figures: Figures): void {
     registers,
     collect() {
       this.reset()
-      for (const [labels, { capacity }] of labelled(figures.pools()))
+      for (const [labels, { capacity }] of labelled(figures.pools() ?? []))
         for (const [bound, count] of Object.entries(capacity)) this.inc({ ...labels, bound }, count)
     },
   })
@@ -180,7 +207,8 @@ function addFigures(registers: Registry[], figures: Figures): void {
     labelNames: ['file'],
     registers,
     collect() {
-      for (const [file, bytes] of Object.entries(figures.databaseBytes())) this.set({ file }, bytes)
+      this.reset()
+      for (const [file, bytes] of Object.entries(figures.databaseBytes() ?? {})) this.set({ file }, bytes)
     },
   })
 }
@@ -191,47 +219,4 @@ function labelled(pools: PoolFigures[]): [{ tenant: string; pool: string }, Pool
     at < MAX_POOLS ? { tenant: pool.tenant, pool: pool.name } : { tenant: OTHERS, pool: OTHERS },
     pool,
   ])
-}
-
-/** What every process tells Prometheus, under the names that dashboards know. */
-function addProcess(registers: Registry[]): void {
-  new Gauge({
-    name: 'process_start_time_seconds',
-    help: 'Start time of the process since unix epoch in seconds.',
-    registers,
-  }).set(performance.timeOrigin / 1000)
-  new Counter({
-    name: 'process_cpu_seconds_total',
-    help: 'Total user and system CPU time spent in seconds.',
-    registers,
-    collect() {
-      const { user, system } = process.cpuUsage()
-      this.reset()
-      this.inc((user + system) / 1e6)
-    },
-  })
-  new Gauge({
-    name: 'nodejs_heap_size_used_bytes',
-    help: 'Process heap size used from Node.js in bytes.',
-    registers,
-    collect() {
-      this.set(process.memoryUsage().heapUsed)
-    },
-  })
-  new Gauge({
-    name: 'process_resident_memory_bytes',
-    help: 'Resident memory size in bytes.',
-    registers,
-    collect() {
-      this.set(process.memoryUsage.rss())
-    },
-  })
-  new Gauge({
-    name: 'process_open_fds',
-    help: 'Number of open file descriptors.',
-    registers,
-    collect() {
-      this.set(readdirSync('/proc/self/fd').length)
-    },
-  })
 }

@@ -199,6 +199,15 @@ test('the process, its event loop and its database are in it', async () => {
   expect(samples.get('opensandbox_http_requests_in_flight')).toBe(1)
 })
 
+test('a database that cannot be read takes its own numbers away, and no others', async () => {
+  const control = open()
+  control.store.database.raw.exec('ALTER TABLE sandboxes RENAME TO elsewhere')
+  const samples = await scrape(control)
+  expect([...samples.keys()].filter((name) => name.startsWith('opensandbox_sandboxes'))).toEqual([])
+  expect(samples.get('process_resident_memory_bytes')).toBeGreaterThan(0)
+  expect((await scrape(control)).get('opensandbox_figures_failures_total')).toBeGreaterThan(0)
+})
+
 test('operators and the token of metrics read them; tenants and others do not', async () => {
   const control = open({
     access: { apiKey: 'of-the-operator' },
