@@ -3,8 +3,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { type Edge, startEdge } from '../support/edge.ts'
+
+// Programs are started and signalled in one test, on a machine that may be busy.
+vi.setConfig({ testTimeout: 90_000 })
 
 const SECRETS = ['key-of-operator', 'key-of-ci', 'key-of-red', 'key-of-blue']
 const OPERATOR = '[server]\napi_key = "key-of-operator"\n'
