@@ -106,6 +106,40 @@ test('D17: a renewal may shorten, and reaches no further than the longest timeou
   expect(endOf(control, id)).toBe(BEGIN + HOUR + 30_000)
 })
 
+test('D5: a deletion, an expiry and a failed start end by one way, which clears away everything', async () => {
+  const { control, time } = openAt()
+  const [deleted, expired] = [await make(control, { timeout: 60 }), await make(control, { timeout: 60 })]
+  await control.call('DELETE', `/sandboxes/${deleted}`)
+  time.now += 60_000
+  await expireSandbox(control.lives, expired)
+  control.runtime.before = (call) => {
+    if (call === 'create') throw new Error('no')
+  }
+  expect((await control.call('POST', '/sandboxes', MINIMAL)).status).toBe(500)
+  const ids = control.runtime.specs.map(({ id }) => id)
+  expect(control.runtime.calls.filter((call) => call.startsWith('remove'))).toEqual(
+    ids.map((id) => `remove ${id}`),
+  )
+  expect(control.store.all()).toEqual([])
+  expect(control.runtime.sandboxes.size).toBe(0)
+})
+
+test("D6: a create that fails and cannot be cleared away at once is cleared away later, and is nobody's", async () => {
+  const control = open()
+  let mayRemove = false
+  control.runtime.before = (call) => {
+    if (call === 'create' || (call === 'remove' && !mayRemove)) throw new Error('no')
+  }
+  const loop = runReconciler(control.lives)
+  expect((await control.call('POST', '/sandboxes', MINIMAL)).status).toBe(500)
+  expect(control.store.all()).toMatchObject([{ state: 'Stopping', hidden: true }])
+  expect((await control.call('GET', '/sandboxes')).body.items).toEqual([])
+  mayRemove = true
+  await vi.waitFor(() => expect(control.store.all()).toEqual([]), 5000)
+  await control.close()
+  await loop
+})
+
 test('D16: a deadline in a hundred years is waited for, and one beyond the year 9999 refused', async () => {
   const { control, time } = openAt()
   const id = await make(control, { timeout: 100 * 365 * 86_400 })
