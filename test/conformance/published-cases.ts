@@ -234,6 +234,8 @@ const REFUSED: Case[] = [
   spoilt('DELETE /sandboxes/{sandbox_id}/networkpolicy', 422, { body: '' }),
   spoilt('POST /metrics/events', 422, { body: { ...METRICS, success: 'perhaps' } }),
   spoilt('POST /sandboxes/{sandbox_id}/snapshots', 501, {}),
+  spoilt('POST /sandboxes', 404, { body: { templateId: 'tpl-none', timeout: 60 } }, 'no such template'),
+  spoilt('POST /sandboxes', 413, { body: `"${'x'.repeat(1 << 20)}"` }, 'too large'),
 ]
 
 /** The second of two requests that cannot both succeed, or one that comes at the wrong time. */

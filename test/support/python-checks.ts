@@ -1,4 +1,4 @@
-// Scripts of checks in Python: every function `check_…` prints one line of JSON with how it went.
+// Scripts of checks, in Python and else: every function `check_…` prints one line of JSON with how it went.
 
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
