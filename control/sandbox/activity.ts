@@ -68,10 +68,17 @@ export function isWorthWriting(row: Row, { expiresAt, activeAt }: SandboxChange)
   )
 }
 
+type Known = {
+  row: Row
+  seenAt: number
+  /** Traffic until then counts no more: somebody has set an earlier end since. */
+  endsFrom: number
+}
+
 export class Activity implements Disposable {
   readonly #options: ActivityOptions
   /** The sandboxes that traffic means something to, as they are written, and the last traffic known of. */
-  readonly #known = new Map<string, { row: Row; seenAt: number }>()
+  readonly #known = new Map<string, Known>()
   readonly #stopWatching: () => void
 
   constructor(options: ActivityOptions) {
@@ -104,7 +111,7 @@ export class Activity implements Disposable {
     for (const { id, ageMs } of reports) {
       const known = this.#known.get(id)
       const at = now - Math.max(ageMs, 0)
-      if (!known || ageMs > MAX_AGE_MS || at <= known.seenAt) continue
+      if (!known || ageMs > MAX_AGE_MS || at <= known.seenAt || at <= known.endsFrom) continue
       known.seenAt = at
       const change = this.#decide(known.row, at)
       if (change && isWorthWriting(known.row, change)) this.settle(id)
@@ -113,8 +120,8 @@ export class Activity implements Disposable {
 
   /** Writes what is known of a sandbox's traffic, so that its row can be judged. */
   settle(id: string): void {
-    const seenAt = this.#known.get(id)?.seenAt ?? 0
-    if (seenAt > 0) this.#options.store.change(id, (row) => this.#decide(row, seenAt))
+    const { seenAt, endsFrom } = this.#known.get(id) ?? { seenAt: 0, endsFrom: 0 }
+    if (seenAt > endsFrom) this.#options.store.change(id, (row) => this.#decide(row, seenAt))
   }
 
   /** Writes everything, before the program ends. */
@@ -127,6 +134,7 @@ export class Activity implements Disposable {
     const { store } = this.#options
     for (const [id, known] of this.#known) {
       if (known.seenAt > 0) known.seenAt += byMs
+      if (known.endsFrom > 0) known.endsFrom += byMs
       const row = store.get(id)
       if (row) known.row = row
     }
@@ -147,7 +155,13 @@ export class Activity implements Disposable {
       return
     }
     const known = this.#known.get(id)
-    if (known) known.row = row
-    else this.#known.set(id, { row, seenAt: 0 })
+    if (!known) {
+      this.#known.set(id, { row, seenAt: 0, endsFrom: 0 })
+      return
+    }
+    const before = known.row.expiresAt
+    if (before !== null && row.expiresAt !== null && row.expiresAt < before)
+      known.endsFrom = this.#options.now()
+    known.row = row
   }
 }

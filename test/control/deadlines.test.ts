@@ -291,6 +291,23 @@ test('L18: what is told again and again is written rarely, and nothing of it is 
   expect(control.store.get(id)).toBeUndefined()
 })
 
+test('an end that was set earlier stands against traffic from before, and gives way to traffic after it', async () => {
+  const { control, time } = openAt()
+  const id = await make(control, RENEWS)
+  time.now += 500_000
+  control.lives.activity.record([{ id, ageMs: 0 }])
+  time.now += 10_000
+  control.lives.activity.record([{ id, ageMs: 0 }])
+  const end = time.now + 20_000
+  expect((await renew(control, id, end)).status).toBe(200)
+  time.now += 5000
+  control.lives.activity.record([{ id, ageMs: 6000 }])
+  control.lives.activity.settle(id)
+  expect(endOf(control, id)).toBe(end)
+  control.lives.activity.record([{ id, ageMs: 1000 }])
+  expect(endOf(control, id)).toBe(time.now + 299_000)
+})
+
 test('traffic of a sandbox that did not ask for it changes nothing, nor does a lie about the past or future', async () => {
   const { control, time } = openAt()
   const [plain, renewed] = [await make(control, { timeout: 600 }), await make(control, RENEWS)]
