@@ -117,7 +117,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
-    activity: new Activity({ store, now, settings: options.lifeSettings }),
+    activity: new Activity({ store, now, settings: options.lifeSettings, log }),
     creating: new Map(),
     log,
     observer: observation.observer,

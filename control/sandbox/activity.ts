@@ -4,6 +4,7 @@
 // enough, and whoever is about to end or pause a sandbox asks first (`settle`). So the times are exact, and writes are rare.
 
 import type { ActivityReport } from '../../lib/api/routes-feed.ts'
+import type { Logger } from '../../lib/log.ts'
 import type { SandboxChange, SandboxRow, Store } from '../store/sqlite.ts'
 
 /** What is told of longer ago is not believed: no gateway keeps it so long. */
@@ -23,6 +24,7 @@ export type ActivityOptions = {
   store: Store
   now: () => number
   settings: ActivitySettings
+  log: Logger
 }
 
 type Row = Pick<
@@ -68,6 +70,18 @@ export function isWorthWriting(row: Row, { expiresAt, activeAt }: SandboxChange)
   )
 }
 
+/** What lets a sandbox run until `soonest`. */
+function decideGrace(row: Row, soonest: number): SandboxChange | undefined {
+  if (row.state !== 'Running') return undefined
+  const change: SandboxChange = {}
+  if (row.renewSeconds !== null && row.expiresAt !== null && row.expiresAt < soonest)
+    change.expiresAt = soonest
+  const idleAt = idleAtOf(row)
+  if (idleAt !== undefined && idleAt < soonest)
+    change.activeAt = (row.activeAt ?? row.lastTransitionAt) + soonest - idleAt
+  return Object.keys(change).length > 0 ? change : undefined
+}
+
 type Known = {
   row: Row
   seenAt: number
@@ -92,17 +106,7 @@ export class Activity implements Disposable {
   grantGrace(): void {
     const { store, now } = this.#options
     const soonest = now() + GRACE_MS
-    for (const [id] of this.#known)
-      store.change(id, (row) => {
-        if (row.state !== 'Running') return undefined
-        const change: SandboxChange = {}
-        if (row.renewSeconds !== null && row.expiresAt !== null && row.expiresAt < soonest)
-          change.expiresAt = soonest
-        const idleAt = idleAtOf(row)
-        if (idleAt !== undefined && idleAt < soonest)
-          change.activeAt = (row.activeAt ?? row.lastTransitionAt) + soonest - idleAt
-        return Object.keys(change).length > 0 ? change : undefined
-      })
+    this.#forEach((id) => store.change(id, (row) => decideGrace(row, soonest)))
   }
 
   /** Takes what a gateway tells. */
@@ -126,7 +130,7 @@ export class Activity implements Disposable {
 
   /** Writes everything, before the program ends. */
   settleAll(): void {
-    for (const id of [...this.#known.keys()]) this.settle(id)
+    this.#forEach((id) => this.settle(id))
   }
 
   /** The wall clock has jumped; the rows have been moved along. */
@@ -142,6 +146,16 @@ export class Activity implements Disposable {
 
   [Symbol.dispose](): void {
     this.#stopWatching()
+  }
+
+  /** What cannot be written for one does not keep the others from it, nor the program from starting and stopping. */
+  #forEach(write: (id: string) => void): void {
+    for (const id of [...this.#known.keys()])
+      try {
+        write(id)
+      } catch (error) {
+        this.#options.log.warn('the traffic of a sandbox could not be written down', { sandbox: id, error })
+      }
   }
 
   #decide(row: Row, at: number): SandboxChange | undefined {

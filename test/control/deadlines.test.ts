@@ -418,6 +418,24 @@ test('after a start, what traffic keeps alive has a moment until gateways have t
   expect(control.store.due(time.now, 9)).toEqual([plain])
 })
 
+test('a full disk keeps control neither from starting nor from stopping', async () => {
+  const { control, time } = openAt()
+  const id = await make(control, RENEWS)
+  time.now += 500_000
+  control.lives.activity.record([{ id, ageMs: 0 }])
+  time.now += 5000
+  control.lives.activity.record([{ id, ageMs: 0 }])
+  const change = vi.spyOn(control.store, 'change').mockImplementation(() => {
+    throw Object.assign(new Error('database or disk is full'), { code: 'SQLITE_FULL' })
+  })
+  control.lives.activity.grantGrace()
+  control.lives.activity.settleAll()
+  expect(change).toHaveBeenCalledTimes(2)
+  change.mockRestore()
+  control.lives.activity.settleAll()
+  expect(endOf(control, id)).toBe(time.now + 300_000)
+})
+
 test('Clock: small differences are followed, jumps told once before the new time is given', () => {
   let [wall, monotonic] = [BEGIN, 50]
   const clock = new Clock({ wall: () => wall, monotonic: () => monotonic })

@@ -110,7 +110,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     quotas: access.quotas,
     turns: new Turns(),
     doubts: new Doubts(),
-    activity: new Activity({ store, now, settings: { ...LIFE_SETTINGS, ...options.life } }),
+    activity: new Activity({ store, now, settings: { ...LIFE_SETTINGS, ...options.life }, log }),
     creating: new Map(),
     log,
     observer: observation.observer,
