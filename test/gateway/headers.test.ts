@@ -94,8 +94,10 @@ describe('formatRequestHead()', () => {
     expect(send([line])).toContain(line)
   })
 
-  test('drops credentials in the path form, and says where the path begins', () => {
-    const sent = send(['Authorization: Bearer t', 'Cookie: a=b', 'X-EXECD-ACCESS-TOKEN: t'], {
+  test('L12: credentials pass to a name of their own; the path form drops them, and says where the path begins', () => {
+    const lines = ['Authorization: Bearer t', 'Cookie: a=b', 'X-EXECD-ACCESS-TOKEN: t']
+    expect(send(lines)).toEqual(expect.arrayContaining(lines))
+    const sent = send(lines, {
       dropCredentials: true,
       prefix: '/sandboxes/a/proxy/80',
     })

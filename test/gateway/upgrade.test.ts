@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -139,5 +140,37 @@ describe('an upgrade', () => {
       expect(messages[1]?.equals(big)).toBe(true)
       expect(socket.protocol).toBe('chat')
     }
+  })
+
+  test('L13: pings are for the two ends: they pass both ways, and the gateway makes none', async () => {
+    const server = createServer()
+    const sockets = new WebSocketServer({ server, autoPong: false })
+    const seen: string[] = []
+    sockets.on('connection', (socket) => {
+      socket.on('ping', (data) => {
+        seen.push(`ping ${String(data)}`)
+        // Answers late, and asks in turn: whoever counts pings in between would be seen, or give up.
+        socket.ping('from the program')
+        socket.pong(data)
+      })
+      socket.on('pong', (data) => socket.close(4001, String(data)))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const gateway = await startGateway()
+    const address = server.address()
+    gateway.routes.put('a', typeof address === 'object' && address ? address.port : 0)
+    onTestFinished(() => {
+      for (const socket of sockets.clients) socket.terminate()
+      server.close()
+    })
+    const socket = new WebSocket(`ws://127.0.0.1:${gateway.port}/`, { headers: { host: 'a-8000.localhost' } })
+    const got: string[] = []
+    socket.on('open', () => socket.ping('from the client'))
+    for (const kind of ['ping', 'pong'] as const)
+      socket.on(kind, (data: Buffer) => got.push(`${kind} ${String(data)}`))
+    const [code, reason] = (await once(socket, 'close')) as [number, Buffer]
+    expect([code, String(reason)]).toEqual([4001, 'from the program'])
+    expect(seen).toEqual(['ping from the client'])
+    expect(got).toEqual(['ping from the program', 'pong from the client'])
   })
 })
