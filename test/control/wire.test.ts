@@ -147,6 +147,23 @@ test('S22: a create that is refused has made no directory', async () => {
   expect(made).toEqual(['/srv/data/new'])
 })
 
+test('S12: a delete that fails takes nothing away, says so, and can be sent again', async () => {
+  const id = await create()
+  server.runtime.before = (call) => {
+    if (call === 'remove') throw new Error('device or resource busy')
+  }
+  onTestFinished(() => {
+    server.runtime.before = () => {}
+  })
+  const failed = await ask('DELETE', `/v1/sandboxes/${id}`)
+  expect([failed.status, failed.json.code]).toEqual([500, 'DOCKER::SANDBOX_DELETE_FAILED'])
+  expect(failed.text).not.toContain('busy')
+  expect(server.runtime.sandboxes.has(id)).toBe(true)
+  server.runtime.before = () => {}
+  expect((await ask('DELETE', `/v1/sandboxes/${id}`)).status).toBe(204)
+  expect(server.runtime.sandboxes.has(id)).toBe(false)
+})
+
 test('S26: the password of a registry is in no answer and in no row, also while the image is fetched', async () => {
   const auth = { username: 'u', password: 'registry-password' }
   const fetched = Promise.withResolvers<void>()
