@@ -122,6 +122,7 @@ reload = createReload({
   settings,
   load: () => loadConfiguration(sources),
   reloadable: ['log.level', 'server.api_key', 'auth.keys', 'quotas', 'tenants'],
+  elsewhere: ['egress.default_action'],
   async apply(changed, names) {
     const before = tenants
     if (names.some((name) => name.startsWith('tenants.'))) tenants = await tenantsOf(changed)

@@ -88,13 +88,19 @@ if (isTeardown) {
   process.exit(0)
 }
 
-// Control tells what of the configuration has changed, for all programs.
+let registered: Sandboxes | undefined
+let { defaultAction } = config
+// Control tells what else of the configuration has changed, for all programs.
 const reload = createReload({
   settings: loaded.settings,
   load: () => loadConfiguration(sources),
-  reloadable: ['log.level'],
-  apply: (changed) => {
-    logLevel = changed.log.level
+  reloadable: ['log.level', 'egress.default_action'],
+  async apply({ log: { level }, egress }, changed) {
+    logLevel = level
+    if (!changed.includes('egress.default_action')) return
+    defaultAction = egress.defaultAction
+    await registered?.changeDefault(policyByDefault())
+    log.info('the policy of sandboxes that have none of their own was changed', { defaultAction })
   },
 })
 const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
@@ -129,9 +135,9 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   })
   if (dns.port !== DNS_PORT)
     log.info('another program has port 53: sandboxes are led to another port', { port: dns.port })
-  const defaultPolicy: NetworkPolicy = { defaultAction: config.defaultAction, egress: [] }
   const base = { table, interfacePrefix, dnsPort: dns.port, ...network }
-  const sandboxes = new Sandboxes({ base, nft, files, defaultPolicy, log })
+  const sandboxes = new Sandboxes({ base, nft, files, defaultPolicy: policyByDefault(), log })
+  registered = sandboxes
   await sandboxes.load()
   answerer = createAnswerer({
     sandboxes,
@@ -163,6 +169,11 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   await Promise.all([policy.closed, admin.closed, dns.closed])
   // With no sandbox there is nothing to keep closed, so nothing is left behind.
   if (sandboxes.size === 0) await removeAll()
+}
+
+/** What applies to sandboxes without a policy of their own. */
+function policyByDefault(): NetworkPolicy {
+  return { defaultAction, egress: [] }
 }
 
 /** Until the stop: tells what the kernel refused, puts back rules that something removed, follows other firewalls. */

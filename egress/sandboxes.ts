@@ -53,9 +53,11 @@ export class Sandboxes {
   /** The last change of each sandbox that has one under way. */
   readonly #turns = new Map<string, Promise<unknown>>()
   #repairing: Promise<unknown> | undefined
+  #defaultPolicy: NetworkPolicy
 
   constructor(options: SandboxesOptions) {
     this.#options = options
+    this.#defaultPolicy = options.defaultPolicy
     this.#now = options.now ?? Date.now
   }
 
@@ -174,27 +176,28 @@ export class Sandboxes {
       if (!sandbox) throw notFound(id)
       const next = decide(sandbox.policy.policy)
       if (!next) return undefined
-      const policy = compilePolicy(next)
-      const { address, interface: name, token } = sandbox
-      const file = this.#options.files.prepare({ id, address, interface: name, token, policy: next })
-      sandbox.coming = policy
-      sandbox.learned.retain((learnedName) => decideName(policy, learnedName).action === 'allow')
-      try {
-        const rules = this.#rulesOf({ ...sandbox, policy })
-        const applied = this.#options.nft.apply(formatPolicy(this.#options.base, rules))
-        sandbox.learned.applying(rules.learned, applied)
-        await applied
-        file.commit()
-        this.#drop(sandbox)
-        this.#put({ ...sandbox, isDefault: false, policy, coming: undefined })
-      } catch (error) {
-        file.discard()
-        throw error
-      } finally {
-        sandbox.coming = undefined
-      }
+      await this.#enforce(sandbox, next, { isDefault: false })
       return next
     })
+  }
+
+  /** Puts another policy in force for all sandboxes that have none of their own, and for those that come. */
+  async changeDefault(next: NetworkPolicy): Promise<void> {
+    this.#defaultPolicy = next
+    // One that is being registered has perhaps been judged by the old one.
+    for (const id of new Set([...this.#byId.keys(), ...this.#turns.keys()])) {
+      try {
+        await this.#inTurn(id, async () => {
+          const sandbox = this.#byId.get(id)
+          if (sandbox?.isDefault) await this.#enforce(sandbox, next, { isDefault: true })
+        })
+      } catch (error) {
+        this.#options.log.error('cannot put the default policy in force', {
+          sandbox: id,
+          error: messageOf(error),
+        })
+      }
+    }
   }
 
   /** What the sandbox's policy says about a name, and the one that is coming. */
@@ -256,11 +259,39 @@ export class Sandboxes {
     }
   }
 
+  /** The kernel first, then the file, then what is answered from; a default is in no file. */
+  async #enforce(
+    sandbox: Sandbox,
+    next: NetworkPolicy,
+    { isDefault }: { isDefault: boolean },
+  ): Promise<void> {
+    const policy = compilePolicy(next)
+    const { id, address, interface: name, token } = sandbox
+    const { files, nft, base } = this.#options
+    const file = isDefault ? undefined : files.prepare({ id, address, interface: name, token, policy: next })
+    sandbox.coming = policy
+    sandbox.learned.retain((learnedName) => decideName(policy, learnedName).action === 'allow')
+    try {
+      const rules = this.#rulesOf({ ...sandbox, policy })
+      const applied = nft.apply(formatPolicy(base, rules))
+      sandbox.learned.applying(rules.learned, applied)
+      await applied
+      file?.commit()
+      this.#drop(sandbox)
+      this.#put({ ...sandbox, isDefault, policy, coming: undefined })
+    } catch (error) {
+      file?.discard()
+      throw error
+    } finally {
+      sandbox.coming = undefined
+    }
+  }
+
   #create({ policy, ...stored }: StoredSandbox, learned = new Learned()): Sandbox {
     return {
       ...stored,
       isDefault: policy === undefined,
-      policy: compilePolicy(policy ?? this.#options.defaultPolicy),
+      policy: compilePolicy(policy ?? this.#defaultPolicy),
       coming: undefined,
       learned,
     }

@@ -13,6 +13,8 @@ export type ReloadOptions = {
   load: () => LoadedConfig
   /** Names of settings and of sections that `apply` takes. */
   reloadable: readonly string[]
+  /** Names of what another program takes, and tells. */
+  elsewhere?: readonly string[]
   /** Makes a configuration count. When it throws ConfigError, the one before goes on counting. */
   apply: (config: Config, changed: string[]) => void | Promise<void>
   /** Absent where another program tells the same. */
@@ -20,12 +22,14 @@ export type ReloadOptions = {
 }
 
 /** A function that reads the configuration again; called while it does so, it does so once more. */
-export function createReload({ settings, load, reloadable, apply, log }: ReloadOptions): () => Promise<void> {
+export function createReload(options: ReloadOptions): () => Promise<void> {
+  const { settings, load, reloadable, elsewhere = [], apply, log } = options
   let inForce = settings
   let running: Promise<void> = Promise.resolve()
   let isWaiting = false
-  const isReloadable = (name: string) =>
-    reloadable.some((known) => name === known || name.startsWith(`${known}.`))
+  const isIn = (names: readonly string[], name: string) =>
+    names.some((known) => name === known || name.startsWith(`${known}.`))
+  const isReloadable = (name: string) => isIn(reloadable, name)
 
   async function reload(): Promise<void> {
     isWaiting = false
@@ -33,7 +37,7 @@ export function createReload({ settings, load, reloadable, apply, log }: ReloadO
       const { config, settings: next } = load()
       const names = changesBetween(inForce, next)
       const changed = names.filter(isReloadable)
-      const needsRestart = names.filter((name) => !isReloadable(name))
+      const needsRestart = names.filter((name) => !isReloadable(name) && !isIn(elsewhere, name))
       if (changed.length > 0) await apply(config, changed)
       inForce = new Map(
         [...inForce].map(([name, value]) => [name, isReloadable(name) ? next.get(name) : value]),

@@ -35,12 +35,13 @@ test('SIGHUP without a terminal: keys, quotas and the log level count at once, t
   expect([await statusOf(edge), await statusOf(edge, 'key-of-operator')]).toEqual([401, 200])
   expect(edge.output()).not.toContain(' debug control ')
 
-  const more = `${OPERATOR}[[auth.keys]]\nname = "ci"\nkey = "key-of-ci"\n[quotas.default]\nsandboxes = 0\n[log]\nlevel = "debug"\n[runtime]\npids_limit = 512\n`
+  const more = `${OPERATOR}[[auth.keys]]\nname = "ci"\nkey = "key-of-ci"\n[quotas.default]\nsandboxes = 0\n[log]\nlevel = "debug"\n[runtime]\npids_limit = 512\n[egress]\ndefault_action = "deny"\n`
   await reload(
     edge,
     more,
     /info control the configuration was read again changed="auth\.keys\.ci, log\.level, quotas\.default" needsRestart=runtime\.pids_limit/,
   )
+  await edge.waitForOutput(/ egress the policy of sandboxes .* defaultAction=deny/)
   expect(await statusOf(edge, 'key-of-ci')).toBe(200)
   await edge.waitForOutput(/ debug control request /)
   await edge.waitForOutput(/ debug gateway request /)

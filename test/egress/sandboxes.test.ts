@@ -13,6 +13,39 @@ const registration = (last: number, policy?: NetworkPolicy) => ({
   ...(policy && { policy }),
 })
 
+describe('the default of the operator', () => {
+  test('can change while sandboxes run: for those without a policy of their own, and for those that come', async () => {
+    const { open, files, scripts } = createFakeKernel()
+    const sandboxes = open('allow')
+    await sandboxes.register('a', registration(5))
+    await sandboxes.register('b', registration(6, allow('b.example')))
+    const before = scripts.length
+    await sandboxes.changeDefault({ defaultAction: 'deny', egress: [] })
+    const actionOf = (id: string) => sandboxes.get(id)?.policy.policy.defaultAction
+    expect([actionOf('a'), sandboxes.get('a')?.isDefault]).toEqual(['deny', true])
+    expect(sandboxes.get('b')?.policy.policy).toEqual(allow('b.example'))
+    expect(scripts.slice(before)).toEqual([expect.stringContaining('forward-a')])
+    expect(files.get('a')).not.toHaveProperty('policy')
+    await sandboxes.register('c', registration(7))
+    expect(actionOf('c')).toBe('deny')
+    await sandboxes.changeDefault({ defaultAction: 'allow', egress: [] })
+    expect([actionOf('a'), actionOf('b'), actionOf('c')]).toEqual(['allow', 'deny', 'allow'])
+  })
+
+  test('counts for one that was being registered, and for the others when the kernel refuses it for one', async () => {
+    const { open, state } = createFakeKernel()
+    const sandboxes = open('allow')
+    await sandboxes.register('a', registration(5))
+    await sandboxes.register('b', registration(6))
+    const registering = sandboxes.register('c', registration(7))
+    state.refuse = 'forward-a'
+    await sandboxes.changeDefault({ defaultAction: 'deny', egress: [] })
+    await registering
+    const actionOf = (id: string) => sandboxes.get(id)?.policy.policy.defaultAction
+    expect([actionOf('a'), actionOf('b'), actionOf('c')]).toEqual(['allow', 'deny', 'deny'])
+  })
+})
+
 describe('registering', () => {
   test('without a policy, the operator’s default applies, also after the operator has changed it', async () => {
     const { open, files, scripts } = createFakeKernel()

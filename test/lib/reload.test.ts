@@ -19,6 +19,7 @@ function open(apply: ReloadOptions['apply'] = () => {}) {
     settings: load().settings,
     load,
     reloadable: RELOADABLE,
+    elsewhere: ['egress.default_action'],
     async apply(config, changed) {
       await apply(config, changed)
       applied.push([config.log.level, ...changed])
@@ -45,6 +46,13 @@ test('one line says what has changed, by name alone, and what needs a restart', 
   ])
   expect(applied).toEqual([['debug', 'auth.keys.ci', 'log.level', 'quotas.tenants.red', 'server.api_key']])
   expect(lines.join('')).not.toContain(SECRET)
+})
+
+test('what another program takes is left to it to tell', async () => {
+  const { reload, lines, applied } = open()
+  await reload(`${START}[egress]\ndefault_action = "deny"\n`)
+  expect(lines[0]).toMatch(/changed=nothing\n$/)
+  expect(applied).toEqual([])
 })
 
 test('what needs a restart is told again until it is no longer different', async () => {
