@@ -1,5 +1,6 @@
 // Who changed what, when, and whether it was allowed.
 
+import type { Statement } from 'better-sqlite3'
 import { and, asc, eq, gt, type SQL } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { audit } from './schema.ts'
@@ -8,13 +9,19 @@ export type AuditRow = typeof audit.$inferSelect
 
 export class AuditLog {
   readonly #database: Database
+  // Prepared once, as every change that is asked for has a row.
+  readonly #insert: Statement<Omit<AuditRow, 'id'>>
 
   constructor(database: Database) {
     this.#database = database
+    this.#insert = database.raw.prepare(
+      `INSERT INTO audit (at, request_id, actor, role, tenant, client, method, route, target, status, code)
+        VALUES (@at, @requestId, @actor, @role, @tenant, @client, @method, @route, @target, @status, @code)`,
+    )
   }
 
   append(row: Omit<AuditRow, 'id'>): void {
-    this.#database.orm.insert(audit).values(row).run()
+    this.#insert.run(row)
   }
 
   /** Rows after an id, the oldest first. */

@@ -2,6 +2,7 @@
 // deadline clock know.
 
 import { gunzipSync, gzipSync } from 'node:zlib'
+import type { Statement } from 'better-sqlite3'
 import {
   and,
   asc,
@@ -12,10 +13,10 @@ import {
   inArray,
   isNotNull,
   lte,
-  type Placeholder,
   type SQL,
   sql,
 } from 'drizzle-orm'
+import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { EventLog, type NewEvent } from './events.ts'
@@ -55,7 +56,7 @@ const idleAt = sql<number>`idle_at`
 /** The last moment that a date can name. */
 const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 
-const COLUMNS = Object.entries(getTableColumns(sandboxes))
+const COLUMNS: Record<string, SQLiteColumn> = getTableColumns(sandboxes)
 
 export class Store {
   readonly database: Database
@@ -64,6 +65,7 @@ export class Store {
   readonly once: OnceStore
   readonly #db
   readonly #prepared
+  readonly #updates = new Map<string, Statement<Record<string, unknown>>>()
   readonly #watchers = new Set<(event: StoreEvent) => void>()
 
   constructor(options: DatabaseOptions) {
@@ -83,7 +85,7 @@ export class Store {
   /** Writes a new row, and the key that asked for it; what is left out has its default. */
   insert(values: NewSandboxRow, mark?: OnceMark): SandboxRow {
     const row = this.database.transact(() => {
-      const inserted = this.#prepared.insert.get(withDefaults(values))
+      const inserted = this.#insert(values)
       if (mark) this.once.note(mark, inserted)
       this.#putLabels(inserted.id, inserted.metadata)
       this.#note(inserted, 'created', inserted.createdAt)
@@ -317,13 +319,39 @@ export class Store {
   }
 
   #write(id: string, change: SandboxChange & { createdAt?: number }): SandboxRow | undefined {
-    const row = this.#db.update(sandboxes).set(change).where(eq(sandboxes.id, id)).returning().get()
+    const values = Object.entries(change).filter(([, value]) => value !== undefined)
+    if (values.length > 0) this.#updateOf(values.map(([name]) => name)).run({ ...encode(values), rowId: id })
+    const row = this.get(id)
     if (change.metadata) {
       this.#db.delete(labels).where(eq(labels.sandboxId, id)).run()
       this.#putLabels(id, change.metadata)
     }
     if (row && change.state) this.#noteState(row)
     return row
+  }
+
+  #insert(values: NewSandboxRow): SandboxRow {
+    const given: Record<string, unknown> = values
+    const all = Object.entries(COLUMNS).map(([name, column]): [string, unknown] => [
+      name,
+      given[name] ?? column.default ?? null,
+    ])
+    this.#prepared.insert.run(encode(all))
+    const row = this.get(values.id)
+    if (!row) throw new Error(`The row of sandbox "${values.id}" is not there after it was written`)
+    return row
+  }
+
+  /** The statement that writes these columns: a few sets of them come again and again. */
+  #updateOf(names: string[]): Statement<Record<string, unknown>> {
+    const key = names.join()
+    let update = this.#updates.get(key)
+    if (!update) {
+      const changes = names.map((name) => `${COLUMNS[name]?.name} = @${name}`)
+      update = this.database.raw.prepare(`UPDATE sandboxes SET ${changes.join()} WHERE id = @rowId`)
+      this.#updates.set(key, update)
+    }
+    return update
   }
 
   #putLabels(sandboxId: string, metadata: Record<string, string>): void {
@@ -345,20 +373,19 @@ export class Store {
   }
 }
 
-/** What is asked all the time: Drizzle builds these once, and SQLite compiles them once. */
+/** What is asked all the time: built and compiled once. */
 function prepareAll({ orm, raw }: Database) {
-  const placeholders = Object.fromEntries(COLUMNS.map(([name]) => [name, sql.placeholder(name)]))
+  const names = Object.keys(COLUMNS)
   return {
     get: orm
       .select()
       .from(sandboxes)
       .where(eq(sandboxes.id, sql.placeholder('id')))
       .prepare(),
-    insert: orm
-      .insert(sandboxes)
-      .values(placeholders as Record<keyof SandboxRow, Placeholder>)
-      .returning()
-      .prepare(),
+    insert: raw.prepare<Record<string, unknown>>(
+      `INSERT INTO sandboxes (${names.map((name) => COLUMNS[name]?.name).join()})
+        VALUES (${names.map((name) => `@${name}`).join()})`,
+    ),
     insertLabel: raw.prepare<[string, string, string]>(
       'INSERT INTO labels (sandbox_id, key, value) VALUES (?, ?, ?)',
     ),
@@ -366,7 +393,9 @@ function prepareAll({ orm, raw }: Database) {
   }
 }
 
-function withDefaults(values: NewSandboxRow): Record<string, unknown> {
-  const given: Record<string, unknown> = values
-  return Object.fromEntries(COLUMNS.map(([name, column]) => [name, given[name] ?? column.default ?? null]))
+/** Values as the columns of these names keep them. */
+function encode(values: [string, unknown][]): Record<string, unknown> {
+  return Object.fromEntries(
+    values.map(([name, value]) => [name, value === null ? null : COLUMNS[name]?.mapToDriverValue(value)]),
+  )
 }

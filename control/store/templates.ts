@@ -25,9 +25,11 @@ export type PhaseChange = {
 
 export class TemplateStore {
   readonly #database: Database
+  readonly #published
 
   constructor(database: Database) {
     this.#database = database
+    this.#published = preparePublished(database)
   }
 
   insert(template: TemplateRow): TemplateRow {
@@ -65,19 +67,7 @@ export class TemplateStore {
 
   /** The newest template that a tenant has published under a name. */
   published(tenant: string, name: string): TemplateRow | undefined {
-    return this.#database.orm
-      .select()
-      .from(templates)
-      .where(
-        and(
-          eq(templates.tenant, tenant),
-          eq(templates.phase, 'Succeeded'),
-          sql`json_extract(${templates.request}, '$.publish') = ${name}`,
-        ),
-      )
-      .orderBy(desc(templates.updatedAt), desc(templates.id))
-      .limit(1)
-      .get()
+    return this.#published.get({ tenant, name })
   }
 
   /** One page, newest first, and how many there are in all. */
@@ -111,4 +101,21 @@ export class TemplateStore {
       .all()
       .map(({ id }) => id)
   }
+}
+
+/** Asked at every create by an image. */
+function preparePublished({ orm }: Database) {
+  return orm
+    .select()
+    .from(templates)
+    .where(
+      and(
+        eq(templates.tenant, sql.placeholder('tenant')),
+        eq(templates.phase, 'Succeeded'),
+        sql`json_extract(${templates.request}, '$.publish') = ${sql.placeholder('name')}`,
+      ),
+    )
+    .orderBy(desc(templates.updatedAt), desc(templates.id))
+    .limit(1)
+    .prepare()
 }

@@ -40,6 +40,28 @@ test('a row comes back as it was written, after closing too, in a file for the o
   again.close()
 })
 
+test('what is absent is absent in the database too, written anew or changed to it', () => {
+  const store = openMemory()
+  const columns = ['platform', 'network_policy', 'reason', 'expires_at']
+  const kinds = () =>
+    store.database.raw
+      .prepare(`SELECT ${columns.map((name) => `typeof(${name}) AS ${name}`).join()} FROM sandboxes`)
+      .get()
+  const absent = Object.fromEntries(columns.map((name) => [name, 'null']))
+  const row = sandboxRow()
+  store.insert(row)
+  expect(kinds()).toEqual(absent)
+  store.update(row.id, {
+    platform: { os: 'linux', arch: 'amd64' },
+    networkPolicy: {},
+    reason: 'r',
+    expiresAt: 1,
+  })
+  expect(kinds()).toEqual({ platform: 'text', network_policy: 'text', reason: 'text', expires_at: 'integer' })
+  store.update(row.id, { platform: null, networkPolicy: null, reason: null, expiresAt: null })
+  expect([kinds(), store.get(row.id)]).toEqual([absent, row])
+})
+
 test('watchers hear of every change after it is done, and of nothing that was rolled back', () => {
   const store = openMemory()
   const heard: [string, string | undefined][] = []
