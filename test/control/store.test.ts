@@ -53,7 +53,7 @@ test('what is absent is absent in the database too, written anew or changed to i
   expect(kinds()).toEqual(absent)
   store.update(row.id, {
     platform: { os: 'linux', arch: 'amd64' },
-    networkPolicy: {},
+    networkPolicy: { defaultAction: 'deny', egress: [] },
     reason: 'r',
     expiresAt: 1,
   })
