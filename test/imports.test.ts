@@ -31,7 +31,7 @@ test.each([...PROGRAMS, 'lib'])('%s imports only itself and lib', (folder) => {
 test('nothing outside of main.ts reads process.env', () => {
   const readers = [...PROGRAMS.filter((name) => name !== 'launcher'), 'lib']
     .flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: ROOT }))
-    .filter((file) => !/^[a-z]+\/main\.ts$/.test(file))
+    .filter((file) => !/\/main\.ts$/.test(file))
     .filter((file) => withoutTexts(readFileSync(join(ROOT, file), 'utf8')).includes('process.env'))
   expect(readers).toEqual([])
 })
