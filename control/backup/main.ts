@@ -58,7 +58,8 @@ async function restore(): Promise<void> {
   for (const warning of restored.warnings) console.error(warning)
   const { takenAt, sandboxes } = restored.manifest
   say(`Restored ${sandboxes} sandboxes as of ${takenAt} into ${dataDir}`)
-  if (restored.revokedKeys > 0) say(`Keys revoked since then stay revoked: ${restored.revokedKeys}`)
+  if (restored.carriedKeys > 0)
+    say(`Keys made, changed or revoked since then, and kept so: ${restored.carriedKeys}`)
   if (restored.replaced) say(`What was there before is ${restored.replaced}`)
   say('The next start removes sandboxes that were made since then, and shows as failed those that are gone')
 }

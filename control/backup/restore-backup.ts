@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { openLock } from '../../lib/lock.ts'
-import { carryRevocations, checkDatabase, foldLog } from '../store/copy.ts'
+import { carryKeys, checkDatabase, foldLog } from '../store/copy.ts'
 import { hashFile, syncDirectory, syncFile } from './files.ts'
 import { DATABASE_FILE, MANIFEST_FILE, type Manifest, parseManifest } from './manifest.ts'
 
@@ -32,8 +32,8 @@ export type Restored = {
   manifest: Manifest
   /** Where the database lies that was there before; absent when there was none. */
   replaced?: string
-  /** Keys that were revoked after the backup, and stay so. */
-  revokedKeys: number
+  /** Keys that were made or changed since the backup, and are as they were just before the restore. */
+  carriedKeys: number
   warnings: string[]
 }
 
@@ -94,7 +94,7 @@ function replace(dataDir: string, fresh: string, now: number): Omit<Restored, 'm
   const current = join(dataDir, DATABASE_FILE)
   const hasCurrent = existsSync(current)
   const replaced = `${current}.replaced-${new Date(now).toISOString().replace(/[-:]/g, '')}`
-  const seen = hasCurrent ? closeOld(current, fresh, replaced) : { revokedKeys: 0, warnings: [] }
+  const seen = hasCurrent ? closeOld(current, fresh, replaced) : { carriedKeys: 0, warnings: [] }
   syncFile(fresh)
   // A log that is left belongs to the old one alone; with the new one it would destroy it.
   for (const suffix of ['-wal', '-shm', '-journal']) rmSync(current + suffix, { force: true })
@@ -109,24 +109,24 @@ function closeOld(
   current: string,
   fresh: string,
   replaced: string,
-): Pick<Restored, 'revokedKeys' | 'warnings'> {
+): Pick<Restored, 'carriedKeys' | 'warnings'> {
   // Copied before SQLite looks at it, which removes a log that it takes for another database's.
   const log = `${current}-wal`
   if (existsSync(log)) copyFileSync(log, `${replaced}-wal`)
   try {
     foldLog(current)
-    const revokedKeys = carryRevocations(current, fresh)
+    const carriedKeys = carryKeys(current, fresh)
     rmSync(`${replaced}-wal`, { force: true })
-    return { revokedKeys, warnings: [] }
+    return { carriedKeys, warnings: [] }
   } catch (error) {
     if (systemCodeOf(error)?.startsWith('SQLITE_BUSY')) {
       rmSync(`${replaced}-wal`, { force: true })
       throw new Error(`another program uses "${current}"`, { cause: error })
     }
     return {
-      revokedKeys: 0,
+      carriedKeys: 0,
       warnings: [
-        `The database that is replaced could not be read (${messageOf(error)}): keys that were revoked since the backup open again`,
+        `The database that is replaced could not be read (${messageOf(error)}): the keys are those of the backup, also ones that were revoked since`,
       ],
     }
   }

@@ -67,25 +67,49 @@ export function foldLog(path: string): void {
   }
 }
 
-/** Revokes in one database the keys that are revoked in another: what was closed does not open again. How many there were. */
-export function carryRevocations(from: string, to: string): number {
+/**
+ * Takes the keys of one database over into another, as they are there: what was revoked does not open again, and who was given a key
+ * since keeps it. Keys that only the other one has stay. How many were changed or added.
+ */
+export function carryKeys(from: string, to: string): number {
   const source = new Sqlite(from, { fileMustExist: true, readonly: true })
   const target = new Sqlite(to, { fileMustExist: true })
   try {
-    if (!hasTable(source, 'api_keys') || !hasTable(target, 'api_keys')) return 0
-    const revoked = source
-      .prepare<[], { id: string; at: number }>(
-        'SELECT id, revoked_at AS at FROM api_keys WHERE revoked_at IS NOT NULL',
-      )
-      .all()
-    const revoke = target.prepare(
-      'UPDATE api_keys SET revoked_at = @at WHERE id = @id AND (revoked_at IS NULL OR revoked_at > @at)',
+    const columns = columnsOf(source, KEYS).filter((name) => columnsOf(target, KEYS).includes(name))
+    if (columns.length === 0) return 0
+    const read = `SELECT ${columns.join()} FROM ${KEYS}`
+    const known = new Map(
+      target
+        .prepare<[], Key>(read)
+        .all()
+        .map((key) => [key.id, JSON.stringify(key)]),
     )
-    return target.transaction(() => revoked.reduce((count, row) => count + revoke.run(row).changes, 0))()
+    const [update, insert] = [
+      `UPDATE ${KEYS} SET ${columns.map((name) => `${name} = @${name}`).join()} WHERE id = @id`,
+      `INSERT OR IGNORE INTO ${KEYS} (${columns.join()}) VALUES (${columns.map((name) => `@${name}`).join()})`,
+    ].map((sql) => target.prepare<Key>(sql))
+    // Changes first: a key that was rotated has given its name to its successor.
+    const keys = source
+      .prepare<[], Key>(read)
+      .all()
+      .filter((key) => known.get(key.id) !== JSON.stringify(key))
+      .sort((one, other) => Number(known.has(other.id)) - Number(known.has(one.id)))
+    const carry = (key: Key) => (known.has(key.id) ? update : insert)?.run(key).changes ?? 0
+    return target.transaction(() => keys.reduce((count, key) => count + carry(key), 0))()
   } finally {
     source.close()
     target.close()
   }
+}
+
+const KEYS = 'api_keys'
+type Key = { id: string; [column: string]: unknown }
+
+function columnsOf(database: Sqlite.Database, table: string): string[] {
+  return database
+    .prepare<[string], { name: string }>('SELECT name FROM pragma_table_info(?)')
+    .all(table)
+    .map(({ name }) => name)
 }
 
 function factsOf(database: Sqlite.Database): DatabaseFacts {

@@ -248,7 +248,7 @@ test('what is replaced is kept, with what its log still held', async () => {
 test('into an empty data directory it is simply there', async () => {
   const { place } = await backup(openDataDir('a'))
   const dataDir = openFolder()
-  expect(await restore(place, dataDir)).toMatchObject({ revokedKeys: 0, warnings: [] })
+  expect(await restore(place, dataDir)).toMatchObject({ carriedKeys: 0, warnings: [] })
   expect(idsIn(dataDir)).toEqual(['a'])
 })
 
@@ -258,17 +258,17 @@ test('a database that cannot be read any more is replaced, kept, and what that c
   writeFileSync(join(dataDir, 'control.db'), 'not a database at all')
   writeFileSync(join(dataDir, 'control.db-wal'), 'nor a log')
   const { replaced = '', warnings } = await restore(place, dataDir)
-  expect(warnings).toEqual([expect.stringContaining('keys that were revoked since the backup open again')])
+  expect(warnings).toEqual([expect.stringContaining('the keys are those of the backup')])
   expect(readFileSync(replaced, 'utf8')).toBe('not a database at all')
   expect(readFileSync(`${replaced}-wal`, 'utf8')).toBe('nor a log')
   expect(idsIn(dataDir)).toEqual(['a'])
 })
 
-test('a key that was revoked since then does not open again', async () => {
+test('keys are as they were just before: what was closed since then does not open again', async () => {
   const dataDir = openDataDir()
-  const key = (id: string) => ({
+  const key = (id: string, name = id) => ({
     id,
-    name: id,
+    name,
     hash: `hash of ${id}`,
     role: 'admin' as const,
     tenant: null,
@@ -279,17 +279,25 @@ test('a key that was revoked since then does not open again', async () => {
     lastUsedAt: null,
   })
   withStore(dataDir, ({ database }) => {
-    for (const id of ['stays', 'leaked']) new KeyStore(database).insert(key(id))
+    for (const id of ['stays', 'leaked', 'rotated']) new KeyStore(database).insert(key(id))
   })
   const { place } = await backup(dataDir)
-  withStore(dataDir, ({ database }) => new KeyStore(database).revoke('leaked', 77))
-  expect(await restore(place, dataDir)).toMatchObject({ revokedKeys: 1 })
   withStore(dataDir, ({ database }) => {
-    expect(new KeyStore(database).list().map(({ id, revokedAt }) => [id, revokedAt])).toEqual([
-      ['stays', null],
-      ['leaked', 77],
-    ])
+    const keys = new KeyStore(database)
+    keys.revoke('leaked', 77)
+    keys.rotate('rotated', { id: 'successor', hash: 'hash of successor', createdAt: 2, createdBy: null }, 88)
+    keys.insert({ ...key('new'), createdAt: 3 })
   })
+  const listed = () =>
+    withStore(dataDir, ({ database }) => new KeyStore(database).list().sort((a, b) => (a.id < b.id ? -1 : 1)))
+  const before = listed()
+  expect(before).toHaveLength(5)
+  expect(await restore(place, dataDir)).toMatchObject({ carriedKeys: 4, warnings: [] })
+  expect(listed()).toEqual(before)
+  // Where there are none, those of the backup stay.
+  const other = openDataDir()
+  expect(await restore(place, other)).toMatchObject({ carriedKeys: 0 })
+  withStore(other, ({ database }) => expect(new KeyStore(database).list()).toHaveLength(3))
 })
 
 test('a backup of an earlier version is brought up to date by the next start', async () => {
