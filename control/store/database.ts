@@ -35,7 +35,7 @@ const BUSY_TIMEOUT_MS = 50
  */
 const LONGEST_LOG_PAGES = 16_384
 /** What the log's file is cut down to when it begins anew. */
-const KEPT_LOG_BYTES = 16 << 20
+const KEPT_LOG_BYTES = 1 << 20
 
 /**
  * Opens the database and brings it up to the newest migration. Throws with what helps when it cannot be used, and when a newer

@@ -69,16 +69,20 @@ export async function runUpkeep(
 
 /** Removes everything that has been kept long enough, then gives back what that has freed. */
 export async function tidy(deps: UpkeepDeps): Promise<void> {
-  const { database, retention, log, now, signal } = deps
-  for (const what of retention ? KEPT_FOR_A_TIME : []) {
-    const before = now() - (retention?.[what] ?? Number.POSITIVE_INFINITY)
-    const count = await inSlices(signal, (size) => prune(database, what, before, size))
-    if (count > 0) log.info('removed what was kept long enough', { what, count })
-  }
+  const { database, retention, log, signal } = deps
+  if (retention) await pruneAll(deps, retention)
   const { free, all } = countPages(database)
   if (free < FREE_PAGES || free * 4 < all || !canShrink(database)) return
   const pages = await inSlices(signal, (size) => shrink(database, size))
   log.info('gave room back to the disk', { pages })
+}
+
+async function pruneAll({ database, log, now, signal }: UpkeepDeps, retention: Retention): Promise<void> {
+  for (const what of KEPT_FOR_A_TIME) {
+    const before = now() - retention[what]
+    const count = await inSlices(signal, (size) => prune(database, what, before, size))
+    if (count > 0) log.debug('removed what was kept long enough', { what, count })
+  }
 }
 
 /** Takes the log into the file when it has become large. */

@@ -183,6 +183,10 @@ test('the log of the database is taken into it beside this thread, and begins an
   write(2000)
   expect(statSync(`${raw.name}-wal`).size).toBeLessThan(long * 1.2)
   await shortenWal(deps)
+  expect(await checkpointer.checkpoint()).toMatchObject({ left: 0 })
+  // And a short one is left alone, as the file is cut down with its new beginning.
+  write(1)
+  expect(statSync(`${raw.name}-wal`).size).toBeLessThan(2 << 20)
   expect(raw.pragma('integrity_check', { simple: true })).toBe('ok')
 })
 
