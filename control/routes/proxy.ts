@@ -60,6 +60,9 @@ export function proxyRoutes({
       const env = context.env as { incoming?: IncomingMessage; outgoing?: ServerResponse } | undefined
       if (!proxy || !env?.incoming || !env.outgoing)
         throw refusal('GENERAL::NOT_FOUND', 'This server carries no sandbox traffic: the gateway does')
+      // Routes know a path whose dots are resolved, and what passes goes where the path leads as it was sent.
+      if (sandboxIdOf(env.incoming.url) !== context.req.param('id'))
+        throw refusal('GENERAL::NOT_FOUND', 'There is no such route')
       // It asks to be shown what arrived, credentials of whoever asks included.
       if (context.req.method === 'TRACE')
         throw refusal('GENERAL::METHOD_NOT_ALLOWED', `This route allows ${ALLOWED}`, {

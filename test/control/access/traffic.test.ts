@@ -1,7 +1,7 @@
 // Traffic of sandboxes through the API server itself, where tenants are kept elsewhere: for those alone whose they are.
 
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, get as httpGet, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,12 +64,25 @@ async function open() {
     body: JSON.stringify(MINIMAL),
   })
   const { id } = (await made.json()) as { id: string }
+  const programPort = (program.address() as AddressInfo).port
   return {
     control,
     lines,
     base,
-    proxy: `${base}/v1/sandboxes/${id}/proxy/${(program.address() as AddressInfo).port}/`,
+    programPort,
+    proxy: `${base}/v1/sandboxes/${id}/proxy/${programPort}/`,
   }
+}
+
+/** Asks for a path as it is: `fetch` would resolve its dots. */
+async function getRaw(base: string, path: string, key: string): Promise<{ status: number; text: string }> {
+  const [host, port] = base.split(':')
+  const answer = await new Promise<IncomingMessage>((resolve, reject) =>
+    httpGet({ host, port, path, headers: keyHeader(key), agent: false }, resolve).on('error', reject),
+  )
+  let text = ''
+  for await (const chunk of answer.setEncoding('utf8')) text += String(chunk)
+  return { status: answer.statusCode ?? 0, text }
 }
 
 const keyHeader = (key: string | undefined) => (key === undefined ? {} : { 'open-sandbox-api-key': key })
@@ -105,3 +118,22 @@ test('settings that are read anew count for the next request, and one without an
   expect([await status(), await status('root-key')]).toEqual([401, 401])
   expect(lines.filter((line) => line.includes('no API key opens'))).toHaveLength(1)
 })
+
+test.each(['../../..', '%2e%2e/%2e%2E/.%2e', 'a/../../../..'])(
+  'a path whose dots lead from a sandbox to one of another tenant (%s) leads to neither',
+  async (dots) => {
+    const { base, proxy, programPort } = await open()
+    const victim = proxy.slice(base.length)
+    const made = await fetch(`http://${base}/v1/sandboxes`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...keyHeader('blue-1') },
+      body: JSON.stringify(MINIMAL),
+    })
+    const { id } = (await made.json()) as { id: string }
+    const own = `${id}/proxy/${programPort}/`
+    expect(await getRaw(base, `/v1/sandboxes/${own}`, 'blue-1')).toMatchObject({ status: 200 })
+    const answer = await getRaw(base, `${victim}${dots}/${own}`, 'blue-1')
+    expect(answer.status).toBe(404)
+    expect(answer.text).not.toContain('from the sandbox')
+  },
+)
