@@ -3,142 +3,17 @@
 // A key of the contract that means nothing here is accepted with one warning; an unknown key or a bad value is an error
 // that names the line, what was found and what is allowed. All problems are told at once.
 
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
-import {
-  type ConfiguredKey,
-  findKeyProblems,
-  keyList,
-  mergeQuotas,
-  type QuotaLimits,
-  quota,
-  quotaTable,
-  withoutInfinite,
-} from './config/access.ts'
+import { type ConfiguredKey, findKeyProblems, type QuotaLimits } from './config/access.ts'
+import { assemble, expandHome } from './config/assemble.ts'
 import type { Settings } from './config/changes.ts'
-import {
-  anyText,
-  type Check,
-  headerName,
-  headerValue,
-  httpUrl,
-  integer,
-  nameServers,
-  oneOf,
-  origins,
-  secret,
-  show,
-  subnet,
-  text,
-  texts,
-  textTable,
-  yesOrNo,
-} from './config/checks.ts'
+import { type Check, show } from './config/checks.ts'
 import { formatProblem, type Path } from './config/lines.ts'
-import { findOtelProblems, headerTable, type OtelConfig, otelOf } from './config/otel.ts'
+import { findOtelProblems, type OtelConfig } from './config/otel.ts'
 import { readFlags } from './config/read-flags.ts'
 import { readToml, type Unused } from './config/read-toml.ts'
-import { findTenantProblems, type TenantsConfig, tenantsOf } from './config/tenants.ts'
+import { ENVIRONMENT, FLAGS, SETTINGS, type SettingName, WITHOUT_MEANING } from './config/settings.ts'
+import { findTenantProblems, type TenantsConfig } from './config/tenants.ts'
 import type { NameServer } from './name-server.ts'
-
-const LOG_LEVEL = oneOf('debug', 'info', 'warn', 'error', 'DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR')
-
-// One line per setting: name, what is allowed, default.
-const SETTINGS = {
-  'server.host': [text, '127.0.0.1'],
-  'server.port': [integer(1, 65535), 8080],
-  'server.api_key': [secret(anyText), undefined],
-  'server.eip': [text, undefined],
-  'server.max_sandbox_timeout_seconds': [integer(60, 2 ** 31), undefined],
-  'server.cors_origins': [origins, ['*']],
-  'server.data_dir': [text, '/var/lib/opensandbox'],
-  'log.level': [LOG_LEVEL, 'info'],
-  'runtime.type': [oneOf('local', 'docker', 'kubernetes'), 'local'],
-  'runtime.oci_runtime': [text, 'runc'],
-  'runtime.default_image': [text, 'host'],
-  'runtime.images': [textTable, {}],
-  'runtime.insecure_registries': [texts, []],
-  'runtime.subnet': [subnet, 'auto'],
-  'runtime.pids_limit': [integer(16, 4_194_304), 4096],
-  'runtime.stop_grace_seconds': [integer(0, 600), 10],
-  'runtime.pull_timeout_seconds': [integer(1, 86_400), 600],
-  'runtime.allow_isolated_sessions': [yesOrNo, false],
-  'ingress.domain': [text, 'localhost'],
-  'egress.default_action': [oneOf('allow', 'deny'), 'allow'],
-  'egress.upstream_dns': [nameServers, []],
-  'storage.allowed_host_paths': [texts, []],
-  'retention.events_hours': [integer(1, 87_600), 168],
-  'retention.ended_sandboxes_hours': [integer(1, 87_600), 168],
-  'retention.audit_hours': [integer(1, 87_600), 2160],
-  'retention.idempotency_hours': [integer(1, 720), 24],
-  'auth.keys': [keyList, []],
-  'auth.allow_no_key': [yesOrNo, false],
-  'quotas.default': [quota, {}],
-  'quotas.tenants': [quotaTable, []],
-  'tenants.provider': [oneOf('file', 'http'), undefined],
-  'tenants.endpoint': [httpUrl, undefined],
-  'tenants.auth_header': [headerName, undefined],
-  'tenants.auth_token': [secret(headerValue), undefined],
-  'tenants.max_stale_seconds': [integer(0, 604_800), 300],
-  'metrics.token': [secret(headerValue), undefined],
-  'otel.enabled': [yesOrNo, false],
-  'otel.endpoint': [httpUrl, undefined],
-  'otel.service_name': [text, 'opensandbox-server'],
-  'otel.export_interval_millis': [integer(1000, 86_400_000), 60_000],
-  'otel.headers': [headerTable, {}],
-} satisfies Record<string, [Check, unknown]>
-
-// Keys of the contract that have no meaning here: accepted, with one warning line for all of them.
-const WITHOUT_MEANING = [
-  'server.timeout_keep_alive',
-  'server.limit_concurrency',
-  'server.backlog',
-  'server.thread_pool_size',
-  'server.loop',
-  'server.http',
-  'log.file_enabled',
-  'log.file_path',
-  'log.access_file_path',
-  'log.file_max_bytes',
-  'log.file_backup_count',
-  'runtime.execd_image',
-  'docker.*',
-  'ingress.mode',
-  'ingress.gateway.*',
-  'ingress.secure_access.*',
-  'egress.image',
-  'egress.mode',
-  'egress.disable_ipv6',
-  'storage.volume_default_size',
-  'storage.ossfs_mount_root',
-  'store.*',
-  'secure_runtime.*',
-  'renew_intent.*',
-  'kubernetes.*',
-  'agent_sandbox.*',
-] // prettier-ignore
-
-const ENVIRONMENT: Record<string, SettingName> = {
-  OPENSANDBOX_SERVER_API_KEY: 'server.api_key',
-  OPENSANDBOX_HOST: 'server.host',
-  OPENSANDBOX_PORT: 'server.port',
-  OPENSANDBOX_DATA_DIR: 'server.data_dir',
-  OPENSANDBOX_RUNTIME: 'runtime.type',
-  OPENSANDBOX_LOG_LEVEL: 'log.level',
-  OPENSANDBOX_METRICS_TOKEN: 'metrics.token',
-}
-
-const FLAGS: Record<string, SettingName> = {
-  '--host': 'server.host',
-  '--port': 'server.port',
-  '--data-dir': 'server.data_dir',
-  '--runtime': 'runtime.type',
-}
-
-type SettingName = keyof typeof SETTINGS
-
-/** Where tenants are looked for when the environment names no other file (contract: v1.1.md 7.3). */
-const TENANTS_FILE = '~/.opensandbox/tenants.toml'
 
 export type Config = {
   server: {
@@ -316,64 +191,6 @@ export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources
   return { ...file, problems, unused, loaded: { config, warnings, flags: own, settings } }
 }
 
-function assemble(settings: Settings, env: ConfigSources['env']): Config {
-  const get = <T>(name: SettingName) => settings.get(name) as T
-  const optional = <K extends string, T>(key: K, value: T | undefined | '') =>
-    (value === undefined || value === '' ? {} : { [key]: value }) as { [P in K]?: T }
-  const defaultQuota = get<QuotaLimits>('quotas.default')
-  return {
-    server: {
-      host: get('server.host'),
-      port: get('server.port'),
-      ...optional('apiKey', get<string | undefined>('server.api_key')),
-      ...optional('eip', get<string | undefined>('server.eip')),
-      ...optional('maxSandboxTimeoutSeconds', get<number | undefined>('server.max_sandbox_timeout_seconds')),
-      corsOrigins: get('server.cors_origins'),
-      dataDir: resolve(expandHome(get('server.data_dir'))),
-    },
-    log: {
-      level: get<string>('log.level').toLowerCase().replace('warning', 'warn') as Config['log']['level'],
-    },
-    runtime: {
-      type: get('runtime.type'),
-      ociRuntime: get('runtime.oci_runtime'),
-      defaultImage: get('runtime.default_image'),
-      images: get('runtime.images'),
-      insecureRegistries: get('runtime.insecure_registries'),
-      subnet: get('runtime.subnet'),
-      pidsLimit: get('runtime.pids_limit'),
-      stopGraceSeconds: get('runtime.stop_grace_seconds'),
-      pullTimeoutSeconds: get('runtime.pull_timeout_seconds'),
-      allowIsolatedSessions: get('runtime.allow_isolated_sessions'),
-    },
-    ingress: { domain: get<string>('ingress.domain').toLowerCase() },
-    egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },
-    storage: { allowedHostPaths: get('storage.allowed_host_paths') },
-    retention: {
-      eventsHours: get('retention.events_hours'),
-      endedSandboxesHours: get('retention.ended_sandboxes_hours'),
-      auditHours: get('retention.audit_hours'),
-      idempotencyHours: get('retention.idempotency_hours'),
-    },
-    auth: { keys: get('auth.keys'), allowNoKey: get('auth.allow_no_key') },
-    quotas: {
-      default: withoutInfinite(defaultQuota),
-      tenants: new Map(
-        get<[string, QuotaLimits][]>('quotas.tenants').map(([name, own]) => [
-          name,
-          mergeQuotas(defaultQuota, own),
-        ]),
-      ),
-    },
-    ...optional(
-      'tenants',
-      tenantsOf(settings, resolve(expandHome(env.SANDBOX_TENANTS_CONFIG_PATH || TENANTS_FILE))),
-    ),
-    metrics: { ...optional('token', get<string | undefined>('metrics.token')) },
-    ...optional('otel', otelOf(settings)),
-  }
-}
-
 /** Whether the configuration itself names keys, so that nobody comes in without one. */
 export function needsKey({ server, auth, tenants }: Config): boolean {
   return server.apiKey !== undefined || auth.keys.length > 0 || tenants !== undefined
@@ -382,8 +199,4 @@ export function needsKey({ server, auth, tenants }: Config): boolean {
 /** Whether an address to listen on can be reached from this machine only. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}
-
-function expandHome(path: string): string {
-  return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path
 }

@@ -1,7 +1,7 @@
 // Whether and where telemetry is sent (contract: v1.1.md 7.4). `headers` is an addition, for collectors that ask for a login.
 
 import type { Settings } from './changes.ts'
-import { type Check, headerName, headerValue } from './checks.ts'
+import { type Check, headerName, headerValue, isTable } from './checks.ts'
 
 export type OtelConfig = {
   /** Where the collector is, without the paths of the signals. */
@@ -18,8 +18,7 @@ export const headerTable: Check = {
   allowed: 'a table of HTTP headers and their values',
   isSecret: true,
   read(value) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Date)
-      return undefined
+    if (!isTable(value)) return undefined
     const isSound = Object.entries(value).every(
       ([name, text]) =>
         headerName.read(name, ignore) !== undefined && headerValue.read(text, ignore) !== undefined,

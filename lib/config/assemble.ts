@@ -1,0 +1,76 @@
+// Settings, each by its name, as the one typed value that the programs work with.
+
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { Config, ConfigSources } from '../config.ts'
+import { mergeQuotas, type QuotaLimits, withoutInfinite } from './access.ts'
+import type { Settings } from './changes.ts'
+import { otelOf } from './otel.ts'
+import type { SettingName } from './settings.ts'
+import { tenantsOf } from './tenants.ts'
+
+/** Where tenants are looked for when the environment names no other file (contract: v1.1.md 7.3). */
+const TENANTS_FILE = '~/.opensandbox/tenants.toml'
+
+export function assemble(settings: Settings, env: ConfigSources['env']): Config {
+  const get = <T>(name: SettingName) => settings.get(name) as T
+  const optional = <K extends string, T>(key: K, value: T | undefined | '') =>
+    (value === undefined || value === '' ? {} : { [key]: value }) as { [P in K]?: T }
+  const defaultQuota = get<QuotaLimits>('quotas.default')
+  return {
+    server: {
+      host: get('server.host'),
+      port: get('server.port'),
+      ...optional('apiKey', get<string | undefined>('server.api_key')),
+      ...optional('eip', get<string | undefined>('server.eip')),
+      ...optional('maxSandboxTimeoutSeconds', get<number | undefined>('server.max_sandbox_timeout_seconds')),
+      corsOrigins: get('server.cors_origins'),
+      dataDir: resolve(expandHome(get('server.data_dir'))),
+    },
+    log: {
+      level: get<string>('log.level').toLowerCase().replace('warning', 'warn') as Config['log']['level'],
+    },
+    runtime: {
+      type: get('runtime.type'),
+      ociRuntime: get('runtime.oci_runtime'),
+      defaultImage: get('runtime.default_image'),
+      images: get('runtime.images'),
+      insecureRegistries: get('runtime.insecure_registries'),
+      subnet: get('runtime.subnet'),
+      pidsLimit: get('runtime.pids_limit'),
+      stopGraceSeconds: get('runtime.stop_grace_seconds'),
+      pullTimeoutSeconds: get('runtime.pull_timeout_seconds'),
+      allowIsolatedSessions: get('runtime.allow_isolated_sessions'),
+    },
+    ingress: { domain: get<string>('ingress.domain').toLowerCase() },
+    egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },
+    storage: { allowedHostPaths: get('storage.allowed_host_paths') },
+    retention: {
+      eventsHours: get('retention.events_hours'),
+      endedSandboxesHours: get('retention.ended_sandboxes_hours'),
+      auditHours: get('retention.audit_hours'),
+      idempotencyHours: get('retention.idempotency_hours'),
+    },
+    auth: { keys: get('auth.keys'), allowNoKey: get('auth.allow_no_key') },
+    quotas: {
+      default: withoutInfinite(defaultQuota),
+      tenants: new Map(
+        get<[string, QuotaLimits][]>('quotas.tenants').map(([name, own]) => [
+          name,
+          mergeQuotas(defaultQuota, own),
+        ]),
+      ),
+    },
+    ...optional(
+      'tenants',
+      tenantsOf(settings, resolve(expandHome(env.SANDBOX_TENANTS_CONFIG_PATH || TENANTS_FILE))),
+    ),
+    metrics: { ...optional('token', get<string | undefined>('metrics.token')) },
+    ...optional('otel', otelOf(settings)),
+  }
+}
+
+/** A path of which `~` is the home of whoever runs this. */
+export function expandHome(path: string): string {
+  return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path
+}
