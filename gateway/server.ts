@@ -2,6 +2,7 @@
 // hands it on. Everything it needs is handed in. One coarse clock ends what takes too long, so that no request needs a timer.
 
 import { createServer, isIP, type Server, type Socket } from 'node:net'
+import { TOKEN_IN_PATH } from '../lib/api/execd.ts'
 import { NO_ORIGIN_POLICY } from '../lib/api/path-form.ts'
 import type { Route as FeedRoute, RouteTarget } from '../lib/api/routes-feed.ts'
 import { createRequestId } from '../lib/id.ts'
@@ -251,8 +252,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (!isFault && !logsRequests() && status !== 499) return
     log[isFault ? 'warn' : status === 499 ? 'info' : 'debug']('request', {
       method: head?.method,
-      // Without the query, which may hold secrets.
-      path: head?.target.split('?')[0]?.slice(0, 200),
+      path: head && loggedPath(head.target),
       host: head?.host,
       ...(plan && plan.target.group !== '' && { sandbox: plan.target.group, port: plan.port }),
       status,
@@ -327,6 +327,15 @@ export function createGateway(options: GatewayOptions): Gateway {
 /** The field by which a request says that it is no use of the sandbox (contract: v1.1.md 1.5). */
 function asksNotToRenew({ fields }: RequestHead): boolean {
   return fields.some(({ key, value }) => key === 'opensandbox-access-renew' && value === 'skip')
+}
+
+/** A path without what may be a secret: its query, and a token of execd (docs/decisions/kotlin-client.md). */
+function loggedPath(target: string): string {
+  const [path = ''] = target.split('?', 1)
+  const at = path.indexOf(TOKEN_IN_PATH)
+  if (at < 0) return path.slice(0, 200)
+  const end = path.indexOf('/', at + TOKEN_IN_PATH.length)
+  return `${path.slice(0, at)}${TOKEN_IN_PATH}…${end < 0 ? '' : path.slice(end)}`.slice(0, 200)
 }
 
 function keyPrefix(id: string, generation: number): string {

@@ -287,3 +287,15 @@ describe('stopping', () => {
     await busy.ended()
   })
 })
+
+test.each([
+  '/sandboxes/0d2b4f3e-8f3c-4c57-9b3f-2f0a54b0c001/proxy/44772/-/t0ken/command?a=s3cret',
+  '/-/t0ken/command',
+  '/-/t0ken',
+])('a token in a path stands in no line of the log: %s', async (target) => {
+  const gateway = await startGateway()
+  await exchange(gateway.port, head(`GET ${target}`, CLOSE))
+  const requests = gateway.lines.filter((line) => line.includes(' request '))
+  expect(requests).toEqual([expect.stringContaining('/-/…')])
+  expect(gateway.lines.join('')).not.toMatch(/t0ken|s3cret/)
+})
