@@ -58,7 +58,7 @@ test('a rotated key has a successor of the same name and rights; the old one ope
   expect([again.status, again.body.code]).toEqual([409, 'GENERAL::CONFLICT'])
 })
 
-test('a replaced key is closed at once by its revocation, whatever grace it had', async () => {
+test('S19: a replaced key is closed at once by its revocation, whatever grace it had', async () => {
   const now = 1_000_000
   const control = open({ now: () => now })
   const old = await makeKey(control, { name: 'ci' })
@@ -68,7 +68,7 @@ test('a replaced key is closed at once by its revocation, whatever grace it had'
   expect((await control.call('GET', '/sandboxes', undefined, old.headers)).status).toBe(401)
 })
 
-test('a revoked key stays closed when the clock is set back, and keys are read anew', async () => {
+test('S19: a revoked key stays closed when the clock is set back, and keys are read anew', async () => {
   let now = 10_000_000
   const control = open({ now: () => now })
   const [revoked, replaced] = [await makeKey(control, { name: 'a' }), await makeKey(control, { name: 'b' })]

@@ -426,6 +426,28 @@ test('a failed start whose remains take long to remove is Failed for whoever was
   expect(await stateOf(control, String(body.id))).toBe('Failed')
 })
 
+test('D6: what a failed create has begun is undone, and tried again when that fails, too', async () => {
+  const control = open()
+  const loop = runReconciler(control.lives)
+  let failures = 2
+  control.runtime.before = (call, id) => {
+    if (call === 'create') throw new Error('broken')
+    // The runtime has not kept its promise to leave nothing.
+    if (call === 'remove' && failures-- > 0) {
+      control.runtime.sandboxes.set(id, { id, state: 'incomplete' })
+      throw new Error('busy')
+    }
+  }
+  expect((await control.call('POST', '/sandboxes', MINIMAL)).status).toBe(500)
+  expect((await control.call('GET', '/sandboxes')).body.items).toEqual([])
+  await vi.waitFor(
+    () => expect([control.store.all(), control.runtime.sandboxes.size]).toEqual([[], 0]),
+    10_000,
+  )
+  await control.close()
+  await loop
+})
+
 test('a start that was interrupted is not made up for once the sandbox has been deleted', async () => {
   const control = open()
   control.store.insert(sandboxRow({ state: 'Pending', acknowledged: true }))

@@ -41,9 +41,12 @@ export class Explorer {
   readonly #keys: Record<string, string> = {}
   readonly #made: KeyModel[] = []
   readonly #known: KnownSandbox[] = []
+  #favourite: KnownSandbox | undefined
   readonly #gone = new Set<string>()
   readonly #creating = new Map<string, { tenant: string; isPooled: boolean }>()
   readonly #lostCreates = new Map<string, { tenant: string; isPooled: boolean }>()
+  /** Creates with an Idempotency-Key that were not answered. */
+  readonly #orders = new Map<string, { call: Call; tenant: string; isPooled: boolean }>()
   readonly #failedCreates = new Set<string>()
   readonly #operations = new Set<Operation>()
   readonly #quotas: Record<string, number | undefined> = {}
@@ -118,7 +121,12 @@ export class Explorer {
   async #take({ kind, pick, amount, waits }: Step): Promise<void> {
     const { simulation } = this
     const { runtime } = simulation
-    const sandbox = this.#known[pick % Math.max(this.#known.length, 1)]
+    // Much happens to the same one, so that it happens together.
+    const sandbox =
+      this.#favourite && pick % 3 !== 0 && this.#known.includes(this.#favourite)
+        ? this.#favourite
+        : this.#known[pick % Math.max(this.#known.length, 1)]
+    this.#favourite = sandbox
     const fault = FAULTS[pick % FAULTS.length] ?? 'fails'
     const call = FAULTY_CALLS[amount % FAULTY_CALLS.length] ?? 'create'
     const moment = MOMENTS[pick % MOMENTS.length] ?? 'before'
@@ -128,6 +136,9 @@ export class Explorer {
       case 'leave':
         if (this.#known.length >= MAX_SANDBOXES) break
         this.#create(kind, pick, amount)
+        break
+      case 'retry':
+        this.#retry()
         break
       case 'list':
         await this.#checkList()
@@ -180,7 +191,8 @@ export class Explorer {
         if (sandbox) this.#use(kind, sandbox, pick, amount)
     }
     if (simulation.isServing) {
-      if (waits) await this.#advance(LONGEST_OPERATION_MS, () => this.#operations.size === 0)
+      const own = [...this.#operations].at(-1)
+      if (waits && own) await this.#advance(LONGEST_OPERATION_MS, () => !this.#operations.has(own))
       else await this.#advance(amount % 50)
     }
   }
@@ -241,20 +253,22 @@ export class Explorer {
           entrypoint: ['sleep', '1000'],
           resourceLimits: { cpu: '500m', memory: '64Mi' },
         }
+    const isOnce = pick % 3 === 0
     const leaving = new AbortController()
     if (kind === 'leave') setTimeout(() => leaving.abort(), 1 + (amount % 300))
     this.#creating.set(marker, { tenant, isPooled })
     const quotaBefore = this.#quotas[tenant]
     const changesBefore = this.#quotaChanges
     const about = this.#circumstances()
+    const call: Call = {
+      method: 'POST',
+      path: '/v1/sandboxes',
+      key: this.#keys[tenant] ?? '',
+      body: { ...shape, metadata: { [marker]: 'x' }, ...(timeout !== undefined && { timeout }) },
+      headers: isOnce ? { 'idempotency-key': marker } : {},
+    }
     this.#ask(
-      {
-        method: 'POST',
-        path: '/v1/sandboxes',
-        key: this.#keys[tenant] ?? '',
-        body: { ...shape, metadata: { [marker]: 'x' }, ...(timeout !== undefined && { timeout }) },
-        ...(kind === 'leave' && { signal: leaving.signal }),
-      },
+      kind === 'leave' ? { ...call, signal: leaving.signal } : call,
       (answer) => {
         this.#creating.delete(marker)
         const { status, body } = answer
@@ -307,6 +321,39 @@ export class Explorer {
       () => {
         this.#creating.delete(marker)
         this.#lostCreates.set(marker, { tenant, isPooled })
+        if (isOnce) this.#orders.set(marker, { call, tenant, isPooled })
+      },
+    )
+  }
+
+  /** Asks once more for what was asked for by a key and not answered: there is one sandbox of it at most. */
+  #retry(): void {
+    const [marker, order] = [...this.#orders][0] ?? []
+    if (!marker || !order) return
+    this.#orders.delete(marker)
+    this.#creating.set(marker, order)
+    this.#ask(
+      order.call,
+      ({ status, body, text }) => {
+        this.#creating.delete(marker)
+        if (status !== 202) {
+          if (String(body.code) === 'GENERAL::UNKNOWN_ERROR' || status === 422)
+            this.#fault(`a create that was sent again answered ${status} ${text}`)
+          return
+        }
+        const id = String(body.id)
+        const known = this.#known.find(({ labels }) => labels.has(marker))
+        if (known && known.id !== id)
+          this.#fault(`a create that was sent again made ${id} beside ${known.id}`)
+        const row = this.simulation.store.get(id)
+        this.#lostCreates.delete(marker)
+        if (!known && row && !row.hidden && !this.#gone.has(id))
+          this.#meet(id, order.tenant, { expiresAt: row.expiresAt, isPooled: order.isPooled, marker })
+      },
+      () => {
+        this.#creating.delete(marker)
+        this.#lostCreates.set(marker, order)
+        this.#orders.set(marker, order)
       },
     )
   }

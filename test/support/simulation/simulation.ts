@@ -20,7 +20,14 @@ const FIRST_PASS_MS = 10_000
 
 export type CommitDeath = { after: number; moment: Moment }
 
-export type Call = { method: string; path: string; body?: unknown; key?: string; signal?: AbortSignal }
+export type Call = {
+  method: string
+  path: string
+  body?: unknown
+  key?: string
+  headers?: Record<string, string>
+  signal?: AbortSignal
+}
 
 export class Simulation {
   readonly time: VirtualTime = installVirtualTime()
@@ -167,11 +174,11 @@ export class Simulation {
   }
 
   /** Asks control. Never settles when control dies before it has answered. */
-  async call({ method, path, body, key = ROOT_KEY, signal }: Call): Promise<Answer> {
+  async call({ method, path, body, key = ROOT_KEY, headers: more, signal }: Call): Promise<Answer> {
     const control = this.#control
     const life = this.#life
     if (!control || !this.isServing) throw new Error('Nobody answers')
-    const headers = { 'open-sandbox-api-key': key }
+    const headers = { 'open-sandbox-api-key': key, ...more }
     const answer = await this.time.run(life, () => control.call(method, path, body, headers, signal))
     if (life.isOver) await new Promise(() => {})
     return answer

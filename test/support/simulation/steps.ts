@@ -7,6 +7,7 @@ const WEIGHTS = {
   create: 12,
   claim: 7,
   leave: 2,
+  retry: 3,
   get: 5,
   list: 2,
   renew: 8,
