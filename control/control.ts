@@ -4,7 +4,7 @@
 import { mkdir, realpath } from 'node:fs/promises'
 import type { IncomingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
-import { API_KEY_HEADER } from '../lib/api/lifecycle.ts'
+import { API_KEY_HEADER } from '../lib/access.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Instance } from '../lib/instance.ts'
 import type { Logger } from '../lib/log.ts'

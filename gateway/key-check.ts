@@ -2,6 +2,7 @@
 // keys, so it is asked, on the socket of the routes feed (lib/api/routes-feed.ts).
 
 import { get as httpGet } from 'node:http'
+import { API_KEY_HEADER } from '../lib/access.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { REFUSED, type Refusal } from './refusal.ts'
@@ -16,7 +17,7 @@ export type KeyCheckOptions = {
 export type KeyCheck = (id: string, key: string | undefined) => Promise<Refusal | undefined>
 
 /** Of head fields, in lower case. */
-export const API_KEY_FIELD = 'open-sandbox-api-key'
+export const API_KEY_FIELD = API_KEY_HEADER.toLowerCase()
 /** Longer than control waits for whoever keeps the tenants. */
 const TIMEOUT_MS = 7000
 const MAX_CHECKS = 256

@@ -3,6 +3,9 @@
 
 import { createHash } from 'node:crypto'
 
+/** In which a request carries its key. */
+export const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
+
 export const ROLES = ['admin', 'member', 'read-only'] as const
 export type Role = (typeof ROLES)[number]
 

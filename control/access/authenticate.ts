@@ -2,8 +2,7 @@
 // design D12).
 
 import type { MiddlewareHandler } from 'hono'
-import { hashKey } from '../../lib/access.ts'
-import { API_KEY_HEADER } from '../../lib/api/lifecycle.ts'
+import { API_KEY_HEADER, hashKey } from '../../lib/access.ts'
 import type { AppEnv } from '../app.ts'
 import { refusal } from '../errors.ts'
 import type { Keyring } from './keyring.ts'

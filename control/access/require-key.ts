@@ -1,6 +1,6 @@
 // A key as it came with a request, judged: for the API's routes, and for traffic of sandboxes where that needs one too.
 
-import { API_KEY_HEADER } from '../../lib/api/lifecycle.ts'
+import { API_KEY_HEADER } from '../../lib/access.ts'
 import { notFound, refusal } from '../errors.ts'
 import type { Store } from '../store/sqlite.ts'
 import type { Keyring } from './keyring.ts'

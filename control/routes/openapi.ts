@@ -1,7 +1,7 @@
 // The API described for programs, made from the same schemas that check the requests (design D13), so that it cannot drift.
 
 import { z } from 'zod'
-import { API_KEY_HEADER } from '../../lib/api/lifecycle.ts'
+import { API_KEY_HEADER } from '../../lib/access.ts'
 import { ADMIN_OPERATIONS } from './openapi/admin.ts'
 import { DIAGNOSTICS_OPERATIONS } from './openapi/diagnostics.ts'
 import { NETWORK_OPERATIONS } from './openapi/network.ts'

@@ -26,7 +26,6 @@ export const SANDBOX_STATES = [
 ] as const
 export type SandboxState = (typeof SANDBOX_STATES)[number]
 
-export const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
 export const EXECD_TOKEN_HEADER = 'X-EXECD-ACCESS-TOKEN'
 /** Says of what kind the sandbox of an endpoint is, so that SDKs know where its policy is changed (contract: v1.1.md 1.5). */
 export const ORIGIN_HEADER = 'OPEN-SANDBOX-ORIGIN'

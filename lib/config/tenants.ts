@@ -1,9 +1,7 @@
 // Where else keys are known: a file of tenants, or a service that is asked (contract: v1.1.md 7.3).
 
+import { API_KEY_HEADER } from '../access.ts'
 import type { Settings } from './changes.ts'
-
-/** Not taken from where the API is written down, as that brings schemas which not every program needs. */
-const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
 
 export type TenantsConfig =
   | { provider: 'file'; path: string }

@@ -2,8 +2,7 @@
 // the namespace and how long that holds, or by 401. What it said is kept that long, and some time longer while it cannot be
 // asked. Times here are of a clock that nobody sets: a jump of the wall clock must not keep a key alive.
 
-import { hashKey } from '../../../lib/access.ts'
-import { API_KEY_HEADER } from '../../../lib/api/lifecycle.ts'
+import { API_KEY_HEADER, hashKey } from '../../../lib/access.ts'
 import { tenantName } from '../../../lib/config/access.ts'
 import type { Tenant } from '../../../lib/config/tenants-file.ts'
 import type { Logger } from '../../../lib/log.ts'
