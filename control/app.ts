@@ -8,6 +8,7 @@ import { ApiError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Access } from './access/access.ts'
 import { authenticate } from './access/authenticate.ts'
+import { shareFairly } from './access/fair-share.ts'
 import { requireLocalCaller } from './access/local-caller.ts'
 import type { Principal } from './access/principal.ts'
 import { recordAudit } from './access/record-audit.ts'
@@ -101,6 +102,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     }),
   )
   app.use(authenticate(keyring, settings.metricsToken))
+  app.use(shareFairly())
 
   app.route('/', operationRoutes(deps))
   app.route('/', docsRoutes(settings))
