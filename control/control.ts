@@ -13,6 +13,7 @@ import { type Access, type AccessSettings, openAccess } from './access/access.ts
 import { checkLocalCaller } from './access/local-caller.ts'
 import { requireKeyFor } from './access/require-key.ts'
 import { type AppSettings, createApp, type EgressAnswer, type EgressRequest, hostsOf } from './app.ts'
+import { settlesWithin } from './async.ts'
 import { Clock } from './clock.ts'
 import { createExecdClient } from './execd-client.ts'
 import { createFeedApp } from './feed-app.ts'
@@ -27,13 +28,13 @@ import { ProxyTraffic } from './routes/proxy-traffic.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import type { Runtime } from './runtime/runtime.ts'
 import { Activity } from './sandbox/activity.ts'
-import { removeSandbox } from './sandbox/change.ts'
 import { runDeadlines } from './sandbox/deadlines.ts'
 import { Doubts } from './sandbox/doubts.ts'
-import { type LifeSettings, type Lives, settlesWithin } from './sandbox/lives.ts'
+import type { LifeSettings, Lives } from './sandbox/lives.ts'
 import { moveDeadlines } from './sandbox/move-deadlines.ts'
 import { OnceKeys } from './sandbox/once.ts'
-import { eachOf, reconcile, runReconciler } from './sandbox/reconcile.ts'
+import { reconcile, runReconciler } from './sandbox/reconcile.ts'
+import { removeAll } from './sandbox/remove-all.ts'
 import { Turns } from './sandbox/turns.ts'
 import { Checkpointer } from './store/checkpointer.ts'
 import { Store } from './store/sqlite.ts'
@@ -72,10 +73,6 @@ export type Control = {
 }
 
 const FIRST_PASS_MS = 10_000
-/** After this long no further removal is begun; the next start finds what is left. */
-const REMOVE_ALL_MS = 30_000
-/** What a sandbox has at most between TERM and KILL when all are removed at the stop, whatever is configured. */
-const LONGEST_LAST_GRACE_MS = 15_000
 const DRAIN_MS = 5000
 /** How soon a jump of the wall clock is noticed when nothing happens. */
 const CLOCK_LOOK_MS = 1000
@@ -168,17 +165,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     }),
   ]
 
-  const app = createApp({
-    lives,
-    access,
-    pooling,
-    once,
-    settings,
-    observation,
-    log,
-    askEgress: options.askEgress,
-    trustForwarded: true,
-  })
+  const deps = { lives, access, pooling, once, settings, observation, log, askEgress: options.askEgress }
+  const app = createApp({ ...deps, trustForwarded: true })
   let port: number | undefined
   try {
     await listen(
@@ -202,18 +190,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
           await checkTraffic(sandboxIdOf(url), keyOf(headers))
         },
       })
-      const open = createApp({
-        lives,
-        access,
-        pooling,
-        once,
-        settings,
-        observation,
-        log,
-        askEgress: options.askEgress,
-        proxy,
-        trustForwarded: false,
-      })
+      const open = createApp({ ...deps, proxy, trustForwarded: false })
       const server = await listen(options.listen, (request, env) => open.fetch(request, env ?? {}), {
         prepare: proxy.attach,
       })
@@ -257,7 +234,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       serving.abort()
       // From here on no create begins, and those under way end; what they leave in the rows is removed with the rest.
       living.abort(new Error('The server is stopping'))
-      if (removeSandboxes) await removeAll(lives, AbortSignal.timeout(REMOVE_ALL_MS))
+      if (removeSandboxes) await removeAll(lives)
       await close()
     },
   }
@@ -274,24 +251,4 @@ function warnWhenLockedOut({ keyring }: Access, log: Logger): void {
 function keyOf(headers: IncomingHttpHeaders): string | undefined {
   const given = headers[API_KEY_HEADER.toLowerCase()]
   return Array.isArray(given) ? given[0] : given
-}
-
-async function removeAll(lives: Lives, deadline: AbortSignal): Promise<void> {
-  const { settings, store } = lives
-  const hurried: Lives = {
-    ...lives,
-    settings: { ...settings, stopGraceMs: Math.min(settings.stopGraceMs, LONGEST_LAST_GRACE_MS) },
-  }
-  await eachOf(
-    store.all().map(({ id }) => id),
-    8,
-    async (id) => {
-      if (deadline.aborted) return
-      try {
-        await removeSandbox(hurried, id, 'SERVER_STOPPED')
-      } catch (error) {
-        lives.log.error('sandbox could not be removed', { sandbox: id, error: messageOf(error) })
-      }
-    },
-  )
 }

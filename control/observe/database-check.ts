@@ -3,8 +3,7 @@
 
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { Database } from '../store/database.ts'
-import { probe } from '../store/figures.ts'
+import { type Database, probe } from '../store/database.ts'
 import { type Check, NotReady } from './readiness.ts'
 
 /** A busy server writes as much within seconds. */

@@ -2,10 +2,10 @@
 // it goes on where an earlier process has stopped. Warm sandboxes are made and removed like all others.
 
 import { messageOf } from '../../lib/errors.ts'
+import { pause } from '../async.ts'
 import { removeSandbox } from '../sandbox/change.ts'
 import { beginStart, newRow } from '../sandbox/create.ts'
 import type { CreatePlan } from '../sandbox/plan.ts'
-import { pause } from '../sandbox/reconcile.ts'
 import { openMounts } from '../sandbox/volumes.ts'
 import { Wake } from '../sandbox/wake.ts'
 import type { PoolMember, PoolRow } from '../store/pools.ts'

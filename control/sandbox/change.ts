@@ -3,12 +3,13 @@
 
 import type { MetadataPatch } from '../../lib/api/lifecycle.ts'
 import { messageOf } from '../../lib/errors.ts'
+import { settlesWithin } from '../async.ts'
 import { notFound, refusal } from '../errors.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow } from '../store/sqlite.ts'
 import { idleAtOf } from './activity.ts'
 import { KEPT_LOG_BYTES, readLastOutput } from './last-output.ts'
-import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
+import { type Lives, removeTimeoutMs, stepOf } from './lives.ts'
 import { patchMetadata } from './metadata.ts'
 import { decideStep } from './state.ts'
 

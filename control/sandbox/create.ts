@@ -6,11 +6,12 @@
 import { preStartTimeoutMs } from '../../lib/api/lifecycle-hooks.ts'
 import { messageOf } from '../../lib/errors.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
+import { settlesWithin } from '../async.ts'
 import { notFound, refusal, refusalOfStart } from '../errors.ts'
 import type { RuntimeSpec } from '../runtime/runtime.ts'
 import type { OnceMark } from '../store/once.ts'
 import type { NewSandboxRow, SandboxRow } from '../store/sqlite.ts'
-import { type Lives, removeTimeoutMs, settlesWithin, stepOf } from './lives.ts'
+import { type Lives, removeTimeoutMs, stepOf } from './lives.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from './plan.ts'
 import { openMounts } from './volumes.ts'
 

@@ -3,9 +3,10 @@
 // takes long holds up nobody else.
 
 import { messageOf } from '../../lib/errors.ts'
+import { pause } from '../async.ts'
+import { idleAtOf } from './activity.ts'
 import { expireSandbox, pauseIdleSandbox } from './change.ts'
 import type { Lives } from './lives.ts'
-import { pause } from './reconcile.ts'
 import { Wake } from './wake.ts'
 
 /** Timers of the platform cannot wait longer than 2^31 ms, and the clock of the machine may be set anew meanwhile. */
@@ -14,6 +15,7 @@ const SHORTEST_WAIT_MS = 5
 const AFTER_FAILURE_MS = 1000
 /** So many are dealt with at once. */
 const WIDTH = 32
+const NEVER = Number.POSITIVE_INFINITY
 
 /** Ends or pauses sandboxes whose time is over, until `lives.signal` aborts. Resolves once the last of it has ended. */
 export async function runDeadlines(lives: Lives): Promise<void> {
@@ -23,8 +25,9 @@ export async function runDeadlines(lives: Lives): Promise<void> {
   // By the clock that nobody sets, as what is waited for stays as far away when the other one jumps.
   let waitsUntil = 0
   const stopWatching = store.watch(({ row }) => {
-    const next = row && nextOf(row)
-    if (next !== undefined && performance.now() + next - now() < waitsUntil) wake.call()
+    if (!row) return
+    const next = Math.min(row.expiresAt ?? NEVER, idleAtOf(row) ?? NEVER)
+    if (performance.now() + next - now() < waitsUntil) wake.call()
   })
   const begin = (id: string, what: (lives: Lives, id: string) => Promise<void>, trouble: string) => {
     const work = attempt(lives, { id, what, trouble }).finally(() => {
@@ -75,18 +78,4 @@ function nextIn({ store, now }: Lives, running: ReadonlyMap<string, unknown>): n
   const next = store.nextDeadlines(running.size + 1).filter(({ id }) => !running.has(id))
   const at = Math.min(...next.map(({ at }) => at))
   return Math.min(Math.max(at - now(), SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
-}
-
-/** When a change of this row may make something due. */
-function nextOf({ expiresAt, idleSeconds, activeAt, lastTransitionAt }: Due): number | undefined {
-  const idleAt = idleSeconds === null ? undefined : (activeAt ?? lastTransitionAt) + idleSeconds * 1000
-  if (expiresAt === null) return idleAt
-  return idleAt === undefined ? expiresAt : Math.min(expiresAt, idleAt)
-}
-
-type Due = {
-  expiresAt: number | null
-  idleSeconds: number | null
-  activeAt: number | null
-  lastTransitionAt: number
 }

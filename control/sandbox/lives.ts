@@ -1,5 +1,5 @@
-// What all changes of sandboxes share: the rows, the runtime, the turns, the clock. One value, made in main.ts, handed to
-// whoever changes something.
+// What all changes of sandboxes share: the rows, the runtime, the turns, the clock. One value, made in
+// control/control.ts, handed to whoever changes something.
 
 import type { Logger } from '../../lib/log.ts'
 import type { Quotas } from '../access/quotas.ts'
@@ -67,21 +67,4 @@ export function stepOf(
 /** How long a removal may take before it counts as failed: the grace, and time for what comes after it. */
 export function removeTimeoutMs(settings: LifeSettings): number {
   return settings.stopGraceMs + 30_000
-}
-
-/** Resolves to true when `work` settles within `ms`, to false when it does not. */
-export async function settlesWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms)
-  })
-  const settled = work.then(
-    () => true as const,
-    () => true as const,
-  )
-  try {
-    return await Promise.race([settled, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

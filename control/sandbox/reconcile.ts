@@ -11,8 +11,8 @@
 //   ended        incomplete           what is left is removed
 //   none         whatever             removed: an orphan
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { messageOf } from '../../lib/errors.ts'
+import { eachOf, pause } from '../async.ts'
 import type { RuntimeSandbox } from '../runtime/runtime.ts'
 import type { SandboxRow, Standing } from '../store/sqlite.ts'
 import { removeSandbox } from './change.ts'
@@ -27,7 +27,7 @@ const LIST_TIMEOUT_MS = 30_000
 const WIDTH = 8
 
 /** What one look at one sandbox found and did, for the log. */
-export type Outcome = 'agrees' | 'changed' | 'removed' | 'restarted' | 'busy'
+export type Outcome = 'agrees' | 'changed' | 'removed' | 'restarted'
 
 /** One pass over all rows and all sandboxes. Rejects when the runtime cannot list; a single sandbox's trouble is logged. */
 export async function reconcile(lives: Lives): Promise<void> {
@@ -239,26 +239,4 @@ async function follows(lives: Lives, pauseMs: number): Promise<void> {
     }
     await pause(pauseMs, lives.signal)
   }
-}
-
-/** Waits `ms`, or until `signal` aborts. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal })
-  } catch (error) {
-    if (!signal.aborted) throw error
-  }
-}
-
-/** Does `work` for each item, at most `width` at a time. */
-export async function eachOf<T>(
-  items: Iterable<T>,
-  width: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = [...items]
-  const lane = async () => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item)
-  }
-  await Promise.all(Array.from({ length: Math.min(width, queue.length) }, lane))
 }

@@ -82,3 +82,8 @@ function open({ path, migrationsDir }: DatabaseOptions): Database {
     close: () => void raw.close(),
   }
 }
+
+/** Writes a number that is there already. Throws when the database cannot be read and written now. */
+export function probe({ raw }: Database): void {
+  raw.pragma(`user_version = ${Number(raw.pragma('user_version', { simple: true }))}`)
+}

@@ -43,17 +43,14 @@ export function countPools({ orm }: Database): PoolFigures[] {
 export function sizeOf({ raw }: Database): { main: number; log: number } {
   const pages = Number(raw.pragma('page_count', { simple: true }))
   const pageBytes = Number(raw.pragma('page_size', { simple: true }))
-  return { main: pages * pageBytes, log: raw.memory ? 0 : fileSize(`${raw.name}-wal`) }
+  return { main: pages * pageBytes, log: logSizeOf({ raw }) }
 }
 
-/** Writes a number that is there already. Throws when the database cannot be read and written now. */
-export function probe({ raw }: Database): void {
-  raw.pragma(`user_version = ${Number(raw.pragma('user_version', { simple: true }))}`)
-}
-
-function fileSize(path: string): number {
+/** Bytes of the log of changes; 0 before the first one. */
+export function logSizeOf({ raw }: Pick<Database, 'raw'>): number {
+  if (raw.memory) return 0
   try {
-    return statSync(path).size
+    return statSync(`${raw.name}-wal`).size
   } catch (error) {
     if (systemCodeOf(error) === 'ENOENT') return 0
     throw error

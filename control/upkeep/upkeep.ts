@@ -1,12 +1,12 @@
 // Keeps the database small: removes what has been kept long enough, takes the write-ahead log into the file, and gives pages
 // that hold nothing back to the disk. Everything in slices, so that no request waits for it.
 
-import { stat } from 'node:fs/promises'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import { pause } from '../sandbox/reconcile.ts'
+import { pause } from '../async.ts'
 import type { Checkpointer } from '../store/checkpointer.ts'
 import type { Database } from '../store/database.ts'
+import { logSizeOf } from '../store/figures.ts'
 import {
   canShrink,
   countPages,
@@ -87,7 +87,7 @@ async function pruneAll({ database, log, now, signal }: UpkeepDeps, retention: R
 
 /** Takes the log into the file when it has become large. */
 export async function shortenWal({ database, checkpointer, signal }: UpkeepDeps): Promise<void> {
-  if (database.raw.memory || (await sizeOf(`${database.raw.name}-wal`)) < WAL_BYTES) return
+  if (logSizeOf(database) < WAL_BYTES) return
   for (let done = 0; done < CHECKPOINTS && !signal.aborted; done++) {
     // Only a log that is in the file to its last page is begun anew.
     const { left } = await checkpointer.checkpoint()
@@ -108,12 +108,4 @@ async function inSlices(signal: AbortSignal, work: (size: number) => number): Pr
     await pause(pauseAfter(tookMs), signal)
   }
   return total
-}
-
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size
-  } catch {
-    return 0 // there is no log before the first change
-  }
 }
