@@ -2,6 +2,9 @@
 // day, because clients name them so; what they mean is a span from now. So when the wall clock jumps while this program runs,
 // which the monotonic clock tells, whoever keeps such times moves them along, before anybody sees the new time.
 
+/** The last moment that a date can name (contract: lifecycle.md 2.1, "not representable as a date"). */
+export const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+
 export type ClockSources = {
   /** Milliseconds since 1970, as the machine has them. */
   wall: () => number

@@ -2,6 +2,7 @@
 // is named here as something that a claim can still write: so whatever a create learns next keeps apart, rather than mixes up.
 
 import { createHash } from 'node:crypto'
+import { canonicalJson } from '../canonical-json.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from '../sandbox/plan.ts'
 
 /** What is written into a row when it is claimed (control/sandbox/create.ts, requestedValues). */
@@ -20,20 +21,10 @@ const OF_THE_CLAIM = [
 export function revisionOf(plan: CreatePlan): string {
   const shape: Record<string, unknown> = { ...plan, isolated: plan.extensions[ISOLATION_EXTENSION] ?? null }
   for (const name of OF_THE_CLAIM) delete shape[name]
-  return createHash('sha256').update(canonical(shape)).digest('hex').slice(0, 16)
+  return createHash('sha256').update(canonicalJson(shape)).digest('hex').slice(0, 16)
 }
 
 /** Whether two values are the same as JSON, in whatever order their fields stand. */
 export function isSame(one: unknown, other: unknown): boolean {
-  return canonical(one) === canonical(other)
-}
-
-function canonical(value: unknown): string {
-  return (
-    JSON.stringify(value, (_key, part: unknown) =>
-      typeof part === 'object' && part !== null && !Array.isArray(part)
-        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-        : part,
-    ) ?? 'null'
-  )
+  return canonicalJson(one) === canonicalJson(other)
 }

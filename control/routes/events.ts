@@ -6,7 +6,7 @@ import { formatTime } from '../../lib/api/lifecycle.ts'
 import type { Keyring } from '../access/keyring.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
 import { invalid, readQuery } from '../body.ts'
-import type { Lives } from '../sandbox/lives.ts'
+import { waitForChange } from '../sandbox/wait-for-change.ts'
 import type { StoredEvent } from '../store/events.ts'
 import { visibleSubject } from './visible.ts'
 
@@ -45,7 +45,7 @@ export function eventRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
       let position = from > range.newest ? range.newest : from
       while (!signal.aborted) {
         // A writer waits for its reader, and the events wait in the database.
-        const changed = changeOrPing(lives, signal)
+        const changed = waitForChange(lives.store, { signal, ms: PING_MS })
         const found = events.after(position, filter)
         if (!(await isStillIn(access.keyring, context))) {
           changed.cancel()
@@ -92,23 +92,6 @@ function lastEventId(context: Context<AppEnv>): number | undefined {
       { type: 'int_parsing', loc: ['header', 'Last-Event-ID'], msg: 'must be the id of an event' },
     ])
   return Number(text)
-}
-
-/** Whether something changes before the next ping is due. Watching begins at once, so that nothing is missed in between. */
-function changeOrPing(lives: Lives, signal: AbortSignal): { happened: Promise<boolean>; cancel: () => void } {
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const finish = (changed: boolean) => {
-    clearTimeout(timer)
-    stopWatching()
-    signal.removeEventListener('abort', onAbort)
-    resolve(changed)
-  }
-  const onAbort = () => finish(false)
-  const timer = setTimeout(() => finish(false), PING_MS)
-  const stopWatching = lives.store.watch(() => finish(true))
-  signal.addEventListener('abort', onAbort)
-  if (signal.aborted) onAbort()
-  return { happened: promise, cancel: () => finish(false) }
 }
 
 function formatFrame(event: StoredEvent): string {

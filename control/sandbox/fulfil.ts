@@ -76,7 +76,10 @@ async function fromPool(deps: FulfilDeps, request: CreateRequest, order: PoolOrd
       throw refusal('SANDBOX::INVALID_PARAMETER', `${field} cannot be used together with extensions.poolRef`)
   const waiting = AbortSignal.any([caller, lives.signal, AbortSignal.timeout(poolWaitMs)])
   for (;;) {
-    const changed = waitForChange(lives.store, waiting, ({ row }) => !row || row.tenant === owner.tenant)
+    const changed = waitForChange(lives.store, {
+      signal: waiting,
+      concerns: ({ row }) => !row || row.tenant === owner.tenant,
+    })
     try {
       // Looked up each time: while this waits, the pool may be changed or go.
       const claims = planClaims(deps, request, poolRef, owner)

@@ -5,6 +5,7 @@
 
 import { createHash, createHmac } from 'node:crypto'
 import type { CreateRequest } from '../../lib/api/lifecycle.ts'
+import { canonicalJson } from '../canonical-json.ts'
 import { refusal } from '../errors.ts'
 import type { OnceMark } from '../store/once.ts'
 import type { SandboxRow } from '../store/sqlite.ts'
@@ -41,7 +42,7 @@ export function parseIdempotencyKey(header: string): string {
 export function markOf(key: string, request: CreateRequest): OnceMark {
   return {
     key: createHash('sha256').update(key).digest('hex'),
-    requestHash: createHmac('sha256', key).update(JSON.stringify(request, sortedKeys)).digest('hex'),
+    requestHash: createHmac('sha256', key).update(canonicalJson(request)).digest('hex'),
   }
 }
 
@@ -92,7 +93,7 @@ async function earlierAnswer(
   const { store, settings, now, signal } = lives
   const waiting = AbortSignal.any([signal, AbortSignal.timeout(settings.createAnswerMs)])
   for (;;) {
-    const change = waitForChange(store, waiting, () => true)
+    const change = waitForChange(store, { signal: waiting })
     try {
       const found = store.once.find(tenant, mark.key, now() - settings.idempotencyMs)
       if (!found) return undefined
@@ -128,10 +129,4 @@ function requireSame(mark: OnceMark, known: { requestHash: string }): void {
     'GENERAL::IDEMPOTENCY_KEY_REUSED',
     'This Idempotency-Key was sent before with another body: send the same body, or another key',
   )
-}
-
-/** The order in which a client writes the fields of an object says nothing. */
-function sortedKeys(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)))
 }

@@ -4,6 +4,7 @@
 import type { CreateRequest, Platform } from '../../lib/api/lifecycle.ts'
 import { LIFECYCLE_VARIABLE, type LifecycleHooks } from '../../lib/api/lifecycle-hooks.ts'
 import { checkNetworkPolicy, formatPolicyProblem, type NetworkPolicy } from '../../lib/api/network-policy.ts'
+import { LAST_MOMENT } from '../clock.ts'
 import { refusal } from '../errors.ts'
 import type { Limits, Mount } from '../store/schema.ts'
 import { parseLimits } from './limits.ts'
@@ -43,8 +44,6 @@ export type CreatePlan = {
   warnings: string[]
 }
 
-/** The last moment that a date can name (contract: lifecycle.md 2.1, "not representable as a date"). */
-const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 /** Asks for a sandbox that can make namespaces of its own (contract: v1.1.md 1.3). */
 export const ISOLATION_EXTENSION = 'bootstrap.execd.isolation'
 /** What a sandbox runs when nobody said: nothing, for ever. */

@@ -18,6 +18,7 @@ import {
 } from 'drizzle-orm'
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
+import { LAST_MOMENT } from '../clock.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { EventLog, type NewEvent } from './events.ts'
 import { type OnceMark, OnceStore } from './once.ts'
@@ -53,8 +54,6 @@ export type Standing = Pick<SandboxRow, 'id' | 'state' | 'address'>
 const isNotStopping = sql`${sandboxes.state} <> 'Stopping'`
 /** A column that the database keeps by itself: when an idle sandbox is to be paused. */
 const idleAt = sql<number>`idle_at`
-/** The last moment that a date can name. */
-const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 
 const COLUMNS: Record<string, SQLiteColumn> = getTableColumns(sandboxes)
 
