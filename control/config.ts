@@ -50,6 +50,8 @@ export function pickProxies(env: Record<string, string | undefined>): Record<str
   )
 }
 
+const HOUR_MS = 3_600_000
+
 /** How sandboxes are made and ended here. */
 export function lifeSettings({ server, runtime, storage, retention }: Config): LifeSettings {
   return {
@@ -62,7 +64,7 @@ export function lifeSettings({ server, runtime, storage, retention }: Config): L
     deleteAnswerMs: 20_000,
     pauseTimeoutMs: 20_000,
     maxTimeoutMs: (server.maxSandboxTimeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000,
-    idempotencyMs: retention.idempotencyHours * 3_600_000,
+    idempotencyMs: retention.idempotencyHours * HOUR_MS,
   }
 }
 
@@ -94,8 +96,6 @@ export function accessSettings({ server, auth, quotas }: Config, tenants?: Tenan
     quotas: { default: quotas.default, tenants: Object.fromEntries(quotas.tenants) },
   }
 }
-
-const HOUR_MS = 3_600_000
 
 /** How long is kept what nothing needs any more. */
 export function retention({ retention: kept }: Config): Retention {

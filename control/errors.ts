@@ -145,7 +145,6 @@ export function refusalOfStart(error: unknown): ApiError {
   const { message } = error
   switch (error.failure) {
     case 'image_not_found':
-      return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 400, cause: error })
     case 'image_denied':
       return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 400, cause: error })
     case 'registry_failed':

@@ -18,6 +18,7 @@ import { visibleSandbox, visibleSubject } from './visible.ts'
 /** A line of a log is seldom longer than this on average; more is read than shown, and never more than this in all. */
 const MAX_LOG_BYTES = 4 << 20
 const TEXT = { 'Content-Type': 'text/plain; charset=utf-8' }
+
 /**
  * What a sandbox printed and what happened to it (contract: lifecycle.md 5.10, v1.1.md 1.6), while it lives and for some time
  * after it is gone.
