@@ -11,7 +11,7 @@ import { type Call, Simulation } from './simulation.ts'
 import type { Kind, Step } from './steps.ts'
 
 const TENANTS = ['red', 'blue'] as const
-const FAULTY_CALLS = ['create', 'pause', 'resume', 'remove', 'inspect', 'list'] as const
+const FAULTY_CALLS = ['create', 'pause', 'pause', 'resume', 'remove', 'inspect', 'list'] as const
 const POOL = { tenant: 'red', bufferMin: 1, bufferMax: 3, poolMax: 6 }
 const MAX_SANDBOXES = 24
 /** The longest that one operation may take: a start that hangs, and a removal that hangs after it. */

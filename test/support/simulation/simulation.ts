@@ -98,7 +98,13 @@ export class Simulation {
         execd: { ping: async () => {}, run: async () => ({ ok: true }) },
         poolWaitMs: 2000,
         // Shorter than what hangs, so that much is answered before it is done.
-        life: { stopGraceMs: 1000, createAnswerMs: 3000, deleteAnswerMs: 1500, maxTimeoutMs: 7_200_000 },
+        life: {
+          stopGraceMs: 1000,
+          createAnswerMs: 3000,
+          deleteAnswerMs: 1500,
+          pauseTimeoutMs: 20_000,
+          maxTimeoutMs: 7_200_000,
+        },
         log: createLogger({
           program: 'control',
           level: 'info',

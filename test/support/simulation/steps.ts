@@ -57,3 +57,22 @@ export const stepArbitrary: fc.Arbitrary<Step> = fc.record({
   amount: fc.nat(9999),
   waits: fc.boolean(),
 })
+
+const step = (kind: Kind, { pick = 0, amount = 0, waits = false } = {}): Step => ({
+  kind,
+  pick,
+  amount,
+  waits,
+})
+
+/** What went wrong once and is rarely met by chance: it is taken before the random rows. */
+export const SCENES: Step[][] = [
+  // A pause hangs, a deletion is answered meanwhile, and control is killed before either is done.
+  [
+    step('create', { amount: 3, waits: true }),
+    step('fault', { pick: 4, amount: 1 }),
+    step('pause'),
+    step('delete', { waits: true }),
+    step('kill'),
+  ],
+]
