@@ -99,6 +99,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
       now: lives.now,
       clientOf: (context) => clientOf(context, deps.trustForwarded),
       onFailure: (error) => log.error('a change could not be written to the audit', { error }),
+      onLeftOut: (by) =>
+        log.warn('refused changes are left out of the audit until the minute is over', { by }),
     }),
   )
   app.use(authenticate(keyring, settings.metricsToken))
