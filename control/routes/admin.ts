@@ -6,17 +6,16 @@ import {
   type QuotaBody,
   quotaSchema,
   rotateRequestSchema,
-  tenantName,
 } from '../../lib/api/admin.ts'
 import { formatTime } from '../../lib/api/lifecycle.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
-import { maySee, type Principal } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
 import { invalid, readBody, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import type { AuditRow } from '../store/audit.ts'
 import type { KeyRow } from '../store/keys.ts'
 import type { Quota } from '../store/schema.ts'
+import { readTenant, requireOperator, requireTenant } from './tenant.ts'
 
 /** What a key looks like, so that one that leaked is recognised: by scanners, and by whoever finds it in a log. */
 const KEY_PREFIX = 'osb_'
@@ -42,7 +41,7 @@ export function adminRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
     const principal = context.get('principal')
     const asked = await readBody(context, keyRequestSchema)
     const tenant = asked.tenant ?? principal.tenant
-    if (tenant !== undefined && !maySee(principal, tenant)) throw otherTenant()
+    if (tenant !== undefined) requireTenant(principal, tenant)
     const expiresAt = asked.expiresAt === undefined ? null : Date.parse(asked.expiresAt)
     if (expiresAt !== null && expiresAt <= now())
       throw invalid([{ type: 'value_error', loc: ['body', 'expiresAt'], msg: 'must lie in the future' }])
@@ -98,26 +97,26 @@ export function adminRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
     return context.json({ items: names.map(describeTenant) })
   })
 
-  routes.get('/admin/tenants/:name', (context) => context.json(describeTenant(visibleTenant(context))))
+  routes.get('/admin/tenants/:name', (context) => context.json(describeTenant(namedTenant(context))))
 
   routes.put('/admin/tenants/:name/quota', async (context) => {
-    requireOperator(context.get('principal'))
-    const name = visibleTenant(context)
+    requireOperator(context.get('principal'), "only the operator's set quotas")
+    const name = namedTenant(context)
     quotas.store.set(name, readQuota(await readBody(context, quotaSchema)), now())
     return context.json(describeTenant(name))
   })
 
   routes.delete('/admin/tenants/:name/quota', (context) => {
-    requireOperator(context.get('principal'))
-    quotas.store.delete(visibleTenant(context))
+    requireOperator(context.get('principal'), "only the operator's set quotas")
+    quotas.store.delete(namedTenant(context))
     return context.body(null, 204)
   })
 
   routes.get('/admin/audit', (context) => {
     const { after, limit, ...filter } = readQuery(context, auditQuerySchema)
-    const own = context.get('principal').tenant
-    if (filter.tenant !== undefined && !maySee(context.get('principal'), filter.tenant)) throw otherTenant()
-    const tenant = own ?? filter.tenant
+    const principal = context.get('principal')
+    if (filter.tenant !== undefined) requireTenant(principal, filter.tenant)
+    const tenant = principal.tenant ?? filter.tenant
     const rows = audit.after(after, {
       limit,
       ...(tenant !== undefined && { tenant }),
@@ -134,12 +133,8 @@ export function adminRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
     return row
   }
 
-  function visibleTenant(context: Context<AppEnv>): string {
-    const name = tenantName.safeParse(context.req.param('name'))
-    if (!name.success)
-      throw invalid([{ type: 'value_error', loc: ['path', 'name'], msg: 'must be the name of a tenant' }])
-    if (!maySee(context.get('principal'), name.data)) throw otherTenant()
-    return name.data
+  function namedTenant(context: Context<AppEnv>): string {
+    return readTenant(context.get('principal'), context.req.param('name'), ['path', 'name'])
   }
 
   function describeTenant(name: string) {
@@ -152,15 +147,6 @@ export function adminRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
   }
 
   return routes
-}
-
-function requireOperator({ name, tenant }: Principal): void {
-  if (tenant !== undefined)
-    throw refusal('GENERAL::FORBIDDEN', `The key "${name}" is a tenant's: only the operator's set quotas`)
-}
-
-function otherTenant(): Error {
-  return refusal('GENERAL::FORBIDDEN', 'That tenant is not the one of this key')
 }
 
 function formatKey({

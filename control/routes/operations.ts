@@ -1,7 +1,6 @@
 import { Hono } from 'hono'
-import type { Principal } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
-import { refusal } from '../errors.ts'
+import { requireOperator } from './tenant.ts'
 
 /** What those ask who run the server, and their machines: each at one path, without `/v1`. */
 export function operationRoutes({
@@ -22,19 +21,14 @@ export function operationRoutes({
   })
 
   routes.get('/metrics', async (context) => {
-    requireOperator(context.get('principal'))
+    // They are about all tenants.
+    requireOperator(
+      context.get('principal'),
+      "the numbers are for the operator's keys, and for the token of metrics.token",
+    )
     const { contentType, text } = await metrics.format()
     return context.body(text, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' })
   })
 
   return routes
-}
-
-/** The numbers are about all tenants. */
-function requireOperator({ name, tenant }: Principal): void {
-  if (tenant !== undefined)
-    throw refusal(
-      'GENERAL::FORBIDDEN',
-      `The key "${name}" is a tenant's: the numbers are for the operator's keys, and for the token of metrics.token`,
-    )
 }

@@ -1,13 +1,13 @@
 import { type Context, Hono } from 'hono'
-import { tenantName } from '../../lib/api/admin.ts'
 import { formatTime, type Pool, poolRequestSchema, poolUpdateSchema } from '../../lib/api/lifecycle.ts'
-import { DEFAULT_TENANT, maySee, type Principal } from '../access/principal.ts'
+import { ownTenant, type Principal } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
-import { invalid, queryOf, readBody } from '../body.ts'
+import { queryOf, readBody } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { planPool, statusOf } from '../pools/pools.ts'
 import type { PoolRow } from '../store/pools.ts'
 import type { PoolCapacity } from '../store/schema.ts'
+import { readTenant } from './tenant.ts'
 
 /**
  * Pools of warm sandboxes (contract: lifecycle.md 7.4). Each tenant has its own names; the operator's keys name another tenant's
@@ -39,14 +39,14 @@ export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
     }
   }
   const named = (context: Context<AppEnv>): PoolRow => {
-    const pool = pools.get({ tenant: readTenant(context), name: context.req.param('name') ?? '' })
+    const pool = pools.get({ tenant: tenantOf(context), name: context.req.param('name') ?? '' })
     if (!pool) throw noPool()
     return pool
   }
 
   routes.post('/pools', async (context) => {
     const { name, template, capacitySpec } = await readBody(context, poolRequestSchema)
-    const tenant = readTenant(context)
+    const tenant = tenantOf(context)
     checkCapacity(capacitySpec)
     const at = lives.now()
     const wanted = { tenant, name, template, capacity: capacitySpec, createdAt: at, updatedAt: at }
@@ -61,7 +61,7 @@ export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
 
   routes.get('/pools', (context) => {
     const principal = context.get('principal')
-    const tenant = queryOf(context).has('tenant') ? readTenant(context) : principal.tenant
+    const tenant = queryOf(context).has('tenant') ? tenantOf(context) : principal.tenant
     return context.json({ items: pools.list(tenant).map((pool) => format(pool, principal)) })
   })
 
@@ -93,16 +93,10 @@ export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
 }
 
 /** Whose pools a request is about. */
-function readTenant(context: Context<AppEnv>): string {
+function tenantOf(context: Context<AppEnv>): string {
   const principal = context.get('principal')
   const asked = queryOf(context).get('tenant')
-  if (asked === null) return principal.tenant ?? DEFAULT_TENANT
-  const parsed = tenantName.safeParse(asked)
-  if (!parsed.success)
-    throw invalid([{ type: 'invalid', loc: ['query', 'tenant'], msg: 'must be the name of a tenant' }])
-  if (!maySee(principal, parsed.data))
-    throw refusal('GENERAL::FORBIDDEN', 'That tenant is not the one of this key')
-  return parsed.data
+  return asked === null ? ownTenant(principal) : readTenant(principal, asked, ['query', 'tenant'])
 }
 
 function checkCapacity({ bufferMin, bufferMax, poolMin, poolMax }: PoolCapacity): void {
