@@ -1,5 +1,6 @@
 // What control takes from the common configuration, in the units that it works with, and its own flags.
 
+import { takeFlag } from '../lib/config/read-flags.ts'
 import { type Config, ConfigError } from '../lib/config.ts'
 import type { AccessSettings } from './access/access.ts'
 import type { TenantKeys } from './access/tenants/tenants.ts'
@@ -28,12 +29,8 @@ export function takeListen(args: string[]): {
   args: string[]
   listen?: { host: string; port: number }
 } {
-  const at = args.findIndex((arg) => arg === '--listen' || arg.startsWith('--listen='))
-  if (at < 0) return { args }
-  const arg = args[at] ?? ''
-  const inline = arg.startsWith('--listen=')
-  const value = inline ? arg.slice('--listen='.length) : (args[at + 1] ?? '')
-  const rest = [...args.slice(0, at), ...args.slice(at + (inline ? 1 : 2))]
+  const { rest, isGiven, value = '' } = takeFlag(args, '--listen')
+  if (!isGiven) return { args }
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value)
   const port = Number(match?.[3])
   if (!match || port > 65535)

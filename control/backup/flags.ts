@@ -1,3 +1,4 @@
+import { takeFlag } from '../../lib/config/read-flags.ts'
 import { ConfigError } from '../../lib/config.ts'
 
 export const HELP = '--help'
@@ -25,12 +26,9 @@ ${COMMON}`
 
 /** Takes one flag with its value out of the arguments; the common configuration does not know it. Throws ConfigError. */
 export function takeValue(args: string[], name: string): { args: string[]; value?: string } {
-  const at = args.findIndex((arg) => arg === name || arg.startsWith(`${name}=`))
-  if (at < 0) return { args }
-  const arg = args[at] ?? ''
-  const isInline = arg.startsWith(`${name}=`)
-  const value = isInline ? arg.slice(name.length + 1) : args[at + 1]
-  if (value === undefined || value === '' || (!isInline && value.startsWith('--')))
-    throw new ConfigError([`Flag ${name} needs a directory`])
-  return { args: [...args.slice(0, at), ...args.slice(at + (isInline ? 1 : 2))], value }
+  const { rest, isGiven, value = '' } = takeFlag(args, name)
+  if (!isGiven) return { args }
+  // `--to --data-dir …` has forgotten the directory, and no directory is called so.
+  if (value === '' || value.startsWith('--')) throw new ConfigError([`Flag ${name} needs a directory`])
+  return { args: rest, value }
 }

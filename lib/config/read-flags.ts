@@ -28,3 +28,14 @@ export function readFlags(
   }
   return { values, own }
 }
+
+/** Takes one flag out of the arguments, for a program that knows it before the rest is read. */
+export function takeFlag(args: string[], name: string): { rest: string[]; isGiven: boolean; value?: string } {
+  const at = args.findIndex((arg) => arg === name || arg.startsWith(`${name}=`))
+  const arg = args[at]
+  if (arg === undefined) return { rest: args, isGiven: false }
+  const isInline = arg !== name
+  const value = isInline ? arg.slice(name.length + 1) : args[at + 1]
+  const rest = [...args.slice(0, at), ...args.slice(at + (isInline ? 1 : 2))]
+  return { rest, isGiven: true, ...(value !== undefined && { value }) }
+}
