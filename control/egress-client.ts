@@ -25,16 +25,6 @@ export type EgressClient = {
   askPolicy(request: EgressRequest): Promise<EgressAnswer>
 }
 
-/** An answer of egress that says no. */
-export class EgressError extends Error {
-  readonly status: number
-  constructor(status: number, message: string) {
-    super(message)
-    this.name = 'EgressError'
-    this.status = status
-  }
-}
-
 export function createEgressClient(sockets: { egressSocket: string; policySocket: string }): EgressClient {
   const admin = async (method: string, path: string, given: AbortSignal, body?: unknown) => {
     const signal = AbortSignal.any([given, AbortSignal.timeout(ANSWER_TIMEOUT_MS)])
@@ -51,10 +41,7 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
     })
     const text = Buffer.from(answer.body).toString()
     if (answer.status >= 300)
-      throw new EgressError(
-        answer.status,
-        `Egress refused ${method} ${path.split('/')[1]}: ${readMessage(text)}`,
-      )
+      throw new Error(`Egress refused ${method} ${path.split('/')[1]}: ${readMessage(text)}`)
     return text === '' ? undefined : (JSON.parse(text) as unknown)
   }
   const check = async (signal: AbortSignal) => {
@@ -65,7 +52,7 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
       headers: {},
       signal,
     })
-    if (status !== 200) throw new EgressError(status, `it answers ${status}`)
+    if (status !== 200) throw new Error(`it answers ${status}`)
   }
   const sandboxPath = (id: string) => `/sandboxes/${encodeURIComponent(id)}`
   return {

@@ -59,7 +59,7 @@ export function createExecdClient({
 }
 
 /** What the stream of a command says of its end. */
-export function readOutcome(stream: string): CommandOutcome {
+function readOutcome(stream: string): CommandOutcome {
   for (const frame of stream.split('\n\n')) {
     const text = frame.trim().replace(/^data:\s*/, '')
     if (text === '') continue

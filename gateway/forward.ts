@@ -340,7 +340,7 @@ export class Exchange implements UpstreamUser {
 }
 
 /** Writes a head and what follows it, in one piece when that is small. */
-export function writeJoined(socket: Socket, head: string, parts: Buffer[]): boolean {
+function writeJoined(socket: Socket, head: string, parts: Buffer[]): boolean {
   const [only] = parts
   if (only === undefined) return socket.write(head, 'latin1')
   if (parts.length === 1 && only.length <= JOIN_BYTES) {

@@ -14,7 +14,7 @@ export type BackupOptions = {
 }
 
 /** Where a backup lies when nobody says where: below the data directory, named by its time. */
-export function defaultPlace(dataDir: string, now: number): string {
+function defaultPlace(dataDir: string, now: number): string {
   return join(dataDir, 'backups', new Date(now).toISOString().replace(/[-:]|\.\d+/g, ''))
 }
 

@@ -59,7 +59,7 @@ export function parsePort(text: string): number {
   return port
 }
 
-export type EndpointParts = {
+type EndpointParts = {
   settings: Pick<AppSettings, 'eip' | 'domain'>
   /** The host by which the client called. */
   host: string | undefined
@@ -70,7 +70,7 @@ export type EndpointParts = {
 }
 
 /** The address of a port, without scheme: a name of its own below a real domain, else a path that any client can use. */
-export function formatEndpoint({ settings, host, id, port, proxyPrefix }: EndpointParts): string {
+function formatEndpoint({ settings, host, id, port, proxyPrefix }: EndpointParts): string {
   const own = readHost(host)
   if (proxyPrefix === undefined && settings.domain !== 'localhost') {
     const publicPort = /:(\d+)$/.exec(own)?.[1]

@@ -69,7 +69,7 @@ async function lookAtAll(lives: Lives, count: (outcome: Outcome | 'failed') => v
 }
 
 /** Makes one sandbox's row and reality agree. */
-export async function reconcileOne(lives: Lives, id: string): Promise<Outcome> {
+async function reconcileOne(lives: Lives, id: string): Promise<Outcome> {
   const { store, runtime, turns, now, settings } = lives
   if (store.get(id)?.state === 'Stopping') {
     await removeSandbox(lives, id, store.get(id)?.reason ?? 'DELETE_REQUESTED')

@@ -30,7 +30,7 @@ export type Reply = {
 }
 
 /** The largest message that crosses any network whole (DNS flag day 2020). */
-export const UDP_BYTES = 1232
+const UDP_BYTES = 1232
 const PLAIN_UDP_BYTES = 512
 const QR = 0x8000
 const TC = 0x0200

@@ -52,7 +52,7 @@ function readId(id: string): string {
 }
 
 /** Reads a registration, or throws an ApiError that names the field. */
-export function readRegistration(body: string, network: EgressNetwork): EgressRegistration {
+function readRegistration(body: string, network: EgressNetwork): EgressRegistration {
   const invalid = (field: string, message: string) =>
     new ApiError(400, 'INVALID_REGISTRATION', `${field} ${message}`)
   let value: unknown

@@ -18,7 +18,7 @@ import { modeOf, patchPolicy, removeTargets } from '../policy/change.ts'
 import { notFound, type Sandbox, type Sandboxes } from '../sandboxes.ts'
 import { readBody } from './body.ts'
 
-export const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
+const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
 const ENFORCEMENT_MODE = 'dns+nft'
 const POLICY_METHODS = 'GET, POST, PUT, PATCH, DELETE'
 const VAULT_METHODS = 'GET, POST, PATCH, DELETE'

@@ -43,7 +43,7 @@ export const auditQuerySchema = z.object({
 
 const time = z.iso.datetime({ offset: true })
 
-export const keySchema = z.object({
+const keySchema = z.object({
   id: z.string(),
   name: z.string(),
   role: z.enum(ROLES),

@@ -305,14 +305,14 @@ const time = z.iso.datetime({ offset: true })
 
 export const errorSchema = z.object({ code: z.string(), message: z.string() })
 
-export const sandboxStatusSchema = z.object({
+const sandboxStatusSchema = z.object({
   state: z.enum(SANDBOX_STATES),
   reason: z.string().optional(),
   message: z.string().optional(),
   lastTransitionAt: time.optional(),
 })
 
-export const platformSchema = z.object({ os: z.string(), arch: z.string() })
+const platformSchema = z.object({ os: z.string(), arch: z.string() })
 export type Platform = z.output<typeof platformSchema>
 
 /** Answer of create. */
@@ -338,7 +338,7 @@ export const sandboxSchema = createdSandboxSchema.extend({
 })
 export type Sandbox = z.output<typeof sandboxSchema>
 
-export const paginationSchema = z.object({
+const paginationSchema = z.object({
   page: z.int(),
   pageSize: z.int(),
   totalItems: z.int(),

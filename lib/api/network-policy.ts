@@ -14,14 +14,14 @@ export type PolicyAction = (typeof POLICY_ACTIONS)[number]
 export const MAX_POLICY_RULES = 4096
 const MAX_TARGET_LENGTH = 512
 
-export const networkRuleSchema = z.object({
+const networkRuleSchema = z.object({
   action: z.enum(POLICY_ACTIONS),
   /** A name, `*.name`, an IP address, or a CIDR range. */
   target: z.string().min(1).max(MAX_TARGET_LENGTH),
 })
 export type NetworkRule = z.infer<typeof networkRuleSchema>
 
-export const networkPolicySchema = z.object({
+const networkPolicySchema = z.object({
   defaultAction: z.enum(POLICY_ACTIONS).default('deny'),
   egress: z.array(networkRuleSchema).default([]),
 })

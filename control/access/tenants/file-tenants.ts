@@ -75,7 +75,7 @@ export async function openFileTenants({
 }
 
 /** The tenants of a file. Throws ConfigError. */
-export function readTenants(path: string): TenantTable {
+function readTenants(path: string): TenantTable {
   let source: string
   try {
     source = readFileSync(path, 'utf8')

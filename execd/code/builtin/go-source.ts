@@ -54,7 +54,7 @@ type Lexed = {
 }
 
 /** Reads tokens; the semicolons, written or not, are the places where statements end. */
-export function readTokens(source: string): Lexed {
+function readTokens(source: string): Lexed {
   const tokens: Token[] = []
   const ends = new Set<number>()
   const endLine = () => {
