@@ -572,20 +572,20 @@ function placeForeign(): () => unknown {
   const mount = mkdtempSync(join(tmpdir(), 'foreign-'))
   const hierarchy = readCgroupLayout().version === 2 ? '' : 'memory'
   const cgroup = join('/sys/fs/cgroup', hierarchy, `opensandbox-foreign-${process.pid}`)
-  output('ip', ['link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`])
-  output('ip', ['netns', 'add', name])
-  output('nft', ['add', 'table', 'inet', `opensandbox_${name}`])
-  output('mount', ['-t', 'tmpfs', 'tmpfs', mount])
-  mkdirSync(cgroup)
-  writeFileSync(join(mount, 'file'), 'theirs')
   onTestFinished(() => {
     run('ip', ['link', 'del', name])
     run('ip', ['netns', 'del', name])
     run('nft', ['delete', 'table', 'inet', `opensandbox_${name}`])
     run('umount', ['-l', mount])
     rmSync(mount, { recursive: true, force: true })
-    rmdirSync(cgroup)
+    if (existsSync(cgroup)) rmdirSync(cgroup)
   })
+  output('ip', ['link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`])
+  output('ip', ['netns', 'add', name])
+  output('nft', ['add', 'table', 'inet', `opensandbox_${name}`])
+  output('mount', ['-t', 'tmpfs', 'tmpfs', mount])
+  mkdirSync(cgroup)
+  writeFileSync(join(mount, 'file'), 'theirs')
   return () => ({
     link: output('ip', ['-o', 'link']).includes(`${name}@`),
     netns: output('ip', ['netns']).includes(name),
