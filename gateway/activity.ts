@@ -2,7 +2,6 @@
 // told per request: what was seen is kept per sandbox, and told every few seconds, of those that control wants to hear of.
 // While control is away it is kept, and when control was started anew, all of it is told again.
 
-import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type ActivityAnswer,
@@ -12,10 +11,10 @@ import {
 } from '../lib/api/routes-feed.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { askControl } from './ask-control.ts'
 
 /** Of longer ago nothing is told: control would not believe it. */
 const MAX_AGE_MS = 10 * 60_000
-const MAX_ANSWER_CHARS = 10_000
 
 /** When each sandbox had traffic last. As large as the table of routes at most, as whoever leaves it is forgotten. */
 export class ActivityLog {
@@ -106,29 +105,15 @@ export class ActivityReporter {
 
   async #post(body: ActivityRequest): Promise<ActivityAnswer> {
     const { socketPath, timeoutMs } = this.#options
-    const signal = AbortSignal.timeout(timeoutMs)
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = httpRequest(
-        {
-          socketPath,
-          path: '/activity',
-          method: 'POST',
-          signal,
-          agent: false,
-          headers: { host: 'localhost', 'content-type': 'application/json' },
-        },
-        resolve,
-      )
-      request.on('error', reject)
-      request.end(JSON.stringify(body))
+    const { status, text } = await askControl({
+      socketPath,
+      method: 'POST',
+      path: '/activity',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(timeoutMs),
     })
-    let text = ''
-    answer.setEncoding('utf8')
-    for await (const chunk of answer) {
-      text += String(chunk)
-      if (text.length > MAX_ANSWER_CHARS) throw new Error('The answer is too long')
-    }
-    if (answer.statusCode !== 200) throw new Error(`Control answers ${answer.statusCode}`)
+    if (status !== 200) throw new Error(`Control answers ${status}`)
     return JSON.parse(text) as ActivityAnswer
   }
 }

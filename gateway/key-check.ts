@@ -1,10 +1,10 @@
 // Where tenants are kept elsewhere, traffic that comes by a path of the API needs a key of whose the sandbox is. Control knows
 // keys, so it is asked, on the socket of the routes feed (lib/api/routes-feed.ts).
 
-import { get as httpGet } from 'node:http'
 import { API_KEY_HEADER } from '../lib/access.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { askControl } from './ask-control.ts'
 import { REFUSED, type Refusal } from './refusal.ts'
 
 export type KeyCheckOptions = {
@@ -21,7 +21,6 @@ export const API_KEY_FIELD = API_KEY_HEADER.toLowerCase()
 /** Longer than control waits for whoever keeps the tenants. */
 const TIMEOUT_MS = 7000
 const MAX_CHECKS = 256
-const MAX_ANSWER_BYTES = 64 * 1024
 
 export function createKeyCheck({ socketPath, log, timeoutMs = TIMEOUT_MS }: KeyCheckOptions): KeyCheck {
   let running = 0
@@ -45,22 +44,11 @@ async function ask(
   key: string | undefined,
   signal: AbortSignal,
 ): Promise<Refusal | undefined> {
-  const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const fail = (error: Error) => reject(signal.aborted ? signal.reason : error)
-    const headers = { host: 'localhost', ...(key !== undefined && { [API_KEY_FIELD]: key }) }
-    const path = `/access/${encodeURIComponent(id)}`
-    const request = httpGet({ socketPath, path, signal, agent: false, headers }, (answer) => {
-      let body = ''
-      answer
-        .setEncoding('utf8')
-        .on('data', (chunk: string) => {
-          body += chunk
-          if (body.length > MAX_ANSWER_BYTES) answer.destroy(new Error('The answer is too long'))
-        })
-        .on('end', () => resolve({ status: answer.statusCode ?? 0, text: body }))
-        .on('error', fail)
-    })
-    request.on('error', fail)
+  const { status, text } = await askControl({
+    socketPath,
+    path: `/access/${encodeURIComponent(id)}`,
+    headers: key === undefined ? {} : { [API_KEY_HEADER]: key },
+    signal,
   })
   if (status === 204) return undefined
   if (status < 400) throw new Error(`Control answers ${status}`)

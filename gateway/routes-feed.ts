@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Route, RouteEvent } from '../lib/api/routes-feed.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { askControl } from './ask-control.ts'
 
 export type RoutesFeedOptions = {
   socketPath: string
@@ -216,29 +217,23 @@ export class RoutesFeed {
   async #ask(id: string): Promise<Lookup> {
     // Let `find` note that this runs, so that a change in between is seen.
     await Promise.resolve()
-    const { askTimeoutMs, unknownMs, log, now } = this.#options
+    const { socketPath, askTimeoutMs, unknownMs, log, now } = this.#options
     try {
-      const answer = await this.#request(
-        `/routes/${encodeURIComponent(id)}`,
-        AbortSignal.timeout(askTimeoutMs),
-      )
-      let text = ''
-      answer.setEncoding('utf8')
-      for await (const chunk of answer) {
-        text += String(chunk)
-        if (text.length > MAX_LINE_BYTES) throw new Error('The answer is too long')
-      }
+      const { status, text } = await askControl({
+        socketPath,
+        path: `/routes/${encodeURIComponent(id)}`,
+        signal: AbortSignal.timeout(askTimeoutMs),
+      })
       // The feed has spoken meanwhile, and it knows the order of things.
       if (this.#asks.get(id)?.stale) {
         const route = this.#routes.get(id)
         if (route) return route
-      } else if (answer.statusCode === 200) {
+      } else if (status === 200) {
         const route = JSON.parse(text) as Route
         this.#put(route)
         return route
       }
-      if (answer.statusCode !== 404 && answer.statusCode !== 200)
-        throw new Error(`The routes feed answers ${answer.statusCode}`)
+      if (status !== 404 && status !== 200) throw new Error(`The routes feed answers ${status}`)
       if (this.#unknown.size >= MAX_UNKNOWN) this.#unknown.clear()
       this.#unknown.set(id, now() + unknownMs)
       return 'unknown'
