@@ -7,6 +7,7 @@ import { refusal } from '../errors.ts'
 import { planPool, statusOf } from '../pools/pools.ts'
 import type { PoolRow } from '../store/pools.ts'
 import type { PoolCapacity } from '../store/schema.ts'
+import { tellWarnings } from './tell-warnings.ts'
 import { readTenant } from './tenant.ts'
 
 /**
@@ -55,7 +56,7 @@ export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
     if (!pool) throw refusal('KUBERNETES::POOL_ALREADY_EXISTS', `There is a pool "${name}" already`)
     keeper.forget(pool)
     keeper.wake()
-    for (const warning of warnings) context.header('OpenSandbox-Warning', warning, { append: true })
+    tellWarnings(context, warnings)
     return context.json(format(pool, context.get('principal')), 201)
   })
 

@@ -25,6 +25,7 @@ import { fulfilCreate } from '../sandbox/fulfil.ts'
 import { parseMetadataFilter } from '../sandbox/metadata.ts'
 import { parseMoment } from '../sandbox/moment.ts'
 import { answerOf, type CreateAnswer, markOf, parseIdempotencyKey } from '../sandbox/once.ts'
+import { fitWarnings, tellWarnings } from './tell-warnings.ts'
 import { visibleSandbox } from './visible.ts'
 
 /** The life of sandboxes (contract: lifecycle.md 2 and 3). */
@@ -37,7 +38,8 @@ export function sandboxRoutes({ lives, pooling, once }: AppDeps): Hono<AppEnv> {
     const owner = { tenant: ownTenant(principal), createdBy: principal.name }
     const create = async (by: Owner, caller: AbortSignal) => {
       const { row, warnings } = await fulfilCreate(pooling.deps, request, by, caller)
-      for (const what of warnings) lives.log.warn('accepted without effect', { sandbox: row.id, what })
+      for (const what of fitWarnings(warnings))
+        lives.log.warn('accepted without effect', { sandbox: row.id, what })
       return answerOf(row, warnings)
     }
     const header = context.req.header('idempotency-key')
@@ -54,7 +56,7 @@ export function sandboxRoutes({ lives, pooling, once }: AppDeps): Hono<AppEnv> {
     }
     const prefix = context.req.path.startsWith('/v1/') ? '/v1' : ''
     context.header('Location', `${prefix}/sandboxes/${answer.id}`)
-    for (const warning of answer.warnings) context.header('OpenSandbox-Warning', warning, { append: true })
+    tellWarnings(context, answer.warnings)
     return context.body(answer.body, 202, { 'Content-Type': 'application/json' })
   })
 

@@ -36,6 +36,16 @@ export function textMap() {
   return z.preprocess(dropNulls, z.record(text, text))
 }
 
+/** An object of at most `max` entries. It is counted before it is looked at, as to read many takes long. */
+export function atMost<Schema extends z.ZodType>(max: number, schema: Schema) {
+  return z.preprocess((value, context) => {
+    const count = isRecord(value) ? Object.keys(value).length : 0
+    if (count <= max) return value
+    context.addIssue({ code: 'custom', message: `must have at most ${max} entries, but it has ${count}` })
+    return z.NEVER
+  }, schema)
+}
+
 function readInteger(value: unknown): unknown {
   return typeof value === 'string' && /^\s*[+-]?\d{1,15}(\.0+)?\s*$/.test(value) ? Number(value) : value
 }

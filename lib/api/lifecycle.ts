@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { messageOf } from '../errors.ts'
 import { parseSchedule } from '../schedule.ts'
-import { bool, exactFields, fields, integer, text, textMap } from './lifecycle-coerce.ts'
+import { atMost, bool, exactFields, fields, integer, text, textMap } from './lifecycle-coerce.ts'
 import {
   LIFECYCLE_VARIABLE,
   MAX_PERIODIC_HOOKS,
@@ -76,13 +76,21 @@ const envName = text.refine(
   (value) => value !== '' && !value.includes('='),
   'must not be empty and must not hold "="',
 )
-const envSchema = z.preprocess(
-  (value) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null))
-      : value,
-  z.record(envName, argument),
+/** As many as execd takes for a command. */
+const MAX_ENV = 5000
+const envSchema = atMost(
+  MAX_ENV,
+  z.preprocess(
+    (value) =>
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null))
+        : value,
+    z.record(envName, argument),
+  ),
 )
+const MAX_LIMITS = 100
+const limitsSchema = atMost(MAX_LIMITS, textMap())
+const MAX_EXTENSIONS = 1000
 
 const volumeSchema = fields({
   name: label.max(63),
@@ -154,8 +162,8 @@ const createShape = {
   templateId: text.min(1).optional(),
   platform: fields({ os: text, arch: text }).optional(),
   timeout: integer(60).optional(),
-  resourceLimits: textMap().optional(),
-  resourceRequests: textMap().optional(),
+  resourceLimits: limitsSchema.optional(),
+  resourceRequests: limitsSchema.optional(),
   env: envSchema.optional(),
   metadata: z.record(z.string(), z.string()).optional(),
   entrypoint: z.array(argument).min(1).max(10_000).optional(),
@@ -163,7 +171,7 @@ const createShape = {
   credentialProxy: fields({ enabled: bool.optional() }).optional(),
   secureAccess: bool.optional(),
   volumes: z.array(volumeSchema).max(256).optional(),
-  extensions: z.record(text, text).optional(),
+  extensions: atMost(MAX_EXTENSIONS, z.record(text, text)).optional(),
   lifecycle: lifecycleSchema.optional(),
 }
 
