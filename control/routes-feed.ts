@@ -7,7 +7,8 @@ import type { SandboxState } from '../lib/api/lifecycle.ts'
 import type { Route, RouteEvent, RouteState } from '../lib/api/routes-feed.ts'
 import { createRequestId } from '../lib/id.ts'
 import { countsTraffic } from './sandbox/activity.ts'
-import type { SandboxRow, Store } from './store/sqlite.ts'
+import type { SandboxRow } from './store/rows.ts'
+import type { Store } from './store/sqlite.ts'
 
 const STATES: Record<SandboxState, RouteState> = {
   Pending: 'pending',

@@ -7,7 +7,7 @@ import { refusal } from '../errors.ts'
 import { type Owner, requestedValues } from '../sandbox/create.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import type { CreatePlan } from '../sandbox/plan.ts'
-import type { SandboxRow } from '../store/sqlite.ts'
+import type { SandboxRow } from '../store/rows.ts'
 import type { PlannedPool, PoolDeps } from './pools.ts'
 import { isSame } from './shape.ts'
 

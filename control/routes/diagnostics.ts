@@ -12,7 +12,8 @@ import { queryOf, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { readLastOutput } from '../sandbox/last-output.ts'
 import type { Lives } from '../sandbox/lives.ts'
-import type { PastSandbox, SandboxRow, Transition } from '../store/sqlite.ts'
+import type { SandboxRow } from '../store/rows.ts'
+import type { PastSandbox, Transition } from '../store/sqlite.ts'
 import { visibleSandbox, visibleSubject } from './visible.ts'
 
 /** A line of a log is seldom longer than this on average; more is read than shown, and never more than this in all. */

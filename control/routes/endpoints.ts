@@ -12,7 +12,7 @@ import type { AppDeps, AppEnv, AppSettings } from '../app.ts'
 import { invalid, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { publicHost } from '../public-host.ts'
-import type { SandboxRow } from '../store/sqlite.ts'
+import type { SandboxRow } from '../store/rows.ts'
 import { visibleSandbox } from './visible.ts'
 
 /** Where a port of a sandbox is reached (contract: lifecycle.md 4.1, design D11). It answers in every state, running or not. */

@@ -5,7 +5,8 @@
 
 import type { ActivityReport } from '../../lib/api/routes-feed.ts'
 import type { Logger } from '../../lib/log.ts'
-import type { SandboxChange, SandboxRow, Store } from '../store/sqlite.ts'
+import type { SandboxChange, SandboxRow } from '../store/rows.ts'
+import type { Store } from '../store/sqlite.ts'
 
 /** What is told of longer ago is not believed: no gateway keeps it so long. */
 export const MAX_AGE_MS = 15 * 60_000

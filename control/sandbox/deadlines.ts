@@ -41,10 +41,10 @@ export async function runDeadlines(lives: Lives): Promise<void> {
       let waitMs = AFTER_FAILURE_MS
       try {
         // Those under way are still in the table.
-        for (const id of store.due(now(), WIDTH))
+        for (const id of store.deadlines.due(now(), WIDTH))
           if (running.size < WIDTH && !running.has(id))
             begin(id, expireSandbox, 'an expired sandbox could not be removed yet')
-        for (const id of store.dueIdle(now(), WIDTH))
+        for (const id of store.deadlines.dueIdle(now(), WIDTH))
           if (running.size < WIDTH && !running.has(id))
             begin(id, pauseIdleSandbox, 'an idle sandbox could not be paused')
         waitMs = running.size < WIDTH ? nextIn(lives, running) : LONGEST_WAIT_MS
@@ -75,7 +75,7 @@ async function attempt(lives: Lives, { id, what, trouble }: Attempt): Promise<vo
 
 /** Milliseconds until something is due that is not being dealt with. */
 function nextIn({ store, now }: Lives, running: ReadonlyMap<string, unknown>): number {
-  const next = store.nextDeadlines(running.size + 1).filter(({ id }) => !running.has(id))
+  const next = store.deadlines.next(running.size + 1).filter(({ id }) => !running.has(id))
   const at = Math.min(...next.map(({ at }) => at))
   return Math.min(Math.max(at - now(), SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
 }

@@ -1,7 +1,7 @@
 // A row as clients see it. Absent fields are left out, never null (contract: lifecycle.md 0).
 
 import { type CreatedSandbox, formatTime, type Sandbox } from '../../lib/api/lifecycle.ts'
-import type { SandboxRow } from '../store/sqlite.ts'
+import type { SandboxRow } from '../store/rows.ts'
 import { callersExtensions } from './plan.ts'
 
 /** The answer of create. */

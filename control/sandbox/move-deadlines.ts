@@ -10,7 +10,7 @@ export function moveDeadlines(lives: Lives, keeper: Pick<PoolKeeper, 'shift'>, b
   // Within a change that may yet be undone it would be undone with it.
   if (store.database.raw.inTransaction) return false
   try {
-    store.shiftDeadlines(byMs)
+    store.deadlines.shift(byMs)
   } catch (error) {
     log.error('the wall clock has jumped, and deadlines could not be moved along yet', { error })
     return false

@@ -14,7 +14,7 @@
 import { messageOf } from '../../lib/errors.ts'
 import { eachOf, pause } from '../async.ts'
 import type { RuntimeSandbox } from '../runtime/runtime.ts'
-import type { SandboxRow, Standing } from '../store/sqlite.ts'
+import type { SandboxRow, Standing } from '../store/rows.ts'
 import { removeSandbox } from './change.ts'
 import { beginStart } from './create.ts'
 import { withLastOutput } from './last-output.ts'

@@ -1,35 +1,24 @@
-// The rows of sandboxes. Every change of one is told to the watchers after it is committed, which is how the routes feed and the
+// The state of control: the rows of sandboxes with what belongs to them. Every change of one is told to the watchers after it is committed, which is how the routes feed and the
 // deadline clock know.
 
 import { gunzipSync, gzipSync } from 'node:zlib'
-import type { Statement } from 'better-sqlite3'
-import {
-  and,
-  asc,
-  count,
-  desc,
-  eq,
-  getTableColumns,
-  inArray,
-  isNotNull,
-  lte,
-  type SQL,
-  sql,
-} from 'drizzle-orm'
-import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
+import { and, asc, count, desc, eq, inArray, type SQL, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
-import { LAST_MOMENT } from '../clock.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
+import { DeadlineStore } from './deadlines.ts'
 import { EventLog, type NewEvent } from './events.ts'
 import { type OnceMark, OnceStore } from './once.ts'
+import {
+  type NewSandboxRow,
+  type SandboxChange,
+  type SandboxRow,
+  SandboxRows,
+  type Standing,
+  type TakenValues,
+} from './rows.ts'
 import { labels, pastSandboxes, sandboxes } from './schema.ts'
 
-export type SandboxRow = typeof sandboxes.$inferSelect
-export type NewSandboxRow = typeof sandboxes.$inferInsert
 export type PastSandbox = typeof pastSandboxes.$inferSelect
-export type SandboxChange = Partial<Omit<SandboxRow, 'id' | 'createdAt' | 'tenant'>>
-/** What a claim writes into a sandbox that a pool has made. */
-export type TakenValues = SandboxChange & { createdAt: number }
 /** One step in the life of a sandbox. */
 export type Transition = { at: number; state: SandboxState; reason: string | null; message: string | null }
 
@@ -47,32 +36,23 @@ export type ListFilter = {
 /** What happened to one sandbox; `row` is absent when it is gone. */
 export type StoreEvent = { id: string; row?: SandboxRow }
 
-/** What of a row is compared with what the runtime has. */
-export type Standing = Pick<SandboxRow, 'id' | 'state' | 'address'>
-
-/** As it stands in the index of deadlines, which is used only when no value has to be filled in. */
-const isNotStopping = sql`${sandboxes.state} <> 'Stopping'`
-/** A column that the database keeps by itself: when an idle sandbox is to be paused. */
-const idleAt = sql<number>`idle_at`
-
-const COLUMNS: Record<string, SQLiteColumn> = getTableColumns(sandboxes)
-
 export class Store {
   readonly database: Database
   readonly events: EventLog
   /** Which creates were sent with an Idempotency-Key. */
   readonly once: OnceStore
+  readonly deadlines: DeadlineStore
   readonly #db
-  readonly #prepared
-  readonly #updates = new Map<string, Statement<Record<string, unknown>>>()
+  readonly #rows
   readonly #watchers = new Set<(event: StoreEvent) => void>()
 
   constructor(options: DatabaseOptions) {
     this.database = openDatabase(options)
     this.events = new EventLog(this.database)
     this.once = new OnceStore(this.database)
+    this.deadlines = new DeadlineStore(this.database)
     this.#db = this.database.orm
-    this.#prepared = prepareAll(this.database)
+    this.#rows = new SandboxRows(this.database)
   }
 
   /** Calls `watcher` after every change, until the returned function is called. */
@@ -84,9 +64,8 @@ export class Store {
   /** Writes a new row, and the key that asked for it; what is left out has its default. */
   insert(values: NewSandboxRow, mark?: OnceMark): SandboxRow {
     const row = this.database.transact(() => {
-      const inserted = this.#insert(values)
+      const inserted = this.#rows.insert(values)
       if (mark) this.once.note(mark, inserted)
-      this.#putLabels(inserted.id, inserted.metadata)
       this.#note(inserted, 'created', inserted.createdAt)
       this.#noteState(inserted)
       return inserted
@@ -97,7 +76,7 @@ export class Store {
 
   /** The row, hidden ones too. */
   get(id: string): SandboxRow | undefined {
-    return this.#prepared.get.get({ id })
+    return this.#rows.get(id)
   }
 
   /** Changes a row and returns it, or undefined when there is none. */
@@ -240,58 +219,7 @@ export class Store {
 
   /** How every sandbox stands, hidden ones too, without what only its own reader needs. */
   standings(): Standing[] {
-    return this.#prepared.standings.all()
-  }
-
-  /** Ids whose time is over and whose removal has not begun, the most overdue first. */
-  due(now: number, limit: number): string[] {
-    return this.#db
-      .select({ id: sandboxes.id })
-      .from(sandboxes)
-      .where(and(isNotNull(sandboxes.expiresAt), isNotStopping, lte(sandboxes.expiresAt, now)))
-      .orderBy(asc(sandboxes.expiresAt))
-      .limit(limit)
-      .all()
-      .map(({ id }) => id)
-  }
-
-  /** Ids of those that have been idle for as long as they may, the longest idle first. */
-  dueIdle(now: number, limit: number): string[] {
-    return this.#db
-      .select({ id: sandboxes.id })
-      .from(sandboxes)
-      .where(and(isNotNull(idleAt), lte(idleAt, now)))
-      .orderBy(asc(idleAt))
-      .limit(limit)
-      .all()
-      .map(({ id }) => id)
-  }
-
-  /** The earliest deadlines: at most `limit` of those that end a sandbox and as many of those that pause one. */
-  nextDeadlines(limit: number): { id: string; at: number }[] {
-    const ends = this.#db
-      .select({ id: sandboxes.id, at: sql<number>`${sandboxes.expiresAt}` })
-      .from(sandboxes)
-      .where(and(isNotNull(sandboxes.expiresAt), isNotStopping))
-      .orderBy(asc(sandboxes.expiresAt))
-      .limit(limit)
-      .all()
-    const pauses = this.#db
-      .select({ id: sandboxes.id, at: idleAt })
-      .from(sandboxes)
-      .where(isNotNull(idleAt))
-      .orderBy(asc(idleAt))
-      .limit(limit)
-      .all()
-    return [...ends, ...pauses]
-  }
-
-  /** Moves every deadline by as much as the wall clock has jumped, so that each is as far away as before. */
-  shiftDeadlines(byMs: number): void {
-    this.#db.run(sql`UPDATE sandboxes SET
-      expires_at = min(expires_at + ${byMs}, ${LAST_MOMENT}),
-      active_at = CASE WHEN idle_seconds IS NULL THEN active_at ELSE coalesce(active_at, last_transition_at) + ${byMs} END
-      WHERE expires_at IS NOT NULL OR idle_seconds IS NOT NULL`)
+    return this.#rows.standings()
   }
 
   /** The states that a sandbox went through, the newest last; those of one that is gone too. */
@@ -317,44 +245,10 @@ export class Store {
     this.database.close()
   }
 
-  #write(id: string, change: SandboxChange & { createdAt?: number }): SandboxRow | undefined {
-    const values = Object.entries(change).filter(([, value]) => value !== undefined)
-    if (values.length > 0) this.#updateOf(values.map(([name]) => name)).run({ ...encode(values), rowId: id })
-    const row = this.get(id)
-    if (change.metadata) {
-      this.#db.delete(labels).where(eq(labels.sandboxId, id)).run()
-      this.#putLabels(id, change.metadata)
-    }
+  #write(id: string, change: SandboxChange | TakenValues): SandboxRow | undefined {
+    const row = this.#rows.update(id, change)
     if (row && change.state) this.#noteState(row)
     return row
-  }
-
-  #insert(values: NewSandboxRow): SandboxRow {
-    const given: Record<string, unknown> = values
-    const all = Object.entries(COLUMNS).map(([name, column]): [string, unknown] => [
-      name,
-      given[name] ?? column.default ?? null,
-    ])
-    this.#prepared.insert.run(encode(all))
-    const row = this.get(values.id)
-    if (!row) throw new Error(`The row of sandbox "${values.id}" is not there after it was written`)
-    return row
-  }
-
-  /** The statement that writes these columns: a few sets of them come again and again. */
-  #updateOf(names: string[]): Statement<Record<string, unknown>> {
-    const key = names.join()
-    let update = this.#updates.get(key)
-    if (!update) {
-      const changes = names.map((name) => `${COLUMNS[name]?.name} = @${name}`)
-      update = this.database.raw.prepare(`UPDATE sandboxes SET ${changes.join()} WHERE id = @rowId`)
-      this.#updates.set(key, update)
-    }
-    return update
-  }
-
-  #putLabels(sandboxId: string, metadata: Record<string, string>): void {
-    for (const [key, value] of Object.entries(metadata)) this.#prepared.insertLabel.run(sandboxId, key, value)
   }
 
   #noteState(row: SandboxRow): void {
@@ -370,31 +264,4 @@ export class Store {
   #tell(event: StoreEvent): void {
     for (const watcher of this.#watchers) watcher(event)
   }
-}
-
-/** What is asked all the time: built and compiled once. */
-function prepareAll({ orm, raw }: Database) {
-  const names = Object.keys(COLUMNS)
-  return {
-    get: orm
-      .select()
-      .from(sandboxes)
-      .where(eq(sandboxes.id, sql.placeholder('id')))
-      .prepare(),
-    insert: raw.prepare<Record<string, unknown>>(
-      `INSERT INTO sandboxes (${names.map((name) => COLUMNS[name]?.name).join()})
-        VALUES (${names.map((name) => `@${name}`).join()})`,
-    ),
-    insertLabel: raw.prepare<[string, string, string]>(
-      'INSERT INTO labels (sandbox_id, key, value) VALUES (?, ?, ?)',
-    ),
-    standings: raw.prepare<[], Standing>('SELECT id, state, address FROM sandboxes'),
-  }
-}
-
-/** Values as the columns of these names keep them. */
-function encode(values: [string, unknown][]): Record<string, unknown> {
-  return Object.fromEntries(
-    values.map(([name, value]) => [name, value === null ? null : COLUMNS[name]?.mapToDriverValue(value)]),
-  )
 }

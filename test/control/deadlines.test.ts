@@ -197,9 +197,9 @@ test('what is due is found by an index, however many sandboxes there are', () =>
     asked.push(text)
     return prepare(text)
   })
-  control.store.due(BEGIN, 9)
-  control.store.dueIdle(BEGIN, 9)
-  control.store.nextDeadlines(9)
+  control.store.deadlines.due(BEGIN, 9)
+  control.store.deadlines.dueIdle(BEGIN, 9)
+  control.store.deadlines.next(9)
   spied.mockRestore()
   expect(asked).toHaveLength(4)
   for (const text of asked) {
@@ -263,9 +263,9 @@ test('the database finds the same idle sandboxes as idleAtOf()', () => {
     const at = idleAtOf(row)
     return at === undefined ? [] : [{ id: row.id, at }]
   })
-  expect(control.store.nextDeadlines(9)).toEqual(wanted.sort((one, other) => one.at - other.at))
-  expect(control.store.dueIdle(60_005, 9)).toEqual(['b'])
-  expect(control.store.dueIdle(60_004, 9)).toEqual([])
+  expect(control.store.deadlines.next(9)).toEqual(wanted.sort((one, other) => one.at - other.at))
+  expect(control.store.deadlines.dueIdle(60_005, 9)).toEqual(['b'])
+  expect(control.store.deadlines.dueIdle(60_004, 9)).toEqual([])
 })
 
 test('L18: what is told again and again is written rarely, and nothing of it is lost', async () => {
@@ -334,7 +334,7 @@ test('a sandbox without a timeout has no end, and none can be given to it', asyn
   const { control, time } = openAt()
   const id = await make(control)
   time.now += 1000 * 86_400_000
-  expect(control.store.due(time.now, 10)).toEqual([])
+  expect(control.store.deadlines.due(time.now, 10)).toEqual([])
   expect((await control.call('GET', `/sandboxes/${id}`)).body).not.toHaveProperty('expiresAt')
   expect((await renew(control, id, time.now + HOUR)).status).toBe(409)
 })
@@ -359,7 +359,7 @@ test('an idle sandbox is paused with its reason, resumed it has its time again',
   expect((await control.call('POST', `/sandboxes/${id}/resume`)).status).toBe(202)
   await pauseIdleSandbox(control.lives, id)
   expect(control.store.get(id)?.state).toBe('Running')
-  expect(control.store.nextDeadlines(1)).toEqual([{ id, at: time.now + 60_000 }])
+  expect(control.store.deadlines.next(1)).toEqual([{ id, at: time.now + 60_000 }])
   await control.close()
   await loop
 })
@@ -394,8 +394,8 @@ test('an idle pause that fails is tried again after as long as it took to become
   time.now += 60_000
   await expect(pauseIdleSandbox(control.lives, id)).rejects.toThrow('could not be paused')
   expect(control.store.get(id)?.state).toBe('Running')
-  expect(control.store.dueIdle(time.now + 59_999, 1)).toEqual([])
-  expect(control.store.dueIdle(time.now + 60_000, 1)).toEqual([id])
+  expect(control.store.deadlines.dueIdle(time.now + 59_999, 1)).toEqual([])
+  expect(control.store.deadlines.dueIdle(time.now + 60_000, 1)).toEqual([id])
 })
 
 test('after a start, what traffic keeps alive has a moment until gateways have told of it', async () => {
@@ -407,15 +407,15 @@ test('after a start, what traffic keeps alive has a moment until gateways have t
   ]
   time.now += HOUR
   control.lives.activity.grantGrace()
-  expect(control.store.due(time.now, 9)).toEqual([plain])
-  expect(control.store.dueIdle(time.now, 9)).toEqual([])
+  expect(control.store.deadlines.due(time.now, 9)).toEqual([plain])
+  expect(control.store.deadlines.dueIdle(time.now, 9)).toEqual([])
   control.lives.activity.record([
     { id: renewed, ageMs: 2000 },
     { id: idle, ageMs: 2000 },
   ])
   expect(endOf(control, renewed)).toBe(time.now + 298_000)
   time.now += 10_000
-  expect(control.store.due(time.now, 9)).toEqual([plain])
+  expect(control.store.deadlines.due(time.now, 9)).toEqual([plain])
 })
 
 test('a full disk keeps control neither from starting nor from stopping', async () => {
@@ -478,13 +478,13 @@ test.each([3 * HOUR, -3 * HOUR])(
     control.lives.activity.record([{ id: ending, ageMs: 0 }])
     control.lives.doubts.add('x', time.now)
     time.now += byMs
-    control.store.shiftDeadlines(byMs)
+    control.store.deadlines.shift(byMs)
     control.lives.activity.shift(byMs)
     control.lives.doubts.shift(byMs)
-    expect(control.store.due(time.now + 549_999, 9)).toEqual([])
-    expect(control.store.due(time.now + 550_000, 9)).toEqual([ending])
-    expect(control.store.dueIdle(time.now + 9999, 9)).toEqual([])
-    expect(control.store.dueIdle(time.now + 10_000, 9)).toEqual([idle])
+    expect(control.store.deadlines.due(time.now + 549_999, 9)).toEqual([])
+    expect(control.store.deadlines.due(time.now + 550_000, 9)).toEqual([ending])
+    expect(control.store.deadlines.dueIdle(time.now + 9999, 9)).toEqual([])
+    expect(control.store.deadlines.dueIdle(time.now + 10_000, 9)).toEqual([idle])
     expect(control.store.get(forever)?.expiresAt).toBeNull()
     expect(control.lives.doubts.take(time.now, 9)).toEqual([])
     expect(control.lives.doubts.take(time.now + 250, 9)).toEqual(['x'])
@@ -492,7 +492,7 @@ test.each([3 * HOUR, -3 * HOUR])(
       { id: ending, ageMs: 0 },
       { id: idle, ageMs: 0 },
     ])
-    expect(control.store.dueIdle(time.now + 59_999, 9)).toEqual([])
+    expect(control.store.deadlines.dueIdle(time.now + 59_999, 9)).toEqual([])
   },
 )
 

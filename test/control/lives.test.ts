@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { reconcile, runReconciler } from '../../control/sandbox/reconcile.ts'
-import type { SandboxRow } from '../../control/store/sqlite.ts'
+import type { SandboxRow } from '../../control/store/rows.ts'
 import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
 

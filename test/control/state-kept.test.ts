@@ -72,7 +72,7 @@ test('D1: a renewal is what counts after a restart, however the program ended', 
   expect((await first.call('POST', `/v1/sandboxes/${id}/renew-expiration`, { expiresAt })).status).toBe(200)
   machine.tick(3_600_000)
   const second = machine.start()
-  expect(second.store.due(START + 3_600_000, 10)).toEqual([])
+  expect(second.store.deadlines.due(START + 3_600_000, 10)).toEqual([])
   expect(await read(second, id)).toMatchObject({ expiresAt, status: { state: 'Running' } })
 })
 
@@ -82,7 +82,7 @@ test('D2: one without a timeout has none after a restart either', async () => {
   machine.tick(1e12)
   const second = machine.start()
   await reconcile(second.lives)
-  expect(second.store.due(START + 1e12, 10)).toEqual([])
+  expect(second.store.deadlines.due(START + 1e12, 10)).toEqual([])
   expect(await read(second, id)).not.toHaveProperty('expiresAt')
 })
 

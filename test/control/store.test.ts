@@ -127,9 +127,9 @@ test('deadlines: due ones in order, stopping ones not, the next one', () => {
   store.insert(sandboxRow({ id: 'older', expiresAt: 50 }))
   store.insert(sandboxRow({ id: 'never' }))
   store.insert(sandboxRow({ id: 'stopping', expiresAt: 1, state: 'Stopping' }))
-  expect(store.due(100, 10)).toEqual(['older', 'due'])
-  expect(store.due(100, 1)).toEqual(['older'])
-  expect(store.nextDeadlines(2)).toEqual([
+  expect(store.deadlines.due(100, 10)).toEqual(['older', 'due'])
+  expect(store.deadlines.due(100, 1)).toEqual(['older'])
+  expect(store.deadlines.next(2)).toEqual([
     { id: 'older', at: 50 },
     { id: 'due', at: 100 },
   ])

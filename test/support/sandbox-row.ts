@@ -1,4 +1,4 @@
-import type { SandboxRow } from '../../control/store/sqlite.ts'
+import type { SandboxRow } from '../../control/store/rows.ts'
 
 /** A row of a running sandbox, with what a test wants otherwise. */
 export function sandboxRow(change: Partial<SandboxRow> = {}): SandboxRow {

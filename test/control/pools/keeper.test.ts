@@ -218,7 +218,7 @@ test('reconciling and deadlines leave warm sandboxes alone', async () => {
   await untilWarm(control, 2)
   const warm = running(control)
   at = 10 ** 12
-  expect(control.store.due(at, 10)).toEqual([])
+  expect(control.store.deadlines.due(at, 10)).toEqual([])
   await reconcile(control.lives)
   expect(running(control)).toEqual(warm)
   await untilWarm(control, 2)

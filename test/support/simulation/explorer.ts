@@ -2,7 +2,7 @@
 // only here, so what is under way at a step is under way because the step before did not wait for it.
 
 import { parseMoment } from '../../../control/sandbox/moment.ts'
-import type { SandboxRow } from '../../../control/store/sqlite.ts'
+import type { SandboxRow } from '../../../control/store/rows.ts'
 import type { Answer } from '../control-app.ts'
 import { findDisagreements, findLogProblems, findPoolProblems } from './checks.ts'
 import { FAULTS, MOMENTS } from './lasting-runtime.ts'
