@@ -72,6 +72,8 @@ export class ImageStore {
     const key = createHash('sha256').update(source.key).digest('hex').slice(0, 32)
     const known = this.#known.get(key) ?? (await this.#load(key))
     if (known) return known
+    // Nothing is begun for who has left already: nobody would wait for it, or end it.
+    signal.throwIfAborted()
     // One build for all who wait for it; a caller that leaves does not take it from the others.
     let building = this.#building.get(key)
     if (!building || building.isAbandoned) {
@@ -90,7 +92,8 @@ export class ImageStore {
 
   async #sourceOf(reference: string, auth: Auth | undefined, signal: AbortSignal): Promise<Source> {
     const { aliases, insecureRegistries, proxyEnvironment, pullTimeoutMs } = this.#options
-    const target = aliases[reference] ?? reference
+    // An image may have the name of something that every object has.
+    const target = (Object.hasOwn(aliases, reference) ? aliases[reference] : undefined) ?? reference
     const isAlias = target !== reference
     if (target === 'host')
       return {

@@ -174,6 +174,14 @@ describe.skipIf(!isRoot)('ImageStore', () => {
     return { store, left, made: () => lines.filter((line) => line.includes('image is there')).length }
   }
 
+  test('an image with the name of something that every object has is no alias', async () => {
+    const { store, left } = await openStore()
+    const abandoned = AbortSignal.abort(new Error('left'))
+    for (const name of ['constructor', 'toString', 'hasOwnProperty'])
+      await expect(store.resolve(name, undefined, abandoned)).rejects.toThrow('left')
+    expect(left()).toEqual([])
+  })
+
   test('makes an image once for all who ask at the same time, and again only when nobody has it', async () => {
     const { store, left, made } = await openStore()
     const heard: string[] = []
