@@ -5,14 +5,13 @@ import type { MiddlewareHandler } from 'hono'
 import { API_KEY_HEADER, hashKey } from '../../lib/access.ts'
 import type { AppEnv } from '../app.ts'
 import { refusal } from '../errors.ts'
+import { READING } from '../request.ts'
 import type { Keyring } from './keyring.ts'
 import { LOCAL_PRINCIPAL, SCRAPER } from './principal.ts'
 import { requireKey } from './require-key.ts'
 
 const OPEN_PATHS = new Set(['/health', '/ready', '/version', '/docs', '/redoc', '/openapi.json'])
 const PROXY_PATH = /^(\/v1)?\/sandboxes\/[^/]+\/proxy\/\d+(\/|$)/
-/** Methods that change nothing. */
-export const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Whether a path needs no API key: the public pages, exactly, and the proxy, unless traffic is guarded by keys too. */
 export function isOpenPath(path: string, { guardsTraffic }: { guardsTraffic: boolean }): boolean {

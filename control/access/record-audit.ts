@@ -3,9 +3,8 @@
 
 import type { MiddlewareHandler } from 'hono'
 import type { AppEnv } from '../app.ts'
-import { routeOf } from '../observe/observe-requests.ts'
+import { READING, routeOf } from '../request.ts'
 import type { AuditLog } from '../store/audit.ts'
-import { READING } from './authenticate.ts'
 
 /** What the SDKs report of themselves changes nothing. */
 const NOT_A_CHANGE = /\/metrics\/events$/

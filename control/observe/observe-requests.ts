@@ -3,11 +3,10 @@
 
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context, MiddlewareHandler } from 'hono'
-import { matchedRoutes } from 'hono/route'
 import { createRequestId } from '../../lib/id.ts'
 import type { Logger } from '../../lib/log.ts'
-import { READING } from '../access/authenticate.ts'
 import type { AppEnv } from '../app.ts'
+import { loggedPath, READING, routeOf } from '../request.ts'
 import type { Observation } from './open-observation.ts'
 import { parseTraceContext } from './trace-context.ts'
 
@@ -18,9 +17,6 @@ export type ObserveRequestsOptions = {
 }
 
 const NO_ROUTE = '(none)'
-const MAX_LOGGED_PATH = 200
-/** What comes after the port is the sandbox's, and may be anybody's secret. */
-const PROXIED = /^((?:\/v1)?\/sandboxes\/[^/]+\/proxy\/[^/]+).*$/s
 
 export function observeRequests({
   observation,
@@ -68,16 +64,6 @@ export function observeRequests({
 }
 
 type Outgoing = { statusCode: number; once(event: 'close', listener: () => void): unknown }
-
-/** A path as it may stand in the log. */
-export function loggedPath(path: string): string {
-  return path.replace(PROXIED, '$1').slice(0, MAX_LOGGED_PATH)
-}
-
-/** The pattern of the route that a request is for; undefined when there is none. */
-export function routeOf(context: Context): string | undefined {
-  return matchedRoutes(context).findLast(({ path }) => !path.endsWith('*') || path.includes('/proxy/'))?.path
-}
 
 /** An inbound request id is taken when it can stand in a log line and a header as it is. */
 function readRequestId(given: string | undefined): string {

@@ -3,12 +3,12 @@
 
 import type { AppSettings, EgressAnswer, EgressRequest } from '../app.ts'
 import type { ExecdClient } from '../execd-client.ts'
-import type { FulfilDeps } from '../sandbox/fulfil.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import type { PlanLimits } from '../sandbox/plan.ts'
 import { PoolStore } from '../store/pools.ts'
 import { TemplateStore } from '../store/templates.ts'
 import { TemplateBuilder } from '../templates/builder.ts'
+import type { FulfilDeps } from './fulfil.ts'
 import { PoolKeeper } from './keeper.ts'
 
 export type Pooling = { deps: FulfilDeps; keeper: PoolKeeper; builder: TemplateBuilder }

@@ -12,6 +12,7 @@ import {
 import { ownTenant } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
 import { invalid, queryOf, readBody, readQuery } from '../body.ts'
+import { fulfilCreate } from '../pools/fulfil.ts'
 import {
   changeMetadata,
   deleteSandbox,
@@ -21,7 +22,6 @@ import {
 } from '../sandbox/change.ts'
 import type { Owner } from '../sandbox/create.ts'
 import { formatSandbox } from '../sandbox/format.ts'
-import { fulfilCreate } from '../sandbox/fulfil.ts'
 import { parseMetadataFilter } from '../sandbox/metadata.ts'
 import { parseMoment } from '../sandbox/moment.ts'
 import { answerOf, type CreateAnswer, markOf, parseIdempotencyKey } from '../sandbox/once.ts'

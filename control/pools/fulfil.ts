@@ -3,15 +3,15 @@
 
 import type { CreateRequest } from '../../lib/api/lifecycle.ts'
 import { refusal } from '../errors.ts'
-import { type Claim, claimWarm, formatEnvFile } from '../pools/claim.ts'
-import { type PlannedPool, type PoolDeps, placesTaken, planPool, statusOf } from '../pools/pools.ts'
-import { isSame, revisionOf } from '../pools/shape.ts'
+import { createSandbox, type Owner } from '../sandbox/create.ts'
+import { parseLimits } from '../sandbox/limits.ts'
+import { IDLE_ENTRYPOINT, ISOLATION_EXTENSION, planCreate } from '../sandbox/plan.ts'
+import { waitForChange } from '../sandbox/wait-for-change.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import { fillFromPublished, fillFromTemplate } from '../templates/request.ts'
-import { createSandbox, type Owner } from './create.ts'
-import { parseLimits } from './limits.ts'
-import { IDLE_ENTRYPOINT, ISOLATION_EXTENSION, planCreate } from './plan.ts'
-import { waitForChange } from './wait-for-change.ts'
+import { type Claim, claimWarm, formatEnvFile } from './claim.ts'
+import { type PlannedPool, type PoolDeps, placesTaken, planPool, statusOf } from './pools.ts'
+import { isSame, revisionOf } from './shape.ts'
 
 /** How long a create waits for a pool that has nothing to give. Below the time after which SDKs give up. */
 const POOL_WAIT_MS = 15_000
