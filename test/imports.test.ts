@@ -28,6 +28,30 @@ test.each([...PROGRAMS, 'lib'])('%s imports only itself and lib', (folder) => {
   expect(broken.map(({ file, line, to }) => `${file}:${line} imports ${to}`)).toEqual([])
 })
 
+// From top to bottom, as docs/architecture.md has them; those of one line may use each other.
+const FOLDERS_OF_CONTROL = [
+  ['routes'],
+  ['access'],
+  ['pools', 'templates'],
+  ['sandbox'],
+  ['upkeep'],
+  ['backup'],
+  ['observe'],
+  ['runtime', 'image'],
+  ['store'],
+]
+
+test('a folder of control imports none that stands above it', () => {
+  const levelOf = (path: string) =>
+    FOLDERS_OF_CONTROL.findIndex((names) => names.some((name) => path.startsWith(`control/${name}/`)))
+  const folders = new Set(globSync('control/*/', { cwd: ROOT }).map((path) => path.split('/')[1]))
+  expect(new Set(FOLDERS_OF_CONTROL.flat())).toEqual(folders)
+  const broken = importsOf('control').filter(
+    ({ file, to }) => levelOf(to) >= 0 && levelOf(to) < levelOf(file),
+  )
+  expect(broken.map(({ file, line, to }) => `${file}:${line} imports ${to}`)).toEqual([])
+})
+
 test('nothing outside of main.ts reads process.env', () => {
   const readers = [...PROGRAMS.filter((name) => name !== 'launcher'), 'lib']
     .flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: ROOT }))

@@ -2,10 +2,10 @@
 // control/control.ts, handed to whoever changes something.
 
 import type { Logger } from '../../lib/log.ts'
-import type { Quotas } from '../access/quotas.ts'
 import type { Observer } from '../observe/observer.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow } from '../store/rows.ts'
+import type { Limits } from '../store/schema.ts'
 import type { Store } from '../store/sqlite.ts'
 import type { Activity } from './activity.ts'
 import type { Doubts } from './doubts.ts'
@@ -16,7 +16,10 @@ import type { HostFiles } from './volumes.ts'
 export type Lives = {
   store: Store
   runtime: Runtime
-  quotas: Pick<Quotas, 'admit'>
+  quotas: {
+    /** Throws ApiError when a tenant may not have one more sandbox. */
+    admit(tenant: string, limits: Limits): void
+  }
   turns: Turns
   /** What has to be looked at again soon. */
   doubts: Doubts

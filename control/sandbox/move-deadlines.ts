@@ -1,11 +1,10 @@
-import type { PoolKeeper } from '../pools/keeper.ts'
 import type { Lives } from './lives.ts'
 
 /**
  * What is written as a time of day stays as far away as it was when the wall clock jumps by `byMs`. False when it could not be
  * done at this moment.
  */
-export function moveDeadlines(lives: Lives, keeper: Pick<PoolKeeper, 'shift'>, byMs: number): boolean {
+export function moveDeadlines(lives: Lives, keeper: { shift(byMs: number): void }, byMs: number): boolean {
   const { store, log } = lives
   // Within a change that may yet be undone it would be undone with it.
   if (store.database.raw.inTransaction) return false
