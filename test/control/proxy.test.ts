@@ -1,20 +1,14 @@
 // Sandbox traffic through the API server itself: real sockets on loopback, a small program in the sandbox's place.
 
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { startControl } from '../../control/control.ts'
 import { resolveTarget } from '../../control/routes/proxy.ts'
 import type { Route } from '../../lib/api/routes-feed.ts'
-import { createSilentLogger } from '../../lib/log.ts'
-import { LIFE_SETTINGS, MIGRATIONS, MINIMAL } from '../support/control-app.ts'
-import { createFakeRuntime } from '../support/fake-runtime.ts'
+import { createSandbox, openControlOnPort } from '../support/control-on-port.ts'
 
 type Handler = Parameters<typeof createServer>[1]
 
@@ -30,44 +24,12 @@ async function startApp(handler: Handler): Promise<{ server: Server; port: numbe
 
 /** Control on a port, with one running sandbox whose address is loopback. */
 async function open({ apiKey = 'k' }: { apiKey?: string } = {}) {
-  const dataDir = mkdtempSync(join(tmpdir(), 'proxy-'))
-  const runtime = createFakeRuntime()
-  const make = runtime.create
-  runtime.create = async (spec, signal) => {
-    const sandbox = { ...(await make(spec, signal)), address: '127.0.0.1' }
-    runtime.sandboxes.set(spec.id, sandbox)
-    return sandbox
-  }
-  const control = await startControl({
-    instance: {
-      controlSocket: join(dataDir, 'c.sock'),
-      feedSocket: join(dataDir, 'f.sock'),
-      policySocket: join(dataDir, 'p.sock'),
-    },
-    dataDir,
-    migrationsDir: MIGRATIONS,
-    runtime,
-    askEgress: () => Promise.reject(new Error('no egress here')),
-    settings: { domain: 'localhost', arch: 'amd64', version: '0.0.0' },
-    accessSettings: apiKey ? { apiKey } : {},
-    lifeSettings: LIFE_SETTINGS,
-    listen: { host: '127.0.0.1', port: 0 },
-    log: createSilentLogger(),
-  })
-  onTestFinished(async () => {
-    await control.stop()
-    rmSync(dataDir, { recursive: true, force: true })
-  })
-  const base = `http://127.0.0.1:${control.port}`
-  const headers = { 'content-type': 'application/json', 'open-sandbox-api-key': 'k' }
-  const made = await fetch(`${base}/sandboxes`, { method: 'POST', headers, body: JSON.stringify(MINIMAL) })
-  const { id } = (await made.json()) as { id: string }
+  const opened = await openControlOnPort({ accessSettings: apiKey ? { apiKey } : {} })
+  const { base } = opened
+  const id = await createSandbox(base, 'k')
   return {
-    base,
+    ...opened,
     id,
-    dataDir,
-    control,
-    port: control.port ?? 0,
     proxy: (port: number) => `${base}/sandboxes/${id}/proxy/${port}`,
   }
 }
@@ -164,11 +126,11 @@ test('what is not there is 404, 422 or 409, with an envelope', async () => {
 })
 
 test("port 18080 leads to egress, below the sandbox's own path", async () => {
-  const { id, dataDir, proxy } = await open()
+  const { id, policySocket, proxy } = await open()
   const egress = createServer((incoming, outgoing) =>
     outgoing.end(`${incoming.url} ${incoming.headers['opensandbox-egress-auth']}`),
   )
-  await new Promise<void>((resolve) => egress.listen(join(dataDir, 'p.sock'), resolve))
+  await new Promise<void>((resolve) => egress.listen(policySocket, resolve))
   onTestFinished(() => {
     egress.closeAllConnections()
     egress.close()

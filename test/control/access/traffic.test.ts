@@ -1,16 +1,11 @@
 // Traffic of sandboxes through the API server itself, where tenants are kept elsewhere: for those alone whose they are.
 
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, get as httpGet, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { startControl } from '../../../control/control.ts'
 import { createLogger } from '../../../lib/log.ts'
-import { LIFE_SETTINGS, MIGRATIONS, MINIMAL } from '../../support/control-app.ts'
-import { createFakeRuntime } from '../../support/fake-runtime.ts'
+import { createSandbox, openControlOnPort } from '../../support/control-on-port.ts'
 
 const NAMESPACES: Record<string, string> = { 'red-1': 'red', 'blue-1': 'blue' }
 const TENANTS = {
@@ -26,44 +21,17 @@ async function open() {
   const program = createServer((_incoming, outgoing) => outgoing.end('from the sandbox'))
   new WebSocketServer({ server: program }).on('connection', (socket) => socket.send('hello'))
   await new Promise<void>((resolve) => program.listen(0, '127.0.0.1', resolve))
-  const dataDir = mkdtempSync(join(tmpdir(), 'traffic-'))
-  const runtime = createFakeRuntime()
-  const make = runtime.create
-  runtime.create = async (spec, signal) => {
-    const sandbox = { ...(await make(spec, signal)), address: '127.0.0.1' }
-    runtime.sandboxes.set(spec.id, sandbox)
-    return sandbox
-  }
-  const lines: string[] = []
-  const control = await startControl({
-    instance: {
-      controlSocket: join(dataDir, 'c.sock'),
-      feedSocket: join(dataDir, 'f.sock'),
-      policySocket: join(dataDir, 'p.sock'),
-    },
-    dataDir,
-    migrationsDir: MIGRATIONS,
-    runtime,
-    askEgress: () => Promise.reject(new Error('no egress here')),
-    settings: { domain: 'localhost', arch: 'amd64', version: '0.0.0' },
-    accessSettings: { tenants: TENANTS },
-    lifeSettings: LIFE_SETTINGS,
-    listen: { host: '127.0.0.1', port: 0 },
-    log: createLogger({ program: 'control', write: (line) => void lines.push(line) }),
-  })
-  onTestFinished(async () => {
-    await control.stop()
+  onTestFinished(() => {
     program.closeAllConnections()
     program.close()
-    rmSync(dataDir, { recursive: true, force: true })
   })
-  const base = `127.0.0.1:${control.port}`
-  const made = await fetch(`http://${base}/sandboxes`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'open-sandbox-api-key': 'red-1' },
-    body: JSON.stringify(MINIMAL),
+  const lines: string[] = []
+  const { control, port } = await openControlOnPort({
+    accessSettings: { tenants: TENANTS },
+    log: createLogger({ program: 'control', write: (line) => void lines.push(line) }),
   })
-  const { id } = (await made.json()) as { id: string }
+  const base = `127.0.0.1:${port}`
+  const id = await createSandbox(`http://${base}`, 'red-1')
   const programPort = (program.address() as AddressInfo).port
   return {
     control,
@@ -124,12 +92,7 @@ test.each(['../../..', '%2e%2e/%2e%2E/.%2e', 'a/../../../..'])(
   async (dots) => {
     const { base, proxy, programPort } = await open()
     const victim = proxy.slice(base.length)
-    const made = await fetch(`http://${base}/v1/sandboxes`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...keyHeader('blue-1') },
-      body: JSON.stringify(MINIMAL),
-    })
-    const { id } = (await made.json()) as { id: string }
+    const id = await createSandbox(`http://${base}/v1`, 'blue-1')
     const own = `${id}/proxy/${programPort}/`
     expect(await getRaw(base, `/v1/sandboxes/${own}`, 'blue-1')).toMatchObject({ status: 200 })
     const answer = await getRaw(base, `${victim}${dots}/${own}`, 'blue-1')

@@ -1,17 +1,12 @@
 // What a sandbox answers through this server is counted and logged once it is over, with the status that the client got.
 
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { startControl } from '../../../control/control.ts'
 import { createRequestScope, createScopedLogger } from '../../../control/observe/request-scope.ts'
 import { createLogger } from '../../../lib/log.ts'
-import { LIFE_SETTINGS, MIGRATIONS, MINIMAL } from '../../support/control-app.ts'
-import { createFakeRuntime } from '../../support/fake-runtime.ts'
+import { createSandbox, openControlOnPort } from '../../support/control-on-port.ts'
 
 test.each([
   ['with a key', { apiKey: 'k' }],
@@ -28,43 +23,16 @@ test.each([
     })
     app.listen(0, '127.0.0.1')
     await once(app, 'listening')
-    const dataDir = mkdtempSync(join(tmpdir(), 'proxied-'))
-    const runtime = createFakeRuntime()
-    const make = runtime.create
-    runtime.create = async (spec, signal) => {
-      const sandbox = { ...(await make(spec, signal)), address: '127.0.0.1' }
-      runtime.sandboxes.set(spec.id, sandbox)
-      return sandbox
-    }
+    onTestFinished(() => void app.close())
     const lines: string[] = []
     const scope = createRequestScope()
     const write = (line: string) => lines.push(line)
-    const control = await startControl({
-      instance: {
-        controlSocket: join(dataDir, 'c.sock'),
-        feedSocket: join(dataDir, 'f.sock'),
-        policySocket: join(dataDir, 'p.sock'),
-      },
-      dataDir,
-      migrationsDir: MIGRATIONS,
-      runtime,
-      askEgress: () => Promise.reject(new Error('no egress here')),
-      settings: { domain: 'localhost', arch: 'amd64', version: '0.0.0' },
+    const { base } = await openControlOnPort({
       accessSettings,
-      lifeSettings: LIFE_SETTINGS,
-      listen: { host: '127.0.0.1', port: 0 },
       scope,
       log: createScopedLogger(createLogger({ program: 'control', level: 'debug', write }), scope),
     })
-    onTestFinished(async () => {
-      await control.stop()
-      app.close()
-      rmSync(dataDir, { recursive: true, force: true })
-    })
-    const base = `http://127.0.0.1:${control.port}`
-    const headers = { 'content-type': 'application/json', 'open-sandbox-api-key': 'k' }
-    const made = await fetch(`${base}/sandboxes`, { method: 'POST', headers, body: JSON.stringify(MINIMAL) })
-    const { id } = (await made.json()) as { id: string }
+    const id = await createSandbox(base, 'k')
     const { port } = app.address() as AddressInfo
     const response = await fetch(`${base}/sandboxes/${id}/proxy/${port}/a`, {
       headers: { 'x-request-id': 'r-proxied' },
@@ -80,7 +48,9 @@ test.each([
     expect([closed.status, JSON.parse(refused)]).toMatchObject([502, { code: 'BACKEND_CONNECTION_FAILED' }])
     // Where it is and what opens it is nobody's to learn from a port that is closed.
     expect(refused).not.toMatch(/127\.0\.0\.1|[0-9a-f]{64}|header/i)
-    const metrics = await (await fetch(`${base}/metrics`, { headers })).text()
+    const metrics = await (
+      await fetch(`${base}/metrics`, { headers: { 'open-sandbox-api-key': 'k' } })
+    ).text()
     expect(metrics).toContain(
       'opensandbox_http_request_duration_seconds_count{method="GET",route="/sandboxes/:id/proxy/:port/*",status="418"} 1',
     )
