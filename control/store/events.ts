@@ -55,8 +55,12 @@ export class EventLog {
     { tenant, sandboxId, limit }: { tenant?: string; sandboxId?: string; limit: number },
   ): StoredEvent[] {
     const conditions: SQL[] = [gt(events.id, id)]
-    if (tenant !== undefined) conditions.push(eq(events.tenant, tenant))
     if (sandboxId !== undefined) conditions.push(eq(events.sandboxId, sandboxId))
+    // The plus keeps SQLite from looking for one sandbox among all that its tenant has.
+    if (tenant !== undefined)
+      conditions.push(
+        sandboxId === undefined ? eq(events.tenant, tenant) : sql`+${events.tenant} = ${tenant}`,
+      )
     return this.#database.orm
       .select()
       .from(events)

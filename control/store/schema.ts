@@ -78,7 +78,11 @@ export const events = sqliteTable(
     reason: text('reason'),
     message: text('message'),
   },
-  (table) => [index('events_by_sandbox').on(table.sandboxId, table.id), index('events_by_time').on(table.at)],
+  (table) => [
+    index('events_by_sandbox').on(table.sandboxId, table.id),
+    index('events_by_time').on(table.at),
+    index('events_by_tenant').on(table.tenant, table.id),
+  ],
 )
 
 export const pastSandboxes = sqliteTable('past_sandboxes', {

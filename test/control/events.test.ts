@@ -1,6 +1,7 @@
 // The stream of events: it resumes where a reader was, shows each tenant its own, and outlives the sandbox.
 
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { AuditLog } from '../../control/store/audit.ts'
 import { prune } from '../../control/store/retention.ts'
 import { type ControlApp, createControlApp, MINIMAL } from '../support/control-app.ts'
 
@@ -125,4 +126,32 @@ test('the history of a sandbox is there after it is gone', async () => {
 test.each(['x', '-1', '1.5'])('Last-Event-ID "%s" is refused', async (id) => {
   const answer = await open().call('GET', '/events', undefined, { ...KEY, 'last-event-id': id })
   expect([answer.status, answer.body.code]).toEqual([422, 'GENERAL::INVALID_REQUEST'])
+})
+
+test("a tenant's events and audit are found by an index, however much happens to others", () => {
+  const { store } = open()
+  const audit = new AuditLog(store.database)
+  const { raw } = store.database
+  const asked: string[] = []
+  const prepare = raw.prepare.bind(raw)
+  const spied = vi.spyOn(raw, 'prepare').mockImplementation((text: string) => {
+    asked.push(text)
+    return prepare(text)
+  })
+  store.events.after(0, { tenant: 'red', limit: 200 })
+  store.events.after(0, { tenant: 'red', sandboxId: 'a', limit: 200 })
+  audit.after(0, { tenant: 'red', limit: 100 })
+  audit.after(0, { tenant: 'red', actor: 'ci', limit: 100 })
+  spied.mockRestore()
+  const plans = asked.map((text) => {
+    const values = Array.from(text.matchAll(/\?/g), () => 1)
+    const steps = raw.prepare(`EXPLAIN QUERY PLAN ${text}`).all(...values) as { detail: string }[]
+    return steps.map(({ detail }) => detail.split(' (')[0])
+  })
+  expect(plans).toEqual([
+    ['SEARCH events USING INDEX events_by_tenant'],
+    ['SEARCH events USING INDEX events_by_sandbox'],
+    ['SEARCH audit USING INDEX audit_by_tenant'],
+    ['SEARCH audit USING INDEX audit_by_tenant'],
+  ])
 })
