@@ -22,6 +22,6 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { type } = options.config.runtime
   if (type !== 'local')
     throw new Error(`runtime.type = "${type}" is not available yet in this version: use "local"`)
-  const { openLocalRuntime } = await import('./local/local-runtime.ts')
+  const { openLocalRuntime } = await import('./local/open-local-runtime.ts')
   return await openLocalRuntime(options)
 }

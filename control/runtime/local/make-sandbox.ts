@@ -1,0 +1,185 @@
+// A create, from the record to the entrypoint: root, then side by side `run` (execd starts and waits), network and egress rules; only
+// then execd gets its boot file, starts the user's entrypoint, and says that it is ready.
+
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type BootFile, EXECD_PORT, type ReadyFile } from '../../../lib/api/guest.ts'
+import { LIFECYCLE_VARIABLE, preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
+import type { Image } from '../../image/image.ts'
+import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
+import { readOomKills } from './cgroup.ts'
+import { handOver } from './hand-over.ts'
+import { connectSandbox } from './network.ts'
+import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
+import type { PhaseWatch } from './phase-watch.ts'
+import { makeOwned, mountRoot } from './root.ts'
+import { isRunning, type SandboxRecord, startTimeOf, writeRecord } from './sandbox-record.ts'
+import { makeSpec } from './spec.ts'
+import { waitForJson } from './watch-file.ts'
+
+/** How long a sandbox has until it is ready, beside the time of a hook before its entrypoint. */
+const READY_TIMEOUT_MS = 20_000
+const MAX_MESSAGE_LENGTH = 5000
+const OPEN_FILES = 65_536
+
+/** Makes a sandbox of an image, as far as the entrypoint of its user. What it has made when it fails is the caller's to clear. */
+export async function makeSandbox(
+  parts: Parts,
+  {
+    spec,
+    image,
+    record,
+    watch,
+  }: { spec: RuntimeSpec; image: Image; record: SandboxRecord; watch: PhaseWatch },
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, oci, programs, egress, gateway, guest, cgroups, seccomp, log } = parts
+  const { id } = spec
+  const paths = sandboxPaths(parts, id)
+  await mkdir(paths.folder, { mode: 0o711 })
+  await writeRecord(paths.record, record)
+  const files = async () => {
+    await makeOwned(paths.exchange, 0o700)
+    const oci = makeSpec({
+      id,
+      rootfs: paths.root,
+      command: guest.command,
+      guestDir: guest.path,
+      exchangeDir: paths.exchange,
+      hostDirs: image.hostDirs,
+      mounts: spec.mounts,
+      cgroupPath: sandboxCgroup(parts, id),
+      limits: spec.limits,
+      pidsLimit: config.runtime.pidsLimit,
+      openFiles: Math.min(OPEN_FILES, ownOpenFilesLimit()),
+      countsSwap: cgroups.countsSwap,
+      seccomp: spec.allowNamespaces ? seccomp.withNamespaces : seccomp.usual,
+      allowNamespaces: spec.allowNamespaces,
+    })
+    await writeFile(join(paths.folder, 'config.json'), JSON.stringify(oci), { mode: 0o600 })
+  }
+  const root = () =>
+    mountRoot(
+      {
+        lower: image.rootfs,
+        folder: paths.folder,
+        mountPoint: paths.root,
+        etc: etcFiles(id, record.address, gateway),
+        run: programs.run,
+      },
+      signal,
+    )
+  await settleAll([files(), root()])
+  watch.mark('root')
+  const pidFile = join(paths.folder, 'init.pid')
+  const registered = egress.register(
+    id,
+    {
+      address: record.address,
+      interface: record.interface,
+      ...(spec.networkPolicy && { policy: spec.networkPolicy }),
+      token: spec.egressToken,
+    },
+    signal,
+  )
+  const started = async () => {
+    await oci.run(id, { bundle: paths.folder, pidFile, log: join(paths.folder, 'oci.log') }, signal)
+    watch.mark('start')
+    const pid = Number(readFileSync(pidFile, 'utf8'))
+    const startTime = startTimeOf(pid)
+    if (startTime === undefined)
+      throw new RuntimeError('start_failed', 'The first process of the sandbox ended at once')
+    record.init = { pid, startTime }
+    // execd starts while the network is made. It runs nothing of the user's before it has its boot file.
+    await settleAll([
+      writeRecord(paths.record, record),
+      connectSandbox({ ...record, gateway, run: programs.run }, pid, signal),
+    ])
+  }
+  // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
+  await settleAll([registered, started()])
+  watch.mark('network')
+  await handOver(paths.exchange, bootFile(spec, image, config.runtime.stopGraceSeconds * 1000))
+  await untilReady(parts, record, READY_TIMEOUT_MS + preStartTimeoutMs(spec.env), signal)
+  watch.mark('ready')
+  record.complete = true
+  await writeRecord(paths.record, record)
+  log.debug('sandbox made', { sandbox: id, ...watch.times() })
+}
+
+async function untilReady(
+  parts: Parts,
+  record: SandboxRecord,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { exchange } = sandboxPaths(parts, record.id)
+  const over = new AbortController()
+  const waiting = AbortSignal.any([signal, over.signal, AbortSignal.timeout(timeoutMs)])
+  const ready = waitForJson<ReadyFile>(exchange, 'ready.json', waiting)
+  // A first process that is gone will never say anything.
+  const watching = (async () => {
+    while (!waiting.aborted && isRunning(record))
+      await delay(50, undefined, { signal: waiting }).catch(() => {})
+    if (!waiting.aborted && !existsSync(join(exchange, 'ready.json')))
+      over.abort(new Error('The sandbox ended before it was ready'))
+  })()
+  try {
+    const answer = await ready
+    if (answer.ok) return
+    const { reason } = answer
+    const failure = reason === 'entrypoint_failed' || reason === 'hook_failed' ? reason : 'start_failed'
+    // A hook may have written the file itself.
+    throw new RuntimeError(failure, String(answer.message).slice(0, MAX_MESSAGE_LENGTH))
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof RuntimeError) throw error
+    const why = over.signal.aborted
+      ? 'it ended before it was ready'
+      : `it was not ready within ${timeoutMs / 1000} seconds`
+    const oom =
+      readOomKills(sandboxCgroup(parts, record.id), parts.cgroups) > 0 ? ' (killed: out of memory)' : ''
+    throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}${oom}`, { cause: error })
+  } finally {
+    over.abort()
+    await watching
+  }
+}
+
+function bootFile(spec: RuntimeSpec, { config }: Image, stopGraceMs: number): BootFile {
+  // Hooks are the caller's to give: how long a start may take depends on them.
+  const { [LIFECYCLE_VARIABLE]: _ofImage, ...imageEnv } = config.env
+  return {
+    token: spec.execdToken,
+    host: '0.0.0.0',
+    port: EXECD_PORT,
+    entrypoint: spec.entrypoint,
+    env: { ...imageEnv, ...spec.env },
+    workdir: config.workdir,
+    uid: config.uid,
+    gid: config.gid,
+    stopGraceMs,
+  }
+}
+
+function etcFiles(id: string, address: string, gateway: string): Record<string, string> {
+  return {
+    'resolv.conf': `nameserver ${gateway}\n`,
+    hosts: `127.0.0.1 localhost\n${address} ${id}\n`,
+    hostname: `${id}\n`,
+  }
+}
+
+/** Waits for all, also when one fails, and then throws the first failure. */
+async function settleAll(promises: Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
+}
+
+function ownOpenFilesLimit(): number {
+  const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+  return hard ? Number(hard) : OPEN_FILES
+}

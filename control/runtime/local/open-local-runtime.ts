@@ -1,0 +1,67 @@
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ProgramThread } from '../../../lib/program-thread.ts'
+import { ImageStore } from '../../image/store.ts'
+import { prepareGuestDir } from '../guest-dir.ts'
+import type { Runtime } from '../runtime.ts'
+import { createAddressPool } from './addresses.ts'
+import { readCgroupLayout } from './cgroup.ts'
+import { findMissing, SECCOMP_PROFILE, thisMachine } from './checks.ts'
+import { LocalRuntime } from './local-runtime.ts'
+import { createOciRuntime } from './oci-runtime.ts'
+import type { LocalRuntimeOptions } from './parts.ts'
+import { listSandboxIds, pathsOf, readRecord } from './sandbox-record.ts'
+import { type DockerProfile, toOciSeccomp } from './seccomp.ts'
+import { CAPABILITIES } from './spec.ts'
+
+/** Opens the runtime. Throws one clear sentence when the machine lacks something. */
+export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Runtime> {
+  const { config, instance, dataDir, egress, log, signal } = options
+  const missing = findMissing(thisMachine(), config.runtime.ociRuntime)
+  if (missing.length > 0) throw new Error(missing.join(' '))
+  for (const path of [
+    join(dataDir, 'sandboxes'),
+    join(instance.runDir, 'roots'),
+    join(instance.runDir, 'runc'),
+  ])
+    mkdirSync(path, { recursive: true, mode: 0o711 })
+  // The sandbox's root user walks to its root from here; the sockets beside it are closed by their own modes.
+  for (const path of [instance.runDir, join(instance.runDir, 'roots')]) chmodSync(path, 0o711)
+  const [guest, images, network] = await Promise.all([
+    prepareGuestDir({ dataDir, log, signal }),
+    ImageStore.open({
+      dataDir,
+      aliases: config.runtime.images,
+      insecureRegistries: config.runtime.insecureRegistries,
+      proxyEnvironment: options.proxyEnvironment,
+      pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
+      log,
+      signal,
+    }),
+    egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
+  ])
+  const addresses = createAddressPool(network.subnet, network.gateway)
+  for (const id of await listSandboxIds(dataDir)) {
+    const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
+    if (record) addresses.reserve(record.address)
+  }
+  const programs = new ProgramThread()
+  const profile = JSON.parse(readFileSync(SECCOMP_PROFILE, 'utf8')) as DockerProfile
+  return new LocalRuntime({
+    ...options,
+    guest,
+    images,
+    addresses,
+    gateway: network.gateway,
+    programs,
+    oci: createOciRuntime(config.runtime.ociRuntime, {
+      root: join(instance.runDir, 'runc'),
+      run: programs.run,
+    }),
+    cgroups: readCgroupLayout(),
+    seccomp: {
+      usual: toOciSeccomp(profile, process.arch, CAPABILITIES),
+      withNamespaces: toOciSeccomp(profile, process.arch, CAPABILITIES, { allowNamespaces: true }),
+    },
+  })
+}
