@@ -1,8 +1,16 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { readJson, waitForJson } from '../../control/runtime/local/watch-file.ts'
 
 let folder: string
@@ -56,4 +64,28 @@ describe('waitForJson()', () => {
       'enough',
     )
   })
+
+  test('does not go on watching a folder in which a sandbox makes changes without end', async () => {
+    const before = countWatches()
+    const waiting = waitForJson(folder, 'ready.json', AbortSignal.timeout(20_000))
+    expect(countWatches()).toBe(before + 1)
+    for (let made = 0; made < 1000; made++) writeFileSync(join(folder, `noise${made}`), '')
+    await vi.waitFor(() => expect(countWatches()).toBe(before))
+    writeFileSync(join(folder, 'new'), '{"ok":true}')
+    renameSync(join(folder, 'new'), join(folder, 'ready.json'))
+    expect(await waiting).toEqual({ ok: true })
+  })
 })
+
+/** How many files and folders this process has the kernel watch. */
+function countWatches(): number {
+  return readdirSync('/proc/self/fdinfo')
+    .map((fd) => {
+      try {
+        return readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8').match(/^inotify wd:/gm)?.length ?? 0
+      } catch {
+        return 0 // closed meanwhile
+      }
+    })
+    .reduce((sum, count) => sum + count, 0)
+}

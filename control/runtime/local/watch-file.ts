@@ -4,13 +4,24 @@ import { closeSync, constants, type FSWatcher, fstatSync, openSync, readSync, wa
 import { join } from 'node:path'
 
 const MAX_FILE_BYTES = 64 << 10
+/** execd causes a few dozen changes until it is ready, and a hook that prints some more. */
+const MAX_CHANGES = 256
+const LOOK_EVERY_MS = 50
 
-/** The parsed content of `folder/name` as soon as it is there. Rejects with the signal's reason. */
+/**
+ * The parsed content of `folder/name` as soon as it is there. Rejects with the signal's reason. Whoever owns the folder could change it
+ * faster than changes can be read here, and nothing else would be done any more: after so many it is not watched but looked at.
+ */
 export function waitForJson<T>(folder: string, name: string, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     let watcher: FSWatcher | undefined
+    let changes = 0
+    let timer: NodeJS.Timeout | undefined
+    let isOver = false
     const finish = (act: () => void) => {
+      isOver = true
       watcher?.close()
+      clearInterval(timer)
       signal.removeEventListener('abort', abort)
       act()
     }
@@ -19,10 +30,16 @@ export function waitForJson<T>(folder: string, name: string, signal: AbortSignal
       const value = readJson<T>(join(folder, name))
       if (value !== undefined) finish(() => resolve(value))
     }
+    const onChange = () => {
+      if (isOver || timer) return
+      if (++changes <= MAX_CHANGES) return look()
+      watcher?.close()
+      timer = setInterval(look, LOOK_EVERY_MS)
+    }
     if (signal.aborted) return reject(signal.reason)
     signal.addEventListener('abort', abort)
     try {
-      watcher = watch(folder, look)
+      watcher = watch(folder, onChange)
       watcher.on('error', (error) => finish(() => reject(error)))
     } catch (error) {
       return finish(() => reject(error))
