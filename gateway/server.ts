@@ -2,21 +2,19 @@
 // hands it on. Everything it needs is handed in. One coarse clock ends what takes too long, so that no request needs a timer.
 
 import { createServer, isIP, type Server, type Socket } from 'node:net'
-import { TOKEN_IN_PATH } from '../lib/api/execd.ts'
-import { NO_ORIGIN_POLICY } from '../lib/api/path-form.ts'
 import type { Route as FeedRoute, RouteTarget } from '../lib/api/routes-feed.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { type AccessSettings, decideAccess } from './access.ts'
 import type { ActivityLog } from './activity.ts'
-import { ClientConnection, type ConnectionContext, type Outcome, type Verdict } from './connection.ts'
-import type { Plan } from './forward.ts'
-import { formatInnerHost, formatRequestHead } from './headers.ts'
+import { ClientConnection, type ConnectionContext, type Verdict } from './connection.ts'
 import type { RequestHead } from './http1/head.ts'
 import { API_KEY_FIELD, type KeyCheck } from './key-check.ts'
+import { keyPrefix, planControl, planSandbox, type SandboxRoute } from './plan.ts'
 import { STREAM_BUFFER_BYTES, type Target, UpstreamPool } from './pool.ts'
 import { REFUSED } from './refusal.ts'
-import { decideRoute, type Route } from './route.ts'
+import { createRequestLog } from './request-log.ts'
+import { decideRoute } from './route.ts'
 import type { Lookup, RouteListener } from './routes-feed.ts'
 
 /** Where sandboxes are: see routes-feed.ts. */
@@ -53,11 +51,8 @@ export type Gateway = {
   close(drainMs: number): Promise<void>
 }
 
-type SandboxRoute = Extract<Route, { kind: 'sandbox' }>
-
 /** How often it is looked which streams and WebSockets have carried something. */
 const COLLECT_MS = 1000
-const PATH_SANDBOX_POLICY = `Content-Security-Policy: ${NO_ORIGIN_POLICY}\r\n`
 
 export function createGateway(options: GatewayOptions): Gateway {
   const { access, controlSocket, routes, log, logsRequests = () => false } = options
@@ -77,7 +72,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     pool,
     decide,
-    report,
+    report: createRequestLog(log, logsRequests),
     createRequestId,
     onClosed: (connection) => void connections.delete(connection),
   }
@@ -104,7 +99,8 @@ export function createGateway(options: GatewayOptions): Gateway {
         head: `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nCache-Control: no-store\r\n`,
         body: 'OK',
       }
-    if (route.kind === 'control') return { kind: 'forward', plan: planControl(head, clientAddress) }
+    if (route.kind === 'control')
+      return { kind: 'forward', plan: planControl(head, clientAddress, controlTarget) }
     if (route.via === 'path' && access.guardsTraffic) return guard(route, head, clientAddress)
     return lead(route, head, clientAddress)
   }
@@ -124,20 +120,6 @@ export function createGateway(options: GatewayOptions): Gateway {
     return decideSandbox(route, head, clientAddress, found) ?? hold(route, head, clientAddress)
   }
 
-  function planControl(head: RequestHead, clientAddress: string): Plan {
-    // Control speaks one protocol beside HTTP/1.1; others would make a tunnel past what is checked here.
-    if (head.upgrade !== undefined && head.upgrade.toLowerCase() !== 'websocket') head.upgrade = undefined
-    const requestHead = formatRequestHead(head, {
-      to: 'control',
-      target: head.target,
-      host: head.host,
-      prefix: '',
-      clientAddress,
-      dropCredentials: false,
-    })
-    return { target: controlTarget, requestHead, extra: '', port: 0 }
-  }
-
   /** What a known sandbox's state means; undefined when it is worth waiting. */
   function decideSandbox(
     route: SandboxRoute,
@@ -147,14 +129,19 @@ export function createGateway(options: GatewayOptions): Gateway {
   ): Verdict | undefined {
     const { port } = route.address
     const special = found.ports?.[String(port)]
-    if (special) return { kind: 'forward', plan: planSandbox(route, head, clientAddress, found, special) }
+    const forward = (to: RouteTarget): Verdict => {
+      const { hasApiKey } = access
+      const plan = planSandbox(route, head, { found, to, clientAddress, hasApiKey })
+      if (plan.trafficOf !== undefined) activity?.touch(plan.trafficOf, now)
+      return { kind: 'forward', plan }
+    }
+    if (special) return forward(special)
     switch (found.state) {
       case 'running': {
         if (found.address === undefined) return undefined
         // A name would be looked up, and could lead anywhere.
         if (isIP(found.address) === 0) return { kind: 'refuse', refusal: REFUSED.unreachable() }
-        const target = { host: found.address, port }
-        return { kind: 'forward', plan: planSandbox(route, head, clientAddress, found, target) }
+        return forward({ host: found.address, port })
       }
       case 'pending':
         return undefined
@@ -162,44 +149,6 @@ export function createGateway(options: GatewayOptions): Gateway {
         return { kind: 'refuse', refusal: REFUSED.paused() }
       default:
         return { kind: 'refuse', refusal: REFUSED.ended(found.state) }
-    }
-  }
-
-  function planSandbox(
-    { via, target, prefix, address }: SandboxRoute,
-    head: RequestHead,
-    clientAddress: string,
-    { id, generation, countsTraffic }: FeedRoute,
-    to: RouteTarget,
-  ): Plan {
-    const counts = countsTraffic === true && !asksNotToRenew(head)
-    if (counts) activity?.touch(id, now)
-    // An upgrade to HTTP/2 would be a tunnel in which nothing is checked any more.
-    if (head.upgrade?.toLowerCase().includes('h2c')) head.upgrade = undefined
-    const isTcp = 'host' in to
-    const inner = isTcp ? formatInnerHost(to.host, { id, port: to.port }) : 'localhost'
-    const requestHead = formatRequestHead(head, {
-      to: 'sandbox',
-      target: isTcp ? target : `${to.pathPrefix}${target}`,
-      // Under its own name a sandbox is told the name that the browser knows, or its links and its checks of `Origin` would
-      // be wrong; by header and by path it is told its own address (docs/decisions/host-header.md).
-      host: via === 'host' ? head.host : inner,
-      prefix,
-      clientAddress,
-      dropCredentials: via === 'path',
-    })
-    return {
-      target: {
-        key: `${keyPrefix(id, generation)}${isTcp ? `${to.host} ${to.port}` : to.socketPath}`,
-        group: id,
-        connect: isTcp ? { host: to.host, port: to.port } : { path: to.socketPath },
-      },
-      requestHead,
-      ...(via !== 'host' && { location: { inner, outer: head.host, prefix } }),
-      // The second lock beside the redirect of navigations, for browsers that do not say what they do.
-      extra: via === 'path' && !access.hasApiKey ? PATH_SANDBOX_POLICY : '',
-      port: address.port,
-      ...(counts && { trafficOf: id }),
     }
   }
 
@@ -245,21 +194,6 @@ export function createGateway(options: GatewayOptions): Gateway {
       if (decided) end(decided)
     })
     return { kind: 'wait', verdict, cancel: () => end(refused) }
-  }
-
-  function report({ head, plan, client, status, ms, reason, isPassing = false }: Outcome): void {
-    const isFault = reason !== undefined && !isPassing && (status >= 500 || status < 400)
-    if (!isFault && !logsRequests() && status !== 499) return
-    log[isFault ? 'warn' : status === 499 ? 'info' : 'debug']('request', {
-      method: head?.method,
-      path: head && loggedPath(head.target),
-      host: head?.host,
-      ...(plan && plan.target.group !== '' && { sandbox: plan.target.group, port: plan.port }),
-      status,
-      ms: Math.round(ms),
-      client,
-      reason,
-    })
   }
 
   const stopFollowing = routes.onChange((id, route) => {
@@ -322,22 +256,4 @@ export function createGateway(options: GatewayOptions): Gateway {
       pool.close()
     },
   }
-}
-
-/** The field by which a request says that it is no use of the sandbox (contract: v1.1.md 1.5). */
-function asksNotToRenew({ fields }: RequestHead): boolean {
-  return fields.some(({ key, value }) => key === 'opensandbox-access-renew' && value === 'skip')
-}
-
-/** A path without what may be a secret: its query, and a token of execd (docs/decisions/kotlin-client.md). */
-function loggedPath(target: string): string {
-  const [path = ''] = target.split('?', 1)
-  const at = path.indexOf(TOKEN_IN_PATH)
-  if (at < 0) return path.slice(0, 200)
-  const end = path.indexOf('/', at + TOKEN_IN_PATH.length)
-  return `${path.slice(0, at)}${TOKEN_IN_PATH}…${end < 0 ? '' : path.slice(end)}`.slice(0, 200)
-}
-
-function keyPrefix(id: string, generation: number): string {
-  return `${id} ${generation} `
 }

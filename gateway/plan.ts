@@ -1,0 +1,84 @@
+// What goes upstream for a request that may pass: to which target, with which head, and what its answer has to be changed by. Pure,
+// but that the head loses an upgrade which would make a tunnel past what is checked here.
+
+import { NO_ORIGIN_POLICY } from '../lib/api/path-form.ts'
+import type { Route as FeedRoute, RouteTarget } from '../lib/api/routes-feed.ts'
+import type { Plan } from './forward.ts'
+import { formatInnerHost, formatRequestHead } from './headers.ts'
+import type { RequestHead } from './http1/head.ts'
+import type { Target } from './pool.ts'
+import type { Route } from './route.ts'
+
+export type SandboxRoute = Extract<Route, { kind: 'sandbox' }>
+
+export type SandboxPassage = {
+  found: FeedRoute
+  to: RouteTarget
+  clientAddress: string
+  /** Whether the API needs a key, so that browsers need not be kept from it. */
+  hasApiKey: boolean
+}
+
+const PATH_SANDBOX_POLICY = `Content-Security-Policy: ${NO_ORIGIN_POLICY}\r\n`
+
+/** A request for control, which is at `target`. */
+export function planControl(head: RequestHead, clientAddress: string, target: Target): Plan {
+  // Control speaks one protocol beside HTTP/1.1; others would make a tunnel past what is checked here.
+  if (head.upgrade !== undefined && head.upgrade.toLowerCase() !== 'websocket') head.upgrade = undefined
+  const requestHead = formatRequestHead(head, {
+    to: 'control',
+    target: head.target,
+    host: head.host,
+    prefix: '',
+    clientAddress,
+    dropCredentials: false,
+  })
+  return { target, requestHead, extra: '', port: 0 }
+}
+
+/** A request for a sandbox, which `found` says can be reached at `to`. */
+export function planSandbox(
+  { via, target, prefix, address }: SandboxRoute,
+  head: RequestHead,
+  { found, to, clientAddress, hasApiKey }: SandboxPassage,
+): Plan {
+  const { id, generation } = found
+  const counts = found.countsTraffic === true && !asksNotToRenew(head)
+  // An upgrade to HTTP/2 would be a tunnel in which nothing is checked any more.
+  if (head.upgrade?.toLowerCase().includes('h2c')) head.upgrade = undefined
+  const isTcp = 'host' in to
+  const inner = isTcp ? formatInnerHost(to.host, { id, port: to.port }) : 'localhost'
+  const requestHead = formatRequestHead(head, {
+    to: 'sandbox',
+    target: isTcp ? target : `${to.pathPrefix}${target}`,
+    // Under its own name a sandbox is told the name that the browser knows, or its links and its checks of `Origin` would
+    // be wrong; by header and by path it is told its own address (docs/decisions/host-header.md).
+    host: via === 'host' ? head.host : inner,
+    prefix,
+    clientAddress,
+    dropCredentials: via === 'path',
+  })
+  return {
+    target: {
+      key: `${keyPrefix(id, generation)}${isTcp ? `${to.host} ${to.port}` : to.socketPath}`,
+      group: id,
+      connect: isTcp ? { host: to.host, port: to.port } : { path: to.socketPath },
+    },
+    requestHead,
+    ...(via !== 'host' && { location: { inner, outer: head.host, prefix } }),
+    // The second lock beside the redirect of navigations, for browsers that do not say what they do.
+    extra: via === 'path' && !hasApiKey ? PATH_SANDBOX_POLICY : '',
+    port: address.port,
+    ...(counts && { trafficOf: id }),
+  }
+}
+
+/** What the keys of all connections to one life of a sandbox begin with. */
+export function keyPrefix(id: string, generation: number): string {
+  return `${id} ${generation} `
+}
+
+/** The field by which a request says that it is no use of the sandbox (contract: v1.1.md 1.5). */
+function asksNotToRenew({ fields }: RequestHead): boolean {
+  return fields.some(({ key, value }) => key === 'opensandbox-access-renew' && value === 'skip')
+}
