@@ -97,6 +97,10 @@ const unavailable = (route: string, body?: unknown) => () => refused(route, 503,
 
 const CHECKS: Record<string, () => Promise<unknown>> = {
   'GET /ping': () => fine('GET /ping'),
+  'HEAD /ping': async () => {
+    const response = await execd.call('/ping', { method: 'HEAD' })
+    expect([response.status, await response.text()]).toEqual([200, ''])
+  },
 
   'POST /command': async () => {
     const events = await execd.events('/command', { command: 'echo out; echo err >&2; exit 3' })
