@@ -14,25 +14,13 @@ import {
   formatPolicy,
   formatRemove,
   formatTable,
-  type LearnedElement,
+  parseLearnedElements,
   parseLearnedSet,
   type SandboxRules,
 } from './nft/rules.ts'
-import { type CompiledPolicy, compilePolicy, type Decision, decideName } from './policy/decide.ts'
+import { compilePolicy, type Decision, decideName } from './policy/decide.ts'
 import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
-
-export type Sandbox = {
-  readonly id: string
-  readonly address: string
-  readonly interface: string
-  readonly token: string
-  /** Whether the policy is the operator's default and nobody's own. */
-  readonly isDefault: boolean
-  policy: CompiledPolicy
-  /** A policy on its way into the kernel: until it is there, a name must pass both. */
-  coming: CompiledPolicy | undefined
-  readonly learned: Learned
-}
+import { type Sandbox, SandboxTable } from './sandbox-table.ts'
 
 export type SandboxesOptions = {
   base: BaseRules
@@ -47,9 +35,7 @@ export type SandboxesOptions = {
 export class Sandboxes {
   readonly #options: SandboxesOptions
   readonly #now: () => number
-  readonly #byId = new Map<string, Sandbox>()
-  readonly #byAddress = new Map<string, Sandbox>()
-  readonly #byInterface = new Map<string, Sandbox>()
+  readonly #table = new SandboxTable()
   /** The last change of each sandbox that has one under way. */
   readonly #turns = new Map<string, Promise<unknown>>()
   #repairing: Promise<unknown> | undefined
@@ -62,24 +48,24 @@ export class Sandboxes {
   }
 
   get size(): number {
-    return this.#byId.size
+    return this.#table.size
   }
 
   get(id: string): Sandbox | undefined {
-    return this.#byId.get(id)
+    return this.#table.get(id)
   }
 
   /** The sandbox behind a source address. nft has made sure that nobody else sends from it. */
   byAddress(address: string): Sandbox | undefined {
-    return this.#byAddress.get(address)
+    return this.#table.byAddress(address)
   }
 
   byInterface(name: string): Sandbox | undefined {
-    return this.#byInterface.get(name)
+    return this.#table.byInterface(name)
   }
 
   list(): EgressSandbox[] {
-    return [...this.#byId.values()].map(({ id, address, interface: name }) => ({
+    return this.#table.all().map(({ id, address, interface: name }) => ({
       id,
       address,
       interface: name,
@@ -90,10 +76,10 @@ export class Sandboxes {
   async load(): Promise<void> {
     const { nft, base, files } = this.#options
     const sets = (await nft.list('table', 'inet', base.table)) ?? []
-    for (const stored of files.load()) this.#put(this.#create(stored))
+    for (const stored of files.load()) this.#table.put(this.#create(stored))
     for (const { set } of sets) {
-      const sandbox = set && this.#byId.get(parseLearnedSet(set.name) ?? '')
-      if (sandbox) sandbox.learned.adopt(readElements(set?.elem ?? []), this.#now())
+      const sandbox = set && this.#table.get(parseLearnedSet(set.name) ?? '')
+      if (sandbox) sandbox.learned.adopt(parseLearnedElements(set?.elem ?? []), this.#now())
     }
     await nft.apply(formatTable(base, this.#rulesOfAll()))
   }
@@ -115,14 +101,14 @@ export class Sandboxes {
   /** Resolves once the rules are in the kernel. A sandbox that is there keeps the policy that it has by now. */
   register(id: string, registration: EgressRegistration): Promise<void> {
     return this.#inTurn(id, async () => {
-      const known = this.#byId.get(id)
-      this.#refuseTaken(id, registration)
+      const known = this.#table.get(id)
+      this.#table.refuseTaken(id, registration)
       const { address, interface: name, token } = registration
       const stored: StoredSandbox = { id, address, interface: name, token, ...policyOf(known, registration) }
       const sandbox = this.#create(stored, known?.learned)
       const moved = known && (known.address !== address || known.interface !== name)
       // Taken before the kernel has it, so that two registrations at once cannot both get an address.
-      if (!known) this.#reserve(sandbox)
+      if (!known) this.#table.reserve(sandbox)
       const file = this.#options.files.prepare(stored)
       try {
         await this.#options.nft.apply(
@@ -132,18 +118,18 @@ export class Sandboxes {
         file.commit()
       } catch (error) {
         file.discard()
-        if (!known) this.#drop(sandbox)
+        if (!known) this.#table.drop(sandbox)
         throw error
       }
-      if (known) this.#drop(known)
-      this.#put(sandbox)
+      if (known) this.#table.drop(known)
+      this.#table.put(sandbox)
     })
   }
 
   /** Resolves once nothing of the sandbox is left; also when there was nothing. */
   async remove(id: string): Promise<void> {
     const isClean = await this.#inTurn(id, async () => {
-      const sandbox = this.#byId.get(id)
+      const sandbox = this.#table.get(id)
       this.#options.files.remove(id)
       if (!sandbox) return true
       try {
@@ -156,7 +142,7 @@ export class Sandboxes {
         })
         return false
       } finally {
-        this.#drop(sandbox)
+        this.#table.drop(sandbox)
       }
     })
     // Something else has been at the table, which is built once more without this sandbox.
@@ -172,7 +158,7 @@ export class Sandboxes {
     decide: (policy: NetworkPolicy) => NetworkPolicy | undefined,
   ): Promise<NetworkPolicy | undefined> {
     return this.#inTurn(id, async () => {
-      const sandbox = this.#byId.get(id)
+      const sandbox = this.#table.get(id)
       if (!sandbox) throw notFound(id)
       const next = decide(sandbox.policy.policy)
       if (!next) return undefined
@@ -185,10 +171,10 @@ export class Sandboxes {
   async changeDefault(next: NetworkPolicy): Promise<void> {
     this.#defaultPolicy = next
     // One that is being registered has perhaps been judged by the old one.
-    for (const id of new Set([...this.#byId.keys(), ...this.#turns.keys()])) {
+    for (const id of new Set([...this.#table.ids(), ...this.#turns.keys()])) {
       try {
         await this.#inTurn(id, async () => {
-          const sandbox = this.#byId.get(id)
+          const sandbox = this.#table.get(id)
           if (sandbox?.isDefault) await this.#enforce(sandbox, next, { isDefault: true })
         })
       } catch (error) {
@@ -218,7 +204,7 @@ export class Sandboxes {
     ttl: number,
   ): Promise<boolean> {
     // While the answer was awaited, the policy may have changed.
-    const sandbox = this.#byId.get(id)
+    const sandbox = this.#table.get(id)
     if (!sandbox || this.decide(sandbox, name).action === 'deny') return false
     const plan = sandbox.learned.note(name, addresses, ttl, this.#now())
     if (!plan) {
@@ -277,8 +263,8 @@ export class Sandboxes {
       sandbox.learned.applying(rules.learned, applied)
       await applied
       file?.commit()
-      this.#drop(sandbox)
-      this.#put({ ...sandbox, isDefault, policy, coming: undefined })
+      this.#table.drop(sandbox)
+      this.#table.put({ ...sandbox, isDefault, policy, coming: undefined })
     } catch (error) {
       file?.discard()
       throw error
@@ -302,32 +288,7 @@ export class Sandboxes {
   }
 
   #rulesOfAll(): SandboxRules[] {
-    return [...this.#byId.values()].map((sandbox) => this.#rulesOf(sandbox))
-  }
-
-  #refuseTaken(id: string, { address, interface: name }: EgressRegistration): void {
-    const other = [this.#byAddress.get(address), this.#byInterface.get(name)].find(
-      (sandbox) => sandbox && sandbox.id !== id,
-    )
-    if (!other) return
-    const what = other.address === address ? `address ${address}` : `interface "${name}"`
-    throw new ApiError(409, 'CONFLICT', `The ${what} belongs to sandbox "${other.id}"`)
-  }
-
-  #reserve(sandbox: Sandbox): void {
-    this.#byAddress.set(sandbox.address, sandbox)
-    this.#byInterface.set(sandbox.interface, sandbox)
-  }
-
-  #put(sandbox: Sandbox): void {
-    this.#byId.set(sandbox.id, sandbox)
-    this.#reserve(sandbox)
-  }
-
-  #drop(sandbox: Sandbox): void {
-    this.#byId.delete(sandbox.id)
-    this.#byAddress.delete(sandbox.address)
-    this.#byInterface.delete(sandbox.interface)
+    return this.#table.all().map((sandbox) => this.#rulesOf(sandbox))
   }
 }
 
@@ -339,15 +300,4 @@ export function notFound(id: string): ApiError {
 function policyOf(known: Sandbox | undefined, { policy }: EgressRegistration): { policy?: NetworkPolicy } {
   if (known) return known.isDefault ? {} : { policy: known.policy.policy }
   return policy ? { policy } : {}
-}
-
-function readElements(elements: readonly unknown[]): LearnedElement[] {
-  const found: LearnedElement[] = []
-  for (const element of elements) {
-    if (typeof element !== 'object' || element === null || !('elem' in element)) continue
-    const { val, expires } = element.elem as { val?: unknown; expires?: unknown }
-    if (typeof val === 'string' && typeof expires === 'number' && expires > 0)
-      found.push({ address: val, seconds: expires })
-  }
-  return found
 }

@@ -4,7 +4,8 @@
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { closedReason } from '../policy/addresses.ts'
-import type { Sandbox, Sandboxes } from '../sandboxes.ts'
+import type { Sandbox } from '../sandbox-table.ts'
+import type { Sandboxes } from '../sandboxes.ts'
 import {
   canonical,
   filterAnswer,

@@ -207,6 +207,18 @@ export function parseLearnedSet(name: string): string | undefined {
   return name.startsWith('learned-') ? name.slice('learned-'.length) : undefined
 }
 
+/** The addresses that a listing of a set has, with the time that each has left. */
+export function parseLearnedElements(elements: readonly unknown[]): LearnedElement[] {
+  const found: LearnedElement[] = []
+  for (const element of elements) {
+    if (typeof element !== 'object' || element === null || !('elem' in element)) continue
+    const { val, expires } = element.elem as { val?: unknown; expires?: unknown }
+    if (typeof val === 'string' && typeof expires === 'number' && expires > 0)
+      found.push({ address: val, seconds: expires })
+  }
+  return found
+}
+
 const forwardChain = (id: string) => `forward-${id}`
 const inputChain = (id: string) => `input-${id}`
 const learnedSet = (id: string) => `learned-${id}`

@@ -15,7 +15,8 @@ import {
 import { ApiError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { modeOf, patchPolicy, removeTargets } from '../policy/change.ts'
-import { notFound, type Sandbox, type Sandboxes } from '../sandboxes.ts'
+import type { Sandbox } from '../sandbox-table.ts'
+import { notFound, type Sandboxes } from '../sandboxes.ts'
 import { readBody } from './body.ts'
 
 const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { createAnswerer } from '../../../egress/dns/answer.ts'
 import { Learned } from '../../../egress/learned.ts'
 import { compilePolicy, decideName } from '../../../egress/policy/decide.ts'
-import type { Sandbox } from '../../../egress/sandboxes.ts'
+import type { Sandbox } from '../../../egress/sandbox-table.ts'
 import { createLogger } from '../../../lib/log.ts'
 
 const A: Answer = { type: 'A', name: 'good.example', ttl: 900, data: '198.51.100.1' }
