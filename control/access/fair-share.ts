@@ -8,58 +8,77 @@ import { refusal } from '../errors.ts'
 export type FairShareOptions = {
   /** Requests of one tenant that are under way at once, its streams included. */
   maxOfTenant?: number
+  maxStreamsOfTenant?: number
   /** Streams of all together, those of the operator's keys included. */
   maxStreams?: number
 }
 
 /** Lets each tenant have so many requests under way, and refuses what is more with 429. Comes behind who finds out who asks. */
 export function shareFairly({
-  maxOfTenant = 256,
+  maxOfTenant = 512,
+  maxStreamsOfTenant = 128,
   maxStreams = 512,
 }: FairShareOptions = {}): MiddlewareHandler<AppEnv> {
-  const underWay = new Map<string, number>()
-  let streams = 0
-
-  function enter(tenant: string): () => void {
-    const count = underWay.get(tenant) ?? 0
-    if (count >= maxOfTenant)
-      throw tooMany(
-        `Tenant "${tenant}" has ${count} requests under way, streams of events included, and may have no more`,
-      )
-    underWay.set(tenant, count + 1)
-    return () => {
-      const left = (underWay.get(tenant) ?? 1) - 1
-      if (left > 0) underWay.set(tenant, left)
-      else underWay.delete(tenant)
-    }
-  }
+  const requests = new Counts()
+  const streams = new Counts()
 
   return async (context, next) => {
     // Nobody on pages that are open to all.
     const principal = context.get('principal') as AppEnv['Variables']['principal'] | undefined
-    const leave = principal?.tenant === undefined ? () => {} : enter(principal.tenant)
+    const tenant = principal?.tenant
+    if (tenant !== undefined && requests.of(tenant) >= maxOfTenant)
+      throw tooMany(`Tenant "${tenant}" has ${maxOfTenant} requests under way, and may have no more`)
+    const leave = tenant === undefined ? () => {} : requests.add(tenant)
     let isStreaming = false
     try {
       await next()
       const { body, headers } = context.res
       if (!body || headers.get('content-type') !== 'text/event-stream') return
-      if (streams >= maxStreams) {
+      const problem =
+        tenant !== undefined && streams.of(tenant) >= maxStreamsOfTenant
+          ? `Tenant "${tenant}" has ${maxStreamsOfTenant} streams of events, and may have no more`
+          : streams.total >= maxStreams
+            ? `There are ${maxStreams} streams of events, and there may be no more`
+            : undefined
+      if (problem !== undefined) {
         await body.cancel()
-        throw tooMany(`There are ${streams} streams of events, and there may be no more`)
+        throw tooMany(problem)
       }
       isStreaming = true
-      streams++
+      const end = streams.add(tenant)
       const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
       void body
         .pipeTo(writable)
         .catch(() => {}) // its reader has left, which is one of its two ends
         .finally(() => {
-          streams--
+          end()
           leave()
         })
       context.res = new Response(readable, context.res)
     } finally {
       if (!isStreaming) leave()
+    }
+  }
+}
+
+/** How many there are of each; `undefined` stands for the operator. */
+class Counts {
+  total = 0
+  readonly #of = new Map<string | undefined, number>()
+
+  of(whose: string | undefined): number {
+    return this.#of.get(whose) ?? 0
+  }
+
+  /** Counts one more until the function that is returned is called. */
+  add(whose: string | undefined): () => void {
+    this.total++
+    this.#of.set(whose, this.of(whose) + 1)
+    return () => {
+      this.total--
+      const left = this.of(whose) - 1
+      if (left > 0) this.#of.set(whose, left)
+      else this.#of.delete(whose)
     }
   }
 }

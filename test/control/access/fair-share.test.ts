@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { shareFairly } from '../../../control/access/fair-share.ts'
 import type { AppEnv } from '../../../control/app.ts'
 import { ApiError } from '../../../lib/errors.ts'
-import { createControlApp } from '../../support/control-app.ts'
+import { createControlApp, MINIMAL } from '../../support/control-app.ts'
 
 const keyHeader = (key: string) => ({ host: 'localhost:8080', 'open-sandbox-api-key': key })
 
@@ -14,37 +14,57 @@ function open() {
   onTestFinished(control.close)
   const get = (path: string, key: string) =>
     control.app.request(`http://localhost${path}`, { headers: keyHeader(key) })
-  const makeKey = async (tenant: string) => {
-    const request = { name: tenant, role: 'read-only', tenant }
+  const makeKey = async (tenant: string, role = 'read-only') => {
+    const request = { name: tenant, role, tenant }
     const made = await control.call('POST', '/v1/admin/keys', request, keyHeader('root-key'))
     return String(made.body.key)
   }
   return { control, get, makeKey }
 }
 
-test('a tenant with as many streams as it may have is refused the next request, and nobody else is', async () => {
+test('a tenant has so many streams and no more, and nobody else has fewer for that', async () => {
   const { get, makeKey } = open()
   const [red, blue] = [await makeKey('red'), await makeKey('blue')]
   const streams: Response[] = []
   for (;;) {
     const answer = await get('/v1/events', red)
-    if (answer.status !== 200) break
+    if (answer.status !== 200) {
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1'])
+      expect(await answer.json()).toEqual({
+        code: 'GENERAL::TOO_MANY_REQUESTS',
+        message: 'Tenant "red" has 128 streams of events, and may have no more',
+      })
+      break
+    }
     streams.push(answer)
     expect(streams.length).toBeLessThan(1024)
   }
-  expect(streams).toHaveLength(256)
-  const refused = await get('/v1/sandboxes', red)
-  expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1'])
-  expect(await refused.json()).toEqual({
-    code: 'GENERAL::TOO_MANY_REQUESTS',
-    message: expect.stringContaining('Tenant "red" has 256 requests under way'),
-  })
-  expect((await get('/v1/sandboxes', blue)).status).toBe(200)
+  expect(streams).toHaveLength(128)
+  expect((await get('/v1/sandboxes', red)).status).toBe(200)
+  expect((await get('/v1/events', blue)).status).toBe(200)
   expect((await get('/v1/events', 'root-key')).status).toBe(200)
-  expect((await get('/health', red)).status).toBe(200)
 
   await streams[0]?.body?.cancel()
-  await expect.poll(async () => (await get('/v1/sandboxes', red)).status).toBe(200)
+  await expect.poll(async () => (await get('/v1/events', red)).status).toBe(200)
+})
+
+test('a tenant has so many requests under way and no more, and nobody else has fewer for that', async () => {
+  const { control, get, makeKey } = open()
+  const red = await makeKey('red', 'member')
+  const make = () => control.call('POST', '/v1/sandboxes', MINIMAL, keyHeader(red))
+  const held = Promise.withResolvers<void>()
+  control.runtime.before = (call) => (call === 'create' ? held.promise : undefined)
+  const creates = Array.from({ length: 512 }, make)
+  await expect.poll(() => control.store.all().length).toBe(512)
+  expect(await make()).toMatchObject({
+    status: 429,
+    body: { message: 'Tenant "red" has 512 requests under way, and may have no more' },
+  })
+  expect((await get('/v1/sandboxes', await makeKey('blue'))).status).toBe(200)
+  expect((await get('/health', red)).status).toBe(200)
+  held.resolve()
+  expect(new Set((await Promise.all(creates)).map(({ status }) => status))).toEqual(new Set([202]))
+  expect((await get('/v1/sandboxes', red)).status).toBe(200)
 })
 
 test('requests that have been answered, refused or have failed count no more', async () => {
