@@ -1,7 +1,9 @@
 // Images are fetched once for all who wait, for as long as somebody waits, and show how far they are.
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -9,7 +11,7 @@ import { followSize, formatSize } from '../../control/image/follow-size.ts'
 import { failureOfPull } from '../../control/image/pull.ts'
 import { SharedWork } from '../../control/image/shared-work.ts'
 import { ImageStore } from '../../control/image/store.ts'
-import { createLogger } from '../../lib/log.ts'
+import { createLogger, createSilentLogger } from '../../lib/log.ts'
 import { createControlApp, MINIMAL } from '../support/control-app.ts'
 
 const NEVER = new AbortController().signal
@@ -171,7 +173,12 @@ describe.skipIf(!isRoot)('ImageStore', () => {
       signal: NEVER,
     })
     const left = () => readdirSync(join(folder, 'images'))
-    return { store, left, made: () => lines.filter((line) => line.includes('image is there')).length }
+    return {
+      store,
+      left,
+      layout: join(folder, 'layout'),
+      made: () => lines.filter((line) => line.includes('image is there')).length,
+    }
   }
 
   test('an image with the name of something that every object has is no alias', async () => {
@@ -209,6 +216,26 @@ describe.skipIf(!isRoot)('ImageStore', () => {
     await vi.waitFor(() => expect(left()).toHaveLength(1), 5000)
   })
 
+  test("S7: an image that came by one login is nobody else's, who has to show that the registry lets them", async () => {
+    const folder = makeFolder()
+    const { layout } = await openStore()
+    const registry = await serveLayout(layout, 'it:sesame')
+    const store = await ImageStore.open({
+      dataDir: folder,
+      aliases: {},
+      insecureRegistries: [registry],
+      pullTimeoutMs: 30_000,
+      log: createSilentLogger(),
+      signal: NEVER,
+    })
+    const pull = (password?: string) =>
+      store.resolve(`${registry}/team/x:test`, password ? { username: 'it', password } : undefined, NEVER)
+    const { rootfs } = await pull('sesame')
+    for (const password of [undefined, 'wrong'])
+      await expect(pull(password)).rejects.toMatchObject({ failure: 'image_denied' })
+    expect((await pull('sesame')).rootfs).toBe(rootfs)
+  })
+
   test('says which image failed, and why', async () => {
     const { store, left } = await openStore()
     await expect(store.resolve('absent', undefined, NEVER)).rejects.toMatchObject({
@@ -222,3 +249,24 @@ describe.skipIf(!isRoot)('ImageStore', () => {
     expect(left()).toEqual([])
   })
 })
+
+/** A registry of one image for whoever has the login. Gives its host and port. */
+async function serveLayout(layout: string, login: string): Promise<string> {
+  const blob = (digest: string) => readFileSync(join(layout, 'blobs', digest.replace(':', '/')))
+  const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as {
+    manifests: [{ digest: string; mediaType: string }]
+  }
+  const [manifest] = index.manifests
+  const server = createServer((request, response) => {
+    const wanted = `Basic ${Buffer.from(login).toString('base64')}`
+    if (request.headers.authorization !== wanted)
+      return response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end()
+    const [, kind, name = ''] = /\/(manifests|blobs)\/(.+)$/.exec(request.url ?? '') ?? []
+    if (kind === 'manifests') response.setHeader('content-type', manifest.mediaType)
+    if (!kind) return response.end('{}')
+    response.end(blob(kind === 'manifests' && name === 'test' ? manifest.digest : name))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+}
