@@ -1,4 +1,4 @@
-// Waiting, for whoever works beside the requests.
+// Waiting and trying again, for whoever works beside the requests.
 
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -39,4 +39,15 @@ export async function settlesWithin(work: Promise<unknown>, ms: number): Promise
   } finally {
     clearTimeout(timer)
   }
+}
+
+export type Backoff = { firstMs: number; longestMs: number }
+
+/**
+ * How long to wait after so many failures in a row: twice as long each time, and by chance up to a half shorter, so that what failed
+ * together is not tried again together. `random` is from 0 up to 1.
+ */
+export function backoffMs({ firstMs, longestMs }: Backoff, failures: number, random: number): number {
+  const full = Math.min(firstMs * 2 ** Math.min(failures - 1, 20), longestMs)
+  return Math.round(full * (1 - random / 2))
 }

@@ -2,7 +2,7 @@
 // it goes on where an earlier process has stopped. Warm sandboxes are made and removed like all others.
 
 import { messageOf } from '../../lib/errors.ts'
-import { pause } from '../async.ts'
+import { type Backoff, backoffMs, pause } from '../async.ts'
 import { removeSandbox } from '../sandbox/change.ts'
 import { beginStart, newRow } from '../sandbox/create.ts'
 import type { CreatePlan } from '../sandbox/plan.ts'
@@ -12,28 +12,26 @@ import type { PoolMember, PoolRow } from '../store/pools.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import { giveBack } from './claim.ts'
 import { isClaimable, keyOf, type PlannedPool, type PoolDeps, planPool } from './pools.ts'
-import { decideRefill, retryPauseMs } from './refill.ts'
+import { decideRefill } from './refill.ts'
+import { WarmHealth } from './warm-health.ts'
 
 /** So many warm sandboxes are started side by side. */
 const WIDTH = 4
 const BETWEEN_LOOKS_MS = 25
 const LONGEST_WAIT_MS = 10_000
+/** For the next start of a pool whose last one failed. */
+const AFTER_FAILURE: Backoff = { firstMs: 1000, longestMs: 60_000 }
 const WARM_UP_TIMEOUT_MS = 10_000
-const PING_EVERY_MS = 30_000
-const PING_TIMEOUT_MS = 5000
-/** So many pings in a row must fail before a sandbox counts as broken. */
-const MISSED_PINGS = 2
 
 type Trouble = { failures: number; retryAt: number; message: string; inTemplate: boolean }
-type Health = { askedAt: number; missed: number }
 
 export class PoolKeeper {
-  readonly #deps: PoolDeps & { random?: () => number }
+  readonly #deps: PoolDeps
   readonly #wake = new Wake()
   readonly #troubles = new Map<string, Trouble>()
   /** Pools that have begun to be filled and are not full yet. */
   readonly #filling = new Set<string>()
-  readonly #health = new Map<string, Health>()
+  readonly #health: WarmHealth
   readonly #removing = new Set<string>()
   readonly #work = new Set<Promise<void>>()
   /** Starts that have no row yet, by pool. */
@@ -41,8 +39,9 @@ export class PoolKeeper {
   /** Starts of which it is not known how they went; one that failed has no row any more. Ids with their pools. */
   readonly #starting = new Map<string, string>()
 
-  constructor(deps: PoolDeps & { random?: () => number }) {
+  constructor(deps: PoolDeps) {
     this.#deps = deps
+    this.#health = new WarmHealth(deps)
   }
 
   /** Says that a pool was made or changed. */
@@ -63,7 +62,7 @@ export class PoolKeeper {
   /** The wall clock has jumped: what was to be in a moment still is. */
   shift(byMs: number): void {
     for (const trouble of this.#troubles.values()) trouble.retryAt += byMs
-    for (const health of this.#health.values()) health.askedAt += byMs
+    this.#health.shift(byMs)
   }
 
   /** Takes back what was being claimed when an earlier process ended. To be called before anything is claimed. */
@@ -125,7 +124,7 @@ export class PoolKeeper {
     const names = new Set(known.map(keyOf))
     for (const noted of [this.#troubles, this.#filling])
       for (const key of noted.keys()) if (!names.has(key)) noted.delete(key)
-    for (const id of this.#health.keys()) if (!warm.has(id)) this.#health.delete(id)
+    this.#health.keep(warm)
   }
 
   /** Tends one pool, starting at most `free` sandboxes, and returns how many were. */
@@ -150,7 +149,7 @@ export class PoolKeeper {
     })
     for (const member of usable.slice(0, refill.spare)) this.#remove(member.id, 'POOL_SHRUNK')
     for (const member of usable.slice(refill.spare))
-      if (isClaimable(member, planned.revision)) this.#ping(member.id)
+      if (isClaimable(member, planned.revision) && this.#health.isDue(member.id)) this.#check(member.id)
     if (refill.make > 0) this.#filling.add(key)
     else this.#filling.delete(key)
     if ((this.#troubles.get(key)?.retryAt ?? 0) > now()) return 0
@@ -224,13 +223,13 @@ export class PoolKeeper {
   }
 
   #failed(pool: PoolRow, error: unknown, { inTemplate = false } = {}): void {
-    const { lives, random = Math.random } = this.#deps
+    const { lives } = this.#deps
     const key = keyOf(pool)
     const before = this.#troubles.get(key)
     // Starts that fail side by side are one failure.
     if (before && before.retryAt > lives.now()) return
     const failures = (before?.failures ?? 0) + 1
-    const pauseMs = retryPauseMs(failures, random())
+    const pauseMs = backoffMs(AFTER_FAILURE, failures, Math.random())
     const message = messageOf(error)
     this.#troubles.set(key, { failures, retryAt: lives.now() + pauseMs, message, inTemplate })
     lives.log.warn('a pool could not be filled; it is tried again', {
@@ -256,24 +255,9 @@ export class PoolKeeper {
     })
   }
 
-  #ping(id: string): void {
-    const { lives, execd } = this.#deps
-    const health = this.#health.get(id) ?? { askedAt: lives.now(), missed: 0 }
-    this.#health.set(id, health)
-    if (lives.now() - health.askedAt < PING_EVERY_MS) return
-    health.askedAt = lives.now()
-    const row = lives.store.get(id)
-    if (!row?.address) return
-    const target = { address: row.address, token: row.execdToken }
+  #check(id: string): void {
     this.#do(async () => {
-      try {
-        await execd.ping(target, AbortSignal.any([lives.signal, AbortSignal.timeout(PING_TIMEOUT_MS)]))
-        health.missed = 0
-      } catch (error) {
-        if (lives.signal.aborted || ++health.missed < MISSED_PINGS) return
-        lives.log.warn('a warm sandbox does not answer', { sandbox: id, error: messageOf(error) })
-        this.#remove(id, 'POOL_UNHEALTHY')
-      }
+      if (!(await this.#health.answers(id))) this.#remove(id, 'POOL_UNHEALTHY')
     })
   }
 

@@ -28,12 +28,3 @@ export function decideRefill(
   const room = Math.max(poolMax - allocated - buffer - leaving, 0)
   return { make: Math.max(Math.min(wanted - buffer, room), 0), spare: Math.max(buffer - wanted, 0) }
 }
-
-const FIRST_PAUSE_MS = 1000
-const LONGEST_PAUSE_MS = 60_000
-
-/** How long to wait after so many failures in a row; `random` from 0 to 1 keeps pools that failed together apart. */
-export function retryPauseMs(failures: number, random: number): number {
-  const full = Math.min(FIRST_PAUSE_MS * 2 ** Math.max(failures - 1, 0), LONGEST_PAUSE_MS)
-  return Math.round(full * (0.5 + random / 2))
-}

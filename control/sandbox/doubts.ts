@@ -3,10 +3,10 @@
 // instead of when the next pass over everything happens to come. The pauses differ by chance, so that what failed together is
 // not tried again together.
 
+import { type Backoff, backoffMs } from '../async.ts'
 import { Wake } from './wake.ts'
 
-const FIRST_PAUSE_MS = 250
-const LONGEST_PAUSE_MS = 30_000
+const PAUSES: Backoff = { firstMs: 250, longestMs: 30_000 }
 
 type Doubt = {
   attempts: number
@@ -28,7 +28,7 @@ export class Doubts {
   /** Notes that a sandbox has to be looked at. */
   add(id: string, now: number): void {
     const attempts = (this.#entries.get(id)?.attempts ?? 0) + 1
-    this.#entries.set(id, { attempts, at: now + retryPauseMs(attempts, this.#random()), isHeld: false })
+    this.#entries.set(id, { attempts, at: now + backoffMs(PAUSES, attempts, this.#random()), isHeld: false })
     this.#wake.call()
   }
 
@@ -57,14 +57,8 @@ export class Doubts {
 
   /** Waits until there may be something to take, or the signal aborts. */
   async wait(now: number, signal: AbortSignal): Promise<void> {
-    let next = now + LONGEST_PAUSE_MS
+    let next = now + PAUSES.longestMs
     for (const { at, isHeld } of this.#entries.values()) if (!isHeld) next = Math.min(next, at)
     await this.#wake.wait(signal, Math.max(next - now, 5))
   }
-}
-
-/** How long to wait after so many failures: twice as long each time, by chance up to a half shorter. */
-export function retryPauseMs(failures: number, random: number): number {
-  const longest = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 20), LONGEST_PAUSE_MS)
-  return Math.round(longest * (1 - random / 2))
 }

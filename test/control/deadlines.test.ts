@@ -9,7 +9,7 @@ import { startControl } from '../../control/control.ts'
 import { decideActivity, idleAtOf, isWorthWriting } from '../../control/sandbox/activity.ts'
 import { expireSandbox, pauseIdleSandbox } from '../../control/sandbox/change.ts'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
-import { Doubts, retryPauseMs } from '../../control/sandbox/doubts.ts'
+import { Doubts } from '../../control/sandbox/doubts.ts'
 import { runReconciler } from '../../control/sandbox/reconcile.ts'
 import { createSilentLogger } from '../../lib/log.ts'
 import {
@@ -541,11 +541,6 @@ test('a running control ends nothing when the wall clock jumps, and shows the en
   }
   const { items } = (await (await fetch(url)).json()) as { items: unknown[] }
   expect(items).toHaveLength(3)
-})
-
-test('retryPauseMs() doubles to a bound, and differs by chance', () => {
-  expect([1, 2, 3, 50].map((failures) => retryPauseMs(failures, 0))).toEqual([250, 500, 1000, 30_000])
-  expect([1, 2, 50].map((failures) => retryPauseMs(failures, 1))).toEqual([125, 250, 15_000])
 })
 
 test('a doubt is taken by one at a time, and stays when it is raised anew meanwhile', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { decideRefill, type PoolCounts, retryPauseMs } from '../../../control/pools/refill.ts'
+import { decideRefill, type PoolCounts } from '../../../control/pools/refill.ts'
 
 const counts = (change: Partial<PoolCounts> = {}): PoolCounts => ({
   allocated: 0,
@@ -54,10 +54,4 @@ describe('decideRefill()', () => {
                 if (make > 0) expect(after.buffer + allocated, where).toBeLessThanOrEqual(poolMax)
               }
   })
-})
-
-test('retryPauseMs() grows, ends, and differs by chance', () => {
-  expect([1, 2, 3].map((failures) => retryPauseMs(failures, 1))).toEqual([1000, 2000, 4000])
-  expect(retryPauseMs(1, 0)).toBe(500)
-  expect(retryPauseMs(1000, 1)).toBe(60_000)
 })
