@@ -4,7 +4,8 @@ import { ownTenant, type Principal } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app.ts'
 import { queryOf, readBody } from '../body.ts'
 import { refusal } from '../errors.ts'
-import { planPool, statusOf } from '../pools/pools.ts'
+import { type PlannedPool, planPool, statusOf } from '../pools/pools.ts'
+import { mostWarm, requireWithinQuota } from '../pools/quota.ts'
 import type { PoolRow } from '../store/pools.ts'
 import type { PoolCapacity } from '../store/schema.ts'
 import { tellWarnings } from './tell-warnings.ts'
@@ -14,7 +15,7 @@ import { readTenant } from './tenant.ts'
  * Pools of warm sandboxes (contract: lifecycle.md 7.4). Each tenant has its own names; the operator's keys name another tenant's
  * by `?tenant=`.
  */
-export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
+export function poolRoutes({ lives, pooling, access }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
   const { deps, keeper } = pooling
   const { pools } = deps
@@ -45,13 +46,21 @@ export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
     return pool
   }
 
+  /** What the operator gives a tenant is the operator's to know. */
+  const requireQuota = (context: Context<AppEnv>, planned: PlannedPool) => {
+    const { tenant } = context.get('principal')
+    if (tenant !== undefined) requireWithinQuota(deps, access.quotas.of(tenant), planned)
+  }
+
   routes.post('/pools', async (context) => {
     const { name, template, capacitySpec } = await readBody(context, poolRequestSchema)
     const tenant = tenantOf(context)
     checkCapacity(capacitySpec)
     const at = lives.now()
     const wanted = { tenant, name, template, capacity: capacitySpec, createdAt: at, updatedAt: at }
-    const { warnings } = planPool(deps, wanted)
+    const planned = planPool(deps, wanted)
+    requireQuota(context, planned)
+    const { warnings } = planned
     const pool = pools.insert(wanted)
     if (!pool) throw refusal('KUBERNETES::POOL_ALREADY_EXISTS', `There is a pool "${name}" already`)
     keeper.forget(pool)
@@ -72,7 +81,10 @@ export function poolRoutes({ lives, pooling }: AppDeps): Hono<AppEnv> {
     const { capacitySpec, template } = await readBody(context, poolUpdateSchema)
     const pool = named(context)
     checkCapacity(capacitySpec)
-    if (template) planPool(deps, { ...pool, template })
+    const wanted = { ...pool, capacity: capacitySpec, ...(template && { template }) }
+    const grows =
+      mostWarm(capacitySpec) > mostWarm(pool.capacity) && context.get('principal').tenant !== undefined
+    if (template || grows) requireQuota(context, planPool(deps, wanted))
     const changed = pools.change(pool, {
       capacity: capacitySpec,
       ...(template && { template }),

@@ -1,4 +1,6 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { mostWarm } from '../../../control/pools/quota.ts'
+import type { Quota } from '../../../control/store/schema.ts'
 import { hashKey } from '../../../lib/access.ts'
 import { byPool, capacity, makePool, openPools, SHAPE, statusOf, untilWarm } from './support.ts'
 
@@ -122,4 +124,52 @@ test('tenants have pools of their own, and the operator names any', async () => 
   expect((await control.call('DELETE', '/pools/p?tenant=b', undefined, as('operator'))).status).toBe(204)
   expect((await control.call('GET', '/pools/p', undefined, as('key-a'))).body.tenant).toBeUndefined()
   expect(await statusOf(control, '/v1/pools/p', as('key-a'))).toMatchObject({ allocated: 1 })
+})
+
+describe('the pools of a tenant keep no more warm than its quota has', () => {
+  const shape = { ...SHAPE, resourceLimits: { cpu: '2', memory: '1Gi' } }
+  const wanted = (name: string, places: number) => ({ name, template: shape, capacitySpec: capacity(places) })
+  const open = (quota: Quota) => openPools({ access: { ...KEYS, quotas: { default: quota, tenants: {} } } })
+
+  test.each<[Quota, string]>([
+    [{ sandboxes: 5 }, 'as much as its quota has, 5 sandboxes, and this makes it 6'],
+    [{ nanoCpus: 10e9 }, 'as much as its quota has, 10 CPUs, and this makes it 12'],
+    [
+      { memoryBytes: 5 * 2 ** 30 },
+      'as much as its quota has, 5368709120 bytes of memory, and this makes it 6442450944',
+    ],
+  ])('%j: all together, when one is made and when one grows', async (quota, message) => {
+    const control = open(quota)
+    const refused = {
+      status: 403,
+      body: { code: 'KUBERNETES::QUOTA_EXCEEDED', message: expect.stringContaining(message) },
+    }
+    expect((await control.call('POST', '/pools', wanted('one', 3), as('key-a'))).status).toBe(201)
+    expect(await control.call('POST', '/pools', wanted('two', 3), as('key-a'))).toMatchObject(refused)
+    expect((await control.call('POST', '/pools', wanted('two', 2), as('key-a'))).status).toBe(201)
+    const larger = { capacitySpec: capacity(3) }
+    expect(await control.call('PUT', '/pools/two', larger, as('key-a'))).toMatchObject(refused)
+    const smaller = { capacitySpec: capacity(1) }
+    expect((await control.call('PUT', '/pools/two', smaller, as('key-a'))).status).toBe(200)
+    // Another's are another's, and an operator gives what an operator likes.
+    expect((await control.call('POST', '/pools', wanted('one', 5), as('key-b'))).status).toBe(201)
+    expect((await control.call('PUT', '/pools/two?tenant=a', larger, as('operator'))).status).toBe(200)
+  })
+
+  test('of what is counted, each must say how much it is', async () => {
+    const control = open({ memoryBytes: 5 * 2 ** 30 })
+    const pool = { ...wanted('one', 1), template: { ...SHAPE, resourceLimits: { cpu: '1' } } }
+    const { status, body } = await control.call('POST', '/pools', pool, as('key-a'))
+    expect([status, body.message]).toEqual([403, expect.stringContaining('resourceLimits.memory')])
+    const none = { ...pool, capacitySpec: capacity(0) }
+    expect((await control.call('POST', '/pools', none, as('key-a'))).status).toBe(201)
+  })
+
+  test.each([
+    [{ bufferMin: 1, bufferMax: 3, poolMin: 0, poolMax: 9 }, 3],
+    [{ bufferMin: 1, bufferMax: 3, poolMin: 5, poolMax: 9 }, 5],
+    [{ bufferMin: 1, bufferMax: 30, poolMin: 5, poolMax: 9 }, 9],
+  ])('mostWarm(%j)', (spec, most) => {
+    expect(mostWarm(spec)).toBe(most)
+  })
 })
