@@ -1,6 +1,6 @@
 // Templates: what is to be prepared, how far it is, and under which name it can be used.
 
-import { and, asc, count, desc, eq, inArray, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, inArray, isNotNull, isNull, notInArray, type SQL, sql } from 'drizzle-orm'
 import type { TemplatePhase } from '../../lib/api/lifecycle.ts'
 import type { Database } from './database.ts'
 import { sandboxes, templates } from './schema.ts'
@@ -54,12 +54,12 @@ export class TemplateStore {
       .get()
   }
 
-  /** What is to be built next: what a stop has interrupted, then the oldest that waits. */
-  next(): TemplateRow | undefined {
+  /** What is to be built next, of other tenants than these: what a stop has interrupted, then the oldest that waits. */
+  next(busy: readonly string[]): TemplateRow | undefined {
     return this.#database.orm
       .select()
       .from(templates)
-      .where(inArray(templates.phase, ['Pending', 'Building']))
+      .where(and(inArray(templates.phase, ['Pending', 'Building']), notInArray(templates.tenant, [...busy])))
       .orderBy(asc(templates.phase), asc(templates.createdAt), asc(templates.id))
       .limit(1)
       .get()

@@ -1,10 +1,11 @@
-// Prepares templates, one after the other: the image is fetched, a sandbox is started from it and warmed until it is ready,
-// and the template's name can be used. What is to be done stands in the rows, so a build that a stop has interrupted begins
+// Prepares templates, of each tenant one after the other: the image is fetched, a sandbox is started from it and warmed until it is
+// ready, and the template's name can be used. What is to be done stands in the rows, so a build that a stop has interrupted begins
 // anew at the next start, and the sandbox that it had is removed first.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TemplateRequest } from '../../lib/api/lifecycle.ts'
 import { ApiError, messageOf } from '../../lib/errors.ts'
+import { pause } from '../async.ts'
 import { refusal } from '../errors.ts'
 import type { ExecdClient } from '../execd-client.ts'
 import { removeSandbox } from '../sandbox/change.ts'
@@ -21,6 +22,8 @@ const DEFAULT_WARMUP_SECONDS = 60
 const ATTEMPT_TIMEOUT_MS = 10_000
 const BETWEEN_ATTEMPTS_MS = 500
 const AFTER_FAILURE_MS = 5000
+/** So many are built side by side, each of another tenant: a build may take an hour, and another tenant does not wait for it. */
+const WIDTH = 8
 
 export type BuilderDeps = {
   lives: Lives
@@ -33,7 +36,8 @@ export type BuilderDeps = {
 
 export class TemplateBuilder {
   readonly #deps: BuilderDeps
-  #current: { id: string; cancel: AbortController } | undefined
+  /** The builds that are under way, by tenant. */
+  readonly #building = new Map<string, { id: string; cancel: AbortController; done: Promise<void> }>()
   readonly #wake = new Wake()
 
   constructor(deps: BuilderDeps) {
@@ -47,7 +51,8 @@ export class TemplateBuilder {
 
   /** Ends the build of a template that was deleted. */
   cancel(id: string): void {
-    if (this.#current?.id === id) this.#current.cancel.abort(new Error('The template was deleted'))
+    for (const building of this.#building.values())
+      if (building.id === id) building.cancel.abort(new Error('The template was deleted'))
   }
 
   /** Builds until the program stops. */
@@ -57,21 +62,42 @@ export class TemplateBuilder {
     await this.#removeLeftovers()
     while (!signal.aborted) {
       try {
-        const next = templates.next()
+        const next = this.#building.size < WIDTH ? templates.next([...this.#building.keys()]) : undefined
         if (next) {
-          await this.#build(next)
+          this.#begin(next)
           continue
         }
       } catch (error) {
-        log.error('templates could not be built; it is tried again', { error: messageOf(error) })
-        await delay(AFTER_FAILURE_MS, undefined, { signal }).catch(() => {}) // the loop's condition says why
+        log.error('templates could not be read; it is tried again', { error: messageOf(error) })
+        await pause(AFTER_FAILURE_MS, signal)
         continue
       }
       await this.#wake.wait(signal)
     }
+    await Promise.all([...this.#building.values()].map(({ done }) => done))
   }
 
-  async #build(template: TemplateRow): Promise<void> {
+  #begin(template: TemplateRow): void {
+    const { signal, log } = this.#deps.lives
+    const { id, tenant } = template
+    const cancel = new AbortController()
+    const work = async () => {
+      try {
+        await this.#build(template, AbortSignal.any([signal, cancel.signal]))
+      } catch (error) {
+        log.error('a template could not be built; it is tried again', {
+          template: id,
+          error: messageOf(error),
+        })
+        await pause(AFTER_FAILURE_MS, signal)
+      }
+      this.#building.delete(tenant)
+      this.#wake.call()
+    }
+    this.#building.set(tenant, { id, cancel, done: work() })
+  }
+
+  async #build(template: TemplateRow, signal: AbortSignal): Promise<void> {
     const { lives, templates } = this.#deps
     const { now, log } = lives
     const building = templates.move(template.id, ['Pending', 'Building'], {
@@ -80,9 +106,6 @@ export class TemplateBuilder {
       updatedAt: now(),
     })
     if (!building) return
-    const cancel = new AbortController()
-    this.#current = { id: template.id, cancel }
-    const signal = AbortSignal.any([lives.signal, cancel.signal])
     const began = now()
     let row: SandboxRow | undefined
     try {
@@ -115,7 +138,6 @@ export class TemplateBuilder {
       const message = error instanceof ApiError ? error.message : 'The template could not be built'
       templates.move(template.id, ['Building'], { phase: 'Failed', message, updatedAt: now() })
     } finally {
-      this.#current = undefined
       // After a stop the next start removes it, before it builds anew.
       if (row && !lives.signal.aborted) await this.#remove(row.id)
     }

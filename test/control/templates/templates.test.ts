@@ -355,6 +355,24 @@ test('deleting a template ends its build, and the next one begins', async () => 
   await vi.waitFor(() => expect([running(control), control.store.all()]).toEqual([[], []]))
 })
 
+test('a build of one tenant that takes its time does not hold up those of another', async () => {
+  const keys = ['a', 'b'].map((name) => ({
+    name,
+    hash: hashKey(`key-${name}`),
+    role: 'member' as const,
+    tenant: name,
+  }))
+  const [a, b] = keys.map(({ name }) => ({ 'open-sandbox-api-key': `key-${name}` }))
+  const control = openPools({ access: { keys } })
+  const long = { readiness: { warmupSeconds: 3600 } }
+  const first = await make(control, long, a)
+  const second = await make(control, long, a)
+  await until(control, first, 'Building', a)
+  await until(control, await make(control, {}, b), 'Succeeded', b)
+  expect((await read(control, first, a)).status.phase).toBe('Building')
+  expect((await read(control, second, a)).status.phase).toBe('Pending')
+})
+
 test('a build that a stop interrupts begins anew at the next start, without what was left of it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'templates-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
