@@ -40,6 +40,7 @@ import { hostProgram } from './runtime-dir.ts'
 import { openState } from './state.ts'
 import { type Entrypoint, superviseEntrypoint } from './supervise.ts'
 import { createSurroundings } from './surroundings.ts'
+import { pause } from './timer.ts'
 import { createUsers, type Users } from './users.ts'
 
 const ENTRYPOINT_LOG_BYTES = 8 << 20
@@ -74,7 +75,7 @@ async function main(dir: string): Promise<void> {
   const state = openState(process.env.EXECD_STATE_FD, log)
   tidy(dir)
   // An execd that ends as soon as it has begun must not take the whole processor.
-  if (state.isRestless) await new Promise((resolve) => setTimeout(resolve, RESTLESS_MS))
+  if (state.isRestless) await pause(RESTLESS_MS)
   // All that needs no boot file is done while the sandbox's network is still being set up.
   const users = createUsers()
   const libc = openLibc()

@@ -25,6 +25,28 @@ const WARM_UP_TIMEOUT_MS = 10_000
 
 type Trouble = { failures: number; retryAt: number; message: string; inTemplate: boolean }
 
+/** The starts that are under way. Of several tenants none has all: its image may be one that takes an hour to fetch. */
+class Starts {
+  readonly #mostOfTenant: number
+  readonly #byTenant = new Map<string, number>()
+  #all = 0
+
+  constructor(pools: readonly PoolRow[]) {
+    const isShared = pools.some(({ tenant }) => tenant !== pools[0]?.tenant)
+    this.#mostOfTenant = isShared ? WIDTH - 1 : WIDTH
+  }
+
+  add(tenant: string, count: number): void {
+    this.#all += count
+    this.#byTenant.set(tenant, (this.#byTenant.get(tenant) ?? 0) + count)
+  }
+
+  /** How many more of a tenant may be begun. */
+  freeFor(tenant: string): number {
+    return Math.max(Math.min(WIDTH - this.#all, this.#mostOfTenant - (this.#byTenant.get(tenant) ?? 0)), 0)
+  }
+}
+
 export class PoolKeeper {
   readonly #deps: PoolDeps
   readonly #wake = new Wake()
@@ -108,15 +130,17 @@ export class PoolKeeper {
       if (members) members.push(member)
       else byPool.set(key, [member])
     }
-    let free = WIDTH - [...this.#beginning.values()].reduce((sum, count) => sum + count, 0)
-    for (const members of byPool.values())
-      free -= members.filter(({ warm, state }) => warm && state === 'Pending').length
     const known = pools.list()
+    const starts = new Starts(known)
+    for (const pool of known) starts.add(pool.tenant, this.#beginning.get(keyOf(pool)) ?? 0)
+    for (const members of byPool.values())
+      for (const { tenant, warm, state } of members) if (warm && state === 'Pending') starts.add(tenant, 1)
     for (const pool of known) {
+      const { tenant } = pool
       const members = byPool.get(keyOf(pool)) ?? []
       byPool.delete(keyOf(pool))
       const planned = this.#plan(pool)
-      if (planned) free -= this.#tendOne(planned, members, Math.max(free, 0))
+      if (planned) starts.add(tenant, this.#tendOne(planned, members, starts.freeFor(tenant)))
     }
     // What is left belongs to no pool that there is.
     for (const members of byPool.values())

@@ -2,9 +2,10 @@
 // tells when the last one goes, so the wait asks the kernel in small steps. The number of a group is not given to another one
 // while a member lives, and we stop asking at the first "no such process".
 
+import { pause } from '../timer.ts'
 import { findMembers, type Member, type Origin } from './belonging.ts'
 import type { ProcessScanner } from './process-scanner.ts'
-import { endUntilGone, pause, sendSignal } from './until-gone.ts'
+import { endUntilGone, sendSignal } from './until-gone.ts'
 
 const STEP_MS = 20
 /** How long KILL is sent again to what is left, such as a process in a broken device, or one that starts others as fast. */

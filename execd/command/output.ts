@@ -4,6 +4,7 @@
 // because a server left in the background must not die of its next log line.
 
 import type { Readable } from 'node:stream'
+import { turn } from '../timer.ts'
 import type { ProcessEnd, RunningProcess } from './process.ts'
 
 /** The most that a pipe or socket pair holds (Linux: fs.pipe-max-size). */
@@ -77,8 +78,4 @@ export function relayLate(streams: Readable[], sink?: OutputSink): void {
         open--
         if (open === 0) sink?.closed?.()
       })
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

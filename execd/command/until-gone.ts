@@ -1,6 +1,7 @@
 // Ending processes of which nobody tells when the last one goes: signal after signal to all that are found, until none is.
 
 import { systemCodeOf } from '../../lib/errors.ts'
+import { pause } from '../timer.ts'
 
 /** Looking at every process costs something: the steps between grow from the first of these to the last. */
 const FIRST_STEP_MS = 5
@@ -70,8 +71,4 @@ export function sendSignal(target: number, signal: NodeJS.Signals | 0): boolean 
     if (systemCodeOf(error) === 'ESRCH') return false
     throw error
   }
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)))
 }

@@ -7,6 +7,7 @@ import { basename, dirname } from 'node:path'
 import type { WatchEvent } from '../../lib/api/execd-files.ts'
 import { ApiError, systemCodeOf } from '../../lib/errors.ts'
 import { execdError } from '../http/answer.ts'
+import { pause } from '../timer.ts'
 import type { EventBursts } from './event-bursts.ts'
 import { exactPath, typeOf } from './info.ts'
 import { decodeName, nativePath } from './name.ts'
@@ -68,7 +69,7 @@ export class TreeWatch {
     while (!this.#isClosed) {
       if (this.#pending.size === 0 && !this.#isOverflown) {
         await new Promise<void>((resolve) => (this.#wake = resolve))
-        await new Promise((resolve) => setTimeout(resolve, GATHER_MS))
+        await pause(GATHER_MS)
         continue
       }
       if (this.#isOverflown) {

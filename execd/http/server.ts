@@ -3,6 +3,7 @@
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { pause } from '../timer.ts'
 import type { Router } from './router.ts'
 
 const RETRY_MS = 10
@@ -80,10 +81,6 @@ function listenOnce(server: Server, { host, port, isShared }: ListenOptions): Pr
       resolve()
     })
   })
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function portOf(server: Server, asked: number): number {

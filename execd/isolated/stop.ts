@@ -1,6 +1,7 @@
 // Ending one run of a session and nothing else of it: what it has started hears INT and then KILL, and the shell is told to skip
 // the rest of the code (execd/assets/isolated-shell.bash).
 
+import { pause } from '../timer.ts'
 import { findSessionProcesses, signalProcess, startedSince } from './processes.ts'
 import { STOP_SIGNAL } from './shell.ts'
 
@@ -33,6 +34,6 @@ export async function stopRun(
       else if (!interrupted.has(pid)) signalProcess(pid, 'SIGINT')
       interrupted.add(pid)
     }
-    await new Promise((resolve) => setTimeout(resolve, STEP_MS))
+    await pause(STEP_MS)
   }
 }

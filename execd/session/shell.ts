@@ -9,6 +9,7 @@ import { ownedEnvironment } from '../command/marks.ts'
 import { type ProcessEnd, type RunningProcess, startProcess } from '../command/process.ts'
 import { createRandomId } from '../random-id.ts'
 import type { Surroundings } from '../surroundings.ts'
+import { turn } from '../timer.ts'
 import { DueReports, type RunReport } from './due-reports.ts'
 import type { SessionPipes } from './pipes.ts'
 import type { ReportField } from './report.ts'
@@ -254,8 +255,4 @@ export class Shell {
   #reportPath(): string {
     return join(this.#spec.dir, 'report')
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

@@ -2,6 +2,7 @@
 
 import type { Readable } from 'node:stream'
 import type { OutputName } from '../../command/output.ts'
+import { turn } from '../../timer.ts'
 import type { CellEvent, CellSink } from '../engine.ts'
 import { CellOutput } from './cell-output.ts'
 
@@ -67,8 +68,4 @@ export class KernelOutput {
       })
     })
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

@@ -7,6 +7,7 @@ import type { Logger } from '../../../lib/log.ts'
 import { execdError } from '../../http/answer.ts'
 import { createRandomId } from '../../random-id.ts'
 import type { Surroundings } from '../../surroundings.ts'
+import { pause } from '../../timer.ts'
 import type { Engine, KernelSpec, Language } from '../engine.ts'
 import { JupyterKernel, KERNEL_TIMES, type KernelTimes } from './kernel.ts'
 import { chooseKernel, describeKernels, type ServedKernel } from './kernelspecs.ts'
@@ -80,7 +81,7 @@ export function jupyterEngine(options: JupyterOptions): Engine {
           return { why: `The Jupyter server at ${server.address} does not answer: ${error.message}` }
         }
       }
-      await new Promise((resolve) => setTimeout(resolve, STEP_MS))
+      await pause(STEP_MS)
       signal?.throwIfAborted()
     }
   }

@@ -4,6 +4,7 @@
 import { messageOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { untilAborted } from '../../../lib/stop.ts'
+import { pause } from '../../timer.ts'
 import { type CellEvent, type CellSink, type Kernel, KernelDied, type Language } from '../engine.ts'
 import { Cell } from './cell.ts'
 import { type Closed, MAX_MESSAGE_BYTES } from './connection.ts'
@@ -92,7 +93,7 @@ export class JupyterKernel implements Kernel {
         const evalue = 'The kernel refused to run the cell'
         return sink({ type: 'error', error: { ename: 'Aborted', evalue, traceback: [] } })
       }
-      await new Promise((resolve) => setTimeout(resolve, ATTEMPT_STEP_MS))
+      await pause(ATTEMPT_STEP_MS)
     }
   }
 

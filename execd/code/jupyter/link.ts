@@ -5,6 +5,7 @@
 import { messageOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { createRandomId } from '../../random-id.ts'
+import { pause } from '../../timer.ts'
 import { type Closed, type Connection, openConnection } from './connection.ts'
 import { formatRequest, type Message, parseMessage } from './message.ts'
 import type { JupyterServer } from './server.ts'
@@ -111,7 +112,7 @@ export class KernelLink {
         last = messageOf(error)
       }
       if (this.#stop.signal.aborted) return
-      await new Promise((resolve) => setTimeout(resolve, RECONNECT_STEP_MS))
+      await pause(RECONNECT_STEP_MS)
     }
     onLost(last)
   }
