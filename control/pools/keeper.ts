@@ -132,7 +132,7 @@ export class PoolKeeper {
     }
     const known = pools.list()
     const starts = new Starts(known)
-    for (const pool of known) starts.add(pool.tenant, this.#beginning.get(keyOf(pool)) ?? 0)
+    for (const [key, count] of this.#beginning) starts.add(key.split('/')[0] ?? '', count)
     for (const members of byPool.values())
       for (const { tenant, warm, state } of members) if (warm && state === 'Pending') starts.add(tenant, 1)
     for (const pool of known) {

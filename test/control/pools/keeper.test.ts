@@ -7,6 +7,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { reconcile, runReconciler } from '../../../control/sandbox/reconcile.ts'
 import { Store } from '../../../control/store/sqlite.ts'
+import { hashKey } from '../../../lib/access.ts'
 import { createControlApp, MIGRATIONS } from '../../support/control-app.ts'
 import { createFakeRuntime } from '../../support/fake-runtime.ts'
 import { byPool, capacity, makePool, openPools, running, SHAPE, statusOf, untilWarm } from './support.ts'
@@ -28,6 +29,27 @@ test('a pool grows and shrinks with its capacity', async () => {
   await change(control, { capacitySpec: capacity(1, 1) })
   await untilWarm(control, 0)
   expect(await statusOf(control)).toMatchObject({ total: 1, allocated: 1 })
+})
+
+test('a tenant whose image takes for ever to fetch does not keep the pools of others empty', async () => {
+  const keys = ['a', 'b'].map((name) => ({
+    name,
+    hash: hashKey(`key-${name}`),
+    role: 'member' as const,
+    tenant: name,
+  }))
+  const [a, b] = keys.map(({ name }) => ({ 'open-sandbox-api-key': `key-${name}` }))
+  const runtime = createFakeRuntime()
+  runtime.before = (call, id, signal) =>
+    call === 'create' && runtime.specs.find((spec) => spec.id === id)?.image.uri === 'slow'
+      ? new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      : undefined
+  const control = openPools({ runtime, access: { keys } })
+  await makePool(control, { template: { ...SHAPE, image: 'quick' }, capacitySpec: capacity(0) }, b)
+  await makePool(control, { template: { ...SHAPE, image: 'slow' }, capacitySpec: capacity(9) }, a)
+  await vi.waitFor(() => expect(control.store.all().length).toBeGreaterThanOrEqual(3))
+  await control.call('PUT', '/v1/pools/p', { capacitySpec: capacity(5) }, b)
+  await untilWarm(control, 5, undefined, b)
 })
 
 test('a pool below its bounds is filled to their middle, however many steps that takes', async () => {
