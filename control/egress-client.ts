@@ -1,12 +1,12 @@
 // How control speaks to egress: two Unix sockets, one for administration (lib/api/egress-admin.ts), one on which clients'
 // policy requests are handed on (contract: egress.md 2).
 
-import { request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EgressNetwork, EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
 import { EGRESS_TOKEN_HEADER } from '../lib/api/lifecycle.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { EgressAnswer, EgressRequest } from './app.ts'
+import { type Answer, ask, type Question } from './ask.ts'
 
 const ANSWER_TIMEOUT_MS = 10_000
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -32,14 +32,16 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
       socketPath: sockets.egressSocket,
       method,
       path,
-      headers: body === undefined ? {} : { 'content-type': 'application/json' },
-      ...(body !== undefined && { body: Buffer.from(JSON.stringify(body)) }),
+      ...(body !== undefined && {
+        headers: { 'content-type': 'application/json' },
+        body: Buffer.from(JSON.stringify(body)),
+      }),
       signal,
     }).catch((error) => {
       given.throwIfAborted()
       throw new Error(`Egress does not answer (${messageOf(error)})`, { cause: error })
     })
-    const text = Buffer.from(answer.body).toString()
+    const text = answer.body.toString()
     if (answer.status >= 300)
       throw new Error(`Egress refused ${method} ${path.split('/')[1]}: ${readMessage(text)}`)
     return text === '' ? undefined : (JSON.parse(text) as unknown)
@@ -49,7 +51,6 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
       socketPath: sockets.egressSocket,
       method: 'GET',
       path: '/healthz',
-      headers: {},
       signal,
     })
     if (status !== 200) throw new Error(`it answers ${status}`)
@@ -96,44 +97,9 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
   }
 }
 
-type SocketRequest = {
-  socketPath: string
-  method: string
-  path: string
-  headers: Record<string, string>
-  body?: Uint8Array
-  signal: AbortSignal
-}
-
-function askSocket({ body, headers, ...options }: SocketRequest): Promise<EgressAnswer> {
-  return new Promise((resolve, reject) => {
-    const asked = request(
-      {
-        ...options,
-        headers: { host: 'egress', ...headers, ...(body && { 'content-length': String(body.byteLength) }) },
-      },
-      (answer) => {
-        const chunks: Uint8Array[] = []
-        let size = 0
-        answer.on('data', (chunk: Uint8Array) => {
-          size += chunk.byteLength
-          if (size > MAX_ANSWER_BYTES)
-            asked.destroy(new Error(`The answer has more than ${MAX_ANSWER_BYTES} bytes`))
-          else chunks.push(chunk)
-        })
-        answer.on('error', reject)
-        answer.on('end', () =>
-          resolve({
-            status: answer.statusCode ?? 502,
-            contentType: answer.headers['content-type'] ?? 'application/octet-stream',
-            body: Buffer.concat(chunks),
-          }),
-        )
-      },
-    )
-    asked.on('error', (error) => reject(options.signal.aborted ? options.signal.reason : error))
-    asked.end(body)
-  })
+/** Node asks a socket by the name of `localhost`; it is egress that is meant. */
+function askSocket({ headers, ...question }: Omit<Question, 'maxAnswerBytes'>): Promise<Answer> {
+  return ask({ ...question, headers: { host: 'egress', ...headers }, maxAnswerBytes: MAX_ANSWER_BYTES })
 }
 
 function readMessage(text: string): string {

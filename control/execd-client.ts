@@ -1,10 +1,10 @@
 // How control asks the execd of a sandbox: whether it answers, and to run a command. What a sandbox answers is its user's to
 // forge, so nothing is believed of it but how its own command went.
 
-import { request } from 'node:http'
 import { connect } from 'node:net'
 import { EXECD_TOKEN_HEADER, type StreamEvent } from '../lib/api/execd.ts'
 import { EXECD_PORT } from '../lib/api/guest.ts'
+import { ask, type Question } from './ask.ts'
 
 const MAX_ANSWER_BYTES = 1 << 20
 const MAX_REASON_LENGTH = 500
@@ -34,15 +34,36 @@ export function createExecdClient({
   port?: number
   headers?: () => Record<string, string>
 } = {}): ExecdClient {
+  /** The text of the answer. Rejects when execd does not answer as it should. */
+  const askExecd = async (
+    { address, token }: ExecdTarget,
+    { body, ...asked }: Pick<Question, 'method' | 'path' | 'body' | 'signal'>,
+  ): Promise<string> => {
+    const answer = await ask({
+      ...asked,
+      host: address,
+      port,
+      // An address is another sandbox's once this one is gone: no connection is kept.
+      agent: false,
+      headers: {
+        ...headers(),
+        [EXECD_TOKEN_HEADER]: token,
+        ...(body && { 'content-type': 'application/json' }),
+      },
+      ...(body && { body }),
+      maxAnswerBytes: MAX_ANSWER_BYTES,
+    })
+    if (answer.status !== 200)
+      throw new Error(`execd answers ${asked.method} ${asked.path} with ${answer.status}`)
+    return answer.body.toString()
+  }
   return {
     async ping(target, signal) {
-      await ask(target, { port, headers: headers(), method: 'GET', path: '/ping', signal })
+      await askExecd(target, { method: 'GET', path: '/ping', signal })
     },
     async run(target, { line, envs }, signal) {
-      const body = JSON.stringify({ command: line, ...(envs && { envs }) })
-      return readOutcome(
-        await ask(target, { port, headers: headers(), method: 'POST', path: '/command', body, signal }),
-      )
+      const body = Buffer.from(JSON.stringify({ command: line, ...(envs && { envs }) }))
+      return readOutcome(await askExecd(target, { method: 'POST', path: '/command', body, signal }))
     },
     accepts({ address }, wanted, signal) {
       return new Promise((resolve) => {
@@ -80,57 +101,4 @@ function readEvent(text: string): StreamEvent | undefined {
   } catch {
     return undefined // a line that is no event tells nothing of the end
   }
-}
-
-type Ask = {
-  port: number
-  headers: Record<string, string>
-  method: string
-  path: string
-  body?: string
-  signal: AbortSignal
-}
-
-function ask(
-  { address, token }: ExecdTarget,
-  { port, headers, method, path, body, signal }: Ask,
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const asked = request(
-      {
-        host: address,
-        port,
-        method,
-        path,
-        signal,
-        // An address is another sandbox's once this one is gone: no connection is kept.
-        agent: false,
-        headers: {
-          ...headers,
-          [EXECD_TOKEN_HEADER]: token,
-          ...(body !== undefined && {
-            'content-type': 'application/json',
-            'content-length': String(Buffer.byteLength(body)),
-          }),
-        },
-      },
-      (answer) => {
-        const chunks: Uint8Array[] = []
-        let size = 0
-        answer.on('data', (chunk: Uint8Array) => {
-          size += chunk.byteLength
-          if (size > MAX_ANSWER_BYTES)
-            asked.destroy(new Error(`The answer has more than ${MAX_ANSWER_BYTES} bytes`))
-          else chunks.push(chunk)
-        })
-        answer.on('error', reject)
-        answer.on('end', () => {
-          if (answer.statusCode === 200) resolve(Buffer.concat(chunks).toString())
-          else reject(new Error(`execd answers ${method} ${path} with ${answer.statusCode}`))
-        })
-      },
-    )
-    asked.on('error', (error) => reject(signal.aborted ? signal.reason : error))
-    asked.end(body)
-  })
 }
