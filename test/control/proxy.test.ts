@@ -235,6 +235,8 @@ test('a WebSocket that is open does not keep the server from stopping', async ()
   await new Promise((resolve) => client.once('open', resolve))
   const closed = new Promise((resolve) => client.once('close', resolve))
   await Promise.all([control.stop(), closed])
+  expect(client.readyState).toBe(WebSocket.CLOSED)
+  await expect(fetch(`http://127.0.0.1:${port}/health`)).rejects.toThrow()
 }, 20_000)
 
 test('a client that leaves ends the request in the sandbox', async () => {
@@ -246,9 +248,10 @@ test('a client that leaves ends the request in the sandbox', async () => {
   const { port, id } = await open()
   const socket = connect(port, '127.0.0.1')
   socket.write(`GET /sandboxes/${id}/proxy/${app.port}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)
-  await new Promise((resolve) => socket.once('data', resolve))
+  const head = await new Promise((resolve) => socket.once('data', resolve))
+  expect(String(head)).toMatch(/^HTTP\/1\.1 200 /)
   socket.destroy()
-  await left.promise
+  await expect(left.promise).resolves.toBeUndefined()
 })
 
 const ROUTE: Route = {
