@@ -3,7 +3,7 @@
 import type { Role } from '../../lib/access.ts'
 
 /** Whose everything is that nobody gave to a tenant. */
-export const DEFAULT_TENANT = 'default'
+const DEFAULT_TENANT = 'default'
 
 export type Principal = {
   /** The name of the key. */

@@ -3,19 +3,19 @@ import { join } from 'node:path'
 import { ProgramThread } from '../../../lib/program-thread.ts'
 import { ImageStore } from '../../image/store.ts'
 import { prepareGuestDir } from '../guest-dir.ts'
+import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Runtime } from '../runtime.ts'
 import { createAddressPool } from './addresses.ts'
 import { readCgroupLayout } from './cgroup.ts'
 import { findMissing, SECCOMP_PROFILE, thisMachine } from './checks.ts'
 import { LocalRuntime } from './local-runtime.ts'
 import { createOciRuntime } from './oci-runtime.ts'
-import type { LocalRuntimeOptions } from './parts.ts'
 import { listSandboxIds, pathsOf, readRecord } from './sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from './seccomp.ts'
 import { CAPABILITIES } from './spec.ts'
 
 /** Opens the runtime. Throws one clear sentence when the machine lacks something. */
-export async function openLocalRuntime(options: LocalRuntimeOptions): Promise<Runtime> {
+export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { config, instance, dataDir, egress, log, signal } = options
   const missing = findMissing(thisMachine(), config.runtime.ociRuntime)
   if (missing.length > 0) throw new Error(missing.join(' '))
