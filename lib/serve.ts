@@ -42,7 +42,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       connectionsCheckingInterval: 1000,
       requestTimeout: 0,
     },
-    // The global Request and Response stay the platform's own (style.md).
+    // By default it swaps the global Request and Response, which are others' too.
     getRequestListener(options.fetch, { overrideGlobalObjects: false, errorHandler: answerFault }),
   )
   options.prepare?.(server)

@@ -1,4 +1,4 @@
-// What the upstream server loses or gets wrong (weaknesses/server.md 2 to 4), held to what is kept here.
+// What the upstream server loses or gets wrong, held to what is kept here.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
