@@ -7,6 +7,8 @@ const RESERVED = 'opensandbox.io/'
 const NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/
 const PREFIX = /^(?:[a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const MAX_ENTRIES = 1000
+/** Pairs of one filter. Each is a condition of its own, and SQLite takes a thousand. */
+const MAX_FILTER = 100
 
 /** Throws a 400 unless every key and value may be metadata of a sandbox. */
 export function checkMetadata(metadata: Record<string, string>): void {
@@ -53,7 +55,10 @@ export function patchMetadata(current: Record<string, string>, patch: MetadataPa
 export function parseMetadataFilter(value: string): [string, string][] {
   if (value === '') return []
   const pairs = new Map<string, string>()
-  for (const segment of value.split('&')) {
+  const segments = value.split('&', MAX_FILTER + 1)
+  if (segments.length > MAX_FILTER)
+    throw refusal('INVALID_METADATA_FORMAT', `metadata must have at most ${MAX_FILTER} pairs`)
+  for (const segment of segments) {
     const equals = segment.indexOf('=')
     if (equals < 0)
       throw refusal('INVALID_METADATA_FORMAT', 'metadata must have the form "key=value&key2=value2"')

@@ -1,4 +1,4 @@
-// What a create accepts without effect is named by its caller, and must not cost the answer.
+// As much as a caller likes to name, without effect or beyond any use, must not cost the answer.
 
 import { expect, onTestFinished, test } from 'vitest'
 import { fitWarnings } from '../../control/routes/tell-warnings.ts'
@@ -48,4 +48,18 @@ test.each([
   expect(refused.body.message).toContain(`${field}: must have at most ${max} entries, but it has ${max + 1}`)
   expect(control.store.all()).toEqual([])
   expect((await control.call('POST', '/v1/sandboxes', { ...MINIMAL, [field]: many(max) })).status).toBe(202)
+})
+
+test.each(['/v1/sandboxes', '/v1/templates'])('a filter of %s has at most 100 pairs', async (path) => {
+  const control = createControlApp()
+  onTestFinished(control.close)
+  const list = (count: number) => {
+    const pairs = Object.entries(many(count)).map((pair) => pair.join('='))
+    return control.call('GET', `${path}?metadata=${encodeURIComponent(pairs.join('&'))}`)
+  }
+  expect((await list(100)).status).toBe(200)
+  expect(await list(1100)).toMatchObject({
+    status: 400,
+    body: { code: 'INVALID_METADATA_FORMAT', message: 'metadata must have at most 100 pairs' },
+  })
 })
