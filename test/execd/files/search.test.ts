@@ -318,7 +318,8 @@ describe('a large tree', () => {
   })
 })
 
-test.runIf(!isRoot)('a directory that is not ours to read is an error, and no empty list', async () => {
+test('a directory that is not ours to read is an error, and no empty list', async (context) => {
+  if (isRoot) return context.skip('root reads every directory')
   put('closed/f')
   chmodSync(join(dir, 'closed'), 0)
   expect((await execd.call(`/directories/list?path=${dir}/closed`)).status).toBe(500)
