@@ -49,6 +49,11 @@ export class EventLog {
       .reverse()
   }
 
+  /** Whether anybody could have heard of a sandbox. */
+  hasAny(sandboxId: string): boolean {
+    return this.of(sandboxId, { limit: 1 }).length > 0
+  }
+
   /** Events after `id`, the oldest first; of one tenant, or of all. */
   after(
     id: number,

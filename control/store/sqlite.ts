@@ -128,7 +128,8 @@ export class Store {
         .orderBy(asc(sandboxes.createdAt), asc(sandboxes.id))
         .limit(1)
         .get()
-      return found && this.#write(found.id, { ...values, warm: false })
+      // Its new owner is told of it by `reveal`.
+      return found && this.#write(found.id, { ...values, warm: false, acknowledged: false })
     })
     if (row) this.#tell({ id: row.id, row })
     return row
@@ -138,7 +139,7 @@ export class Store {
   reveal(id: string, at: number, mark?: OnceMark): SandboxRow | undefined {
     const row = this.database.transact(() => {
       if (this.get(id)?.state !== 'Running') return undefined
-      const revealed = this.#write(id, { hidden: false })
+      const revealed = this.#write(id, { hidden: false, acknowledged: true })
       if (!revealed) return undefined
       if (mark) this.once.note(mark, revealed)
       this.#note(revealed, 'claimed', at)
@@ -255,10 +256,17 @@ export class Store {
     this.#note(row, 'state', row.lastTransitionAt)
   }
 
-  #note({ id, tenant, state, reason, message, warm }: SandboxRow, type: NewEvent['type'], at: number): void {
-    // Nobody knows of it yet; for its owner it begins with the claim.
-    if (warm) return
+  #note(row: SandboxRow, type: NewEvent['type'], at: number): void {
+    const { id, tenant, state, reason, message } = row
+    if (this.#isUnknown(row)) return
     this.events.append({ at, tenant, sandboxId: id, type, state, reason, message })
+  }
+
+  /** Whether nobody was ever told of it: for the owner of one that was warm it begins with the claim. */
+  #isUnknown({ id, warm, pool, hidden, acknowledged }: SandboxRow): boolean {
+    if (warm) return true
+    // Taken from its pool and not revealed, or made for a pool's caller, who has heard of it by its events.
+    return pool !== null && hidden && !acknowledged && !this.events.hasAny(id)
   }
 
   #tell(event: StoreEvent): void {

@@ -241,3 +241,30 @@ test('pages tell how many there are', async () => {
   expect(await page('pageSize=2&page=3')).toMatchObject({ hasNextPage: false })
   expect(await page('pageSize=2&page=4')).toMatchObject({ hasNextPage: false, totalItems: 5 })
 })
+
+test('what ends while it is taken from a pool has no events, and what was given out has all of its end', () => {
+  const store = openMemory()
+  const warm = {
+    warm: true,
+    hidden: true,
+    acknowledged: true,
+    state: 'Running',
+    pool: 'p',
+    poolRevision: 'r',
+  } as const
+  store.insert(sandboxRow({ ...warm, id: 'ended' }))
+  store.insert(sandboxRow({ ...warm, id: 'given', createdAt: 2 }))
+  const take = () =>
+    store.takeWarm({ tenant: 'default', pool: 'p', revision: 'r' }, { createdAt: 3, expiresAt: 4 })?.id
+  const end = (id: string) => {
+    store.update(id, { state: 'Stopping', hidden: true })
+    store.delete(id, { at: 5, isKnown: store.get(id)?.acknowledged === true })
+    return store.events.of(id, { limit: 9 }).map(({ type, state }) => `${type} ${state}`)
+  }
+  expect([take(), take()]).toEqual(['ended', 'given'])
+  store.reveal('given', 4)
+  expect(end('ended')).toEqual([])
+  expect(store.past('ended')).toBeUndefined()
+  expect(end('given')).toEqual(['claimed Running', 'state Running', 'state Stopping', 'deleted Stopping'])
+  expect(store.past('given')).toBeDefined()
+})

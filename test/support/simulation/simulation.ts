@@ -122,10 +122,11 @@ export class Simulation {
         firstPass.catch(() => {}) // it is tried again
         await settlesWithin(firstPass, FIRST_PASS_MS)
         if (life.isOver) return
+        // Before the loops begin: their first commit may be the one that ends this life.
+        this.servesSince = this.time.elapsed()
         control.runLoops().catch((error) => {
           if (!life.isOver) this.faults.push(`a loop ended: ${error instanceof Error ? error.stack : error}`)
         })
-        this.servesSince = this.time.elapsed()
       }
       begin().catch((error) => {
         if (!life.isOver) this.faults.push(`could not start: ${error}`)
