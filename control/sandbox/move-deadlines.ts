@@ -9,7 +9,10 @@ export function moveDeadlines(lives: Lives, keeper: { shift(byMs: number): void 
   // Within a change that may yet be undone it would be undone with it.
   if (store.database.raw.inTransaction) return false
   try {
-    store.deadlines.shift(byMs)
+    store.database.transact(() => {
+      store.deadlines.shift(byMs)
+      store.once.shift(byMs)
+    })
   } catch (error) {
     log.error('the wall clock has jumped, and deadlines could not be moved along yet', { error })
     return false

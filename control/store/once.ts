@@ -1,7 +1,7 @@
 // Which creates were sent with an Idempotency-Key, and what they were answered. A key is written in the transaction that makes
 // the sandbox known, so that at no moment one is there without the other.
 
-import { and, eq } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { idempotency } from './schema.ts'
 
@@ -43,6 +43,14 @@ export class OnceStore {
   keepAnswer(sandboxId: string, answer: string): void {
     if (answer.length > MAX_ANSWER_CHARS) return
     this.#database.orm.update(idempotency).set({ answer }).where(eq(idempotency.sandboxId, sandboxId)).run()
+  }
+
+  /** Keeps every key as old as it was when the clock is set. */
+  shift(byMs: number): void {
+    this.#database.orm
+      .update(idempotency)
+      .set({ createdAt: sql`${idempotency.createdAt} + ${byMs}` })
+      .run()
   }
 
   forget(sandboxId: string): void {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { moveDeadlines } from '../../control/sandbox/move-deadlines.ts'
 import { reconcile } from '../../control/sandbox/reconcile.ts'
 import { Store } from '../../control/store/sqlite.ts'
 import { hashKey } from '../../lib/access.ts'
@@ -150,6 +151,18 @@ test('a key stands for its sandbox for as long as the operator says', async () =
   const second = await create()
   expect(second).not.toBe(first)
   expect(await create()).toBe(second)
+})
+
+test('a key stays as old as it was when the wall clock is set', async () => {
+  let now = Date.now()
+  const control = open({ now: () => now, life: { idempotencyMs: 60_000 } })
+  const create = async () => (await control.call('POST', '/sandboxes', MINIMAL, KEY)).body.id
+  const first = await create()
+  now += 3_600_000
+  moveDeadlines(control.lives, { shift: () => {} }, 3_600_000)
+  expect(await create()).toBe(first)
+  now += 60_001
+  expect(await create()).not.toBe(first)
 })
 
 test.each([

@@ -13,7 +13,8 @@ import { expect, onTestFinished, test } from 'vitest'
 
 const PROGRAM = join(import.meta.dirname, '../fixtures/explore.ts')
 const STEPS = Number(process.env.OPENSANDBOX_MODEL_STEPS ?? 10_000)
-const SEED = Number(process.env.OPENSANDBOX_MODEL_SEED ?? Date.now() % 1_000_000_000)
+// The same steps for everybody, so that a red run is about a change; other seeds look further.
+const SEED = Number(process.env.OPENSANDBOX_MODEL_SEED ?? 20_261_127)
 const PROGRAMS = Math.min(availableParallelism(), 4)
 const APART = 1_000_000
 

@@ -99,6 +99,8 @@ export class Simulation {
         poolWaitMs: 2000,
         // Shorter than what hangs, so that much is answered before it is done.
         life: {
+          // Longer than all jumps of the clock together that control is not there to see.
+          idempotencyMs: 30 * 24 * 3_600_000,
           stopGraceMs: 1000,
           createAnswerMs: 3000,
           deleteAnswerMs: 1500,
