@@ -365,7 +365,7 @@ export class Explorer {
   #renew(sandbox: KnownSandbox, pick: number, amount: number): void {
     const seconds = pick % 4 === 0 ? 5 + (amount % 60) : 60 + (amount % 4000)
     const wanted = this.simulation.now() + seconds * 1000 + (++this.#names % 1000)
-    const hasEnd = sandbox.expiries.some((at) => at !== null)
+    const { hasEnd } = sandbox
     const asked = sandbox.beginRenewal(wanted)
     const began = ++this.#clock
     this.#ask(

@@ -46,6 +46,11 @@ export class KnownSandbox {
     return this.#expiries.map(({ value }) => value)
   }
 
+  /** Without an end it never gets one: every renewal of it is refused, those still under way included. */
+  get hasEnd(): boolean {
+    return !this.expiries.includes(null)
+  }
+
   /** The first moment at which its time may be over. */
   get earliestEnd(): number {
     return Math.min(...this.expiries.map((at) => at ?? Number.POSITIVE_INFINITY))

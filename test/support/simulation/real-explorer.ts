@@ -166,7 +166,7 @@ export class RealExplorer {
 
   async #renew(sandbox: KnownSandbox, ms: number): Promise<void> {
     const wanted = Math.round(Date.now() + ms)
-    const hasEnd = sandbox.expiries.some((at) => at !== null)
+    const { hasEnd } = sandbox
     const asked = sandbox.beginRenewal(wanted)
     const began = ++this.#clock
     const answer = await this.#of(sandbox, 'POST', '/renew-expiration', {
