@@ -1,7 +1,7 @@
 // Backup and restore: a copy of one moment, made while control writes, that nobody else can read, and that is put back whole or
 // not at all. The programs are run as users run them.
 
-import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import {
   copyFileSync,
   existsSync,
@@ -25,9 +25,10 @@ import { migrate, sortMigrations } from '../../control/store/migrate.ts'
 import { Store } from '../../control/store/sqlite.ts'
 import { openLock } from '../../lib/lock.ts'
 import { MIGRATIONS, MINIMAL } from '../support/control-app.ts'
+import { startControlProcess } from '../support/control-process.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
 
-const CONTROL = join(import.meta.dirname, '../fixtures/control-with-files.ts')
+const CREATE_MS = 5
 const PROGRAM = join(import.meta.dirname, '../../control/backup/main.ts')
 const ALL = sortMigrations(
   readdirSync(MIGRATIONS).map((name) => ({ name, sql: readFileSync(join(MIGRATIONS, name), 'utf8') })),
@@ -80,25 +81,6 @@ async function run(...args: string[]): Promise<{ code: number | null; output: st
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, output })))
 }
 
-async function startControl(dataDir: string): Promise<{ url: string; stop: () => Promise<void> }> {
-  const child: ChildProcess = fork(CONTROL, [dataDir, '5'], {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  })
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  onTestFinished(() => void child.kill('SIGKILL'))
-  const port = await new Promise<number>((resolve, reject) => {
-    child.once('message', (message) => resolve((message as { port: number }).port))
-    child.once('exit', (code) => reject(new Error(`Control ended with ${code}`)))
-  })
-  return {
-    url: `http://127.0.0.1:${port}/v1/sandboxes`,
-    stop: async () => {
-      child.kill('SIGTERM')
-      await ended
-    },
-  }
-}
-
 const send = (url: string, method: string, body?: unknown) =>
   fetch(url, {
     method,
@@ -116,14 +98,14 @@ const create = async (url: string) => {
 test('taken while control writes, then restored: what the rows say and what there is agree again', async () => {
   const dataDir = openFolder()
   const place = join(openFolder(), 'backup')
-  const first = await startControl(dataDir)
-  const kept = [await create(first.url), await create(first.url)]
-  const deletedLater = await create(first.url)
+  const first = await startControlProcess(dataDir, CREATE_MS)
+  const kept = [await create(first.sandboxes), await create(first.sandboxes)]
+  const deletedLater = await create(first.sandboxes)
   let writes = 0
   let over = false
   const load = Array.from({ length: 4 }, async (_, lane) => {
     for (let round = 0; !over; round++) {
-      const { status } = await send(`${first.url}/${kept[lane % 2]}/metadata`, 'PATCH', {
+      const { status } = await send(`${first.sandboxes}/${kept[lane % 2]}/metadata`, 'PATCH', {
         [`k${lane}`]: `v${round}`,
       })
       expect(status).toBe(200)
@@ -136,21 +118,21 @@ test('taken while control writes, then restored: what the rows say and what ther
   await Promise.all(load)
   expect([taken.code, taken.output]).toEqual([0, expect.stringContaining('3 sandboxes')])
   expect(during).toBeGreaterThan(0)
-  const makeLater = await create(first.url)
-  expect((await send(`${first.url}/${deletedLater}`, 'DELETE')).status).toBe(204)
+  const makeLater = await create(first.sandboxes)
+  expect((await send(`${first.sandboxes}/${deletedLater}`, 'DELETE')).status).toBe(204)
 
   const early = await run('restore', '--data-dir', dataDir, '--from', place)
   // The fixture takes no lock, as main.ts does; but its database is in use all the same.
   expect([early.code, early.output]).toEqual([1, expect.stringContaining('another program uses')])
-  await first.stop()
+  await first.kill('SIGTERM')
   const restored = await run('restore', '--data-dir', dataDir, '--from', place)
   expect([restored.code, restored.output]).toEqual([
     0,
     expect.stringContaining('Restored 3 sandboxes as of '),
   ])
 
-  const second = await startControl(dataDir)
-  const { items } = (await (await send(second.url, 'GET')).json()) as {
+  const second = await startControlProcess(dataDir, CREATE_MS)
+  const { items } = (await (await send(second.sandboxes, 'GET')).json()) as {
     items: { id: string; status: { state: string; reason: string } }[]
   }
   expect(new Map(items.map(({ id, status }) => [id, status.state]))).toEqual(
@@ -158,9 +140,9 @@ test('taken while control writes, then restored: what the rows say and what ther
   )
   expect(items.find(({ id }) => id === deletedLater)?.status.reason).toBe('SANDBOX_LOST')
   expect(readdirSync(join(dataDir, 'sandboxes')).sort()).toEqual([...kept].sort())
-  expect((await send(`${second.url}/${makeLater}`, 'GET')).status).toBe(404)
-  expect((await send(`${second.url}/${await create(second.url)}`, 'DELETE')).status).toBe(204)
-  await second.stop()
+  expect((await send(`${second.sandboxes}/${makeLater}`, 'GET')).status).toBe(404)
+  expect((await send(`${second.sandboxes}/${await create(second.sandboxes)}`, 'DELETE')).status).toBe(204)
+  await second.kill('SIGTERM')
 }, 60_000)
 
 test('a backup is one moment, however much is written while it is made', async () => {

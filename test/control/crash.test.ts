@@ -1,18 +1,15 @@
 // Control killed with SIGKILL at many moments of create and delete: what was acknowledged is there afterwards, what was not is
 // gone or whole, nothing half is left, and the next create works (design D5).
 
-import { type ChildProcess, fork } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { MINIMAL } from '../support/control-app.ts'
+import { startControlProcess } from '../support/control-process.ts'
 
-const PROGRAM = join(import.meta.dirname, '../fixtures/control-with-files.ts')
 const CREATE_MS = 60
 const MOMENTS = 20
-
-type Running = { url: string; kill: (signal: NodeJS.Signals) => Promise<void> }
 
 function openDataDir(): string {
   const dataDir = mkdtempSync(join(tmpdir(), 'control-'))
@@ -20,24 +17,7 @@ function openDataDir(): string {
   return dataDir
 }
 
-async function start(dataDir: string, flags: string[] = []): Promise<Running> {
-  const child: ChildProcess = fork(PROGRAM, [dataDir, String(CREATE_MS), ...flags], {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  })
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  onTestFinished(() => void child.kill('SIGKILL'))
-  const port = await new Promise<number>((resolve, reject) => {
-    child.once('message', (message) => resolve((message as { port: number }).port))
-    child.once('exit', (code) => reject(new Error(`Control ended with ${code}`)))
-  })
-  return {
-    url: `http://127.0.0.1:${port}/v1/sandboxes`,
-    kill: async (signal) => {
-      child.kill(signal)
-      await ended
-    },
-  }
-}
+const start = (dataDir: string, flags: string[] = []) => startControlProcess(dataDir, CREATE_MS, flags)
 
 const create = async (url: string, more: object = {}) => {
   const response = await fetch(url, {
@@ -71,15 +51,15 @@ test(`SIGKILL at ${MOMENTS} moments of create and delete`, async () => {
   const dataDir = openDataDir()
   const acknowledged = new Set<string>()
   let control = await start(dataDir)
-  const keeper = await create(control.url, { metadata: { role: 'keeper' } })
+  const keeper = await create(control.sandboxes, { metadata: { role: 'keeper' } })
   for (let moment = 0; moment < MOMENTS; moment++) {
-    const victim = await create(control.url)
+    const victim = await create(control.sandboxes)
     acknowledged.add(victim)
-    const creating = create(control.url).then(
+    const creating = create(control.sandboxes).then(
       (id) => void acknowledged.add(id),
       () => undefined,
     )
-    const deleting = fetch(`${control.url}/${victim}`, { method: 'DELETE' }).then(
+    const deleting = fetch(`${control.sandboxes}/${victim}`, { method: 'DELETE' }).then(
       ({ status }) => status,
       () => undefined,
     )
@@ -89,7 +69,7 @@ test(`SIGKILL at ${MOMENTS} moments of create and delete`, async () => {
     const deleted = await deleting
     if (deleted === 204) acknowledged.delete(victim)
     control = await start(dataDir)
-    const known = await list(control.url)
+    const known = await list(control.sandboxes)
     // Rows and reality are the same, and whole.
     expect(existing(dataDir)).toEqual(new Map([...known].map(([id]) => [id, 'running'])))
     expect(new Set(known.values())).toEqual(new Set(['Running']))
@@ -99,7 +79,7 @@ test(`SIGKILL at ${MOMENTS} moments of create and delete`, async () => {
     for (const id of acknowledged) if (id !== victim) expect(known.has(id), `acknowledged ${id}`).toBe(true)
     if (!known.has(victim)) acknowledged.delete(victim)
   }
-  const read = (await (await fetch(`${control.url}/${keeper}`)).json()) as { metadata: unknown }
+  const read = (await (await fetch(`${control.sandboxes}/${keeper}`)).json()) as { metadata: unknown }
   expect(read.metadata).toEqual({ role: 'keeper' })
   await control.kill('SIGTERM')
 }, 120_000)
@@ -107,8 +87,8 @@ test(`SIGKILL at ${MOMENTS} moments of create and delete`, async () => {
 test('a renewal that was answered survives SIGKILL', async () => {
   const dataDir = openDataDir()
   const first = await start(dataDir)
-  const id = await create(first.url, { timeout: 60 })
-  const renewed = await fetch(`${first.url}/${id}/renew-expiration`, {
+  const id = await create(first.sandboxes, { timeout: 60 })
+  const renewed = await fetch(`${first.sandboxes}/${id}/renew-expiration`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ expiresAt: '2099-01-01T00:00:00Z' }),
@@ -116,7 +96,7 @@ test('a renewal that was answered survives SIGKILL', async () => {
   expect(renewed.status).toBe(200)
   await first.kill('SIGKILL')
   const second = await start(dataDir)
-  const read = (await (await fetch(`${second.url}/${id}`)).json()) as { expiresAt: string }
+  const read = (await (await fetch(`${second.sandboxes}/${id}`)).json()) as { expiresAt: string }
   expect(read.expiresAt).toBe('2099-01-01T00:00:00Z')
   await second.kill('SIGTERM')
 })
@@ -124,14 +104,14 @@ test('a renewal that was answered survives SIGKILL', async () => {
 test('SIGTERM leaves sandboxes running, and takes them with --stop-sandboxes', async () => {
   const dataDir = openDataDir()
   const first = await start(dataDir)
-  const id = await create(first.url)
+  const id = await create(first.sandboxes)
   await first.kill('SIGTERM')
   expect([...existing(dataDir).keys()]).toEqual([id])
   const second = await start(dataDir, ['--stop-sandboxes'])
-  expect([...(await list(second.url)).keys()]).toEqual([id])
+  expect([...(await list(second.sandboxes)).keys()]).toEqual([id])
   await second.kill('SIGTERM')
   expect(existing(dataDir).size).toBe(0)
   const third = await start(dataDir)
-  expect((await list(third.url)).size).toBe(0)
+  expect((await list(third.sandboxes)).size).toBe(0)
   await third.kill('SIGTERM')
 })

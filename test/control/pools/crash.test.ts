@@ -1,38 +1,16 @@
 // Control killed with SIGKILL at many moments while sandboxes are claimed and pools are filled: what was given out is there and
 // was given to one alone, and the pool is whole again with nothing left over.
 
-import { type ChildProcess, fork } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { startControlProcess } from '../../support/control-process.ts'
 import { byPool, capacity, SHAPE, type Status } from './support.ts'
 
-const PROGRAM = join(import.meta.dirname, '../../fixtures/control-with-files.ts')
 const CREATE_MS = 20
 const MOMENTS = 10
 const WARM = 4
-
-type Running = { url: string; kill: () => Promise<void> }
-
-async function start(dataDir: string): Promise<Running> {
-  const child: ChildProcess = fork(PROGRAM, [dataDir, String(CREATE_MS)], {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  })
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  onTestFinished(() => void child.kill('SIGKILL'))
-  const port = await new Promise<number>((resolve, reject) => {
-    child.once('message', (message) => resolve((message as { port: number }).port))
-    child.once('exit', (code) => reject(new Error(`Control ended with ${code}`)))
-  })
-  return {
-    url: `http://127.0.0.1:${port}/v1`,
-    kill: async () => {
-      child.kill('SIGKILL')
-      await ended
-    },
-  }
-}
 
 const post = (url: string, body: unknown) =>
   fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
@@ -41,7 +19,7 @@ test(`SIGKILL at ${MOMENTS} moments of claims`, async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'pool-crash-'))
   onTestFinished(() => rmSync(dataDir, { recursive: true, force: true, maxRetries: 3 }))
   const existing = () => readdirSync(join(dataDir, 'sandboxes')).filter((name) => !name.endsWith('.new'))
-  let control = await start(dataDir)
+  let control = await startControlProcess(dataDir, CREATE_MS)
   const made = await post(`${control.url}/pools`, {
     name: 'p',
     template: SHAPE,
@@ -56,9 +34,9 @@ test(`SIGKILL at ${MOMENTS} moments of claims`, async () => {
     })
     const settled = Promise.allSettled(claims)
     await new Promise((resolve) => setTimeout(resolve, moment * 4))
-    await control.kill()
+    await control.kill('SIGKILL')
     await settled
-    control = await start(dataDir)
+    control = await startControlProcess(dataDir, CREATE_MS)
     await vi.waitFor(
       async () => {
         const pool = (await (await fetch(`${control.url}/pools/p`)).json()) as { status: Status }
@@ -76,5 +54,5 @@ test(`SIGKILL at ${MOMENTS} moments of claims`, async () => {
       { timeout: 10_000, interval: 100 },
     )
   }
-  await control.kill()
+  await control.kill('SIGKILL')
 }, 120_000)
