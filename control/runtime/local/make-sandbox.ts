@@ -4,9 +4,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { type BootFile, EXECD_PORT, type ReadyFile } from '../../../lib/api/guest.ts'
 import { LIFECYCLE_VARIABLE, preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
+import { pause } from '../../async.ts'
 import type { Image } from '../../image/image.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { readOomKills } from './cgroup.ts'
@@ -121,8 +121,7 @@ async function untilReady(
   const ready = waitForJson<ReadyFile>(exchange, 'ready.json', waiting)
   // A first process that is gone will never say anything.
   const watching = (async () => {
-    while (!waiting.aborted && isRunning(record))
-      await delay(50, undefined, { signal: waiting }).catch(() => {})
+    while (!waiting.aborted && isRunning(record)) await pause(50, waiting)
     if (!waiting.aborted && !existsSync(join(exchange, 'ready.json')))
       over.abort(new Error('The sandbox ended before it was ready'))
   })()
