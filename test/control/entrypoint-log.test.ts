@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { readEntrypointLog } from '../../control/runtime/local/entrypoint-log.ts'
+import { readEntrypointLog } from '../../control/runtime/entrypoint-log.ts'
 import { lastWords } from '../../control/sandbox/last-output.ts'
 
 function folder(): string {

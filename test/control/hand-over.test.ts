@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { ID_MAP } from '../../control/image/image.ts'
-import { handOver } from '../../control/runtime/local/hand-over.ts'
+import { handOver } from '../../control/runtime/hand-over.ts'
 import type { BootFile } from '../../lib/api/guest.ts'
 
 const BOOT: BootFile = {

@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { decideArchiveKind } from '../../control/image/archive.ts'
 import { readBundleConfig, registryOf } from '../../control/image/pull.ts'
-import { createAddressPool } from '../../control/runtime/local/addresses.ts'
+import { createAddressPool } from '../../control/runtime/addresses.ts'
 import { findMissing, type Machine } from '../../control/runtime/local/checks.ts'
 import { interfaceOf } from '../../control/runtime/local/sandbox-record.ts'
-import { type DockerProfile, toOciSeccomp } from '../../control/runtime/local/seccomp.ts'
 import { CAPABILITIES, makeSpec, type SpecInput } from '../../control/runtime/local/spec.ts'
+import { type DockerProfile, toOciSeccomp } from '../../control/runtime/seccomp.ts'
 
 const INPUT: SpecInput = {
   id: 'abc',

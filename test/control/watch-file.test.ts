@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { readJson, waitForJson } from '../../control/runtime/local/watch-file.ts'
+import { readJson, waitForJson } from '../../control/runtime/watch-file.ts'
 
 let folder: string
 beforeEach(() => {

@@ -10,6 +10,10 @@ import type { ExitFile } from '../../../lib/api/guest.ts'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { isNoSpace } from '../../image/failure.ts'
 import { removeTree } from '../../remove-tree.ts'
+import type { AddressPool } from '../addresses.ts'
+import { readEntrypointLog } from '../entrypoint-log.ts'
+import { disconnectSandbox } from '../network.ts'
+import { watchPhases } from '../phase-watch.ts'
 import {
   type CreateWatch,
   type Runtime,
@@ -18,13 +22,10 @@ import {
   type RuntimeSandbox,
   type RuntimeSpec,
 } from '../runtime.ts'
-import type { AddressPool } from './addresses.ts'
+import { readJson } from '../watch-file.ts'
 import { cgroupParentOf, isFrozen, readOomKills, removeCgroup } from './cgroup.ts'
-import { readEntrypointLog } from './entrypoint-log.ts'
 import { makeSandbox } from './make-sandbox.ts'
-import { disconnectSandbox } from './network.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
-import { watchPhases } from './phase-watch.ts'
 import { unmountRoot } from './root.ts'
 import {
   interfaceOf,
@@ -34,7 +35,6 @@ import {
   type SandboxPaths,
   type SandboxRecord,
 } from './sandbox-record.ts'
-import { readJson } from './watch-file.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
 /** How often the first processes of sandboxes are looked at. */

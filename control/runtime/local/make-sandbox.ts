@@ -8,16 +8,16 @@ import { type BootFile, EXECD_PORT, type ReadyFile } from '../../../lib/api/gues
 import { LIFECYCLE_VARIABLE, preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
 import { pause } from '../../async.ts'
 import type { Image } from '../../image/image.ts'
+import { handOver } from '../hand-over.ts'
+import { connectSandbox } from '../network.ts'
+import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
+import { waitForJson } from '../watch-file.ts'
 import { readOomKills } from './cgroup.ts'
-import { handOver } from './hand-over.ts'
-import { connectSandbox } from './network.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
-import type { PhaseWatch } from './phase-watch.ts'
 import { makeOwned, mountRoot } from './root.ts'
 import { isRunning, type SandboxRecord, startTimeOf, writeRecord } from './sandbox-record.ts'
 import { makeSpec } from './spec.ts'
-import { waitForJson } from './watch-file.ts'
 
 /** How long a sandbox has until it is ready, beside the time of a hook before its entrypoint. */
 const READY_TIMEOUT_MS = 20_000

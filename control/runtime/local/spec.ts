@@ -4,7 +4,7 @@
 
 import { EXCHANGE_DIR, GUEST_DIR, ISOLATION_DIR } from '../../../lib/api/guest.ts'
 import { ID_MAP } from '../../image/image.ts'
-import type { OciSeccomp } from './seccomp.ts'
+import type { OciSeccomp } from '../seccomp.ts'
 
 /** Neither NET_ADMIN, NET_RAW, SYS_ADMIN, SYS_PTRACE, SYS_MODULE nor MKNOD (contract: lifecycle.md 6.2, drop_capabilities). */
 export const CAPABILITIES = [

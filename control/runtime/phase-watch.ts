@@ -1,4 +1,4 @@
-import type { CreatePhase, CreateWatch } from '../runtime.ts'
+import type { CreatePhase, CreateWatch } from './runtime.ts'
 
 export type PhaseWatch = { mark(phase: CreatePhase): void; times(): Record<string, number> }
 

@@ -3,9 +3,9 @@
 
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { messageOf } from '../../../lib/errors.ts'
-import type { RunProgram } from '../../../lib/run-program.ts'
-import { RuntimeError } from '../runtime.ts'
+import { messageOf } from '../../lib/errors.ts'
+import type { RunProgram } from '../../lib/run-program.ts'
+import { RuntimeError } from './runtime.ts'
 
 export type Link = {
   /** The host's end. */

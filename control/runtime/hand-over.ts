@@ -3,9 +3,9 @@
 
 import { open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { BootFile } from '../../../lib/api/guest.ts'
-import { createToken } from '../../../lib/id.ts'
-import { ID_MAP } from '../../image/image.ts'
+import type { BootFile } from '../../lib/api/guest.ts'
+import { createToken } from '../../lib/id.ts'
+import { ID_MAP } from '../image/image.ts'
 
 /** Puts the boot file where execd waits for it, whole and readable for the sandbox's root alone. */
 export async function handOver(exchange: string, boot: BootFile): Promise<void> {
