@@ -5,18 +5,14 @@ import type { IncomingMessage } from 'node:http'
 import { type Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { ApiError } from '../lib/errors.ts'
-import type { Logger } from '../lib/log.ts'
-import type { Access } from './access/access.ts'
 import { authenticate } from './access/authenticate.ts'
 import { shareFairly } from './access/fair-share.ts'
 import { requireLocalCaller } from './access/local-caller.ts'
-import type { Principal } from './access/principal.ts'
 import { recordAudit } from './access/record-audit.ts'
+import type { AppDeps, AppEnv, AppSettings } from './app-deps.ts'
 import { allowOrigins } from './cors.ts'
 import { refusal, refusalOfStore } from './errors.ts'
 import { observeRequests } from './observe/observe-requests.ts'
-import type { Observation } from './observe/open-observation.ts'
-import type { Pooling } from './pools/open-pooling.ts'
 import { loggedPath } from './request.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
@@ -27,54 +23,10 @@ import { metricsRoutes } from './routes/metrics.ts'
 import { networkPolicyRoutes } from './routes/network-policy.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { poolRoutes } from './routes/pools.ts'
-import { proxyRoutes, type SandboxProxy } from './routes/proxy.ts'
+import { proxyRoutes } from './routes/proxy.ts'
 import { sandboxRoutes } from './routes/sandboxes.ts'
 import { templateRoutes } from './routes/templates.ts'
 import { unsupportedRoutes } from './routes/unsupported.ts'
-import type { Lives } from './sandbox/lives.ts'
-import type { OnceKeys } from './sandbox/once.ts'
-
-export type AppSettings = {
-  /** The configured public base of endpoints: host, port and path, without scheme. */
-  eip?: string
-  /** `localhost`, or a wildcard domain that really leads here. */
-  domain: string
-  maxTimeoutSeconds?: number
-  /** Whose pages may use this API with a key, in lower case; any when absent. */
-  corsOrigins?: readonly string[]
-  /** `amd64` or `arm64`. */
-  arch: string
-  version: string
-  /** What opens the numbers for Prometheus, beside the operator's keys. */
-  metricsToken?: string
-}
-
-export type AppDeps = {
-  lives: Lives
-  access: Access
-  pooling: Pooling
-  once: OnceKeys
-  settings: AppSettings
-  observation: Observation
-  log: Logger
-  /** Calls egress's policy API: see routes/network-policy.ts. */
-  askEgress: (request: EgressRequest) => Promise<EgressAnswer>
-  /** Present when this server carries sandbox traffic itself because no gateway stands before it. */
-  proxy?: SandboxProxy
-  /** Whether `X-Forwarded-*` come from our own gateway. */
-  trustForwarded: boolean
-}
-
-export type EgressRequest = {
-  id: string
-  method: string
-  token: string
-  body?: Uint8Array
-  signal: AbortSignal
-}
-export type EgressAnswer = { status: number; contentType: string; body: Uint8Array }
-
-export type AppEnv = { Variables: { requestId: string; principal: Principal } }
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 

@@ -5,11 +5,19 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { EgressNetwork, EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
 import { EGRESS_TOKEN_HEADER } from '../lib/api/lifecycle.ts'
 import { messageOf } from '../lib/errors.ts'
-import type { EgressAnswer, EgressRequest } from './app.ts'
 import { type Answer, ask, type Question } from './ask.ts'
 
 const ANSWER_TIMEOUT_MS = 10_000
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+export type EgressRequest = {
+  id: string
+  method: string
+  token: string
+  body?: Uint8Array
+  signal: AbortSignal
+}
+export type EgressAnswer = { status: number; contentType: string; body: Uint8Array }
 
 export type EgressClient = {
   /** Resolves when egress answers now. */

@@ -3,7 +3,7 @@
 
 import type { MiddlewareHandler } from 'hono'
 import { API_KEY_HEADER, hashKey } from '../../lib/access.ts'
-import type { AppEnv } from '../app.ts'
+import type { AppEnv } from '../app-deps.ts'
 import { refusal } from '../errors.ts'
 import { READING } from '../request.ts'
 import type { Keyring } from './keyring.ts'

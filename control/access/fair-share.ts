@@ -2,7 +2,7 @@
 // them all, by streams that never end or by creates that wait, would shut out the others, an operator who wants to end that included.
 
 import type { MiddlewareHandler } from 'hono'
-import type { AppEnv } from '../app.ts'
+import type { AppEnv } from '../app-deps.ts'
 import { refusal } from '../errors.ts'
 
 export type FairShareOptions = {

@@ -2,7 +2,7 @@
 // that it has the status; what fails is logged and does not take the answer away.
 
 import type { MiddlewareHandler } from 'hono'
-import type { AppEnv } from '../app.ts'
+import type { AppEnv } from '../app-deps.ts'
 import { READING, routeOf } from '../request.ts'
 import type { AuditLog } from '../store/audit.ts'
 

@@ -1,7 +1,8 @@
 // Everything that makes sandboxes in another way than one by one: pools and templates, over the rows and the runtime that all
 // share.
 
-import type { AppSettings, EgressAnswer, EgressRequest } from '../app.ts'
+import type { AppSettings } from '../app-deps.ts'
+import type { EgressAnswer, EgressRequest } from '../egress-client.ts'
 import type { ExecdClient } from '../execd-client.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import type { PlanLimits } from '../sandbox/plan.ts'

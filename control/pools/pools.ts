@@ -1,7 +1,7 @@
 // What is asked of a pool: what its sandboxes are like, how many there are, whether one more may be.
 
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
-import type { EgressAnswer, EgressRequest } from '../app.ts'
+import type { EgressAnswer, EgressRequest } from '../egress-client.ts'
 import type { ExecdClient } from '../execd-client.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import { type CreatePlan, type PlanLimits, planCreate } from '../sandbox/plan.ts'

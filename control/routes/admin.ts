@@ -9,7 +9,7 @@ import {
 } from '../../lib/api/admin.ts'
 import { formatTime } from '../../lib/api/lifecycle.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
-import type { AppDeps, AppEnv } from '../app.ts'
+import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { invalid, readBody, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import type { AuditRow } from '../store/audit.ts'

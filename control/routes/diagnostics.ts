@@ -7,7 +7,7 @@ import {
   logsQuerySchema,
   summaryQuerySchema,
 } from '../../lib/api/lifecycle.ts'
-import type { AppEnv } from '../app.ts'
+import type { AppEnv } from '../app-deps.ts'
 import { queryOf, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { readLastOutput } from '../sandbox/last-output.ts'

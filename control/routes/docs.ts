@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import { html, raw } from 'hono/html'
-import type { AppEnv, AppSettings } from '../app.ts'
+import type { AppEnv, AppSettings } from '../app-deps.ts'
 import { createOpenApi, type OpenApiDocument, type OpenApiOperation } from './openapi.ts'
 
 /** The API described: `/openapi.json` for programs, `/docs` for people. The page loads nothing from anywhere. */

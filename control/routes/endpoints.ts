@@ -8,7 +8,7 @@ import {
   endpointQuerySchema,
   ORIGIN_HEADER,
 } from '../../lib/api/lifecycle.ts'
-import type { AppDeps, AppEnv, AppSettings } from '../app.ts'
+import type { AppDeps, AppEnv, AppSettings } from '../app-deps.ts'
 import { invalid, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { publicHost } from '../public-host.ts'

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { metricsEventSchema } from '../../lib/api/lifecycle.ts'
 import type { Logger } from '../../lib/log.ts'
-import type { AppEnv } from '../app.ts'
+import type { AppEnv } from '../app-deps.ts'
 import { readBody } from '../body.ts'
 import type { Observer } from '../observe/observer.ts'
 

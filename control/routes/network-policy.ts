@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
-import type { AppDeps, AppEnv, EgressAnswer } from '../app.ts'
+import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { readBytes } from '../body.ts'
+import type { EgressAnswer } from '../egress-client.ts'
 import { refusal } from '../errors.ts'
 import { isLive } from '../sandbox/state.ts'
 import { visibleSandbox } from './visible.ts'

@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import type { AppDeps, AppEnv } from '../app.ts'
+import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { requireOperator } from './tenant.ts'
 
 /** What those ask who run the server, and their machines: each at one path, without `/v1`. */

@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { formatTime, type Pool, poolRequestSchema, poolUpdateSchema } from '../../lib/api/lifecycle.ts'
 import { ownTenant, type Principal } from '../access/principal.ts'
-import type { AppDeps, AppEnv } from '../app.ts'
+import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { queryOf, readBody } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { type PlannedPool, planPool, statusOf } from '../pools/pools.ts'

@@ -10,7 +10,7 @@ import {
   type SandboxList,
 } from '../../lib/api/lifecycle.ts'
 import { ownTenant } from '../access/principal.ts'
-import type { AppDeps, AppEnv } from '../app.ts'
+import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { invalid, queryOf, readBody, readQuery } from '../body.ts'
 import { fulfilCreate } from '../pools/fulfil.ts'
 import {

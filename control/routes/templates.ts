@@ -8,7 +8,7 @@ import {
   templateRequestSchema,
 } from '../../lib/api/lifecycle.ts'
 import { maySee, ownTenant } from '../access/principal.ts'
-import type { AppDeps, AppEnv } from '../app.ts'
+import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { queryOf, readBody, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { parseMetadataFilter } from '../sandbox/metadata.ts'

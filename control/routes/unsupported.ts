@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import { formatPagination, listQuerySchema, snapshotRequestSchema } from '../../lib/api/lifecycle.ts'
-import type { AppEnv } from '../app.ts'
+import type { AppEnv } from '../app-deps.ts'
 import { readBody, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import type { Lives } from '../sandbox/lives.ts'

@@ -2,7 +2,7 @@
 
 import type { Context } from 'hono'
 import { maySee } from '../access/principal.ts'
-import type { AppEnv } from '../app.ts'
+import type { AppEnv } from '../app-deps.ts'
 import { notFound } from '../errors.ts'
 import { requireSandbox } from '../sandbox/change.ts'
 import type { Lives } from '../sandbox/lives.ts'

@@ -3,7 +3,7 @@
 import { Hono } from 'hono'
 import { expect, onTestFinished, test } from 'vitest'
 import { shareFairly } from '../../../control/access/fair-share.ts'
-import type { AppEnv } from '../../../control/app.ts'
+import type { AppEnv } from '../../../control/app-deps.ts'
 import { ApiError } from '../../../lib/errors.ts'
 import { createControlApp, MINIMAL } from '../../support/control-app.ts'
 

@@ -1,0 +1,45 @@
+// What the lifecycle API is handed, and what its requests carry: for the routes, which know nothing of the app that they are a
+// part of.
+
+import type { Logger } from '../lib/log.ts'
+import type { Access } from './access/access.ts'
+import type { Principal } from './access/principal.ts'
+import type { EgressAnswer, EgressRequest } from './egress-client.ts'
+import type { Observation } from './observe/open-observation.ts'
+import type { Pooling } from './pools/open-pooling.ts'
+import type { SandboxProxy } from './routes/proxy.ts'
+import type { Lives } from './sandbox/lives.ts'
+import type { OnceKeys } from './sandbox/once.ts'
+
+export type AppSettings = {
+  /** The configured public base of endpoints: host, port and path, without scheme. */
+  eip?: string
+  /** `localhost`, or a wildcard domain that really leads here. */
+  domain: string
+  maxTimeoutSeconds?: number
+  /** Whose pages may use this API with a key, in lower case; any when absent. */
+  corsOrigins?: readonly string[]
+  /** `amd64` or `arm64`. */
+  arch: string
+  version: string
+  /** What opens the numbers for Prometheus, beside the operator's keys. */
+  metricsToken?: string
+}
+
+export type AppDeps = {
+  lives: Lives
+  access: Access
+  pooling: Pooling
+  once: OnceKeys
+  settings: AppSettings
+  observation: Observation
+  log: Logger
+  /** Calls egress's policy API: see routes/network-policy.ts. */
+  askEgress: (request: EgressRequest) => Promise<EgressAnswer>
+  /** Present when this server carries sandbox traffic itself because no gateway stands before it. */
+  proxy?: SandboxProxy
+  /** Whether `X-Forwarded-*` come from our own gateway. */
+  trustForwarded: boolean
+}
+
+export type AppEnv = { Variables: { requestId: string; principal: Principal } }
