@@ -5,10 +5,10 @@
 import type { Socket } from 'node:net'
 import { Exchange, type ExchangeOwner, type Plan, STALL_TIMEOUT_MS } from './forward.ts'
 import { formatUpgradeHead } from './headers.ts'
+import { isEmpty } from './http1/framing.ts'
 import {
   checkUnfinishedHead,
   findHeadEnd,
-  isEmpty,
   parseRequestHead,
   type RequestHead,
   type ResponseHead,

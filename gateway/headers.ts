@@ -3,7 +3,9 @@
 // gateway's or control's never reaches a sandbox (contract: gateway.md 4, lifecycle.md 4.4, v1.1.md 1.5). Pure.
 
 import type { SandboxAddress } from './host.ts'
-import { type Field, type Framing, isEmpty, type RequestHead, type ResponseHead } from './http1/head.ts'
+import { type Field, isMistakable } from './http1/fields.ts'
+import { type Framing, isEmpty } from './http1/framing.ts'
+import type { RequestHead, ResponseHead } from './http1/head.ts'
 
 /** How a request goes on: what its receiver is told beside what the client sent. */
 export type Passage = {
@@ -143,6 +145,7 @@ export function formatUpgradeHead(head: ResponseHead): string {
 /** Whether a trailer may pass: nothing that a header field decides may be said again behind the body (RFC 9110 6.5.1). */
 export function mayBeTrailer({ key }: Field): boolean {
   return (
+    !isMistakable(key) &&
     !REQUEST_FIELDS.has(key) &&
     !RESPONSE_FIELDS.has(key) &&
     !key.startsWith('x-forwarded-') &&

@@ -2,7 +2,8 @@
 // extensions and line ends are what the next reader will go by. Trailers are held back until they are whole, because some of
 // them must not pass. Bytes may be handed on before a fault behind them shows; whoever receives them is then cut off.
 
-import { type Field, type Framing, parseTrailers } from './head.ts'
+import { type Field, parseTrailers } from './fields.ts'
+import type { Framing } from './framing.ts'
 
 export type BodyReader = {
   /** Whether the body's last byte has been read. */
@@ -21,6 +22,8 @@ export type BodyReaderOptions = {
 }
 
 const MAX_EXTENSION_BYTES = 256
+/** Of all chunks of a body: extensions carry nothing that anybody reads, and cost whoever skips them. */
+const MAX_EXTENSIONS_BYTES = 16 * 1024
 const MAX_TRAILER_BYTES = 16 * 1024
 /** Sizes up to 2^52: what a number can count exactly. */
 const MAX_SIZE_DIGITS = 13
@@ -74,6 +77,7 @@ class ChunkedReader implements BodyReader {
   #size = 0
   #digits = 0
   #extension = 0
+  #extensions = 0
   #left = 0
   #trailer = ''
 
@@ -132,6 +136,8 @@ class ChunkedReader implements BodyReader {
           this.problem = 'a chunk extension holds a character that is not allowed'
         else if (++this.#extension > MAX_EXTENSION_BYTES)
           this.problem = `a chunk extension is longer than ${MAX_EXTENSION_BYTES} bytes`
+        else if (++this.#extensions > MAX_EXTENSIONS_BYTES)
+          this.problem = `the chunk extensions are longer than ${MAX_EXTENSIONS_BYTES} bytes together`
         return
       case 'size-lf':
         if (byte !== LF) this.problem = 'the line of a chunk size must end with CR LF'

@@ -2,19 +2,8 @@
 // request is smuggled past the first of them, so whatever could be read in two ways is refused and never repaired. Pure.
 // A head comes as latin1 text with its final empty line, one character per byte, so that bytes pass through unchanged.
 
-export type Field = {
-  name: string
-  /** The name in lower case. */
-  key: string
-  value: string
-}
-
-export type Framing =
-  | { kind: 'none' }
-  | { kind: 'length'; length: number }
-  | { kind: 'chunked' }
-  /** Only of an answer: the body ends with the connection. */
-  | { kind: 'close' }
+import { bad, type Field, type HeadProblem, IS_TOKEN, IS_VALUE, readFields, readList } from './fields.ts'
+import { type Framing, frameRequest, frameResponse, isEmpty } from './framing.ts'
 
 export type RequestHead = {
   method: string
@@ -43,32 +32,15 @@ export type ResponseHead = {
   upgrade?: string
 }
 
-/** Why a head is refused, and with which status. */
-export type HeadProblem = { problem: string; status: number }
-
 export const MAX_HEAD_BYTES = 64 * 1024
 export const MAX_TARGET_BYTES = 16 * 1024
-export const MAX_FIELDS = 128
 
 const HEAD_END = Buffer.from('\r\n\r\n')
-const NONE: Framing = { kind: 'none' }
-const CHUNKED: Framing = { kind: 'chunked' }
-const CLOSE: Framing = { kind: 'close' }
 const NO_NAMES: readonly string[] = []
 
-const TAB = 9
 const LF = 10
 const CR = 13
 const SPACE = 32
-const COLON = 58
-
-/** 1 for the bytes of a token: field names and methods (RFC 9110 5.6.2). */
-const IS_TOKEN = new Uint8Array(256)
-for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-  IS_TOKEN[char.charCodeAt(0)] = 1
-/** 1 for the bytes of a field value: everything but control characters, and the tab. */
-const IS_VALUE = new Uint8Array(256).fill(1, SPACE).fill(1, TAB, TAB + 1)
-IS_VALUE[127] = 0
 
 /** Where the head ends that begins at `start`, after its empty line; -1 while the end has not come. */
 export function findHeadEnd(bytes: Buffer, start: number): number {
@@ -115,7 +87,7 @@ export function parseRequestHead(text: string): RequestHead | HeadProblem {
   }
 
   const fields: Field[] = []
-  const problem = readFields(text, at + 10, fields)
+  const problem = readFields(text, at + 10, fields, true)
   if (problem) return problem
   let host: string | undefined
   let length: string | undefined
@@ -222,92 +194,6 @@ export function parseResponseHead(text: string, method: string): ResponseHead | 
   }
 }
 
-/** Reads the lines of a trailer section, whose text ends with the empty line. */
-export function parseTrailers(text: string): Field[] | HeadProblem {
-  const fields: Field[] = []
-  return readFields(text, 0, fields) ?? fields
-}
-
-function readFields(text: string, start: number, fields: Field[]): HeadProblem | undefined {
-  const { length } = text
-  let at = start
-  for (;;) {
-    if (text.charCodeAt(at) === CR && text.charCodeAt(at + 1) === LF)
-      return at + 2 === length ? undefined : bad('there are bytes behind the empty line')
-    const nameStart = at
-    while (IS_TOKEN[text.charCodeAt(at)] === 1) at++
-    if (at === nameStart || text.charCodeAt(at) !== COLON) return describeBadName(text, nameStart, at)
-    const name = text.slice(nameStart, at)
-    at++
-    let code = text.charCodeAt(at)
-    while (code === SPACE || code === TAB) code = text.charCodeAt(++at)
-    const valueStart = at
-    while (IS_VALUE[code] === 1) code = text.charCodeAt(++at)
-    if (code !== CR || text.charCodeAt(at + 1) !== LF)
-      return bad('a field value holds a control character, or its line does not end with CR LF')
-    let valueEnd = at
-    while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--
-    fields.push({ name, key: name.toLowerCase(), value: text.slice(valueStart, valueEnd) })
-    if (fields.length > MAX_FIELDS)
-      return { status: 431, problem: `there are more than ${MAX_FIELDS} fields` }
-    at += 2
-  }
-}
-
-function describeBadName(text: string, start: number, at: number): HeadProblem {
-  if (at === start && isBlank(text.charCodeAt(at)))
-    return bad('a field goes on in a second line, which is not allowed')
-  if (isBlank(text.charCodeAt(at))) return bad('there is a space between a field name and its colon')
-  return bad('a field name holds a character that is not allowed, or has no colon')
-}
-
-function frameRequest(
-  length: string | undefined,
-  coding: string | undefined,
-  minor: 0 | 1,
-): Framing | HeadProblem {
-  if (coding === undefined) return length === undefined ? NONE : readLength(length)
-  if (length !== undefined) return bad('Content-Length and Transfer-Encoding must not come together')
-  if (minor === 0) return bad('HTTP/1.0 has no Transfer-Encoding')
-  if (coding.toLowerCase() !== 'chunked') return bad('Transfer-Encoding may only be chunked')
-  return CHUNKED
-}
-
-function frameResponse({
-  status,
-  method,
-  length,
-  coding,
-  minor,
-}: {
-  status: number
-  method: string
-  length: string | undefined
-  coding: string | undefined
-  minor: 0 | 1
-}): Framing | HeadProblem {
-  if (coding !== undefined) {
-    if (length !== undefined) return bad('Content-Length and Transfer-Encoding must not come together')
-    if (minor === 0) return bad('HTTP/1.0 has no Transfer-Encoding')
-    if (coding.toLowerCase() !== 'chunked') return bad('Transfer-Encoding may only be chunked')
-  }
-  const sized = length === undefined ? undefined : readLength(length)
-  if (sized && 'problem' in sized) return sized
-  if (status < 200 || status === 204 || status === 304 || method === 'HEAD') return NONE
-  return coding !== undefined ? CHUNKED : (sized ?? CLOSE)
-}
-
-function readLength(value: string): Framing | HeadProblem {
-  if (!/^\d{1,16}$/.test(value)) return bad('Content-Length must be a whole number')
-  const length = Number(value)
-  return length <= Number.MAX_SAFE_INTEGER ? { kind: 'length', length } : bad('Content-Length is too large')
-}
-
-/** Whether no bytes of a body follow. */
-export function isEmpty(framing: Framing): boolean {
-  return framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0)
-}
-
 const HOST = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::\d{0,5})?$/
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 
@@ -326,7 +212,10 @@ function readTarget(
   const absolute = ABSOLUTE.exec(raw)
   const authority = absolute?.[1] ?? ''
   if (!absolute || !HOST.test(authority)) return bad('the target must be a path that begins with "/"')
-  // RFC 9112 3.2.2: what the absolute form names counts, and the Host field that came with it does not.
+  // RFC 9112 3.2.2 lets what the absolute form names count, and the Host field that came with it not. Who reads the field
+  // first would lead the request elsewhere, so they must agree.
+  if (authority.toLowerCase() !== host.toLowerCase())
+    return bad('the field Host and the target must name the same host')
   const rest = absolute[2] ?? ''
   return { target: rest.startsWith('/') ? rest : `/${rest}`, host: authority }
 }
@@ -339,25 +228,9 @@ function readStatus(text: string): number | undefined {
   return isNumber ? a * 100 + b * 10 + c : undefined
 }
 
-function readList(value: string): string[] {
-  return value
-    .toLowerCase()
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
-}
-
 function staysOpen(minor: 0 | 1, connection: readonly string[]): boolean {
   if (connection.includes('close')) return false
   return minor === 1 || connection.includes('keep-alive')
-}
-
-function isBlank(code: number): boolean {
-  return code === SPACE || code === TAB
-}
-
-function bad(problem: string): HeadProblem {
-  return { status: 400, problem }
 }
 
 function tooLarge(): HeadProblem {

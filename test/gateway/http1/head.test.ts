@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { type HeadProblem, MAX_FIELDS } from '../../../gateway/http1/fields.ts'
 import {
   checkUnfinishedHead,
   findHeadEnd,
-  type HeadProblem,
-  MAX_FIELDS,
   MAX_HEAD_BYTES,
   MAX_TARGET_BYTES,
   parseRequestHead,
@@ -51,8 +50,14 @@ describe('parseRequestHead() reads', () => {
     ['http://b.example:81', '/', 'b.example:81'],
     ['HTTP://b.example?q', '/?q', 'b.example'],
     ['https://[::1]:8080/', '/', '[::1]:8080'],
-  ])('the absolute target %s, whose host beats the field', (target, path, host) => {
-    expect(accepted(request(`GET ${target} HTTP/1.1`, 'Host: other'))).toMatchObject({ target: path, host })
+  ])('the absolute target %s, whose host the field must name too', (target, path, host) => {
+    const line = `GET ${target} HTTP/1.1`
+    expect(accepted(request(line, `Host: ${host.toUpperCase()}`))).toMatchObject({ target: path, host })
+    expect(refused(request(line, 'Host: other'))).toBe(400)
+  })
+
+  test.each(['session_id', 'X_Custom', '_', 'a_content-length'])('the field name %s', (name) => {
+    expect(accepted(request('GET / HTTP/1.1', 'Host: a', `${name}: 1`)).fields[1]?.name).toBe(name)
   })
 
   test.each(['a', 'a:80', 'a.b-c_d.e:65535', 'A.B.', '127.0.0.1:1', '[::1]', '[::ffff:1.2.3.4]:80', 'a:'])(
@@ -121,6 +126,19 @@ describe('parseRequestHead() reads', () => {
 })
 
 describe('parseRequestHead() refuses', () => {
+  test.each([
+    'Content_Length',
+    'transfer_encoding',
+    'X_Forwarded_For',
+    'X-Forwarded_Proto',
+    'X_Real_IP',
+    'OpenSandbox_Ingress-To',
+    'X-EXECD-ACCESS_TOKEN',
+    'Proxy_Authorization',
+  ])('%s, which some programs cannot tell from the name with hyphens', (name) => {
+    expect(refused(request('GET / HTTP/1.1', 'Host: a', `${name}: 1`))).toBe(400)
+  })
+
   const H = 'Host: a'
   const table: [string, number, string[]][] = [
     ['no method', 400, [' / HTTP/1.1', H]],
