@@ -2,6 +2,7 @@
 // sandbox than the rest of execd. All problems are told at once.
 
 import type { BootFile } from '../lib/api/guest.ts'
+import { isRecord } from '../lib/is-record.ts'
 import { MAX_USER_ID } from './users.ts'
 
 /** Reads a boot file. Throws with every problem found; the token is never part of a message. */
@@ -37,10 +38,6 @@ export function parseBootFile(text: string): BootFile {
   check('stopGraceMs', isIntegerFrom(value.stopGraceMs, 0, 3_600_000), 'an integer from 0 to 3600000')
   if (problems.length > 0) throw new Error(`The boot file is wrong: ${problems.join('; ')}`)
   return value as BootFile
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isText(value: unknown): value is string {

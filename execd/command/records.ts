@@ -18,6 +18,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { isRecord } from '../../lib/is-record.ts'
 import type { Logger } from '../../lib/log.ts'
 import { removeFile } from './journal-files.ts'
 
@@ -261,10 +262,6 @@ function isEnd(value: unknown): value is CommandEndRecord {
     [signal, error].every((text) => text === undefined || typeof text === 'string') &&
     [timedOut, outputLost, isTold].every((flag) => flag === undefined || typeof flag === 'boolean')
   )
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isCount(value: unknown): value is number {

@@ -2,6 +2,7 @@
 // means absent, unknown keys are ignored. What is wrong is named with its field.
 
 import type { IncomingMessage } from 'node:http'
+import { isRecord } from '../../lib/is-record.ts'
 import { execdError } from './answer.ts'
 import { findExcess, type ShapeLimits } from './json-shape.ts'
 
@@ -47,7 +48,7 @@ function parseJson(bytes: Buffer, limits: ShapeLimits): unknown {
 }
 
 export function asObject(value: unknown, name: string): Body {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Body
+  if (isRecord(value)) return value as Body
   throw wrong(name, 'a JSON object', value)
 }
 

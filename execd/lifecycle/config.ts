@@ -7,13 +7,13 @@ import {
   MAX_PRE_START_SECONDS,
 } from '../../lib/api/lifecycle-hooks.ts'
 import { messageOf } from '../../lib/errors.ts'
+import { isRecord } from '../../lib/is-record.ts'
 import { parseSchedule, type Schedule } from '../../lib/schedule.ts'
 
 export type HookConfig = { name: string; command: string[]; timeoutMs: number }
 export type PeriodicConfig = HookConfig & { schedule: Schedule }
 export type HooksConfig = { preStart?: HookConfig; periodic: PeriodicConfig[] }
 
-type Fields = Record<string, unknown>
 type Refuse = (field: string, allowed: string, found: unknown) => void
 
 /** Reads the variable. Throws with every problem found. */
@@ -27,7 +27,7 @@ export function parseHooks(text: string): HooksConfig {
   const problems: string[] = []
   const refuse: Refuse = (field, allowed, found) =>
     problems.push(`"${field}" ${allowed}: found ${JSON.stringify(found)?.slice(0, 100)}`)
-  if (!isFields(value)) throw new Error('The lifecycle hooks must be a JSON object')
+  if (!isRecord(value)) throw new Error('The lifecycle hooks must be a JSON object')
   const preStart = value.preStart ?? undefined
   const periodic = value.periodic ?? []
   const hooks: HooksConfig = { periodic: [] }
@@ -48,7 +48,7 @@ export function parseHooks(text: string): HooksConfig {
 
 function parsePeriodic(value: unknown, field: string, refuse: Refuse): PeriodicConfig | undefined {
   const hook = parseHook(value, field, MAX_PERIODIC_SECONDS, refuse)
-  if (!hook || !isFields(value)) return undefined
+  if (!hook || !isRecord(value)) return undefined
   const name = typeof value.name === 'string' ? value.name.trim() : ''
   if (name === '') refuse(`${field}.name`, 'must be a text that is not blank', value.name)
   try {
@@ -65,7 +65,7 @@ function parseHook(
   maxSeconds: number,
   refuse: Refuse,
 ): Omit<HookConfig, 'name'> | undefined {
-  if (!isFields(value)) {
+  if (!isRecord(value)) {
     refuse(field, 'must be an object', value)
     return undefined
   }
@@ -89,8 +89,4 @@ function isCommand(value: unknown): value is string[] {
     typeof value[0] === 'string' &&
     value[0].trim() !== ''
   )
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -3,6 +3,7 @@
 // in several spellings. Texts never come as numbers.
 
 import { z } from 'zod'
+import { isRecord } from '../is-record.ts'
 
 /** No program takes an argument or variable with a NUL, so it is refused at the door. */
 export const text = z.string().refine((value) => !value.includes('\0'), 'must not contain a NUL character')
@@ -74,10 +75,6 @@ function dropNulls(value: unknown): unknown {
   return isRecord(value)
     ? Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null))
     : value
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 const MOST_DETAILS = 20

@@ -4,6 +4,7 @@
 
 import { z } from 'zod'
 import { messageOf } from '../errors.ts'
+import { isRecord } from '../is-record.ts'
 import { parseSchedule } from '../schedule.ts'
 import { atMost, bool, exactFields, fields, integer, text, textMap } from './lifecycle-coerce.ts'
 import {
@@ -82,7 +83,7 @@ const envSchema = atMost(
   MAX_ENV,
   z.preprocess(
     (value) =>
-      typeof value === 'object' && value !== null && !Array.isArray(value)
+      isRecord(value)
         ? Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null))
         : value,
     z.record(envName, argument),

@@ -6,6 +6,7 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import ipaddr from 'ipaddr.js'
 import { z } from 'zod'
+import { isRecord } from '../is-record.ts'
 
 export const POLICY_ACTIONS = ['allow', 'deny'] as const
 export type PolicyAction = (typeof POLICY_ACTIONS)[number]
@@ -169,10 +170,6 @@ function readAction(value: unknown): PolicyAction | undefined {
   const action = value.trim().toLowerCase()
   if (action === '') return 'deny'
   return POLICY_ACTIONS.find((known) => known === action)
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function show(value: unknown): string {

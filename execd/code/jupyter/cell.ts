@@ -1,8 +1,9 @@
 // One cell's messages, turned into events. Shell and output are two channels whose order to each other nobody promises: a
 // cell is over once its reply and its `idle` have both come, and what comes before that is its output, late or not.
 
+import { isRecord } from '../../../lib/is-record.ts'
 import type { CellEvent } from '../engine.ts'
-import { isRecord, type Message } from './message.ts'
+import type { Message } from './message.ts'
 
 const MAX_TRACEBACK_LINES = 1000
 const MAX_LAST_WORDS = 4096

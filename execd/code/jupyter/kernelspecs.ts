@@ -1,7 +1,7 @@
 // Which of a Jupyter server's kernels runs a language.
 
+import { isRecord } from '../../../lib/is-record.ts'
 import type { Language } from '../engine.ts'
-import { isRecord } from './message.ts'
 
 /** A kernel that the server can start: its name and the language that it says it speaks. */
 export type ServedKernel = { name: string; language: string }

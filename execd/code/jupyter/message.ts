@@ -1,6 +1,8 @@
 // Messages of the Jupyter protocol as a server's WebSocket carries them: JSON as text, or, when a message has binary
 // buffers, a count, offsets, the JSON and the buffers. We send texts only and read both.
 
+import { isRecord } from '../../../lib/is-record.ts'
+
 const VERSION = '5.3'
 
 export type Message = {
@@ -68,8 +70,4 @@ function jsonPart(frame: Buffer): string | undefined {
   if (count === 0 || start !== 4 + 4 * count || start > frame.length) return undefined
   const end = count === 1 ? frame.length : frame.readUInt32BE(8)
   return end < start || end > frame.length ? undefined : frame.toString('utf8', start, end)
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

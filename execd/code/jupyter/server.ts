@@ -4,8 +4,8 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
+import { isRecord } from '../../../lib/is-record.ts'
 import { parseKernelspecs, type ServedKernel } from './kernelspecs.ts'
-import { isRecord } from './message.ts'
 
 const CALL_MS = 10_000
 /** Starting a kernel may take a while on a busy machine, and the server answers only then. */
