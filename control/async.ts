@@ -51,3 +51,10 @@ export function backoffMs({ firstMs, longestMs }: Backoff, failures: number, ran
   const full = Math.min(firstMs * 2 ** Math.min(failures - 1, 20), longestMs)
   return Math.round(full * (1 - random / 2))
 }
+
+/** Waits for all, also when one fails, and then throws the first failure. */
+export async function settleAll(promises: Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
+}

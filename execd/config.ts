@@ -35,6 +35,7 @@ export function parseBootFile(text: string): BootFile {
   check('workdir', isText(value.workdir) && String(value.workdir).startsWith('/'), 'an absolute path')
   for (const id of ['uid', 'gid'] as const)
     check(id, value[id] === undefined || isIntegerFrom(value[id], 0, MAX_USER_ID), 'a user or group number')
+  check('user', value.user === undefined || isTextOrEmpty(value.user), 'a text')
   check('stopGraceMs', isIntegerFrom(value.stopGraceMs, 0, 3_600_000), 'an integer from 0 to 3600000')
   if (problems.length > 0) throw new Error(`The boot file is wrong: ${problems.join('; ')}`)
   return value as BootFile

@@ -16,6 +16,7 @@ import { messageOf } from '../lib/errors.ts'
 import { createLogger } from '../lib/log.ts'
 import { untilAborted } from '../lib/stop.ts'
 import { createApp } from './app.ts'
+import { bootUser } from './boot-user.ts'
 import { bootstrapArgv, runPreScript } from './bootstrap.ts'
 import { Commands } from './command/commands.ts'
 import { endAllOf } from './command/end.ts'
@@ -96,7 +97,12 @@ async function main(dir: string): Promise<void> {
   const { [LIFECYCLE_VARIABLE]: hooks } = boot.env
   // From here on nothing of the user's sees it, a script before the entrypoint included.
   delete boot.env[LIFECYCLE_VARIABLE]
-  const user = bootUser(boot, users)
+  let user: UserIds
+  try {
+    user = bootUser(boot, users)
+  } catch (error) {
+    return refuseStart(dir, 'entrypoint_failed', error)
+  }
   // Others than root reach the pipes of their own output and the file of their environment below it by name.
   if (user.uid !== 0) chmodSync(dir, 0o711)
 
@@ -206,16 +212,6 @@ function openEntrypointLog(dir: string): Journal {
   // Who reads it need not know whether there was any output yet.
   journal.toDisk()
   return journal
-}
-
-/** Who runs the entrypoint and every command that names nobody. */
-function bootUser({ uid = 0, gid }: BootFile, users: Users): UserIds {
-  const known = users.byUid(uid)
-  return {
-    uid,
-    gid: gid ?? known?.gid ?? uid,
-    groups: known && uid !== 0 ? users.supplementaryGroups(known.name) : [],
-  }
 }
 
 /** The complete environment of the entrypoint, and the file that clients add variables to. */

@@ -34,6 +34,8 @@ export type BootFile = {
   /** The user of the image's `User`, as numbers; absent means root. */
   uid?: number
   gid?: number
+  /** The image's `User` in its own words, `name:group`, where nobody has looked it up in the image's files; instead of the numbers. */
+  user?: string
   /** How long the entrypoint has between TERM and KILL when the sandbox stops. */
   stopGraceMs: number
 }

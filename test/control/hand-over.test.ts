@@ -25,6 +25,8 @@ const BOOT: BootFile = {
   stopGraceMs: 1000,
 }
 
+const OWNER = { uid: ID_MAP.hostId, gid: ID_MAP.hostId }
+
 let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hand-over-'))
@@ -35,7 +37,7 @@ describe('handOver()', () => {
   const at = (name: string) => join(folder, name)
 
   test("leaves one file, for the sandbox's root alone", async () => {
-    await handOver(folder, BOOT)
+    await handOver(folder, BOOT, OWNER)
     expect(readdirSync(folder)).toEqual(['boot.json'])
     const { mode, uid, gid } = lstatSync(at('boot.json'))
     expect({ mode: mode & 0o777, uid, gid }).toEqual({ mode: 0o400, uid: ID_MAP.hostId, gid: ID_MAP.hostId })
@@ -46,7 +48,7 @@ describe('handOver()', () => {
   test('goes through no link that the sandbox has put where it is made or goes', async () => {
     writeFileSync(at('host-file'), 'of the host')
     for (const name of ['boot.json.new', 'boot.json']) symlinkSync(at('host-file'), at(name))
-    await handOver(folder, BOOT)
+    await handOver(folder, BOOT, OWNER)
     expect(readFileSync(at('host-file'), 'utf8')).toBe('of the host')
     expect(lstatSync(at('host-file')).uid).toBe(process.getuid?.())
     expect(lstatSync(at('boot.json')).isFile()).toBe(true)
@@ -54,7 +56,7 @@ describe('handOver()', () => {
 
   test('waits for nobody at a pipe', async () => {
     execFileSync('mkfifo', [at('boot.json.new'), at('boot.json')])
-    await handOver(folder, BOOT)
+    await handOver(folder, BOOT, OWNER)
     expect(lstatSync(at('boot.json')).isFile()).toBe(true)
   })
 })

@@ -6,8 +6,8 @@ import { decideArchiveKind } from '../../control/image/archive.ts'
 import { readBundleConfig, registryOf } from '../../control/image/pull.ts'
 import { createAddressPool } from '../../control/runtime/addresses.ts'
 import { findMissing, type Machine } from '../../control/runtime/local/checks.ts'
-import { interfaceOf } from '../../control/runtime/local/sandbox-record.ts'
 import { CAPABILITIES, makeSpec, type SpecInput } from '../../control/runtime/local/spec.ts'
+import { interfaceOf } from '../../control/runtime/sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../../control/runtime/seccomp.ts'
 
 const INPUT: SpecInput = {

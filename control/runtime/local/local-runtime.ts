@@ -6,12 +6,12 @@ import { existsSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ExitFile } from '../../../lib/api/guest.ts'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { isNoSpace } from '../../image/failure.ts'
 import { removeTree } from '../../remove-tree.ts'
 import type { AddressPool } from '../addresses.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
+import { readExit } from '../exit-file.ts'
 import { disconnectSandbox } from '../network.ts'
 import { watchPhases } from '../phase-watch.ts'
 import {
@@ -22,11 +22,6 @@ import {
   type RuntimeSandbox,
   type RuntimeSpec,
 } from '../runtime.ts'
-import { readJson } from '../watch-file.ts'
-import { cgroupParentOf, isFrozen, readOomKills, removeCgroup } from './cgroup.ts'
-import { makeSandbox } from './make-sandbox.ts'
-import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
-import { unmountRoot } from './root.ts'
 import {
   interfaceOf,
   isRunning,
@@ -34,7 +29,11 @@ import {
   readRecord,
   type SandboxPaths,
   type SandboxRecord,
-} from './sandbox-record.ts'
+} from '../sandbox-record.ts'
+import { cgroupParentOf, isFrozen, readOomKills, removeCgroup } from './cgroup.ts'
+import { makeSandbox } from './make-sandbox.ts'
+import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
+import { unmountRoot } from './root.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
 /** How often the first processes of sandboxes are looked at. */
@@ -208,15 +207,6 @@ export class LocalRuntime implements Runtime {
   #cgroup(id: string): string {
     return sandboxCgroup(this.#parts, id)
   }
-}
-
-/** How execd says that the sandbox ended, or undefined when it could not, or what is there is forged. */
-function readExit(exchange: string): ExitFile | undefined {
-  const found = readJson<Partial<ExitFile> | null>(join(exchange, 'exit.json'))
-  const exitCode = found?.exitCode
-  if (typeof exitCode !== 'number' || !Number.isInteger(exitCode) || exitCode < 0 || exitCode > 255)
-    return undefined
-  return { exitCode, ...(typeof found?.message === 'string' && { message: found.message.slice(0, 1000) }) }
 }
 
 function takeAddress(addresses: AddressPool): string {

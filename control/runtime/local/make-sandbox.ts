@@ -1,27 +1,24 @@
 // A create, from the record to the entrypoint: root, then side by side `run` (execd starts and waits), network and egress rules; only
 // then execd gets its boot file, starts the user's entrypoint, and says that it is ready.
 
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type BootFile, EXECD_PORT, type ReadyFile } from '../../../lib/api/guest.ts'
-import { LIFECYCLE_VARIABLE, preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
-import { pause } from '../../async.ts'
-import type { Image } from '../../image/image.ts'
+import { preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
+import { settleAll } from '../../async.ts'
+import { ID_MAP, type Image } from '../../image/image.ts'
+import { makeBootFile } from '../boot-file.ts'
 import { handOver } from '../hand-over.ts'
 import { connectSandbox } from '../network.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
-import { waitForJson } from '../watch-file.ts'
+import { isRunning, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
+import { READY_TIMEOUT_MS, untilReady } from '../until-ready.ts'
 import { readOomKills } from './cgroup.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
 import { makeOwned, mountRoot } from './root.ts'
-import { isRunning, type SandboxRecord, startTimeOf, writeRecord } from './sandbox-record.ts'
 import { makeSpec } from './spec.ts'
 
-/** How long a sandbox has until it is ready, beside the time of a hook before its entrypoint. */
-const READY_TIMEOUT_MS = 20_000
-const MAX_MESSAGE_LENGTH = 5000
 const OPEN_FILES = 65_536
 
 /** Makes a sandbox of an image, as far as the entrypoint of its user. What it has made when it fails is the caller's to clear. */
@@ -101,66 +98,21 @@ export async function makeSandbox(
   // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
   await settleAll([registered, started()])
   watch.mark('network')
-  await handOver(paths.exchange, bootFile(spec, image, config.runtime.stopGraceSeconds * 1000))
-  await untilReady(parts, record, READY_TIMEOUT_MS + preStartTimeoutMs(spec.env), signal)
+  const boot = makeBootFile(spec, image.config, config.runtime.stopGraceSeconds * 1000)
+  await handOver(paths.exchange, boot, { uid: ID_MAP.hostId, gid: ID_MAP.hostId })
+  await untilReady(
+    {
+      exchange: paths.exchange,
+      timeoutMs: READY_TIMEOUT_MS + preStartTimeoutMs(spec.env),
+      isRunning: () => isRunning(record),
+      wasOutOfMemory: () => readOomKills(sandboxCgroup(parts, id), cgroups) > 0,
+    },
+    signal,
+  )
   watch.mark('ready')
   record.complete = true
   await writeRecord(paths.record, record)
   log.debug('sandbox made', { sandbox: id, ...watch.times() })
-}
-
-async function untilReady(
-  parts: Parts,
-  record: SandboxRecord,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const { exchange } = sandboxPaths(parts, record.id)
-  const over = new AbortController()
-  const waiting = AbortSignal.any([signal, over.signal, AbortSignal.timeout(timeoutMs)])
-  const ready = waitForJson<ReadyFile>(exchange, 'ready.json', waiting)
-  // A first process that is gone will never say anything.
-  const watching = (async () => {
-    while (!waiting.aborted && isRunning(record)) await pause(50, waiting)
-    if (!waiting.aborted && !existsSync(join(exchange, 'ready.json')))
-      over.abort(new Error('The sandbox ended before it was ready'))
-  })()
-  try {
-    const answer = await ready
-    if (answer.ok) return
-    const { reason } = answer
-    const failure = reason === 'entrypoint_failed' || reason === 'hook_failed' ? reason : 'start_failed'
-    // A hook may have written the file itself.
-    throw new RuntimeError(failure, String(answer.message).slice(0, MAX_MESSAGE_LENGTH))
-  } catch (error) {
-    signal.throwIfAborted()
-    if (error instanceof RuntimeError) throw error
-    const why = over.signal.aborted
-      ? 'it ended before it was ready'
-      : `it was not ready within ${timeoutMs / 1000} seconds`
-    const oom =
-      readOomKills(sandboxCgroup(parts, record.id), parts.cgroups) > 0 ? ' (killed: out of memory)' : ''
-    throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}${oom}`, { cause: error })
-  } finally {
-    over.abort()
-    await watching
-  }
-}
-
-function bootFile(spec: RuntimeSpec, { config }: Image, stopGraceMs: number): BootFile {
-  // Hooks are the caller's to give: how long a start may take depends on them.
-  const { [LIFECYCLE_VARIABLE]: _ofImage, ...imageEnv } = config.env
-  return {
-    token: spec.execdToken,
-    host: '0.0.0.0',
-    port: EXECD_PORT,
-    entrypoint: spec.entrypoint,
-    env: { ...imageEnv, ...spec.env },
-    workdir: config.workdir,
-    uid: config.uid,
-    gid: config.gid,
-    stopGraceMs,
-  }
 }
 
 function etcFiles(id: string, address: string, gateway: string): Record<string, string> {
@@ -169,13 +121,6 @@ function etcFiles(id: string, address: string, gateway: string): Record<string, 
     hosts: `127.0.0.1 localhost\n${address} ${id}\n`,
     hostname: `${id}\n`,
   }
-}
-
-/** Waits for all, also when one fails, and then throws the first failure. */
-async function settleAll(promises: Promise<unknown>[]): Promise<void> {
-  const results = await Promise.allSettled(promises)
-  const failed = results.find((result) => result.status === 'rejected')
-  if (failed) throw failed.reason
 }
 
 function ownOpenFilesLimit(): number {

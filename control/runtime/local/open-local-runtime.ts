@@ -6,12 +6,12 @@ import { createAddressPool } from '../addresses.ts'
 import { prepareGuestDir } from '../guest-dir.ts'
 import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Runtime } from '../runtime.ts'
+import { listSandboxIds, pathsOf, readRecord } from '../sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { readCgroupLayout } from './cgroup.ts'
 import { findMissing, SECCOMP_PROFILE, thisMachine } from './checks.ts'
 import { LocalRuntime } from './local-runtime.ts'
 import { createOciRuntime } from './oci-runtime.ts'
-import { listSandboxIds, pathsOf, readRecord } from './sandbox-record.ts'
 import { CAPABILITIES } from './spec.ts'
 
 /** Opens the runtime. Throws one clear sentence when the machine lacks something. */

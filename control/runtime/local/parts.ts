@@ -5,10 +5,10 @@ import type { ImageStore } from '../../image/store.ts'
 import type { AddressPool } from '../addresses.ts'
 import type { GuestDir } from '../guest-dir.ts'
 import type { RuntimeOptions } from '../open-runtime.ts'
+import { pathsOf, type SandboxPaths } from '../sandbox-record.ts'
 import type { OciSeccomp } from '../seccomp.ts'
 import { type CgroupLayout, cgroupPathOf } from './cgroup.ts'
 import type { OciRuntime } from './oci-runtime.ts'
-import { pathsOf, type SandboxPaths } from './sandbox-record.ts'
 
 export type Parts = RuntimeOptions & {
   guest: GuestDir

@@ -1,11 +1,11 @@
-// What the local runtime remembers of a sandbox on disk: `sandboxes/{id}/record.json`. It is written before anything is made
+// What a runtime on this machine remembers of a sandbox on disk: `sandboxes/{id}/record.json`. It is written before anything is made
 // and again when the sandbox runs, so that after a crash everything of it can be found, told apart, and removed.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { systemCodeOf } from '../../../lib/errors.ts'
+import { systemCodeOf } from '../../lib/errors.ts'
 
 export type SandboxRecord = {
   id: string
