@@ -146,6 +146,7 @@ export function refusalOfStart(error: unknown): ApiError {
   switch (error.failure) {
     case 'image_not_found':
     case 'image_denied':
+    case 'image_too_large':
       return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 400, cause: error })
     case 'registry_failed':
       return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { status: 502, cause: error })

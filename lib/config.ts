@@ -3,6 +3,7 @@
 // A key of the contract that means nothing here is accepted with one warning; an unknown key or a bad value is an error
 // that names the line, what was found and what is allowed. All problems are told at once.
 
+import type { PullPolicy } from './api/images.ts'
 import { type ConfiguredKey, findKeyProblems, type QuotaLimits } from './config/access.ts'
 import { assemble, expandHome } from './config/assemble.ts'
 import type { Settings } from './config/changes.ts'
@@ -35,6 +36,13 @@ export type Config = {
     defaultImage: string
     /** Alias to image reference, or to the path of an archive. */
     images: Record<string, string>
+    imagePullPolicy: PullPolicy
+    /** The most that one image may take on the disk, unpacked. */
+    imageMaxUnpackedBytes: number
+    /** Images that nobody has used for so long are removed; never when absent. */
+    imageMaxAgeHours?: number
+    /** What all images together may take before the least recently used are removed; without a bound when absent. */
+    imageMaxBytes?: number
     /** `host:port` of registries that are spoken to without TLS. */
     insecureRegistries: string[]
     subnet: string

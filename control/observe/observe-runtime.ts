@@ -26,6 +26,7 @@ export function observeRuntime(runtime: Runtime, observer: Observer): Runtime {
   return {
     name: runtime.name,
     ...(runtime.canPause !== undefined && { canPause: runtime.canPause }),
+    ...(runtime.images && { images: runtime.images }),
     create(spec, signal, watch) {
       const phases = followPhases(observer, watch)
       return timed('create', signal, async () => {

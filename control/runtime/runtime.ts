@@ -3,10 +3,11 @@
 // and a create that fails or is interrupted leaves nothing that `list` does not show and `remove` does not clear.
 
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
+import type { ImageRequest, Images } from './images.ts'
 
 export type RuntimeSpec = {
   id: string
-  image: { uri: string; auth?: { username: string; password: string } }
+  image: ImageRequest
   /** What the user asked to run, never empty. */
   entrypoint: string[]
   /** The user's variables, and execd's hooks (lib/api/lifecycle-hooks.ts); the image's own stand below them. */
@@ -40,6 +41,8 @@ export type RuntimeSandbox = {
   exitCode?: number
   /** Why it ended, in words for a person, such as "killed: out of memory". */
   message?: string
+  /** What its registry calls the image that it was made of; told by `create` alone. */
+  imageDigest?: string
 }
 
 export type RuntimeEvent = { type: 'exited'; sandbox: RuntimeSandbox }
@@ -49,6 +52,7 @@ export const RUNTIME_FAILURES = [
   'image_denied', // the registry wants a login, or refuses the one that was given
   'registry_failed', // the registry cannot be reached, or broke off
   'image_pull_failed', // the image cannot be fetched or unpacked for another reason
+  'image_too_large', // the image is larger than the operator allows
   'platform_mismatch', // the image is for another architecture
   'entrypoint_failed', // the image lacks the program, or it cannot be executed
   'hook_failed', // what the user asked to run before the entrypoint did not end well
@@ -91,6 +95,8 @@ export type Runtime = {
   readonly name: string
   /** False where `pause` and `resume` can only fail. */
   readonly canPause?: boolean
+  /** Absent where images are somebody else's business. */
+  readonly images?: Images
   /**
    * Makes and starts a sandbox; resolves once its execd accepts connections and the entrypoint has been started. When it
    * rejects, with RuntimeError or the signal's reason, nothing of the sandbox is left.

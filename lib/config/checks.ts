@@ -3,6 +3,7 @@
 
 import { isIPv4 } from 'node:net'
 import { parseNameServer } from '../name-server.ts'
+import { parseBytes } from '../quantity.ts'
 import type { Path } from './lines.ts'
 
 export type Check = {
@@ -38,6 +39,14 @@ export const integer = (min: number, max: number): Check => ({
     return typeof n === 'number' && Number.isInteger(n) && n >= min && n <= max ? n : undefined
   },
 })
+
+export const bytes: Check = {
+  allowed: 'an amount such as "64Gi", or a whole number of bytes',
+  read: (v) => {
+    const n = typeof v === 'bigint' ? Number(v) : typeof v === 'string' ? parseBytes(v) : v
+    return typeof n === 'number' && Number.isSafeInteger(n) && n > 0 ? n : undefined
+  },
+}
 
 export const yesOrNo: Check = {
   allowed: 'true or false',

@@ -1,8 +1,10 @@
 // Every setting that there is: its name, what it may be, its default, and how else than in the file it can be given.
 
+import { PULL_POLICIES } from '../api/images.ts'
 import { keyList, quota, quotaTable } from './access.ts'
 import {
   anyText,
+  bytes,
   type Check,
   headerName,
   headerValue,
@@ -40,6 +42,10 @@ export const SETTINGS = {
   'runtime.subnet': [subnet, 'auto'],
   'runtime.pids_limit': [integer(16, 4_194_304), 4096],
   'runtime.stop_grace_seconds': [integer(0, 600), 10],
+  'runtime.image_pull_policy': [oneOf(...PULL_POLICIES), 'IfNotPresent'],
+  'runtime.image_max_unpacked_bytes': [bytes, 64 * 2 ** 30],
+  'runtime.image_max_age_hours': [integer(1, 87_600), undefined],
+  'runtime.image_max_bytes': [bytes, undefined],
   'runtime.pull_timeout_seconds': [integer(1, 86_400), 600],
   'runtime.allow_isolated_sessions': [yesOrNo, false],
   'ingress.domain': [text, 'localhost'],
