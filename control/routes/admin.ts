@@ -7,7 +7,7 @@ import {
   quotaSchema,
   rotateRequestSchema,
 } from '../../lib/api/admin.ts'
-import { formatTime } from '../../lib/api/lifecycle.ts'
+import { formatTime } from '../../lib/api/lifecycle-parts.ts'
 import { createSandboxId, createToken } from '../../lib/id.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { invalid, readBody, readQuery } from '../body.ts'

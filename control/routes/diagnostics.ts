@@ -3,10 +3,10 @@ import {
   DIAGNOSTICS_SCOPES,
   type Diagnostics,
   eventsQuerySchema,
-  formatTime,
   logsQuerySchema,
   summaryQuerySchema,
-} from '../../lib/api/lifecycle.ts'
+} from '../../lib/api/diagnostics.ts'
+import { formatTime } from '../../lib/api/lifecycle-parts.ts'
 import type { AppEnv } from '../app-deps.ts'
 import { queryOf, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'

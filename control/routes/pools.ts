@@ -1,5 +1,6 @@
 import { type Context, Hono } from 'hono'
-import { formatTime, type Pool, poolRequestSchema, poolUpdateSchema } from '../../lib/api/lifecycle.ts'
+import { formatTime } from '../../lib/api/lifecycle-parts.ts'
+import { type Pool, poolRequestSchema, poolUpdateSchema } from '../../lib/api/pools.ts'
 import { ownTenant, type Principal } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { queryOf, readBody } from '../body.ts'

@@ -1,14 +1,13 @@
 import { Hono } from 'hono'
 import {
   createRequestSchema,
-  formatPagination,
-  formatTime,
   listQuerySchema,
   metadataPatchSchema,
   renewRequestSchema,
   SANDBOX_STATES,
   type SandboxList,
 } from '../../lib/api/lifecycle.ts'
+import { formatPagination, formatTime } from '../../lib/api/lifecycle-parts.ts'
 import { ownTenant } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { invalid, queryOf, readBody, readQuery } from '../body.ts'

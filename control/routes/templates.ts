@@ -1,12 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { type Context, Hono } from 'hono'
-import {
-  formatPagination,
-  formatTime,
-  listQuerySchema,
-  type Template,
-  templateRequestSchema,
-} from '../../lib/api/lifecycle.ts'
+import { listQuerySchema } from '../../lib/api/lifecycle.ts'
+import { formatPagination, formatTime } from '../../lib/api/lifecycle-parts.ts'
+import { type Template, templateRequestSchema } from '../../lib/api/templates.ts'
 import { maySee, ownTenant } from '../access/principal.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { queryOf, readBody, readQuery } from '../body.ts'

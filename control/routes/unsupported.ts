@@ -1,5 +1,7 @@
 import { Hono } from 'hono'
-import { formatPagination, listQuerySchema, snapshotRequestSchema } from '../../lib/api/lifecycle.ts'
+import { listQuerySchema } from '../../lib/api/lifecycle.ts'
+import { formatPagination } from '../../lib/api/lifecycle-parts.ts'
+import { snapshotRequestSchema } from '../../lib/api/snapshots.ts'
 import type { AppEnv } from '../app-deps.ts'
 import { readBody, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'

@@ -1,6 +1,7 @@
 // A row as clients see it. Absent fields are left out, never null (contract: lifecycle.md 0).
 
-import { type CreatedSandbox, formatTime, type Sandbox } from '../../lib/api/lifecycle.ts'
+import type { CreatedSandbox, Sandbox } from '../../lib/api/lifecycle.ts'
+import { formatTime } from '../../lib/api/lifecycle-parts.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import { callersExtensions } from './plan.ts'
 

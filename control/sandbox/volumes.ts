@@ -3,7 +3,7 @@
 
 import { isAbsolute, join, normalize } from 'node:path'
 import { EXCHANGE_DIR, GUEST_DIR } from '../../lib/api/guest.ts'
-import type { VolumeRequest } from '../../lib/api/lifecycle.ts'
+import type { VolumeRequest } from '../../lib/api/lifecycle-volumes.ts'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { refusal } from '../errors.ts'
 import type { Mount } from '../store/schema.ts'

@@ -2,8 +2,9 @@
 
 import { blob, index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { Role } from '../../lib/access.ts'
-import type { Platform, SandboxState, TemplatePhase, TemplateRequest } from '../../lib/api/lifecycle.ts'
+import type { Platform, SandboxState } from '../../lib/api/lifecycle.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
+import type { TemplatePhase, TemplateRequest } from '../../lib/api/templates.ts'
 
 export type Limits = { nanoCpus?: number; memoryBytes?: number }
 export type Mount = { source: string; target: string; readOnly: boolean }

@@ -1,7 +1,7 @@
 // Templates: what is to be prepared, how far it is, and under which name it can be used.
 
 import { and, asc, count, desc, eq, inArray, isNotNull, isNull, notInArray, type SQL, sql } from 'drizzle-orm'
-import type { TemplatePhase } from '../../lib/api/lifecycle.ts'
+import type { TemplatePhase } from '../../lib/api/templates.ts'
 import type { Database } from './database.ts'
 import { sandboxes, templates } from './schema.ts'
 

@@ -3,7 +3,7 @@
 // anew at the next start, and the sandbox that it had is removed first.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import type { TemplateRequest } from '../../lib/api/lifecycle.ts'
+import type { TemplateRequest } from '../../lib/api/templates.ts'
 import { ApiError, messageOf } from '../../lib/errors.ts'
 import { pause } from '../async.ts'
 import { refusal } from '../errors.ts'

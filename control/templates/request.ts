@@ -1,7 +1,8 @@
 // A template as the create request that it stands for, and what a create takes over from one.
 
-import { type CreateRequest, createRequestSchema, type TemplateRequest } from '../../lib/api/lifecycle.ts'
+import { type CreateRequest, createRequestSchema } from '../../lib/api/lifecycle.ts'
 import { describeIssues, summarizeIssues } from '../../lib/api/lifecycle-coerce.ts'
+import type { TemplateRequest } from '../../lib/api/templates.ts'
 import { refusal } from '../errors.ts'
 import { checkMetadata } from '../sandbox/metadata.ts'
 import { IDLE_ENTRYPOINT } from '../sandbox/plan.ts'

@@ -6,7 +6,8 @@ import { parseCpu, parseMemory } from '../../control/sandbox/limits.ts'
 import { parseMoment } from '../../control/sandbox/moment.ts'
 import { decideStep, STEPS, type Step } from '../../control/sandbox/state.ts'
 import { type HostFiles, openMounts } from '../../control/sandbox/volumes.ts'
-import { formatTime, SANDBOX_STATES, type SandboxState } from '../../lib/api/lifecycle.ts'
+import { SANDBOX_STATES, type SandboxState } from '../../lib/api/lifecycle.ts'
+import { formatTime } from '../../lib/api/lifecycle-parts.ts'
 
 describe('decideStep()', () => {
   const next = (state: SandboxState, step: Step) => {

@@ -4,7 +4,7 @@ import {
   eventsQuerySchema,
   logsQuerySchema,
   summaryQuerySchema,
-} from '../../../lib/api/lifecycle.ts'
+} from '../../../lib/api/diagnostics.ts'
 import type { Operation } from './operation.ts'
 
 function scoped<Shape extends z.ZodRawShape>(kind: 'logs' | 'events', query: z.ZodObject<Shape>): z.ZodType {

@@ -2,9 +2,13 @@
 // the types of answers are made from.
 
 import * as admin from '../../../lib/api/admin.ts'
+import * as diagnostics from '../../../lib/api/diagnostics.ts'
 import * as events from '../../../lib/api/events.ts'
 import * as shapes from '../../../lib/api/lifecycle.ts'
 import * as operations from '../../../lib/api/operations.ts'
+import * as pools from '../../../lib/api/pools.ts'
+import * as snapshots from '../../../lib/api/snapshots.ts'
+import * as templates from '../../../lib/api/templates.ts'
 
 export const SCHEMAS = {
   CreateSandboxRequest: shapes.createRequestSchema,
@@ -16,17 +20,17 @@ export const SCHEMAS = {
   RenewSandboxExpirationResponse: shapes.renewedSchema,
   Endpoint: shapes.endpointSchema,
   NetworkPolicy: shapes.networkPolicyRequestSchema,
-  Diagnostics: shapes.diagnosticsSchema,
+  Diagnostics: diagnostics.diagnosticsSchema,
   Event: events.eventSchema,
   ListEventsResponse: events.eventListSchema,
-  CreateSnapshotRequest: shapes.snapshotRequestSchema,
-  CreatePoolRequest: shapes.poolRequestSchema,
-  UpdatePoolRequest: shapes.poolUpdateSchema,
-  Pool: shapes.poolSchema,
-  ListPoolsResponse: shapes.poolListSchema,
-  CreateTemplateRequest: shapes.templateRequestSchema,
-  Template: shapes.templateSchema,
-  ListTemplatesResponse: shapes.templateListSchema,
+  CreateSnapshotRequest: snapshots.snapshotRequestSchema,
+  CreatePoolRequest: pools.poolRequestSchema,
+  UpdatePoolRequest: pools.poolUpdateSchema,
+  Pool: pools.poolSchema,
+  ListPoolsResponse: pools.poolListSchema,
+  CreateTemplateRequest: templates.templateRequestSchema,
+  Template: templates.templateSchema,
+  ListTemplatesResponse: templates.templateListSchema,
   CreateKeyRequest: admin.keyRequestSchema,
   RotateKeyRequest: admin.rotateRequestSchema,
   NewKey: admin.newKeySchema,
