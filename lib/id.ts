@@ -13,6 +13,11 @@ export function createToken(): string {
   return randomBytes(32).toString('hex')
 }
 
+/** What opens a sandbox for whoever sends it, as the contract writes it: 24 random bytes in base64url (lifecycle.md 4.3). */
+export function createAccessToken(): string {
+  return randomBytes(24).toString('base64url')
+}
+
 /** A request id: 32 hex characters (contract: lifecycle.md, `X-Request-ID`). */
 export function createRequestId(): string {
   return randomBytes(16).toString('hex')

@@ -6,6 +6,7 @@ import type { Platform, SandboxState } from '../../lib/api/lifecycle.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 import type { TemplatePhase, TemplateRequest } from '../../lib/api/templates.ts'
 
+import type { WakeMode } from '../../lib/wake-mode.ts'
 export type Limits = { nanoCpus?: number; memoryBytes?: number }
 export type Mount = { source: string; target: string; readOnly: boolean }
 type TextMap = Record<string, string>
@@ -41,6 +42,8 @@ export const sandboxes = sqliteTable('sandboxes', {
   idleAction: text('idle_action').$type<'pause'>(),
   activeAt: integer('active_at'),
   templateId: text('template_id'),
+  accessToken: text('access_token'),
+  wake: text('wake').$type<WakeMode>(),
   pool: text('pool'),
   warm: integer('warm', { mode: 'boolean' }).notNull().default(false),
   poolRevision: text('pool_revision'),
@@ -141,6 +144,21 @@ export const audit = sqliteTable('audit', {
 
 export const idempotency = sqliteTable(
   'idempotency',
+export const shares = sqliteTable('shares', {
+  id: text('id').primaryKey(),
+  sandboxId: text('sandbox_id').notNull(),
+  name: text('name'),
+  port: integer('port').notNull(),
+  hash: text('hash').notNull(),
+  path: text('path'),
+  methods: text('methods', { mode: 'json' }).$type<string[]>(),
+  once: integer('once', { mode: 'boolean' }).notNull(),
+  usedAt: integer('used_at'),
+  expiresAt: integer('expires_at').notNull(),
+  createdAt: integer('created_at').notNull(),
+  createdBy: text('created_by'),
+})
+
   {
     tenant: text('tenant').notNull(),
     key: text('key').notNull(),

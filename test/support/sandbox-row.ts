@@ -32,6 +32,8 @@ export function sandboxRow(change: Partial<SandboxRow> = {}): SandboxRow {
     idleSeconds: null,
     idleAction: null,
     activeAt: null,
+    accessToken: null,
+    wake: null,
     templateId: null,
     pool: null,
     warm: false,
