@@ -32,7 +32,7 @@ test.each([...PROGRAMS, 'lib'])('%s imports only itself and lib', (folder) => {
 const FOLDERS_OF_CONTROL = [
   ['routes'],
   ['access'],
-  ['pools', 'templates'],
+  ['pools', 'templates', 'snapshots'],
   ['sandbox'],
   ['upkeep'],
   ['backup'],

@@ -7,10 +7,11 @@ import {
   type Runtime,
   RuntimeError,
 } from '../runtime/runtime.ts'
+import type { Snapshots } from '../runtime/snapshots.ts'
 import type { Observer, RuntimeCall, RuntimeCallDone } from './observer.ts'
 
 export function observeRuntime(runtime: Runtime, observer: Observer): Runtime {
-  const timed = async <T>(call: RuntimeCall, signal: AbortSignal, work: () => Promise<T>): Promise<T> => {
+  const timed: Timed = async (call, signal, work) => {
     const beganAt = Date.now()
     const began = performance.now()
     try {
@@ -27,6 +28,7 @@ export function observeRuntime(runtime: Runtime, observer: Observer): Runtime {
     name: runtime.name,
     ...(runtime.canPause !== undefined && { canPause: runtime.canPause }),
     ...(runtime.images && { images: runtime.images }),
+    ...(runtime.snapshots && { snapshots: observeSnapshots(runtime.snapshots, timed) }),
     create(spec, signal, watch) {
       const phases = followPhases(observer, watch)
       return timed('create', signal, async () => {
@@ -46,6 +48,18 @@ export function observeRuntime(runtime: Runtime, observer: Observer): Runtime {
     logs: (id, options, signal) => timed('logs', signal, () => runtime.logs(id, options, signal)),
     watch: (signal) => runtime.watch(signal),
     close: () => runtime.close(),
+  }
+}
+
+type Timed = <T>(call: RuntimeCall, signal: AbortSignal, work: () => Promise<T>) => Promise<T>
+
+function observeSnapshots(snapshots: Snapshots, timed: Timed): Snapshots {
+  return {
+    create: (sandboxId, id, signal) =>
+      timed('snapshot', signal, () => snapshots.create(sandboxId, id, signal)),
+    seal: (id, signal) => timed('seal_snapshot', signal, () => snapshots.seal(id, signal)),
+    remove: (id, signal) => timed('remove_snapshot', signal, () => snapshots.remove(id, signal)),
+    list: (signal) => snapshots.list(signal),
   }
 }
 

@@ -17,7 +17,18 @@ export type RequestDone = {
   parentSpanId?: string
 }
 
-export const RUNTIME_CALLS = ['create', 'pause', 'resume', 'remove', 'inspect', 'list', 'logs'] as const
+export const RUNTIME_CALLS = [
+  'create',
+  'pause',
+  'resume',
+  'remove',
+  'inspect',
+  'list',
+  'logs',
+  'snapshot',
+  'seal_snapshot',
+  'remove_snapshot',
+] as const
 export type RuntimeCall = (typeof RUNTIME_CALLS)[number]
 
 export type RuntimeCallDone = {

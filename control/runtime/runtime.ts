@@ -4,10 +4,14 @@
 
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 import type { ImageRequest, Images } from './images.ts'
+import type { VolumeMount, Volumes } from './volumes.ts'
+import type { Snapshots } from './snapshots.ts'
 
 export type RuntimeSpec = {
   id: string
   image: ImageRequest
+  /** It is made from this snapshot; `image` tells what that was taken on top of. */
+  snapshotId?: string
   /** What the user asked to run, never empty. */
   entrypoint: string[]
   /** The user's variables, and execd's hooks (lib/api/lifecycle-hooks.ts); the image's own stand below them. */
@@ -16,10 +20,16 @@ export type RuntimeSpec = {
     /** Billionths of a CPU per second: 500_000_000 is half of one. */
     nanoCpus?: number
     memoryBytes?: number
+    /** What the sandbox may write to its own file system. */
+    diskBytes?: number
+    /** How many GPUs it sees; -1 for all. */
+    gpus?: number
   }
   networkPolicy?: NetworkPolicy
-  /** Host directories to bind, already checked against the operator's list. */
+  /** Host directories to bind, by their real paths, already checked against the operator's list. */
   mounts: { source: string; target: string; readOnly: boolean }[]
+  /** Named volumes; only where the runtime has `volumes`. */
+  volumes?: VolumeMount[]
   /** Whether processes may make namespaces of their own, as isolated sessions need (docs/decisions/isolated-sessions.md). */
   allowNamespaces: boolean
   /** The secret of execd in this sandbox (design D4). */
@@ -58,6 +68,10 @@ export const RUNTIME_FAILURES = [
   'hook_failed', // what the user asked to run before the entrypoint did not end well
   'start_failed', // the OCI runtime, the network or execd did not come up
   'no_space', // the disk is full
+  'host_path_refused', // a host directory is not any more what it was when it was checked
+  'sub_path_refused', // a path within a named volume leads out of it, or is no directory
+  'snapshot_unsupported', // this sandbox, or this runtime, has no files that could be kept
+  'in_use',
   'not_found',
   'not_running',
   'not_paused',
@@ -72,6 +86,16 @@ export class RuntimeError extends Error {
     this.name = 'RuntimeError'
     this.failure = failure
   }
+}
+
+/** What there is to limit and to give here. Where something cannot be held at all, a text says why, for the API's caller. */
+export type Abilities = {
+  /** CPUs of the machine. */
+  cpus: number
+  memoryBytes: number
+  /** The largest `diskBytes` that can be held. */
+  disk: number | string
+  gpus: 'any' | string
 }
 
 /** What a create goes through, in this order; a runtime may leave some out. */
@@ -95,8 +119,14 @@ export type Runtime = {
   readonly name: string
   /** False where `pause` and `resume` can only fail. */
   readonly canPause?: boolean
+  /** What of `limits` can be held; everything when absent. */
+  readonly abilities?: Abilities
+  /** Absent where there are no named volumes. */
+  readonly volumes?: Volumes
   /** Absent where images are somebody else's business. */
   readonly images?: Images
+  /** Absent where no snapshots can be taken. */
+  readonly snapshots?: Snapshots
   /**
    * Makes and starts a sandbox; resolves once its execd accepts connections and the entrypoint has been started. When it
    * rejects, with RuntimeError or the signal's reason, nothing of the sandbox is left.

@@ -4,9 +4,10 @@ import { blob, index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm
 import type { Role } from '../../lib/access.ts'
 import type { Platform, SandboxState } from '../../lib/api/lifecycle.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
+import type { SnapshotState } from '../../lib/api/snapshots.ts'
 import type { TemplatePhase, TemplateRequest } from '../../lib/api/templates.ts'
-
 import type { WakeMode } from '../../lib/wake-mode.ts'
+
 export type Limits = { nanoCpus?: number; memoryBytes?: number }
 export type Mount = { source: string; target: string; readOnly: boolean }
 type TextMap = Record<string, string>
@@ -41,12 +42,13 @@ export const sandboxes = sqliteTable('sandboxes', {
   idleSeconds: integer('idle_seconds'),
   idleAction: text('idle_action').$type<'pause'>(),
   activeAt: integer('active_at'),
-  templateId: text('template_id'),
   accessToken: text('access_token'),
   wake: text('wake').$type<WakeMode>(),
+  templateId: text('template_id'),
   pool: text('pool'),
   warm: integer('warm', { mode: 'boolean' }).notNull().default(false),
   poolRevision: text('pool_revision'),
+  snapshotId: text('snapshot_id'),
 })
 
 export const labels = sqliteTable(
@@ -142,8 +144,6 @@ export const audit = sqliteTable('audit', {
   code: text('code'),
 })
 
-export const idempotency = sqliteTable(
-  'idempotency',
 export const shares = sqliteTable('shares', {
   id: text('id').primaryKey(),
   sandboxId: text('sandbox_id').notNull(),
@@ -159,6 +159,8 @@ export const shares = sqliteTable('shares', {
   createdBy: text('created_by'),
 })
 
+export const idempotency = sqliteTable(
+  'idempotency',
   {
     tenant: text('tenant').notNull(),
     key: text('key').notNull(),
@@ -196,3 +198,22 @@ export const pools = sqliteTable(
   },
   (table) => [primaryKey({ columns: [table.tenant, table.name] })],
 )
+
+export const snapshots = sqliteTable('snapshots', {
+  id: text('id').primaryKey(),
+  tenant: text('tenant').notNull(),
+  sandboxId: text('sandbox_id').notNull(),
+  name: text('name'),
+  metadata: text('metadata', { mode: 'json' }).$type<TextMap>().notNull(),
+  state: text('state').$type<SnapshotState>().notNull(),
+  reason: text('reason').notNull(),
+  message: text('message'),
+  hidden: integer('hidden', { mode: 'boolean' }).notNull(),
+  image: text('image').notNull(),
+  parent: text('parent'),
+  sizeBytes: integer('size_bytes'),
+  digest: text('digest'),
+  createdBy: text('created_by'),
+  createdAt: integer('created_at').notNull(),
+  lastTransitionAt: integer('last_transition_at').notNull(),
+})

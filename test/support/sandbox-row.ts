@@ -38,6 +38,7 @@ export function sandboxRow(change: Partial<SandboxRow> = {}): SandboxRow {
     pool: null,
     warm: false,
     poolRevision: null,
+    snapshotId: null,
     ...change,
   }
 }

@@ -1,0 +1,140 @@
+// The rows of snapshots. A step is taken by one statement that names the state it leads from, so of two that come at once one wins.
+
+import { and, asc, count, desc, eq, inArray, notExists, or, type SQL, sql } from 'drizzle-orm'
+import type { SnapshotState } from '../../lib/api/snapshots.ts'
+import type { Database } from './database.ts'
+import { sandboxes, snapshots } from './schema.ts'
+
+export type SnapshotRow = typeof snapshots.$inferSelect
+
+export type SnapshotFilter = {
+  /** Absent: of all. */
+  tenant?: string
+  sandboxId?: string
+  name?: string
+  /** Any of these; absent means all, an empty list means none. */
+  states?: SnapshotState[]
+  limit: number
+  offset: number
+}
+
+export type SnapshotChange = Partial<
+  Pick<SnapshotRow, 'state' | 'reason' | 'message' | 'sizeBytes' | 'digest' | 'lastTransitionAt'>
+>
+
+export class SnapshotStore {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  insert(row: SnapshotRow): SnapshotRow {
+    return this.#database.orm.insert(snapshots).values(row).returning().get()
+  }
+
+  get(id: string): SnapshotRow | undefined {
+    return this.#database.orm.select().from(snapshots).where(eq(snapshots.id, id)).get()
+  }
+
+  /** Changes a snapshot that is in one of the states `from`; undefined when it is in none of them, or gone. */
+  move(id: string, from: readonly SnapshotState[], change: SnapshotChange): SnapshotRow | undefined {
+    return this.#database.orm
+      .update(snapshots)
+      .set(change)
+      .where(and(eq(snapshots.id, id), inArray(snapshots.state, [...from])))
+      .returning()
+      .get()
+  }
+
+  /** As `move`, for one that no sandbox was made from. */
+  moveUnused(id: string, from: readonly SnapshotState[], change: SnapshotChange): SnapshotRow | undefined {
+    return this.#database.orm
+      .update(snapshots)
+      .set(change)
+      .where(and(eq(snapshots.id, id), inArray(snapshots.state, [...from]), notExists(this.#users())))
+      .returning()
+      .get()
+  }
+
+  delete(id: string): boolean {
+    return this.#database.orm.delete(snapshots).where(eq(snapshots.id, id)).run().changes > 0
+  }
+
+  /** One page, newest first, and how many there are in all. Hidden ones are left out. */
+  list({ tenant, sandboxId, name, states, limit, offset }: SnapshotFilter): {
+    rows: SnapshotRow[]
+    total: number
+  } {
+    const { orm } = this.#database
+    const conditions: SQL[] = [eq(snapshots.hidden, false)]
+    if (tenant !== undefined) conditions.push(eq(snapshots.tenant, tenant))
+    if (sandboxId !== undefined) conditions.push(eq(snapshots.sandboxId, sandboxId))
+    if (name !== undefined) conditions.push(eq(snapshots.name, name))
+    if (states) conditions.push(states.length === 0 ? sql`0` : inArray(snapshots.state, states))
+    const where = and(...conditions)
+    const total = orm.select({ total: count() }).from(snapshots).where(where).get()?.total ?? 0
+    if (total <= offset) return { rows: [], total }
+    const rows = orm
+      .select()
+      .from(snapshots)
+      .where(where)
+      .orderBy(desc(snapshots.createdAt), desc(snapshots.id))
+      .limit(limit)
+      .offset(offset)
+      .all()
+    return { rows, total }
+  }
+
+  /** Every row, hidden ones too, the oldest first. */
+  all(): SnapshotRow[] {
+    return this.#database.orm
+      .select()
+      .from(snapshots)
+      .orderBy(asc(snapshots.createdAt), asc(snapshots.id))
+      .all()
+  }
+
+  /** Those of a state, the oldest first. */
+  inState(state: SnapshotState): SnapshotRow[] {
+    return this.#database.orm
+      .select()
+      .from(snapshots)
+      .where(eq(snapshots.state, state))
+      .orderBy(asc(snapshots.createdAt), asc(snapshots.id))
+      .all()
+  }
+
+  /** How many of a tenant are in these states, hidden ones too. */
+  count(tenant: string, states: readonly SnapshotState[]): number {
+    return (
+      this.#database.orm
+        .select({ total: count() })
+        .from(snapshots)
+        .where(and(eq(snapshots.tenant, tenant), inArray(snapshots.state, [...states])))
+        .get()?.total ?? 0
+    )
+  }
+
+  /** Hidden ones that no sandbox was made from, or that came to nothing. */
+  unused(): SnapshotRow[] {
+    return this.#database.orm
+      .select()
+      .from(snapshots)
+      .where(
+        and(
+          eq(snapshots.hidden, true),
+          or(eq(snapshots.state, 'Ready'), eq(snapshots.state, 'Failed')),
+          notExists(this.#users()),
+        ),
+      )
+      .all()
+  }
+
+  #users() {
+    return this.#database.orm
+      .select({ one: sql`1` })
+      .from(sandboxes)
+      .where(eq(sandboxes.snapshotId, snapshots.id))
+  }
+}
