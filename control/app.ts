@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http'
 import { type Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { ApiError } from '../lib/errors.ts'
+import { hostOfPublicAddress } from '../lib/public-address.ts'
 import { authenticate } from './access/authenticate.ts'
 import { shareFairly } from './access/fair-share.ts'
 import { requireLocalCaller } from './access/local-caller.ts'
@@ -122,11 +123,10 @@ function clientOf(context: Context<AppEnv>, trustForwarded: boolean): string | u
 
 /** The host names of the operator's own by which this server may be asked, beside those of loopback. */
 export function hostsOf({ eip, domain }: AppSettings): string[] {
-  const host = eip
-    ?.replace(/^[a-z]+:\/\//i, '')
-    .split('/')[0]
-    ?.replace(/:\d+$/, '')
-  return [...(host ? [host] : []), ...(domain === 'localhost' ? [] : [domain])]
+  return [
+    ...(eip === undefined ? [] : [hostOfPublicAddress(eip)]),
+    ...(domain === 'localhost' ? [] : [domain]),
+  ]
 }
 
 function allowedMethods(app: Hono<AppEnv>, path: string): string[] {

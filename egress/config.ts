@@ -13,13 +13,14 @@ export type EgressConfig = {
   nameServers: NameServer[]
 }
 
-export const HELP = `Lets each sandbox reach what its network policy names, and nothing else.
+export const HELP = `Usage: npm run egress -- [flags]
 
-node egress/main.ts [--config FILE] [--data-dir DIR] [--teardown]
+Lets each sandbox reach what its network policy names, and nothing else.
 
-  --config FILE    the configuration (default ~/.sandbox.toml)
-  --data-dir DIR   where its state lies (default /var/lib/opensandbox)
-  --teardown       remove everything of this installation from the kernel and forget its registrations, then exit
+  --config FILE    the configuration, ~/.sandbox.toml by default
+  --data-dir DIR   where the state lies, /var/lib/opensandbox by default
+  --teardown       remove everything of this installation from the kernel, forget what was registered, and exit
+  --help           this text
 
 Rules of running sandboxes stay in the kernel when egress stops; nothing new is opened until it is back. When it stops and no
 sandbox is left, it removes its table and its interface itself.

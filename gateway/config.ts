@@ -1,6 +1,7 @@
 // What the gateway takes from the common configuration, and its own flag.
 
 import { type Config, isLoopback, needsKey } from '../lib/config.ts'
+import { hostOfPublicAddress } from '../lib/public-address.ts'
 import type { AccessSettings } from './access.ts'
 import { nameOf } from './host.ts'
 
@@ -21,7 +22,7 @@ The one public port: leads to sandboxes by host name, header or path, and to con
 /** How requests are judged under this configuration. */
 export function accessSettings(config: Config): AccessSettings {
   const { server, ingress } = config
-  const eip = server.eip?.replace(/^[a-z]+:\/\//i, '').split('/')[0] ?? ''
+  const eip = server.eip === undefined ? '' : hostOfPublicAddress(server.eip)
   const own = [eip, isLoopback(server.host) ? '' : server.host, ingress.domain]
   return {
     hasApiKey: needsKey(config),

@@ -17,9 +17,11 @@ import { formatWelcome } from './welcome.ts'
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 const STOP_SANDBOXES = '--stop-sandboxes'
+/** What start.mjs has taken; named here, so that somebody who mistypes one is told of them. */
+const TAKEN_BEFORE = ['--no-install', '--help']
 
 const args = process.argv.slice(2)
-const sources = { env: process.env, args, ownFlags: [STOP_SANDBOXES] }
+const sources = { env: process.env, args, ownFlags: [STOP_SANDBOXES, ...TAKEN_BEFORE] }
 const { config, warnings, flags, settings } = readConfiguration(sources)
 let { level } = config.log
 const log = createLogger({ program: 'launcher', level: () => level })
@@ -50,7 +52,7 @@ const stop = stopSignal(log, {
     for (const each of programs) each.passOn('SIGHUP')
   },
 })
-const childArgs = args.filter((arg) => arg !== STOP_SANDBOXES)
+const childArgs = args.filter((arg) => arg !== STOP_SANDBOXES && !TAKEN_BEFORE.includes(arg))
 const program = (name: string, extra: string[] = []) =>
   new Program({
     name,

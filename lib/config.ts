@@ -22,6 +22,7 @@ export type Config = {
     port: number
     /** Absent when nobody set one; an empty one counts as absent. */
     apiKey?: string
+    /** Host, port and path under which clients reach this machine, as lib/public-address.ts writes it. */
     eip?: string
     maxSandboxTimeoutSeconds?: number
     /** Whose pages may use the API with a key, in lower case; `*` is everyone's. */

@@ -76,8 +76,7 @@ function formatEndpoint({ settings, host, id, port, proxyPrefix }: EndpointParts
     const publicPort = /:(\d+)$/.exec(own)?.[1]
     return `${id}-${port}.${settings.domain}${publicPort ? `:${publicPort}` : ''}`
   }
-  const base = settings.eip ? settings.eip.replace(/^[a-z]+:\/\//i, '').replace(/\/+$/, '') : own
-  return `${base}${proxyPrefix ?? ''}/sandboxes/${id}/proxy/${port}`
+  return `${settings.eip ?? own}${proxyPrefix ?? ''}/sandboxes/${id}/proxy/${port}`
 }
 
 function readHost(host: string | undefined): string {

@@ -3,6 +3,7 @@
 
 import { isIPv4 } from 'node:net'
 import { parseNameServer } from '../name-server.ts'
+import { parsePublicAddress } from '../public-address.ts'
 import { parseBytes } from '../quantity.ts'
 import type { Path } from './lines.ts'
 
@@ -98,9 +99,15 @@ export const httpUrl: Check = {
   },
 }
 
+export const publicAddress: Check = {
+  allowed: 'a host name or an address, with or without a port and a path, such as "edge.example:8443/base"',
+  read: (v) => (typeof v === 'string' ? parsePublicAddress(v) : undefined),
+}
+
 export const origins: Check = {
-  allowed: 'a list of origins, or ["*"]',
+  allowed: 'a list of origins, or "*"',
   read: (value, report) => {
+    if (value === '*') return [value]
     if (!Array.isArray(value)) return undefined
     return value.map((item, at) => {
       const origin = typeof item === 'string' ? item.toLowerCase() : ''
@@ -120,6 +127,12 @@ export const headerValue: Check = {
   allowed: 'one line of visible ASCII characters and spaces',
   read: (v) =>
     typeof v === 'string' && /^[\x21-\x7e]([\x20-\x7e]{0,4094}[\x21-\x7e])?$/.test(v) ? v : undefined,
+}
+
+/** A key that travels in a header; an empty one stands for none. */
+export const keyOrNothing: Check = {
+  allowed: `empty, or ${headerValue.allowed}`,
+  read: (v, report) => (v === '' ? v : headerValue.read(v, report)),
 }
 
 /** The same check of something that is never shown. */

@@ -7,11 +7,19 @@ export function nearestOf(name: string, known: Iterable<string>): string | undef
   for (const candidate of known) {
     // `server.log_level` is meant to be `log.level`.
     const flat = candidate.replaceAll('.', '_')
-    const last = name.slice(name.lastIndexOf('.') + 1)
-    const distance = Math.min(distanceOf(name, candidate), last === flat ? 0 : Number.POSITIVE_INFINITY)
+    const distance = Math.min(
+      distanceOf(name, candidate),
+      lastOf(name) === flat ? 0 : Number.POSITIVE_INFINITY,
+    )
     if (distance < least) [best, least] = [candidate, distance]
   }
-  return best
+  // Nothing is like it, and there is just one of its name in another section.
+  const namesakes = [...known].filter((candidate) => candidate.endsWith(`.${lastOf(name)}`))
+  return best ?? (namesakes.length === 1 ? namesakes[0] : undefined)
+}
+
+function lastOf(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1)
 }
 
 /** In how many steps one becomes the other: a letter more, less or another, or two that change places. */

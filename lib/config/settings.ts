@@ -3,16 +3,17 @@
 import { PULL_POLICIES } from '../api/images.ts'
 import { keyList, quota, quotaTable } from './access.ts'
 import {
-  anyText,
   bytes,
   type Check,
   headerName,
   headerValue,
   httpUrl,
   integer,
+  keyOrNothing,
   nameServers,
   oneOf,
   origins,
+  publicAddress,
   secret,
   subnet,
   text,
@@ -28,8 +29,8 @@ const LOG_LEVEL = oneOf('debug', 'info', 'warn', 'error', 'DEBUG', 'INFO', 'WARN
 export const SETTINGS = {
   'server.host': [text, '127.0.0.1'],
   'server.port': [integer(1, 65535), 8080],
-  'server.api_key': [secret(anyText), undefined],
-  'server.eip': [text, undefined],
+  'server.api_key': [secret(keyOrNothing), undefined],
+  'server.eip': [publicAddress, undefined],
   'server.max_sandbox_timeout_seconds': [integer(60, 2 ** 31), undefined],
   'server.cors_origins': [origins, ['*']],
   'server.data_dir': [text, '/var/lib/opensandbox'],

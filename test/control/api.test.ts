@@ -298,7 +298,7 @@ test('a key that only reads is given the addresses of our two ports, and not wha
 })
 
 test('endpoints follow the configured base and the wildcard domain', async () => {
-  const based = open({ settings: { eip: 'https://edge.example/base/' } })
+  const based = open({ settings: { eip: 'edge.example/base' } })
   const id = await make(based)
   const host = { host: 'edge.example' }
   expect((await based.call('GET', `/sandboxes/${id}/endpoints/80`, undefined, host)).body.endpoint).toBe(

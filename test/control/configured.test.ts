@@ -1,6 +1,7 @@
 // What an operator configures, seen through the API.
 
 import { expect, onTestFinished, test } from 'vitest'
+import { parsePublicAddress } from '../../lib/public-address.ts'
 import { createControlApp, MINIMAL } from '../support/control-app.ts'
 
 const mount = (path: string) => ({
@@ -34,7 +35,8 @@ test.each([
 ])(
   'S18: with server.eip %s an endpoint through the server is below %s, and Host is what is left',
   async (eip, base) => {
-    const control = createControlApp({ settings: { ...(eip !== undefined && { eip }) } })
+    const read = eip === undefined ? {} : { eip: parsePublicAddress(eip) ?? '' }
+    const control = createControlApp({ settings: read })
     onTestFinished(control.close)
     const made = await control.call('POST', '/v1/sandboxes', MINIMAL)
     const path = `/sandboxes/${String(made.body.id)}/endpoints/8000?use_server_proxy=true`

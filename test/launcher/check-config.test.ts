@@ -55,7 +55,7 @@ test('every problem is printed with file, line, key, what was found and what is 
   expect(lines).toEqual([
     `${file}:2: "server.port" must be an integer from 1 to 65535, but it is 70000`,
     expect.stringMatching(/c\.toml:3: unknown key "server\.prot": .*; the nearest is "server\.port"$/),
-    `${file}:4: "server.api_key" must be a text, but it is something else`,
+    `${file}:4: "server.api_key" must be empty, or one line of visible ASCII characters and spaces, but it is something else`,
     expect.stringMatching(/c\.toml:7: "auth\.keys\[0\]\.key" must be a key .*, but it is something else$/),
     expect.stringMatching(
       /c\.toml:9: "egress\.upstream_dns\[0\]" must be an IP address .* it is "dns\.example"$/,

@@ -75,8 +75,20 @@ describe('loadConfig()', () => {
       '[server]\ncors_origins = ["https://a.example/"]\n',
       '/c.toml:2: "server.cors_origins[0]" must be "*", or an origin such as',
     ],
+    [
+      '[server]\napi_key = "schlüssel"\n',
+      '/c.toml:2: "server.api_key" must be empty, or one line of visible ASCII characters and spaces, but it is something else',
+    ],
+    ['[server]\neip = "edge.example:99999"\n', '/c.toml:2: "server.eip" must be a host name or an address'],
+    ['[server]\neip = "https://edge.example/?a=1"\n', 'but it is "https://edge.example/?a=1"'],
+    ['api_key = "k"\n', '/c.toml:1: unknown key "api_key": the sections are'],
+    ['api_key = "k"\n', 'the nearest is "server.api_key"'],
   ])('refuses %j and names the place', (toml, expected) => {
     expect(problemsOf(toml).join('\n')).toContain(expected)
+  })
+
+  test('takes the origins of everybody as a text, too', () => {
+    expect(load('[server]\ncors_origins = "*"\n').config.server.corsOrigins).toEqual(['*'])
   })
 
   test('names every problem at once', () => {
