@@ -8,6 +8,7 @@ import { type ConfiguredKey, findKeyProblems, type QuotaLimits } from './config/
 import { assemble, expandHome } from './config/assemble.ts'
 import type { Settings } from './config/changes.ts'
 import { type Check, show } from './config/checks.ts'
+import { findIngressProblems, type IngressConfig } from './config/ingress.ts'
 import { formatProblem, type Path } from './config/lines.ts'
 import { findOtelProblems, type OtelConfig } from './config/otel.ts'
 import { readFlags } from './config/read-flags.ts'
@@ -30,7 +31,11 @@ export type Config = {
     /** Absolute. */
     dataDir: string
   }
-  log: { level: 'debug' | 'info' | 'warn' | 'error' }
+  log: {
+    level: 'debug' | 'info' | 'warn' | 'error'
+    /** Where the gateway writes a line of JSON for each request. */
+    accessFile?: string
+  }
   runtime: {
     type: 'local' | 'docker' | 'kubernetes'
     ociRuntime: string
@@ -53,7 +58,7 @@ export type Config = {
     /** Whether a sandbox may ask to make namespaces of its own (docs/decisions/isolated-sessions.md). */
     allowIsolatedSessions: boolean
   }
-  ingress: { domain: string }
+  ingress: IngressConfig
   egress: { defaultAction: 'allow' | 'deny'; upstreamDns: NameServer[] }
   storage: { allowedHostPaths: string[] }
   /** How long is kept what nothing needs any more. */
@@ -187,6 +192,7 @@ export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources
     ...findKeyProblems(settings, places),
     ...findTenantProblems(settings, places),
     ...findOtelProblems(settings, places),
+    ...findIngressProblems(settings, places),
   )
   if (problems.length > 0) return { ...file, problems, unused }
   const config = assemble(settings, env)

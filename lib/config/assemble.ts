@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import type { Config, ConfigSources } from '../config.ts'
 import { mergeQuotas, type QuotaLimits, withoutInfinite } from './access.ts'
 import type { Settings } from './changes.ts'
+import { ingressOf } from './ingress.ts'
 import { otelOf } from './otel.ts'
 import type { SettingName } from './settings.ts'
 import { tenantsOf } from './tenants.ts'
@@ -29,6 +30,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
     },
     log: {
       level: get<string>('log.level').toLowerCase().replace('warning', 'warn') as Config['log']['level'],
+      ...optional('accessFile', get<string | undefined>('log.access_file_path')),
     },
     runtime: {
       type: get('runtime.type'),
@@ -46,7 +48,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       pullTimeoutSeconds: get('runtime.pull_timeout_seconds'),
       allowIsolatedSessions: get('runtime.allow_isolated_sessions'),
     },
-    ingress: { domain: get<string>('ingress.domain').toLowerCase() },
+    ingress: ingressOf(settings),
     egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },
     storage: { allowedHostPaths: get('storage.allowed_host_paths') },
     retention: {

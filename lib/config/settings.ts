@@ -1,6 +1,7 @@
 // Every setting that there is: its name, what it may be, its default, and how else than in the file it can be given.
 
 import { PULL_POLICIES } from '../api/images.ts'
+import { WAKE_MODES } from '../wake-mode.ts'
 import { keyList, quota, quotaTable } from './access.ts'
 import {
   bytes,
@@ -21,6 +22,7 @@ import {
   textTable,
   yesOrNo,
 } from './checks.ts'
+import { activeKey, signingKeys } from './ingress.ts'
 import { headerTable } from './otel.ts'
 
 const LOG_LEVEL = oneOf('debug', 'info', 'warn', 'error', 'DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR')
@@ -35,6 +37,7 @@ export const SETTINGS = {
   'server.cors_origins': [origins, ['*']],
   'server.data_dir': [text, '/var/lib/opensandbox'],
   'log.level': [LOG_LEVEL, 'info'],
+  'log.access_file_path': [text, undefined],
   'runtime.type': [oneOf('local', 'docker', 'kubernetes'), 'local'],
   'runtime.oci_runtime': [text, 'runc'],
   'runtime.default_image': [text, 'host'],
@@ -50,6 +53,13 @@ export const SETTINGS = {
   'runtime.pull_timeout_seconds': [integer(1, 86_400), 600],
   'runtime.allow_isolated_sessions': [yesOrNo, false],
   'ingress.domain': [text, 'localhost'],
+  'ingress.mode': [oneOf('direct', 'gateway'), 'direct'],
+  'ingress.gateway.address': [text, undefined],
+  'ingress.gateway.route.mode': [oneOf('wildcard', 'header', 'uri'), undefined],
+  'ingress.secure_access.active_key': [activeKey, undefined],
+  'ingress.secure_access.keys': [signingKeys, []],
+  'ingress.wake_on_request': [oneOf(...WAKE_MODES), 'idle'],
+  'ingress.wake_timeout_seconds': [integer(1, 300), 20],
   'egress.default_action': [oneOf('allow', 'deny'), 'allow'],
   'egress.upstream_dns': [nameServers, []],
   'storage.allowed_host_paths': [texts, []],
@@ -84,14 +94,10 @@ export const WITHOUT_MEANING = [
   'server.http',
   'log.file_enabled',
   'log.file_path',
-  'log.access_file_path',
   'log.file_max_bytes',
   'log.file_backup_count',
   'runtime.execd_image',
   'docker.*',
-  'ingress.mode',
-  'ingress.gateway.*',
-  'ingress.secure_access.*',
   'egress.image',
   'egress.mode',
   'egress.disable_ipv6',
@@ -112,6 +118,8 @@ export const ENVIRONMENT: Record<string, SettingName> = {
   OPENSANDBOX_RUNTIME: 'runtime.type',
   OPENSANDBOX_LOG_LEVEL: 'log.level',
   OPENSANDBOX_METRICS_TOKEN: 'metrics.token',
+  OPENSANDBOX_SECURE_ACCESS_KEYS: 'ingress.secure_access.keys',
+  OPENSANDBOX_SECURE_ACCESS_ACTIVE_KEY: 'ingress.secure_access.active_key',
 }
 
 export const FLAGS: Record<string, SettingName> = {
