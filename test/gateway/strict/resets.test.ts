@@ -83,7 +83,7 @@ test.each([
   [
     'an interim one',
     'HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 204 No Content\r\nX: y\r\n\r\n',
-    /204/,
+    /HTTP\/1\.1 204/,
   ],
 ])('a sandbox that resets after each byte of an answer with %s', async (_name, bytes, whole) => {
   const gateway = await startGateway()
