@@ -8,6 +8,7 @@ import { type ConfiguredKey, findKeyProblems, type QuotaLimits } from './config/
 import { assemble, expandHome } from './config/assemble.ts'
 import type { Settings } from './config/changes.ts'
 import { type Check, show } from './config/checks.ts'
+import { type DockerConfig, findDockerProblems } from './config/docker.ts'
 import { findIngressProblems, type IngressConfig } from './config/ingress.ts'
 import { formatProblem, type Path } from './config/lines.ts'
 import { findOtelProblems, type OtelConfig } from './config/otel.ts'
@@ -58,6 +59,7 @@ export type Config = {
     /** Whether a sandbox may ask to make namespaces of its own (docs/decisions/isolated-sessions.md). */
     allowIsolatedSessions: boolean
   }
+  docker: DockerConfig
   ingress: IngressConfig
   egress: { defaultAction: 'allow' | 'deny'; upstreamDns: NameServer[] }
   storage: { allowedHostPaths: string[] }
@@ -124,6 +126,9 @@ export type ReadConfig = {
   /** Absent when there are problems. */
   loaded?: LoadedConfig
 }
+
+/** Settings that mean something to the Docker runtime alone. */
+const OF_DOCKER = /^(docker|secure_runtime)\./
 
 /** Reads the configuration from all its sources. Throws ConfigError with every problem found. */
 export function loadConfig(sources: ConfigSources): LoadedConfig {
@@ -193,7 +198,12 @@ export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources
     ...findTenantProblems(settings, places),
     ...findOtelProblems(settings, places),
     ...findIngressProblems(settings, places),
+    ...findDockerProblems(settings, places),
   )
+  if (settings.get('runtime.type') !== 'docker')
+    // DOCKER_HOST is in many an environment, for other programs.
+    for (const [name, where] of places)
+      if (OF_DOCKER.test(name) && !where.startsWith('Environment')) unused.push({ where, name })
   if (problems.length > 0) return { ...file, problems, unused }
   const config = assemble(settings, env)
   if (!isLoopback(config.server.host) && !needsKey(config)) {

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import type { Config, ConfigSources } from '../config.ts'
 import { mergeQuotas, type QuotaLimits, withoutInfinite } from './access.ts'
 import type { Settings } from './changes.ts'
+import { dockerOf } from './docker.ts'
 import { ingressOf } from './ingress.ts'
 import { otelOf } from './otel.ts'
 import type { SettingName } from './settings.ts'
@@ -48,6 +49,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       pullTimeoutSeconds: get('runtime.pull_timeout_seconds'),
       allowIsolatedSessions: get('runtime.allow_isolated_sessions'),
     },
+    docker: dockerOf(get),
     ingress: ingressOf(settings),
     egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },
     storage: { allowedHostPaths: get('storage.allowed_host_paths') },
