@@ -1,13 +1,15 @@
-// The thread of a ProgramThread: runs programs as it is told.
+// The process of a ProgramStarter: runs programs as it is told, for as long as there is somebody to tell it.
 
 import { basename } from 'node:path'
-import { parentPort } from 'node:worker_threads'
-import type { ProgramAnswer, ProgramOrder } from './program-thread.ts'
+import type { ProgramAnswer, ProgramOrder } from './program-starter.ts'
 import { ProgramError, runProgram } from './run-program.ts'
 
 const running = new Map<number, AbortController>()
 
-parentPort?.on('message', (order: ProgramOrder) => {
+// A terminal tells its whole process group; when there is nothing to run any more, our starter alone knows.
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
+process.on('disconnect', () => process.exit(0))
+process.on('message', (order: ProgramOrder) => {
   if (order.what === 'stop') running.get(order.id)?.abort(new Error('It was stopped'))
   else void run(order)
 })
@@ -21,8 +23,10 @@ async function run({ id, program, args, options }: Extract<ProgramOrder, { what:
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(String(error))
     const { code, stderr } = error instanceof ProgramError ? error : { code: undefined, stderr: '' }
-    answer = { id, failed: { what: message.replace(`${basename(program)}: `, ''), code, stderr } }
+    const what = message.replace(`${basename(program)}: `, '')
+    answer = { id, failed: { what, ...(code !== undefined && { code }), stderr } }
   }
   running.delete(id)
-  parentPort?.postMessage(answer)
+  // Nobody may be there any more who wants to know.
+  if (process.connected) process.send?.(answer, () => {})
 }

@@ -1,19 +1,19 @@
-// Programs that a thread of its own runs behave as those that this one runs: the same answers, failures and endings.
+// Programs that a process of its own starts behave as those that this one starts: the same answers, failures and endings.
 
-import { readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { ProgramThread } from '../../lib/program-thread.ts'
+import { ProgramStarter } from '../../lib/program-starter.ts'
 import { outputOf, ProgramError, type RunProgram, runProgram } from '../../lib/run-program.ts'
 
-function open(): ProgramThread {
-  const thread = new ProgramThread()
-  onTestFinished(() => thread[Symbol.asyncDispose]())
-  return thread
+function open(): ProgramStarter {
+  const starter = new ProgramStarter()
+  onTestFinished(() => starter[Symbol.asyncDispose]())
+  return starter
 }
 
 const both: [string, () => RunProgram][] = [
-  ['this thread', () => runProgram],
-  ['its own thread', () => open().run],
+  ['this process', () => runProgram],
+  ['its own process', () => open().run],
 ]
 
 test.each(both)('%s gives output, complaint and exit code', async (_, open) => {
@@ -78,19 +78,30 @@ test('many run side by side, each with its own answer', async () => {
   expect(answers).toEqual(Array.from({ length: 30 }, (_, at) => `${at}\n`))
 })
 
-test('this thread goes on while a program is started', () => {
-  // What is asked for here begins only when the thread has its turn, which is after this.
-  const { run } = open()
-  const before = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
-  const running = run('true', [])
-  expect(readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')).toBe(before)
-  return running
+test('a program is no child of the process that asks for it, and the one that starts it survives what a terminal sends', async () => {
+  const starter = open()
+  const parentOf = async () =>
+    Number((await outputOf('sh', ['-c', 'echo $PPID'], { by: starter.run })).trim())
+  const parent = await parentOf()
+  expect(parent).not.toBe(process.pid)
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(parent, name)
+  expect(await parentOf()).toBe(parent)
 })
 
-test('one whose thread has ended is not waited for for ever', async () => {
-  const thread = new ProgramThread()
-  const running = thread.run('sleep', ['1'])
-  const refused = expect(running).rejects.toThrow('sleep: cannot be waited for')
-  await thread[Symbol.asyncDispose]()
+test('one whose process has ended is not waited for for ever, and the next is begun anew', async () => {
+  const { run } = open()
+  const parent = Number((await outputOf('sh', ['-c', 'echo $PPID'], { by: run })).trim())
+  const refused = expect(run('sleep', ['1'])).rejects.toThrow('sleep: cannot be waited for')
+  process.kill(parent, 'SIGKILL')
   await refused
+  expect((await run('true', [])).code).toBe(0)
+})
+
+test('the process goes when it is closed, and nothing waits for its programs', async () => {
+  const starter = new ProgramStarter()
+  const parent = Number((await outputOf('sh', ['-c', 'echo $PPID'], { by: starter.run })).trim())
+  const refused = expect(starter.run('sleep', ['1'])).rejects.toThrow('sleep: cannot be waited for')
+  await starter[Symbol.asyncDispose]()
+  await refused
+  expect(existsSync(`/proc/${parent}`)).toBe(false)
 })

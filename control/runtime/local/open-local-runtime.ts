@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ProgramThread } from '../../../lib/program-thread.ts'
+import { ProgramStarter } from '../../../lib/program-starter.ts'
 import { ImageStore } from '../../image/store.ts'
 import { createAddressPool } from '../addresses.ts'
 import { prepareGuestDir } from '../guest-dir.ts'
@@ -45,7 +45,9 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
     const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
     if (record) addresses.reserve(record.address)
   }
-  const programs = new ProgramThread()
+  const programs = new ProgramStarter()
+  // It takes longer to begin than a sandbox has to wait for.
+  programs.start()
   const profile = JSON.parse(readFileSync(SECCOMP_PROFILE, 'utf8')) as DockerProfile
   return new LocalRuntime({
     ...options,

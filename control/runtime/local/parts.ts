@@ -1,6 +1,6 @@
 // What the local runtime is made of, and where what belongs to one sandbox lies.
 
-import type { ProgramThread } from '../../../lib/program-thread.ts'
+import type { ProgramStarter } from '../../../lib/program-starter.ts'
 import type { ImageStore } from '../../image/store.ts'
 import type { AddressPool } from '../addresses.ts'
 import type { GuestDir } from '../guest-dir.ts'
@@ -16,7 +16,7 @@ export type Parts = RuntimeOptions & {
   addresses: AddressPool
   gateway: string
   /** Runs the programs that make and remove sandboxes. */
-  programs: ProgramThread
+  programs: ProgramStarter
   oci: OciRuntime
   cgroups: CgroupLayout
   seccomp: { usual: OciSeccomp; withNamespaces: OciSeccomp }
