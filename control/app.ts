@@ -26,8 +26,8 @@ import { operationRoutes } from './routes/operations.ts'
 import { poolRoutes } from './routes/pools.ts'
 import { proxyRoutes } from './routes/proxy.ts'
 import { sandboxRoutes } from './routes/sandboxes.ts'
+import { snapshotRoutes } from './routes/snapshots.ts'
 import { templateRoutes } from './routes/templates.ts'
-import { unsupportedRoutes } from './routes/unsupported.ts'
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
@@ -72,7 +72,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, metricsRoutes({ log, observer: deps.observation.observer }))
     app.route(prefix, poolRoutes(deps))
     app.route(prefix, templateRoutes(deps))
-    app.route(prefix, unsupportedRoutes(lives))
+    app.route(prefix, snapshotRoutes(deps))
     app.route(prefix, proxyRoutes(deps))
   }
 

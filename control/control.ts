@@ -159,6 +159,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     runUpkeep({
       database: store.database,
       ...(options.retention && { retention: options.retention }),
+    pooling.snapshotKeeper.run(),
       checkpointer,
       log,
       now,

@@ -22,3 +22,15 @@ export function createAccessToken(): string {
 export function createRequestId(): string {
   return randomBytes(16).toString('hex')
 }
+
+/** Begins the ids of snapshots that no client sees, because a fork has made them for itself. */
+const HIDDEN_PREFIX = 'fork-'
+
+export function createSnapshotId({ hidden }: { hidden: boolean }): string {
+  return `${hidden ? HIDDEN_PREFIX : ''}${randomUUID()}`
+}
+
+/** Whether a snapshot is one that no client sees. */
+export function isHiddenSnapshot(id: string): boolean {
+  return id.startsWith(HIDDEN_PREFIX)
+}

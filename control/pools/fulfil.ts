@@ -1,4 +1,4 @@
-// Where the sandbox of a create comes from: made from an image or a template, claimed from the pool that is named, or from one
+// Where the sandbox of a create comes from: made from an image, a snapshot or a template, claimed from the pool that is named, or from one
 // whose sandboxes happen to be just what is asked for.
 
 import type { CreateRequest } from '../../lib/api/lifecycle.ts'
@@ -7,6 +7,7 @@ import { createSandbox, type Owner } from '../sandbox/create.ts'
 import { parseLimits } from '../sandbox/limits.ts'
 import { IDLE_ENTRYPOINT, ISOLATION_EXTENSION, planCreate } from '../sandbox/plan.ts'
 import { waitForChange } from '../sandbox/wait-for-change.ts'
+import { createFromSnapshot, type RestoreDeps, requireNamed } from '../snapshots/restore.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import { fillFromPublished, fillFromTemplate } from '../templates/request.ts'
 import { type Claim, claimWarm, formatEnvFile } from './claim.ts'
@@ -21,7 +22,7 @@ const ANY_POOL = '*'
 
 export type Fulfilled = { row: SandboxRow; warnings: string[] }
 
-export type FulfilDeps = PoolDeps & { poolWaitMs?: number }
+export type FulfilDeps = PoolDeps & RestoreDeps & { poolWaitMs?: number }
 
 export async function fulfilCreate(
   deps: FulfilDeps,
@@ -32,6 +33,7 @@ export async function fulfilCreate(
   const { templates, lives } = deps
   const poolRef = request.extensions?.poolRef?.trim() ?? ''
   const templateId = request.templateId?.trim() ?? ''
+  const snapshotId = request.snapshotId?.trim() ?? ''
   if (poolRef !== '') {
     if (templateId !== '')
       throw refusal(
@@ -49,6 +51,9 @@ export async function fulfilCreate(
         'There is no template with this id that a sandbox can be made from',
       )
     filled = fillFromTemplate(request, template)
+  } else if (snapshotId !== '') {
+    const snapshot = requireNamed(deps, owner.tenant, snapshotId)
+    return await createFromSnapshot(deps, request, { snapshot, owner, caller })
   } else if (request.image && !request.image.auth) {
     const template = templates.published(owner.tenant, request.image.uri.trim())
     if (template) filled = fillFromPublished(request, template)

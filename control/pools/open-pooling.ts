@@ -1,4 +1,4 @@
-// Everything that makes sandboxes in another way than one by one: pools and templates, over the rows and the runtime that all
+// Everything that makes sandboxes in another way than one by one: pools, templates and snapshots, over the rows and the runtime that all
 // share.
 
 import type { AppSettings } from '../app-deps.ts'
@@ -6,13 +6,20 @@ import type { EgressAnswer, EgressRequest } from '../egress-client.ts'
 import type { ExecdClient } from '../execd-client.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import type { PlanLimits } from '../sandbox/plan.ts'
+import { SnapshotKeeper } from '../snapshots/keeper.ts'
 import { PoolStore } from '../store/pools.ts'
+import { SnapshotStore } from '../store/snapshots.ts'
 import { TemplateStore } from '../store/templates.ts'
 import { TemplateBuilder } from '../templates/builder.ts'
 import type { FulfilDeps } from './fulfil.ts'
 import { PoolKeeper } from './keeper.ts'
 
-export type Pooling = { deps: FulfilDeps; keeper: PoolKeeper; builder: TemplateBuilder }
+export type Pooling = {
+  deps: FulfilDeps
+  keeper: PoolKeeper
+  builder: TemplateBuilder
+  snapshotKeeper: SnapshotKeeper
+}
 
 export type PoolingOptions = {
   lives: Lives
@@ -45,8 +52,9 @@ export function openPooling({ lives, settings, execd, askEgress, ...waits }: Poo
   const keeper = new PoolKeeper(deps)
   keeper.recover()
   const builder = new TemplateBuilder({
+    snapshots: new SnapshotStore(lives.store.database),
     ...deps,
     ...(waits.probeMs !== undefined && { probeMs: waits.probeMs }),
   })
-  return { deps, keeper, builder }
+  return { deps, keeper, builder, snapshotKeeper: new SnapshotKeeper(deps) }
 }

@@ -28,6 +28,7 @@ export type Source = {
   templateId?: string
   pool?: { name: string; revision: string }
 }
+  snapshotId?: string
 
 export type CreateOptions = {
   source?: Source
@@ -106,6 +107,7 @@ export function newRow(
 }
 
 /** What a request says of a sandbox whether it is made now or was made beforehand: a claim writes the same. */
+    snapshotId: source.snapshotId ?? null,
 export function requestedValues(plan: CreatePlan, { createdBy }: Owner) {
   return {
     createdBy,
@@ -244,4 +246,5 @@ function specOf(row: SandboxRow, image: RuntimeSpec['image']): RuntimeSpec {
     execdToken: row.execdToken,
     egressToken: row.egressToken,
   }
+    ...(row.snapshotId !== null && { snapshotId: row.snapshotId }),
 }

@@ -2,6 +2,7 @@
 
 import type { CreatedSandbox, Sandbox } from '../../lib/api/lifecycle.ts'
 import { formatTime } from '../../lib/api/lifecycle-parts.ts'
+import { isHiddenSnapshot } from '../../lib/id.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import { callersExtensions } from './plan.ts'
 
@@ -28,5 +29,10 @@ export function formatCreated(row: SandboxRow): CreatedSandbox {
 
 /** A sandbox as get, list and the metadata patch answer it. */
 export function formatSandbox(row: SandboxRow): Sandbox {
-  return { ...formatCreated(row), image: { uri: row.image } }
+  // Of a fork the image is told: its snapshot is nobody's business.
+  const isRestored = row.snapshotId !== null && !isHiddenSnapshot(row.snapshotId)
+  return {
+    ...formatCreated(row),
+    ...(isRestored ? { snapshotId: row.snapshotId ?? '' } : { image: { uri: row.image } }),
+  }
 }

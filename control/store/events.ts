@@ -11,7 +11,7 @@ export type NewEvent = Omit<typeof events.$inferInsert, 'id'>
 
 /** Of what can happen to one sandbox again and again, so many of each kind are kept. */
 const MAX_REPEATS = 200
-const REPEATED: ReadonlySet<EventType> = new Set(['state', 'renewed', 'metadata'])
+const REPEATED: ReadonlySet<EventType> = new Set(['state', 'renewed', 'metadata', 'snapshot'])
 
 export class EventLog {
   readonly #database: Database

@@ -70,6 +70,7 @@ export const EVENT_TYPES = [
   'policy',
   'claimed',
 ] as const
+  'snapshot',
 export type EventType = (typeof EVENT_TYPES)[number]
 
 export const events = sqliteTable(

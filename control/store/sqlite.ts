@@ -252,6 +252,12 @@ export class Store {
     return row
   }
 
+  /** Lets the watchers know that something was written about a sandbox that is no change of its row. */
+  tell(id: string): void {
+    const row = this.get(id)
+    this.#tell({ id, ...(row && { row }) })
+  }
+
   #noteState(row: SandboxRow): void {
     this.#note(row, 'state', row.lastTransitionAt)
   }

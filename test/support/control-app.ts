@@ -135,7 +135,9 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     ...(poolWaitMs !== undefined && { poolWaitMs }),
     ...(probeMs !== undefined && { probeMs }),
   })
-  const loops = options.runsPooling ? [pooling.keeper.run(), pooling.builder.run()] : []
+  const loops = options.runsPooling
+    ? [pooling.keeper.run(), pooling.builder.run(), pooling.snapshotKeeper.run()]
+    : []
   const app = createApp({
     lives,
     access,
@@ -155,7 +157,13 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     pooling,
     observation,
     runLoops() {
-      const running = [runReconciler(lives), runDeadlines(lives), pooling.keeper.run(), pooling.builder.run()]
+      const running = [
+        runReconciler(lives),
+        runDeadlines(lives),
+        pooling.keeper.run(),
+        pooling.builder.run(),
+        pooling.snapshotKeeper.run(),
+      ]
       loops.push(...running)
       return Promise.all(running)
     },

@@ -8,17 +8,20 @@ import {
   type RuntimeSandbox,
   type RuntimeSpec,
 } from '../../control/runtime/runtime.ts'
+import type { RuntimeSnapshot } from '../../control/runtime/snapshots.ts'
 
 export type FakeRuntime = Runtime & {
   /** What exists, as `list` shows it. */
   readonly sandboxes: Map<string, RuntimeSandbox>
   readonly specs: RuntimeSpec[]
+  /** The snapshots that are kept. */
+  readonly kept: Map<string, RuntimeSnapshot>
   /** What the entrypoints have written. */
   readonly output: Map<string, Buffer>
   /** The calls in their order: `create a1`, `remove a1`. */
   readonly calls: string[]
   /** Decides what a call does before it takes effect: wait, throw, nothing. */
-  before: (call: FakeCall, id: string, signal: AbortSignal) => Promise<void> | void
+  before: (call: FakeCall | FakeSnapshotCall, id: string, signal: AbortSignal) => Promise<void> | void
   /** Ends a sandbox as if its entrypoint had. */
   exit: (id: string, exitCode: number, message?: string) => void
 }
@@ -26,10 +29,11 @@ export type FakeRuntime = Runtime & {
 export type FakeCall = 'create' | 'pause' | 'resume' | 'remove' | 'inspect' | 'list'
 
 export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>()): FakeRuntime {
+export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-snapshots'
   const watchers = new Set<(event: RuntimeEvent) => void>()
   let nextAddress = 10
-  const enter = async (call: FakeCall, id: string, signal: AbortSignal) => {
-    if (call !== 'inspect' && call !== 'list') runtime.calls.push(`${call} ${id}`)
+  const enter = async (call: FakeCall | FakeSnapshotCall, id: string, signal: AbortSignal) => {
+    if (call !== 'inspect' && !call.startsWith('list')) runtime.calls.push(`${call} ${id}`)
     signal.throwIfAborted()
     await runtime.before(call, id, signal)
     signal.throwIfAborted()
@@ -61,6 +65,7 @@ export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>())
       }
       const sandbox: RuntimeSandbox = { id: spec.id, state: 'running', address: `10.88.0.${nextAddress++}` }
       sandboxes.set(spec.id, sandbox)
+    kept: new Map(),
       return { ...sandbox }
     },
     async pause(id, signal) {
@@ -99,6 +104,27 @@ export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>())
       try {
         while (!signal.aborted) {
           const event = queue.shift()
+    snapshots: {
+      async create(sandboxId, id, signal) {
+        await enter('snapshot', id, signal)
+        require(sandboxId, 'running')
+        const snapshot: RuntimeSnapshot = { id, sizeBytes: 4096 }
+        runtime.kept.set(id, snapshot)
+        return { ...snapshot }
+      },
+      async seal(id, signal) {
+        await enter('seal', id, signal)
+        return { digest: `sha256:${'0'.repeat(64)}` }
+      },
+      async remove(id, signal) {
+        await enter('remove-snapshot', id, signal)
+        runtime.kept.delete(id)
+      },
+      async list(signal) {
+        await enter('list-snapshots', '', signal)
+        return [...runtime.kept.values()].map((snapshot) => ({ ...snapshot }))
+      },
+    },
           if (event) yield event
           else
             await new Promise<void>((resolve) => {

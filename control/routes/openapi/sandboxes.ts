@@ -26,8 +26,10 @@ export const SANDBOX_OPERATIONS: Operation[] = [
     answers: {
       202: ['The sandbox', 'CreateSandboxResponse'],
       400: ['Refused'],
-      404: ['No such template'],
-      409: ['Deleted before it was ready, or the sandbox of the Idempotency-Key is gone'],
+      404: ['No such template or snapshot'],
+      409: [
+        'Deleted before it was ready, a snapshot that is not Ready, or the sandbox of the Idempotency-Key is gone',
+      ],
       422: ['Not well formed, or the Idempotency-Key was sent before with another body'],
       429: ['The pool is empty, or the tenant asks too often: Retry-After says when to try again'],
       502: ['The registry of the image cannot be reached'],

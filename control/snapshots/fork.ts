@@ -1,0 +1,126 @@
+// N sandboxes from one that runs: an addition to the contract. A hidden snapshot is taken once; all are made from it, and it goes
+// with the last of them. All or nothing: when one cannot be made, the others go again, and the caller hears why.
+
+import type { CreateRequest } from '../../lib/api/lifecycle.ts'
+import type { ForkRequest } from '../../lib/api/snapshots.ts'
+import { messageOf } from '../../lib/errors.ts'
+import type { EgressAnswer, EgressRequest } from '../egress-client.ts'
+import { refusal } from '../errors.ts'
+import { removeSandbox } from '../sandbox/change.ts'
+import type { Owner } from '../sandbox/create.ts'
+import { ISOLATION_EXTENSION, planCreate } from '../sandbox/plan.ts'
+import { isLive } from '../sandbox/state.ts'
+import type { SandboxRow } from '../store/rows.ts'
+import type { SnapshotKeeper } from './keeper.ts'
+import { createFromSnapshot, type RestoreDeps } from './restore.ts'
+import { acceptSnapshot } from './take.ts'
+
+/** Below the time after which SDKs give up. What takes longer is a snapshot that somebody should keep. */
+const SNAPSHOT_WAIT_MS = 20_000
+const EGRESS_TIMEOUT_MS = 5000
+
+export type ForkDeps = RestoreDeps & {
+  keeper: SnapshotKeeper
+  askEgress: (request: EgressRequest) => Promise<EgressAnswer>
+}
+
+export type ForkOrder = { source: SandboxRow; request: ForkRequest; owner: Owner; caller: AbortSignal }
+
+/** Makes them, and returns their rows. Rejects with ApiError; nothing is left then. */
+export async function forkSandbox(
+  deps: ForkDeps,
+  { source, request, owner, caller }: ForkOrder,
+): Promise<{ rows: SandboxRow[]; warnings: string[] }> {
+  const { lives, keeper } = deps
+  const wanted = requestOfFork(request, source, request.networkPolicy ?? (await policyInForce(deps, source)))
+  // What is wrong with the request is told before the source is touched.
+  planCreate({ ...wanted, image: { uri: source.image } }, deps.planLimits())
+  const { id } = acceptSnapshot(deps, source, { createdBy: owner.createdBy, hidden: true })
+  const release = keeper.hold(id)
+  try {
+    keeper.wake()
+    const waiting = AbortSignal.any([caller, lives.signal, AbortSignal.timeout(SNAPSHOT_WAIT_MS)])
+    const snapshot = await keeper.outcome(id, waiting).catch(() => undefined)
+    if (lives.signal.aborted)
+      throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
+    if (snapshot?.state !== 'Ready')
+      throw refusal(
+        'SNAPSHOT::RUNTIME_CREATE_FAILED',
+        snapshot?.message ??
+          `The files of the sandbox could not be kept within ${SNAPSHOT_WAIT_MS / 1000} seconds: take a snapshot, and create from that`,
+      )
+    return await makeAll(deps, wanted, { snapshot, count: request.count, owner, caller })
+  } finally {
+    release()
+  }
+}
+
+async function makeAll(
+  deps: ForkDeps,
+  wanted: CreateRequest,
+  { count, ...from }: Parameters<typeof createFromSnapshot>[2] & { count: number },
+): Promise<{ rows: SandboxRow[]; warnings: string[] }> {
+  const begun = Array.from({ length: count }, () => createFromSnapshot(deps, wanted, from))
+  const results = await Promise.allSettled(begun)
+  const made = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  const failed = results.find((result) => result.status === 'rejected')
+  if (!failed) return { rows: made.map(({ row }) => row), warnings: made[0]?.warnings ?? [] }
+  const { lives } = deps
+  await Promise.all(
+    made.map(({ row }) =>
+      removeSandbox(lives, row.id, 'FORK_FAILED').catch((error) => {
+        lives.log.error('a sandbox of a fork that failed could not be removed yet', {
+          sandbox: row.id,
+          error: messageOf(error),
+        })
+        lives.doubts.add(row.id, lives.now())
+      }),
+    ),
+  )
+  throw failed.reason
+}
+
+/** What is not asked for otherwise is as in the source. Its variables are not kept, so they cannot be; volumes are not shared. */
+export function requestOfFork(
+  request: ForkRequest,
+  source: SandboxRow,
+  networkPolicy: CreateRequest['networkPolicy'],
+): CreateRequest {
+  const { timeout, metadata, env, resourceLimits, entrypoint } = request
+  const isolation = source.extensions[ISOLATION_EXTENSION]
+  return {
+    ...(timeout !== undefined && { timeout }),
+    ...(metadata && { metadata }),
+    ...(env && { env }),
+    ...(networkPolicy && { networkPolicy }),
+    ...(isolation !== undefined && { extensions: { [ISOLATION_EXTENSION]: isolation } }),
+    entrypoint: entrypoint ?? source.entrypoint,
+    resourceLimits: resourceLimits ?? limitsOf(source),
+  }
+}
+
+/** As it is now: it may have been changed since the source was made, and a fork must not reach what its source may not. */
+async function policyInForce(
+  { askEgress, lives }: ForkDeps,
+  { id, egressToken, state }: SandboxRow,
+): Promise<CreateRequest['networkPolicy']> {
+  if (!isLive(state)) return undefined // it is refused for that
+  const signal = AbortSignal.any([lives.signal, AbortSignal.timeout(EGRESS_TIMEOUT_MS)])
+  try {
+    const { status, body } = await askEgress({ id, method: 'GET', token: egressToken, signal })
+    if (status !== 200) throw new Error(`Egress answered with ${status}`)
+    const { policy } = JSON.parse(Buffer.from(body).toString()) as { policy: CreateRequest['networkPolicy'] }
+    return policy
+  } catch (error) {
+    throw refusal('BACKEND_CONNECTION_FAILED', 'The network policy of the sandbox cannot be read', {
+      cause: error,
+    })
+  }
+}
+
+function limitsOf({ limits: { nanoCpus, memoryBytes } }: SandboxRow): Record<string, string> {
+  return {
+    ...(nanoCpus !== undefined && { cpu: String(nanoCpus / 1e9) }),
+    ...(memoryBytes !== undefined && { memory: String(memoryBytes) }),
+  }
+}
