@@ -24,6 +24,7 @@ const STATUS = {
   'GENERAL::REQUEST_TIMEOUT': 408,
   'GENERAL::UNKNOWN_ERROR': 500,
   'GENERAL::STOPPING': 503,
+  'DOCKER::UNAVAILABLE': 503,
   TENANT_PROVIDER_UNAVAILABLE: 503,
   'GENERAL::NO_SPACE': 503,
   'GENERAL::DATABASE_BUSY': 503,
@@ -165,6 +166,10 @@ export function refusalOfStart(error: unknown): ApiError {
     // As with an image that is not there: what the caller named is at fault, and not the server.
     case 'hook_failed':
       return refusal('DOCKER::SANDBOX_START_FAILED', message, { status: 400, cause: error })
+    case 'unsupported':
+      return refusal('SANDBOX::API_NOT_SUPPORTED', message, { cause: error })
+    case 'unavailable':
+      return refusal('DOCKER::UNAVAILABLE', message, { cause: error })
     default:
       return refusal('DOCKER::SANDBOX_START_FAILED', message, { cause: error })
   }

@@ -55,7 +55,10 @@ export type RuntimeSandbox = {
   imageDigest?: string
 }
 
-export type RuntimeEvent = { type: 'exited'; sandbox: RuntimeSandbox }
+export type RuntimeEvent =
+  | { type: 'exited'; sandbox: RuntimeSandbox }
+  /** The runtime was out of sight and is back: anything may have happened meanwhile. */
+  | { type: 'returned' }
 
 export const RUNTIME_FAILURES = [
   'image_not_found', // no such image by any way there is
@@ -72,6 +75,8 @@ export const RUNTIME_FAILURES = [
   'sub_path_refused', // a path within a named volume leads out of it, or is no directory
   'snapshot_unsupported', // this sandbox, or this runtime, has no files that could be kept
   'in_use',
+  'unavailable', // what runs the sandboxes does not answer now
+  'unsupported', // this runtime, or this machine, does not have what is asked for
   'not_found',
   'not_running',
   'not_paused',

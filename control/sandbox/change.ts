@@ -63,9 +63,16 @@ async function pauseTo(
     takeBack(lives, id, 'pause_failed', 'CONTAINER_RUNNING')
     if (error instanceof RuntimeError && error.failure === 'not_running')
       throw refusal('DOCKER::SANDBOX_NOT_RUNNING', error.message, { cause: error })
+    requireAvailable(error)
     throw refusal('DOCKER::SANDBOX_PAUSE_FAILED', 'The sandbox could not be paused', { cause: error })
   }
   store.change(id, (current) => stepOf(current, 'paused', now(), told))
+}
+
+/** Throws what another try in a moment may not meet. */
+function requireAvailable(error: unknown): void {
+  if (error instanceof RuntimeError && error.failure === 'unavailable')
+    throw refusal('DOCKER::UNAVAILABLE', error.message, { cause: error })
 }
 
 export async function resumeSandbox(lives: Lives, id: string): Promise<void> {
@@ -82,6 +89,7 @@ export async function resumeSandbox(lives: Lives, id: string): Promise<void> {
       takeBack(lives, id, 'resume_failed', 'CONTAINER_PAUSED')
       if (error instanceof RuntimeError && error.failure === 'not_paused')
         throw refusal('DOCKER::SANDBOX_NOT_PAUSED', error.message, { cause: error })
+      requireAvailable(error)
       throw refusal('DOCKER::SANDBOX_RESUME_FAILED', 'The sandbox could not be resumed', { cause: error })
     }
     store.change(id, (current) => stepOf(current, 'resumed', now(), { reason: 'CONTAINER_RUNNING' }))

@@ -20,6 +20,7 @@ import { beginStart } from './create.ts'
 import { withLastOutput } from './last-output.ts'
 import { type Lives, removeTimeoutMs, stepOf } from './lives.ts'
 import { isLive, type Step } from './state.ts'
+import { Wake } from './wake.ts'
 
 const INSPECT_TIMEOUT_MS = 10_000
 const LIST_TIMEOUT_MS = 30_000
@@ -175,10 +176,19 @@ export async function runReconciler(
   lives: Lives,
   { everyMs = 30_000, firstPauseMs = 1000 }: ReconcileLoopOptions = {},
 ): Promise<void> {
-  await Promise.all([repeat(lives, everyMs, firstPauseMs), follows(lives, firstPauseMs), clearDoubts(lives)])
+  const wake = new Wake()
+  await Promise.all([
+    repeat(lives, { everyMs, firstPauseMs, wake }),
+    follows(lives, firstPauseMs, wake),
+    clearDoubts(lives),
+  ])
 }
 
-async function repeat(lives: Lives, everyMs: number, firstPauseMs: number): Promise<void> {
+/** `wake` is called when a pass is due now. */
+async function repeat(
+  lives: Lives,
+  { everyMs, firstPauseMs, wake }: { everyMs: number; firstPauseMs: number; wake: Wake },
+): Promise<void> {
   let pauseMs = firstPauseMs
   while (!lives.signal.aborted) {
     try {
@@ -189,7 +199,7 @@ async function repeat(lives: Lives, everyMs: number, firstPauseMs: number): Prom
       lives.log.error('could not reconcile; it is tried again', { error: messageOf(error), inMs: pauseMs })
       pauseMs = Math.min(pauseMs * 2, everyMs)
     }
-    await pause(pauseMs, lives.signal)
+    await wake.wait(lives.signal, pauseMs)
   }
 }
 
@@ -220,10 +230,15 @@ async function lookAgain(lives: Lives, id: string): Promise<void> {
   }
 }
 
-async function follows(lives: Lives, pauseMs: number): Promise<void> {
+async function follows(lives: Lives, pauseMs: number, wake: Wake): Promise<void> {
   while (!lives.signal.aborted) {
     try {
-      for await (const { sandbox } of lives.runtime.watch(lives.signal)) {
+      for await (const event of lives.runtime.watch(lives.signal)) {
+        if (event.type === 'returned') {
+          wake.call()
+          continue
+        }
+        const { sandbox } = event
         // One that is being removed has its turn taken, perhaps for long; the others are not to wait for it.
         recordExit(lives, sandbox).catch((error) => {
           lives.log.error('the end of a sandbox could not be written down yet', {

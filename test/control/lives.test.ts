@@ -210,6 +210,23 @@ test('the end of an entrypoint becomes Terminated or Failed', async () => {
   await loop
 })
 
+test('a runtime that was away and is back is looked at as a whole, at once', async () => {
+  const control = open()
+  const id = await make(control)
+  let looked = 0
+  control.runtime.before = (call) => {
+    if (call === 'list') looked++
+  }
+  const loop = runReconciler(control.lives, { everyMs: 3_600_000 })
+  await vi.waitFor(() => expect(looked).toBe(1))
+  control.runtime.sandboxes.delete(id)
+  control.runtime.comeBack()
+  await vi.waitFor(() => expect(control.store.get(id)?.state).toBe('Failed'))
+  expect(looked).toBe(2)
+  await control.close()
+  await loop
+})
+
 const ID = 'aaaaaaaaaaaaaaaa'
 const RECONCILED: [
   string,

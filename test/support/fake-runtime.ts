@@ -30,6 +30,8 @@ export type FakeCall = 'create' | 'pause' | 'resume' | 'remove' | 'inspect' | 'l
 
 export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>()): FakeRuntime {
 export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-snapshots'
+  /** Says that it was out of sight, as a daemon does that was restarted. */
+  comeBack: () => void
   const watchers = new Set<(event: RuntimeEvent) => void>()
   let nextAddress = 10
   const enter = async (call: FakeCall | FakeSnapshotCall, id: string, signal: AbortSignal) => {
@@ -146,3 +148,6 @@ export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-s
   }
   return runtime
 }
+    comeBack() {
+      for (const watcher of watchers) watcher({ type: 'returned' })
+    },
