@@ -1,7 +1,7 @@
 // Control put together: rows, runtime, feed, API, and the loops that keep them in agreement. main.ts opens what is outside
 // and hands it in; a test hands in a runtime of its own.
 
-import { mkdir, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import type { IncomingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
 import { API_KEY_HEADER } from '../lib/access.ts'
@@ -28,6 +28,7 @@ import { openPooling } from './pools/open-pooling.ts'
 import { createSandboxProxy, sandboxIdOf } from './routes/proxy.ts'
 import { ProxyTraffic } from './routes/proxy-traffic.ts'
 import { RoutesFeed } from './routes-feed.ts'
+import { makeDirectory } from './runtime/held-path.ts'
 import type { Runtime } from './runtime/runtime.ts'
 import { Activity } from './sandbox/activity.ts'
 import { runDeadlines } from './sandbox/deadlines.ts'
@@ -37,6 +38,7 @@ import { moveDeadlines } from './sandbox/move-deadlines.ts'
 import { OnceKeys } from './sandbox/once.ts'
 import { reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { removeAll } from './sandbox/remove-all.ts'
+import { runVolumes } from './sandbox/run-volumes.ts'
 import { Turns } from './sandbox/turns.ts'
 import { Checkpointer } from './store/checkpointer.ts'
 import { Store } from './store/sqlite.ts'
@@ -123,7 +125,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     now,
     files: {
       realPath: (path) => realpath(path),
-      makeDirectory: async (path) => void (await mkdir(path, { recursive: true })),
+      makeDirectory: (path) => makeDirectory(path, runtime.rootOwner ?? { uid: 0, gid: 0 }),
     },
     settings: options.lifeSettings,
     signal: living.signal,
@@ -154,12 +156,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const loops = [
     runReconciler(lives),
     runDeadlines(lives),
+    runVolumes(lives),
     pooling.keeper.run(),
     pooling.builder.run(),
+    pooling.snapshotKeeper.run(),
     runUpkeep({
       database: store.database,
       ...(options.retention && { retention: options.retention }),
-    pooling.snapshotKeeper.run(),
       checkpointer,
       log,
       now,

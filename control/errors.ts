@@ -70,6 +70,11 @@ const STATUS = {
   'VOLUME::INVALID_HOST_PATH': 400,
   'VOLUME::HOST_PATH_NOT_ALLOWED': 400,
   'VOLUME::UNSUPPORTED_BACKEND': 400,
+  'VOLUME::PVC_NOT_FOUND': 400,
+  'VOLUME::NOT_FOUND': 404,
+  'VOLUME::ALREADY_EXISTS': 409,
+  'VOLUME::IN_USE': 409,
+  'VOLUME::CREATE_FAILED': 500,
   'VOLUME::HOST_PATH_CREATE_FAILED': 500,
   'EGRESS::POLICY_UNAVAILABLE': 409,
   BACKEND_CONNECTION_FAILED: 502,
@@ -161,15 +166,19 @@ export function refusalOfStart(error: unknown): ApiError {
       return refusal('DOCKER::SANDBOX_IMAGE_PULL_FAILED', message, { cause: error })
     case 'platform_mismatch':
       return refusal('SANDBOX::INVALID_PARAMETER', message, { cause: error })
-    case 'entrypoint_failed':
-      return refusal('DOCKER::INVALID_ENTRYPOINT', message, { cause: error })
-    // As with an image that is not there: what the caller named is at fault, and not the server.
-    case 'hook_failed':
-      return refusal('DOCKER::SANDBOX_START_FAILED', message, { status: 400, cause: error })
     case 'unsupported':
       return refusal('SANDBOX::API_NOT_SUPPORTED', message, { cause: error })
     case 'unavailable':
       return refusal('DOCKER::UNAVAILABLE', message, { cause: error })
+    case 'entrypoint_failed':
+      return refusal('DOCKER::INVALID_ENTRYPOINT', message, { cause: error })
+    case 'host_path_refused':
+      return refusal('VOLUME::HOST_PATH_NOT_ALLOWED', message, { cause: error })
+    case 'sub_path_refused':
+      return refusal('VOLUME::INVALID_SUB_PATH', message, { cause: error })
+    // As with an image that is not there: what the caller named is at fault, and not the server.
+    case 'hook_failed':
+      return refusal('DOCKER::SANDBOX_START_FAILED', message, { status: 400, cause: error })
     default:
       return refusal('DOCKER::SANDBOX_START_FAILED', message, { cause: error })
   }

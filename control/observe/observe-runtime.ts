@@ -27,6 +27,9 @@ export function observeRuntime(runtime: Runtime, observer: Observer): Runtime {
   return {
     name: runtime.name,
     ...(runtime.canPause !== undefined && { canPause: runtime.canPause }),
+    ...(runtime.rootOwner && { rootOwner: runtime.rootOwner }),
+    ...(runtime.abilities && { abilities: runtime.abilities }),
+    ...(runtime.volumes && { volumes: runtime.volumes }),
     ...(runtime.images && { images: runtime.images }),
     ...(runtime.snapshots && { snapshots: observeSnapshots(runtime.snapshots, timed) }),
     create(spec, signal, watch) {

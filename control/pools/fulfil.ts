@@ -4,7 +4,7 @@
 import type { CreateRequest } from '../../lib/api/lifecycle.ts'
 import { refusal } from '../errors.ts'
 import { createSandbox, type Owner } from '../sandbox/create.ts'
-import { parseLimits } from '../sandbox/limits.ts'
+import { type LimitRules, parseLimits } from '../sandbox/limits.ts'
 import { IDLE_ENTRYPOINT, ISOLATION_EXTENSION, planCreate } from '../sandbox/plan.ts'
 import { waitForChange } from '../sandbox/wait-for-change.ts'
 import { createFromSnapshot, type RestoreDeps, requireNamed } from '../snapshots/restore.ts'
@@ -143,7 +143,7 @@ function planClaims(deps: FulfilDeps, request: CreateRequest, poolRef: string, o
     return [planClaim(deps, request, planPool(deps, pool), owner)]
   }
   const fitting = poolsOfTenant(deps, owner.tenant)
-    .filter((from) => differenceFrom(request, from) === undefined)
+    .filter((from) => differenceFrom(request, from, deps.planLimits()) === undefined)
     .map((from) => ({ from, used: usedShare(deps, from) }))
     .sort((one, other) => one.used - other.used)
   if (fitting.length === 0)
@@ -152,7 +152,7 @@ function planClaims(deps: FulfilDeps, request: CreateRequest, poolRef: string, o
 }
 
 function planClaim(deps: FulfilDeps, request: CreateRequest, from: PlannedPool, owner: Owner): Claim {
-  const different = differenceFrom(request, from)
+  const different = differenceFrom(request, from, deps.planLimits())
   if (different)
     throw refusal(
       'SANDBOX::INVALID_PARAMETER',
@@ -183,7 +183,11 @@ function planClaim(deps: FulfilDeps, request: CreateRequest, from: PlannedPool, 
 }
 
 /** What the request asks for and the pool's sandboxes do not have; SDKs always send some fields, with values of their own. */
-function differenceFrom(request: CreateRequest, { plan, image: named }: PlannedPool): string | undefined {
+function differenceFrom(
+  request: CreateRequest,
+  { plan, image: named }: PlannedPool,
+  limits: LimitRules,
+): string | undefined {
   const { image, entrypoint, resourceLimits, extensions = {} } = request
   if (image?.auth) return 'image.auth'
   const uri = image?.uri.trim() ?? ''
@@ -191,7 +195,7 @@ function differenceFrom(request: CreateRequest, { plan, image: named }: PlannedP
   if (entrypoint && !isSame(entrypoint, IDLE_ENTRYPOINT) && !isSame(entrypoint, plan.entrypoint))
     return 'entrypoint'
   if (resourceLimits && Object.keys(resourceLimits).length > 0 && !isSame(resourceLimits, SDK_LIMITS))
-    if (!isSame(parseLimits(resourceLimits).limits, plan.limits)) return 'resourceLimits'
+    if (!isSame(parseLimits(resourceLimits, limits).limits, plan.limits)) return 'resourceLimits'
   const isolation = extensions[ISOLATION_EXTENSION]?.trim().toLowerCase() ?? ''
   if (isolation === 'enable' && plan.extensions[ISOLATION_EXTENSION] !== 'enable')
     return `extensions["${ISOLATION_EXTENSION}"]`

@@ -5,8 +5,9 @@ import { messageOf } from '../../lib/errors.ts'
 import { type Backoff, backoffMs, pause } from '../async.ts'
 import { removeSandbox } from '../sandbox/change.ts'
 import { beginStart, newRow } from '../sandbox/create.ts'
+import { openMounts } from '../sandbox/host-paths.ts'
+import { requireVolumes } from '../sandbox/named-volumes.ts'
 import type { CreatePlan } from '../sandbox/plan.ts'
-import { openMounts } from '../sandbox/volumes.ts'
 import { Wake } from '../sandbox/wake.ts'
 import type { PoolMember, PoolRow } from '../store/pools.ts'
 import type { SandboxRow } from '../store/rows.ts'
@@ -239,11 +240,15 @@ export class PoolKeeper {
     const { lives, pools } = this.#deps
     if (lives.signal.aborted || !pools.get(pool)) return undefined
     const owner = { tenant: pool.tenant, createdBy: null }
-    return lives.store.insert({
-      ...newRow(lives, plan, { owner, source: { pool: { name: pool.name, revision } } }),
-      hidden: true,
-      warm: true,
-    })
+    requireVolumes(lives.store, pool.tenant, plan.volumes)
+    return lives.store.insert(
+      {
+        ...newRow(lives, plan, { owner, source: { pool: { name: pool.name, revision } } }),
+        hidden: true,
+        warm: true,
+      },
+      { volumes: plan.volumes },
+    )
   }
 
   #failed(pool: PoolRow, error: unknown, { inTemplate = false } = {}): void {

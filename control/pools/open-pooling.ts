@@ -36,6 +36,11 @@ export function openPooling({ lives, settings, execd, askEgress, ...waits }: Poo
     allowedHostPaths: lives.settings.allowedHostPaths,
     allowIsolatedSessions: lives.settings.allowIsolatedSessions,
     canPause: lives.runtime.canPause !== false,
+    hasVolumes: lives.runtime.volumes !== undefined,
+    ...(lives.runtime.abilities && { abilities: lives.runtime.abilities }),
+    ...(lives.settings.defaultDiskBytes !== undefined && {
+      defaultDiskBytes: lives.settings.defaultDiskBytes,
+    }),
     arch: settings.arch,
     now: lives.now(),
     ...(settings.maxTimeoutSeconds !== undefined && { maxTimeoutSeconds: settings.maxTimeoutSeconds }),
@@ -47,12 +52,12 @@ export function openPooling({ lives, settings, execd, askEgress, ...waits }: Poo
     planLimits,
     pools: new PoolStore(lives.store.database),
     templates: new TemplateStore(lives.store.database),
+    snapshots: new SnapshotStore(lives.store.database),
     ...(waits.poolWaitMs !== undefined && { poolWaitMs: waits.poolWaitMs }),
   }
   const keeper = new PoolKeeper(deps)
   keeper.recover()
   const builder = new TemplateBuilder({
-    snapshots: new SnapshotStore(lives.store.database),
     ...deps,
     ...(waits.probeMs !== undefined && { probeMs: waits.probeMs }),
   })

@@ -4,8 +4,8 @@
 
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 import type { ImageRequest, Images } from './images.ts'
-import type { VolumeMount, Volumes } from './volumes.ts'
 import type { Snapshots } from './snapshots.ts'
+import type { VolumeMount, Volumes } from './volumes.ts'
 
 export type RuntimeSpec = {
   id: string
@@ -124,6 +124,8 @@ export type Runtime = {
   readonly name: string
   /** False where `pause` and `resume` can only fail. */
   readonly canPause?: boolean
+  /** Who the root of sandboxes is on this machine; root when absent. */
+  readonly rootOwner?: { uid: number; gid: number }
   /** What of `limits` can be held; everything when absent. */
   readonly abilities?: Abilities
   /** Absent where there are no named volumes. */

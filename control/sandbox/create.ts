@@ -11,9 +11,10 @@ import { notFound, refusal, refusalOfStart } from '../errors.ts'
 import type { RuntimeSpec } from '../runtime/runtime.ts'
 import type { OnceMark } from '../store/once.ts'
 import type { NewSandboxRow, SandboxRow } from '../store/rows.ts'
+import { makeSources, openMounts } from './host-paths.ts'
 import { type Lives, removeTimeoutMs, stepOf } from './lives.ts'
+import { openVolumes, requireVolumes } from './named-volumes.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from './plan.ts'
-import { openMounts } from './volumes.ts'
 
 /** Whose the sandbox is, and the name of the API key that asked for it. */
 export type Owner = {
@@ -26,9 +27,9 @@ export type Owner = {
 /** Where a sandbox comes from, when it is more than an image. */
 export type Source = {
   templateId?: string
+  snapshotId?: string
   pool?: { name: string; revision: string }
 }
-  snapshotId?: string
 
 export type CreateOptions = {
   source?: Source
@@ -53,7 +54,11 @@ export async function createSandbox(
     throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
   requirePlace?.()
   lives.quotas.admit(owner.tenant, plan.limits)
-  const row = store.insert(newRow(lives, { ...plan, mounts }, { owner, source }), owner.mark)
+  requireVolumes(store, owner.tenant, plan.volumes)
+  const row = store.insert(newRow(lives, { ...plan, mounts }, { owner, source }), {
+    mark: owner.mark,
+    volumes: plan.volumes,
+  })
   const start = beginStart(lives, row, plan.image)
   const cancel = () => start.cancel(new Error('The caller left before the sandbox was ready'))
   if (caller.aborted) cancel()
@@ -101,13 +106,13 @@ export function newRow(
     generation: 1,
     lastTransitionAt: now(),
     templateId: source.templateId ?? null,
+    snapshotId: source.snapshotId ?? null,
     pool: source.pool?.name ?? null,
     poolRevision: source.pool?.revision ?? null,
   }
 }
 
 /** What a request says of a sandbox whether it is made now or was made beforehand: a claim writes the same. */
-    snapshotId: source.snapshotId ?? null,
 export function requestedValues(plan: CreatePlan, { createdBy }: Owner) {
   return {
     createdBy,
@@ -156,7 +161,10 @@ async function start(
   const timeoutMs = settings.createTimeoutMs + preStartTimeoutMs(row.env)
   const deadline = AbortSignal.timeout(timeoutMs)
   try {
-    const made = await runtime.create(specOf(row, image), AbortSignal.any([cancelled, signal, deadline]), {
+    const over = AbortSignal.any([cancelled, signal, deadline])
+    await makeSources(row.mounts, lives.files)
+    const volumes = await openVolumes(lives, row.id, over)
+    const made = await runtime.create({ ...specOf(row, image), volumes }, over, {
       progress: (message) => showProgress(lives, row.id, message),
     })
     const running = store.change(row.id, (current) =>
@@ -237,6 +245,7 @@ function specOf(row: SandboxRow, image: RuntimeSpec['image']): RuntimeSpec {
   return {
     id: row.id,
     image,
+    ...(row.snapshotId !== null && { snapshotId: row.snapshotId }),
     entrypoint: row.entrypoint,
     env: row.env,
     limits: row.limits,
@@ -246,5 +255,4 @@ function specOf(row: SandboxRow, image: RuntimeSpec['image']): RuntimeSpec {
     execdToken: row.execdToken,
     egressToken: row.egressToken,
   }
-    ...(row.snapshotId !== null && { snapshotId: row.snapshotId }),
 }

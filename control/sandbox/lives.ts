@@ -9,9 +9,9 @@ import type { Limits } from '../store/schema.ts'
 import type { Store } from '../store/sqlite.ts'
 import type { Activity } from './activity.ts'
 import type { Doubts } from './doubts.ts'
+import type { HostFiles } from './host-paths.ts'
 import { decideStep, type Step } from './state.ts'
 import type { Turns } from './turns.ts'
-import type { HostFiles } from './volumes.ts'
 
 export type Lives = {
   store: Store
@@ -38,6 +38,8 @@ export type Lives = {
 
 export type LifeSettings = {
   allowedHostPaths: string[]
+  /** What a sandbox may write to its own file system whose create says nothing of it; no limit when absent. */
+  defaultDiskBytes?: number
   /** Whether a sandbox may ask to make namespaces of its own. */
   allowIsolatedSessions: boolean
   stopGraceMs: number

@@ -6,10 +6,12 @@ import { LIFECYCLE_VARIABLE, type LifecycleHooks } from '../../lib/api/lifecycle
 import { checkNetworkPolicy, formatPolicyProblem, type NetworkPolicy } from '../../lib/api/network-policy.ts'
 import { LAST_MOMENT } from '../clock.ts'
 import { refusal } from '../errors.ts'
+import type { Abilities } from '../runtime/runtime.ts'
 import type { Limits, Mount } from '../store/schema.ts'
+import type { VolumeClaim } from '../store/volumes.ts'
 import { parseLimits } from './limits.ts'
 import { checkMetadata } from './metadata.ts'
-import { planMounts } from './volumes.ts'
+import { planVolumes } from './volumes.ts'
 
 export type PlanLimits = {
   maxTimeoutSeconds?: number
@@ -17,6 +19,12 @@ export type PlanLimits = {
   allowIsolatedSessions: boolean
   /** Whether the runtime can pause. */
   canPause: boolean
+  /** Whether it has named volumes. */
+  hasVolumes: boolean
+  /** What it can limit and give; everything when absent. */
+  abilities?: Abilities
+  /** What a sandbox may write whose create says nothing of it. */
+  defaultDiskBytes?: number
   /** `amd64` or `arm64`: what the machine runs. */
   arch: string
   now: number
@@ -33,6 +41,8 @@ export type CreatePlan = {
   platform?: Platform
   limits: Limits
   mounts: Mount[]
+  /** Named volumes, when there are any. */
+  volumes?: VolumeClaim[]
   networkPolicy?: NetworkPolicy
   createdAt: number
   expiresAt?: number
@@ -108,9 +118,13 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     )
   const policy = networkPolicy && planPolicy(networkPolicy)
   const env = { ...planEnv(request.env ?? {}, warnings), ...planHooks(request.lifecycle) }
-  const parsed = parseLimits(resourceLimits)
+  const parsed = parseLimits(resourceLimits, limits)
   for (const key of parsed.ignored) warnings.push(`resourceLimits.${key} has no effect on this runtime`)
-  const mounts = planMounts(request.volumes ?? [], limits.allowedHostPaths)
+  const { mounts, claims, ...volumes } = planVolumes(request.volumes ?? [], {
+    allowedPaths: limits.allowedHostPaths,
+    hasNamed: limits.hasVolumes,
+  })
+  warnings.push(...volumes.warnings)
   const isolated = checkIsolationExtension(extensions[ISOLATION_EXTENSION], limits)
   const { auth } = image
   return {
@@ -125,6 +139,7 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     ...(platform && { platform }),
     limits: parsed.limits,
     mounts,
+    ...(claims.length > 0 && { volumes: claims }),
     ...(policy && { networkPolicy: policy }),
     createdAt: limits.now,
     ...(expiresAt !== undefined && { expiresAt }),

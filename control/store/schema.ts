@@ -8,7 +8,8 @@ import type { SnapshotState } from '../../lib/api/snapshots.ts'
 import type { TemplatePhase, TemplateRequest } from '../../lib/api/templates.ts'
 import type { WakeMode } from '../../lib/wake-mode.ts'
 
-export type Limits = { nanoCpus?: number; memoryBytes?: number }
+/** As in RuntimeSpec. */
+export type Limits = { nanoCpus?: number; memoryBytes?: number; diskBytes?: number; gpus?: number }
 export type Mount = { source: string; target: string; readOnly: boolean }
 type TextMap = Record<string, string>
 
@@ -69,8 +70,8 @@ export const EVENT_TYPES = [
   'deleted',
   'policy',
   'claimed',
-] as const
   'snapshot',
+] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
 export const events = sqliteTable(

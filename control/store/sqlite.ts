@@ -17,6 +17,7 @@ import {
   type TakenValues,
 } from './rows.ts'
 import { labels, pastSandboxes, sandboxes } from './schema.ts'
+import { type VolumeClaim, VolumeStore } from './volumes.ts'
 
 export type PastSandbox = typeof pastSandboxes.$inferSelect
 /** One step in the life of a sandbox. */
@@ -42,6 +43,7 @@ export class Store {
   /** Which creates were sent with an Idempotency-Key. */
   readonly once: OnceStore
   readonly deadlines: DeadlineStore
+  readonly volumes: VolumeStore
   readonly #db
   readonly #rows
   readonly #watchers = new Set<(event: StoreEvent) => void>()
@@ -51,6 +53,7 @@ export class Store {
     this.events = new EventLog(this.database)
     this.once = new OnceStore(this.database)
     this.deadlines = new DeadlineStore(this.database)
+    this.volumes = new VolumeStore(this.database)
     this.#db = this.database.orm
     this.#rows = new SandboxRows(this.database)
   }
@@ -61,10 +64,17 @@ export class Store {
     return () => void this.#watchers.delete(watcher)
   }
 
-  /** Writes a new row, and the key that asked for it; what is left out has its default. */
-  insert(values: NewSandboxRow, mark?: OnceMark): SandboxRow {
+  /** Writes a new row with what it mounts, and the key that asked for it; what is left out has its default. */
+  insert(
+    values: NewSandboxRow,
+    {
+      mark,
+      volumes = [],
+    }: { mark?: OnceMark | undefined; volumes?: readonly VolumeClaim[] | undefined } = {},
+  ): SandboxRow {
     const row = this.database.transact(() => {
       const inserted = this.#rows.insert(values)
+      this.volumes.claim(inserted, volumes)
       if (mark) this.once.note(mark, inserted)
       this.#note(inserted, 'created', inserted.createdAt)
       this.#noteState(inserted)
@@ -156,6 +166,7 @@ export class Store {
       const row = this.#db.delete(sandboxes).where(eq(sandboxes.id, id)).returning().get()
       // What nobody was told of can be asked for again.
       if (!end.isKnown) this.once.forget(id)
+      if (row) this.volumes.markLeftOver()
       if (row) this.#note(row, 'deleted', end.at)
       if (row && end.isKnown) {
         const { tenant, image, createdAt, reason, message } = row
@@ -241,6 +252,12 @@ export class Store {
     return log ? gunzipSync(log) : undefined
   }
 
+  /** Lets the watchers know that something was written about a sandbox that is no change of its row. */
+  tell(id: string): void {
+    const row = this.get(id)
+    this.#tell({ id, ...(row && { row }) })
+  }
+
   close(): void {
     this.#watchers.clear()
     this.database.close()
@@ -248,14 +265,11 @@ export class Store {
 
   #write(id: string, change: SandboxChange | TakenValues): SandboxRow | undefined {
     const row = this.#rows.update(id, change)
-    if (row && change.state) this.#noteState(row)
+    if (row && change.state) {
+      this.#noteState(row)
+      if (change.state === 'Running') this.volumes.prove(id)
+    }
     return row
-  }
-
-  /** Lets the watchers know that something was written about a sandbox that is no change of its row. */
-  tell(id: string): void {
-    const row = this.get(id)
-    this.#tell({ id, ...(row && { row }) })
   }
 
   #noteState(row: SandboxRow): void {

@@ -339,10 +339,10 @@ const CASES: Case[] = [
     'volumes.0.host.path',
   ],
   [
-    'volume of pvc',
-    { volumes: [host({ host: null, pvc: { claimName: 'c', storage: null } })] },
+    'volume that is not there and is not to be made',
+    { volumes: [host({ host: null, pvc: { claimName: 'c', createIfNotExists: false } })] },
     400,
-    'VOLUME::UNSUPPORTED_BACKEND',
+    'VOLUME::PVC_NOT_FOUND',
     'pvc',
   ],
   [
@@ -599,10 +599,10 @@ describe('create takes', () => {
     onTestFinished(control.close)
     const { status, headers } = await control.call('POST', '/sandboxes', {
       ...MINIMAL,
-      resourceLimits: { disk: '10Gi' },
+      resourceLimits: { io: '10Gi' },
     })
     expect(status).toBe(202)
-    expect(headers.get('opensandbox-warning')).toBe('resourceLimits.disk has no effect on this runtime')
+    expect(headers.get('opensandbox-warning')).toBe('resourceLimits.io has no effect on this runtime')
   })
 
   test("extensions, and gives back those that are the caller's", async () => {

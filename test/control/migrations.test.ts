@@ -90,14 +90,15 @@ function fill(database: Sqlite.Database, table: string, count: number): Row[] {
       'SELECT * FROM pragma_table_info(?)',
     )
     .all(table)
-  const owner = database
-    .prepare<[string], { from: string }>('SELECT "from" FROM pragma_foreign_key_list(?)')
-    .get(table)?.from
+  const owners = database
+    .prepare<[string], { from: string; to: string }>('SELECT "from", "to" FROM pragma_foreign_key_list(?)')
+    .all(table)
   for (let at = 0; at < count; at++) {
     const values = columns.map(({ name, type, notnull, pk }) => {
       if (at === 0 && !notnull && !pk) return null
-      // A row that belongs to a sandbox names one that there is.
-      if (name === owner) return `id ${at}`
+      // A row that belongs to another one names one that there is.
+      const owner = owners.find(({ from }) => from === name)
+      if (owner) return `${owner.to} ${at}`
       if (type === 'INTEGER') return /^(acknowledged|hidden|warm|has_)/.test(name) ? 1 : 1000 + at
       if (type === 'BLOB') return Buffer.from([0, at, 255])
       if (name === 'state') return 'Running'
@@ -129,8 +130,9 @@ test.each(ALL.map((_, index) => index + 1))('from version %i no row and no value
   const old = new Sqlite(path)
   old.pragma('foreign_keys = ON')
   migrate(old, ALL.slice(0, version))
-  // Sandboxes first, as others belong to them.
-  const tables = tablesOf(old).sort((a, b) => Number(b === 'sandboxes') - Number(a === 'sandboxes'))
+  // Those first to which others belong.
+  const rank = (table: string) => Number(['sandboxes', 'volumes'].includes(table))
+  const tables = tablesOf(old).sort((a, b) => rank(b) - rank(a))
   const before = tables.map((table) => ({ table, rows: fill(old, table, 3) }))
   old.close()
 

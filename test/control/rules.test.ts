@@ -2,10 +2,11 @@
 
 import { describe, expect, test } from 'vitest'
 import { takeListen } from '../../control/config.ts'
-import { parseCpu, parseMemory } from '../../control/sandbox/limits.ts'
+import { type HostFiles, makeSources, openMounts } from '../../control/sandbox/host-paths.ts'
+import { parseCpu, parseDisk, parseGpu, parseMemory } from '../../control/sandbox/limits.ts'
 import { parseMoment } from '../../control/sandbox/moment.ts'
 import { decideStep, STEPS, type Step } from '../../control/sandbox/state.ts'
-import { type HostFiles, openMounts } from '../../control/sandbox/volumes.ts'
+
 import { SANDBOX_STATES, type SandboxState } from '../../lib/api/lifecycle.ts'
 import { formatTime } from '../../lib/api/lifecycle-parts.ts'
 
@@ -88,6 +89,39 @@ test.each(['', 'Mi', '1.5Gi', '-1Gi', '0', '31Mi', '1Xi', '1Mim', '9999999999999
   },
 )
 
+describe('limits that a machine cannot hold', () => {
+  const mebi = 2 ** 20
+  test.each<[() => number, number | string]>([
+    [() => parseCpu('2', 2), 2e9],
+    [
+      () => parseCpu('2001m', 2),
+      'cpu must be at most "2", as this machine has so many CPUs, but it is "2001m"',
+    ],
+    [() => parseMemory('64Mi', 64 * mebi), 64 * mebi],
+    [
+      () => parseMemory('65Mi', 64 * mebi),
+      'memory must be at most "64Mi", the memory of this machine, but it is "65Mi"',
+    ],
+    [() => parseDisk('16Mi', 64 * mebi), 16 * mebi],
+    [() => parseDisk('2Gi'), 2 ** 31],
+    [() => parseDisk('15Mi'), 'disk must be from "16Mi"'],
+    [() => parseDisk('-1Gi'), 'disk must be a whole number'],
+    [() => parseDisk('1.5Gi'), 'disk must be a whole number'],
+    [() => parseDisk('65Mi', 64 * mebi), 'disk must be at most "64Mi", the size of this machine\'s disk'],
+    [() => parseDisk('1Gi', 'no quota'), 'disk cannot be held here: no quota'],
+    [() => parseDisk('junk', 'no quota'), 'disk must be a whole number'],
+    [() => parseGpu('all', 'any'), -1],
+    [() => parseGpu(' 2 '), 2],
+    [() => parseGpu('0'), 'gpu must be a number of GPUs from "1"'],
+    [() => parseGpu('-1'), 'gpu must be'],
+    [() => parseGpu('1.5'), 'gpu must be'],
+    [() => parseGpu('all', 'no driver'), 'gpu cannot be given here: no driver'],
+  ])('%s', (parse, wanted) => {
+    if (typeof wanted === 'string') expect(parse).toThrow(`resourceLimits.${wanted}`)
+    else expect(parse()).toBe(wanted)
+  })
+})
+
 test.each([
   ['2026-06-12T10:00:00Z', '2026-06-12T10:00:00Z'],
   ['2026-06-12t10:00:00z', '2026-06-12T10:00:00Z'],
@@ -137,19 +171,19 @@ describe('openMounts()', () => {
     const linked = files({ ...plain, '/srv/link': '/srv/a' })
     expect(await openMounts(mount('/srv/link'), ['/srv'], linked)).toEqual(mount('/srv/a'))
   })
-  test('makes what is missing, inside only', async () => {
+  test('takes what is missing by where it would lie, and makes nothing yet', async () => {
     const made: string[] = []
-    expect(await openMounts(mount('/srv/a/new/deep'), ['/srv/a'], files(plain, made))).toEqual(
-      mount('/srv/a/new/deep'),
-    )
+    const linked = files({ ...plain, '/srv/link': '/srv/a' }, made)
+    const opened = await openMounts(mount('/srv/link/new/deep'), ['/srv/a'], linked)
+    expect(opened).toEqual(mount('/srv/a/new/deep'))
+    expect(made).toEqual([])
+    await makeSources(opened, linked)
     expect(made).toEqual(['/srv/a/new/deep'])
   })
-  test('refuses a link that leads out, before it makes anything', async () => {
-    const made: string[] = []
-    const escaping = files({ ...plain, '/srv/a/out': '/etc' }, made)
+  test('refuses a link that leads out', async () => {
+    const escaping = files({ ...plain, '/srv/a/out': '/etc' })
     await expect(openMounts(mount('/srv/a/out'), ['/srv/a'], escaping)).rejects.toThrow('symbolic link')
     await expect(openMounts(mount('/srv/a/out/new'), ['/srv/a'], escaping)).rejects.toThrow('symbolic link')
-    expect(made).toEqual([])
   })
   test('refuses everything when the list names nothing that exists', async () => {
     await expect(openMounts(mount('/srv/a'), ['/gone'], files(plain))).rejects.toThrow('symbolic link')

@@ -16,25 +16,36 @@ export type FakeRuntime = Runtime & {
   readonly specs: RuntimeSpec[]
   /** The snapshots that are kept. */
   readonly kept: Map<string, RuntimeSnapshot>
+  /** The volumes whose files are there. */
+  readonly volumeKeys: Set<string>
   /** What the entrypoints have written. */
   readonly output: Map<string, Buffer>
   /** The calls in their order: `create a1`, `remove a1`. */
   readonly calls: string[]
   /** Decides what a call does before it takes effect: wait, throw, nothing. */
-  before: (call: FakeCall | FakeSnapshotCall, id: string, signal: AbortSignal) => Promise<void> | void
+  before: (
+    call: FakeCall | FakeVolumeCall | FakeSnapshotCall,
+    id: string,
+    signal: AbortSignal,
+  ) => Promise<void> | void
   /** Ends a sandbox as if its entrypoint had. */
   exit: (id: string, exitCode: number, message?: string) => void
+  /** Says that it was out of sight, as a daemon does that was restarted. */
+  comeBack: () => void
 }
 
 export type FakeCall = 'create' | 'pause' | 'resume' | 'remove' | 'inspect' | 'list'
+export type FakeVolumeCall = 'create-volume' | 'remove-volume'
+export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-snapshots'
 
 export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>()): FakeRuntime {
-export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-snapshots'
-  /** Says that it was out of sight, as a daemon does that was restarted. */
-  comeBack: () => void
   const watchers = new Set<(event: RuntimeEvent) => void>()
   let nextAddress = 10
-  const enter = async (call: FakeCall | FakeSnapshotCall, id: string, signal: AbortSignal) => {
+  const enter = async (
+    call: FakeCall | FakeVolumeCall | FakeSnapshotCall,
+    id: string,
+    signal: AbortSignal,
+  ) => {
     if (call !== 'inspect' && !call.startsWith('list')) runtime.calls.push(`${call} ${id}`)
     signal.throwIfAborted()
     await runtime.before(call, id, signal)
@@ -49,8 +60,23 @@ export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-s
   }
   const runtime: FakeRuntime = {
     name: 'fake',
+    abilities: { cpus: 4096, memoryBytes: 2 ** 53, disk: 2 ** 53, gpus: 'this machine has none' },
+    volumes: {
+      async create(key, signal) {
+        await enter('create-volume', key, signal)
+        runtime.volumeKeys.add(key)
+      },
+      async remove(key, signal) {
+        await enter('remove-volume', key, signal)
+        runtime.volumeKeys.delete(key)
+      },
+      list: async () => [...runtime.volumeKeys],
+      sizeOf: async () => 4096,
+    },
+    volumeKeys: new Set(),
     sandboxes,
     specs: [],
+    kept: new Map(),
     output: new Map(),
     calls: [],
     before: () => {},
@@ -67,7 +93,6 @@ export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-s
       }
       const sandbox: RuntimeSandbox = { id: spec.id, state: 'running', address: `10.88.0.${nextAddress++}` }
       sandboxes.set(spec.id, sandbox)
-    kept: new Map(),
       return { ...sandbox }
     },
     async pause(id, signal) {
@@ -89,23 +114,6 @@ export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-s
     },
     logs: async (id, { maxBytes }) => runtime.output.get(id)?.subarray(-maxBytes),
     close: () => Promise.resolve(),
-    async list(signal) {
-      await enter('list', '', signal)
-      return [...sandboxes.values()].map((sandbox) => ({ ...sandbox }))
-    },
-    async *watch(signal) {
-      const queue: RuntimeEvent[] = []
-      let wake = () => {}
-      const watcher = (event: RuntimeEvent) => {
-        queue.push(event)
-        wake()
-      }
-      const onAbort = () => wake()
-      watchers.add(watcher)
-      signal.addEventListener('abort', onAbort)
-      try {
-        while (!signal.aborted) {
-          const event = queue.shift()
     snapshots: {
       async create(sandboxId, id, signal) {
         await enter('snapshot', id, signal)
@@ -127,6 +135,23 @@ export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-s
         return [...runtime.kept.values()].map((snapshot) => ({ ...snapshot }))
       },
     },
+    async list(signal) {
+      await enter('list', '', signal)
+      return [...sandboxes.values()].map((sandbox) => ({ ...sandbox }))
+    },
+    async *watch(signal) {
+      const queue: RuntimeEvent[] = []
+      let wake = () => {}
+      const watcher = (event: RuntimeEvent) => {
+        queue.push(event)
+        wake()
+      }
+      const onAbort = () => wake()
+      watchers.add(watcher)
+      signal.addEventListener('abort', onAbort)
+      try {
+        while (!signal.aborted) {
+          const event = queue.shift()
           if (event) yield event
           else
             await new Promise<void>((resolve) => {
@@ -145,9 +170,9 @@ export type FakeSnapshotCall = 'snapshot' | 'seal' | 'remove-snapshot' | 'list-s
       sandboxes.set(id, sandbox)
       for (const watcher of watchers) watcher({ type: 'exited', sandbox })
     },
-  }
-  return runtime
-}
     comeBack() {
       for (const watcher of watchers) watcher({ type: 'returned' })
     },
+  }
+  return runtime
+}
