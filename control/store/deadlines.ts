@@ -1,7 +1,7 @@
 // When sandboxes end or are paused as idle, read from the indexes of these times, so that a look costs the same however many there
 // are.
 
-import { and, asc, isNotNull, lte, sql } from 'drizzle-orm'
+import { and, asc, isNotNull, lte, notInArray, type SQL, sql } from 'drizzle-orm'
 import { LAST_MOMENT } from '../clock.ts'
 import type { Database } from './database.ts'
 import { sandboxes } from './schema.ts'
@@ -18,12 +18,14 @@ export class DeadlineStore {
     this.#orm = orm
   }
 
-  /** Ids whose time is over and whose removal has not begun, the most overdue first. */
-  due(now: number, limit: number): string[] {
+  /** Ids whose time is over and whose removal has not begun, the most overdue first; `except` leaves out tenants. */
+  due(now: number, limit: number, except: string[] = []): string[] {
     return this.#orm
       .select({ id: sandboxes.id })
       .from(sandboxes)
-      .where(and(isNotNull(sandboxes.expiresAt), isNotStopping, lte(sandboxes.expiresAt, now)))
+      .where(
+        and(isNotNull(sandboxes.expiresAt), isNotStopping, lte(sandboxes.expiresAt, now), without(except)),
+      )
       .orderBy(asc(sandboxes.expiresAt))
       .limit(limit)
       .all()
@@ -31,11 +33,11 @@ export class DeadlineStore {
   }
 
   /** Ids of those that have been idle for as long as they may, the longest idle first. */
-  dueIdle(now: number, limit: number): string[] {
+  dueIdle(now: number, limit: number, except: string[] = []): string[] {
     return this.#orm
       .select({ id: sandboxes.id })
       .from(sandboxes)
-      .where(and(isNotNull(idleAt), lte(idleAt, now)))
+      .where(and(isNotNull(idleAt), lte(idleAt, now), without(except)))
       .orderBy(asc(idleAt))
       .limit(limit)
       .all()
@@ -43,18 +45,18 @@ export class DeadlineStore {
   }
 
   /** The earliest deadlines: at most `limit` of those that end a sandbox and as many of those that pause one. */
-  next(limit: number): { id: string; at: number }[] {
+  next(limit: number, except: string[] = []): { id: string; at: number }[] {
     const ends = this.#orm
       .select({ id: sandboxes.id, at: sql<number>`${sandboxes.expiresAt}` })
       .from(sandboxes)
-      .where(and(isNotNull(sandboxes.expiresAt), isNotStopping))
+      .where(and(isNotNull(sandboxes.expiresAt), isNotStopping, without(except)))
       .orderBy(asc(sandboxes.expiresAt))
       .limit(limit)
       .all()
     const pauses = this.#orm
       .select({ id: sandboxes.id, at: idleAt })
       .from(sandboxes)
-      .where(isNotNull(idleAt))
+      .where(and(isNotNull(idleAt), without(except)))
       .orderBy(asc(idleAt))
       .limit(limit)
       .all()
@@ -68,4 +70,8 @@ export class DeadlineStore {
       active_at = CASE WHEN idle_seconds IS NULL THEN active_at ELSE coalesce(active_at, last_transition_at) + ${byMs} END
       WHERE expires_at IS NOT NULL OR idle_seconds IS NOT NULL`)
   }
+}
+
+function without(tenants: string[]): SQL | undefined {
+  return tenants.length === 0 ? undefined : notInArray(sandboxes.tenant, tenants)
 }

@@ -10,6 +10,7 @@ import { decideActivity, idleAtOf, isWorthWriting } from '../../control/sandbox/
 import { expireSandbox, pauseIdleSandbox } from '../../control/sandbox/change.ts'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
+import { Lanes } from '../../control/sandbox/lanes.ts'
 import { runReconciler } from '../../control/sandbox/reconcile.ts'
 import { createSilentLogger } from '../../lib/log.ts'
 import {
@@ -186,6 +187,48 @@ test('removals that hang hold up no other deadline', async () => {
   expect(control.runtime.calls.filter((call) => call.startsWith('remove'))).toHaveLength(31)
   await control.close()
   await loop
+})
+
+test('hundreds of one tenant whose removals hang hold up nobody else', async () => {
+  const { control, time } = openAt()
+  const opened = Promise.withResolvers<void>()
+  const asked: string[] = []
+  control.runtime.before = async (call, id) => {
+    if (call !== 'remove') return
+    asked.push(id)
+    if (id.startsWith('stubborn')) await opened.promise
+  }
+  for (let at = 0; at < 300; at++)
+    control.store.insert(sandboxRow({ id: `stubborn${at}`, tenant: 'red', expiresAt: BEGIN }))
+  const others = ['blue', 'green'].flatMap((tenant) =>
+    Array.from({ length: 10 }, (_, at) => ({ id: `${tenant}${at}`, tenant, expiresAt: BEGIN + 1000 })),
+  )
+  for (const row of others) control.store.insert(sandboxRow(row))
+  time.now = BEGIN + 2000
+  const loop = runDeadlines(control.lives)
+  await vi.waitFor(() => expect(control.store.all()).toHaveLength(300))
+  expect(asked.filter((id) => id.startsWith('stubborn'))).toHaveLength(32)
+  opened.resolve()
+  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await control.close()
+  await loop
+})
+
+test('Lanes: a tenant may have as many as are left free', () => {
+  const lanes = new Lanes(12)
+  const takeAll = (tenant: string) => {
+    const taken: (() => void)[] = []
+    while (lanes.isOpenTo(tenant)) taken.push(lanes.take(tenant))
+    return taken
+  }
+  const red = takeAll('red')
+  expect([red.length, lanes.free, lanes.full()]).toEqual([6, 6, ['red']])
+  const blue = takeAll('blue')
+  expect([blue.length, lanes.free]).toEqual([3, 3])
+  expect(takeAll('green')).toHaveLength(2)
+  expect(lanes.isOpenTo('white')).toBe(true)
+  for (const leave of [...red, ...blue]) leave()
+  expect([lanes.free, lanes.full()]).toEqual([10, []])
 })
 
 test('what is due is found by an index, however many sandboxes there are', () => {
