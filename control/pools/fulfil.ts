@@ -83,7 +83,7 @@ async function fromPool(deps: FulfilDeps, request: CreateRequest, order: PoolOrd
   for (;;) {
     const changed = waitForChange(lives.store, {
       signal: waiting,
-      concerns: ({ row }) => !row || row.tenant === owner.tenant,
+      concerns: ({ tenant }) => tenant === owner.tenant,
     })
     try {
       // Looked up each time: while this waits, the pool may be changed or go.

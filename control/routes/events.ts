@@ -8,6 +8,7 @@ import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { invalid, readQuery } from '../body.ts'
 import { waitForChange } from '../sandbox/wait-for-change.ts'
 import type { StoredEvent } from '../store/events.ts'
+import type { StoreEvent } from '../store/sqlite.ts'
 import { visibleSubject } from './visible.ts'
 
 const BATCH = 200
@@ -29,6 +30,9 @@ export function eventRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
       ...(tenant !== undefined && { tenant }),
       ...(sandboxId !== undefined && { sandboxId }),
     }
+    // What happens to others costs a reader nothing, however many readers there are.
+    const concerns = (event: StoreEvent) =>
+      (tenant === undefined || event.tenant === tenant) && (sandboxId === undefined || event.id === sandboxId)
     const range = events.range()
     const from = lastEventId(context) ?? after ?? range.newest
     context.header('Content-Type', 'text/event-stream')
@@ -45,7 +49,7 @@ export function eventRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
       let position = from > range.newest ? range.newest : from
       while (!signal.aborted) {
         // A writer waits for its reader, and the events wait in the database.
-        const changed = waitForChange(lives.store, { signal, ms: PING_MS })
+        const changed = waitForChange(lives.store, { signal, ms: PING_MS, concerns })
         const found = events.after(position, filter)
         if (!(await isStillIn(access.keyring, context))) {
           changed.cancel()

@@ -93,7 +93,10 @@ async function earlierAnswer(
   const { store, settings, now, signal } = lives
   const waiting = AbortSignal.any([signal, AbortSignal.timeout(settings.createAnswerMs)])
   for (;;) {
-    const change = waitForChange(store, { signal: waiting })
+    const change = waitForChange(store, {
+      signal: waiting,
+      concerns: (event) => event.tenant === tenant,
+    })
     try {
       const found = store.once.find(tenant, mark.key, now() - settings.idempotencyMs)
       if (!found) return undefined

@@ -51,6 +51,6 @@ function written(
     })
     return changed
   })
-  if (row && !row.hidden) store.tell(row.sandboxId)
+  if (row && !row.hidden) store.tell({ id: row.sandboxId, tenant: row.tenant })
   return row
 }

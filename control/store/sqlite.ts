@@ -35,7 +35,7 @@ export type ListFilter = {
 }
 
 /** What happened to one sandbox; `row` is absent when it is gone. */
-export type StoreEvent = { id: string; row?: SandboxRow }
+export type StoreEvent = { id: string; tenant: string; row?: SandboxRow }
 
 export class Store {
   readonly database: Database
@@ -80,7 +80,7 @@ export class Store {
       this.#noteState(inserted)
       return inserted
     })
-    this.#tell({ id: row.id, row })
+    this.#tell(row)
     return row
   }
 
@@ -110,7 +110,7 @@ export class Store {
       if (after && note) this.#note(after, note.type, note.at)
       return after
     })
-    if (row && changed) this.#tell({ id, row })
+    if (row && changed) this.#tell(row)
     return row
   }
 
@@ -141,7 +141,7 @@ export class Store {
       // Its new owner is told of it by `reveal`.
       return found && this.#write(found.id, { ...values, warm: false, acknowledged: false })
     })
-    if (row) this.#tell({ id: row.id, row })
+    if (row) this.#tell(row)
     return row
   }
 
@@ -156,7 +156,7 @@ export class Store {
       this.#note(revealed, 'state', at)
       return revealed
     })
-    if (row) this.#tell({ id, row })
+    if (row) this.#tell(row)
     return row
   }
 
@@ -185,10 +185,10 @@ export class Store {
           .onConflictDoNothing()
           .run()
       }
-      return row !== undefined
+      return row
     })
-    if (gone) this.#tell({ id })
-    return gone
+    if (gone) this.#announce({ id, tenant: gone.tenant })
+    return gone !== undefined
   }
 
   /** One page, newest first, and how many there are in all. Hidden rows are left out. */
@@ -253,9 +253,9 @@ export class Store {
   }
 
   /** Lets the watchers know that something was written about a sandbox that is no change of its row. */
-  tell(id: string): void {
+  tell({ id, tenant }: { id: string; tenant: string }): void {
     const row = this.get(id)
-    this.#tell({ id, ...(row && { row }) })
+    this.#announce({ id, tenant, ...(row && { row }) })
   }
 
   close(): void {
@@ -289,7 +289,11 @@ export class Store {
     return pool !== null && hidden && !acknowledged && !this.events.hasAny(id)
   }
 
-  #tell(event: StoreEvent): void {
+  #tell(row: SandboxRow): void {
+    this.#announce({ id: row.id, tenant: row.tenant, row })
+  }
+
+  #announce(event: StoreEvent): void {
     for (const watcher of this.#watchers) watcher(event)
   }
 }

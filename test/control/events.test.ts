@@ -111,6 +111,29 @@ test('a tenant is told of its own sandboxes alone', async () => {
   expect((await control.call('GET', history, undefined, red)).body.items).toHaveLength(3)
 })
 
+test('a reader is woken by what concerns it, and by nothing else', async () => {
+  const control = open()
+  const key = async (name: string) => {
+    const { body } = await control.call('POST', '/admin/keys', { name, tenant: name }, KEY)
+    return { 'open-sandbox-api-key': String(body.key) }
+  }
+  const [red, blue] = [await key('red'), await key('blue')]
+  const own = await control.call('POST', '/sandboxes', MINIMAL, blue)
+  const looks = vi.spyOn(control.store.events, 'after')
+  onTestFinished(() => looks.mockRestore())
+  const ofTenant = read(control, '/v1/events', 1, blue)
+  const ofSandbox = read(control, `/v1/events?sandboxId=${own.body.id}`, 1, KEY)
+  await vi.waitFor(() => expect(looks).toHaveBeenCalledTimes(2))
+  for (let at = 0; at < 5; at++) {
+    const made = await control.call('POST', '/sandboxes', MINIMAL, red)
+    expect((await control.call('DELETE', `/sandboxes/${made.body.id}`, undefined, red)).status).toBe(204)
+  }
+  expect(looks).toHaveBeenCalledTimes(2)
+  await control.call('DELETE', `/sandboxes/${own.body.id}`, undefined, blue)
+  for (const [frame] of await Promise.all([ofTenant, ofSandbox]))
+    expect(frame?.data).toMatchObject({ sandboxId: own.body.id, state: 'Stopping' })
+})
+
 test('the history of a sandbox is there after it is gone', async () => {
   const control = open()
   const { body } = await control.call('POST', '/sandboxes', MINIMAL, KEY)
