@@ -132,7 +132,10 @@ test.each(ALL.map((_, index) => index + 1))('from version %i no row and no value
   migrate(old, ALL.slice(0, version))
   // Those first to which others belong.
   const rank = (table: string) => Number(['sandboxes', 'volumes'].includes(table))
-  const tables = tablesOf(old).sort((a, b) => rank(b) - rank(a))
+  // What triggers keep of the others has no values of its own.
+  const tables = tablesOf(old)
+    .filter((table) => table !== 'kept_amounts')
+    .sort((a, b) => rank(b) - rank(a))
   const before = tables.map((table) => ({ table, rows: fill(old, table, 3) }))
   old.close()
 
