@@ -2,6 +2,7 @@
 // docs/decisions/path-form-navigations.md). A web page anywhere can make its visitor's browser send requests to this port,
 // and the pages of sandboxes are served on this very port. Pure.
 
+import type { SigningKeys } from '../lib/signature.ts'
 import { formatHost, isLoopbackName, nameOf, portSuffixOf } from './host.ts'
 import type { RequestHead } from './http1/head.ts'
 import type { Route } from './route.ts'
@@ -10,6 +11,10 @@ export type AccessSettings = {
   hasApiKey: boolean
   /** Whether traffic by a path of the API needs a key of whose the sandbox is. */
   guardsTraffic: boolean
+  /** What signed names of ports are checked with. */
+  keys?: SigningKeys | undefined
+  /** Whether sandboxes have paths of their own: `/{id}/{port}/`. */
+  hasUris?: boolean
   domain: string
   /** Host names beside the loopback ones by which the operator reaches the gateway, in lower case. */
   ownHosts: ReadonlySet<string>
@@ -26,7 +31,7 @@ const ALLOW: Access = { action: 'allow' }
 export function decideAccess(route: Route, head: RequestHead, settings: AccessSettings): Access {
   if (route.kind === 'sandbox') {
     if (route.via === 'host') return ALLOW
-    if (route.via === 'path') {
+    if (route.via === 'path' || route.via === 'uri') {
       const location = decideNavigation(route, head, settings.domain)
       if (location !== undefined) return { action: 'redirect', location }
     }

@@ -28,6 +28,8 @@ export function accessSettings(config: Config): AccessSettings {
     hasApiKey: needsKey(config),
     guardsTraffic: config.tenants !== undefined,
     domain: ingress.domain,
+    keys: ingress.secureAccess?.keys ?? new Map(),
+    hasUris: ingress.gateway?.route === 'uri',
     ownHosts: new Set(own.filter((host) => host !== '').map((host) => nameOf(host))),
   }
 }

@@ -3,6 +3,7 @@
 // server.ts and done in forward.ts.
 
 import type { Socket } from 'node:net'
+import type { Share } from '../lib/api/routes-feed.ts'
 import { Exchange, type ExchangeOwner, type Plan, STALL_TIMEOUT_MS } from './forward.ts'
 import { formatUpgradeHead } from './headers.ts'
 import { isEmpty } from './http1/framing.ts'
@@ -14,7 +15,7 @@ import {
   type ResponseHead,
 } from './http1/head.ts'
 import type { Upstream, UpstreamPool } from './pool.ts'
-import { formatRefusal, REFUSED, type Refusal } from './refusal.ts'
+import { formatRefusal, REFUSED, type Refusal, wantsPage } from './refusal.ts'
 import { splice } from './upgrade.ts'
 
 /** What is to be done with a request. */
@@ -36,6 +37,9 @@ export type Outcome = {
   /** A refusal that another try may not meet, such as of a port that nothing listens on yet. */
   isPassing?: boolean
 }
+
+/** A link, and the sandbox that it is of. */
+export type SharedBy = { sandboxId: string; share: Share }
 
 /** What a connection needs from the gateway that it belongs to. */
 export type ConnectionContext = {
@@ -72,6 +76,8 @@ export class ClientConnection implements ExchangeOwner {
   #isAdvancing = false
   /** The sandbox whose traffic passes here, when control wants to hear of it, and how much has passed. */
   #trafficOf: string | undefined
+  /** By whose leave it is reached, when that can end before the connection does. */
+  #sharedBy: SharedBy | undefined
   #passedBytes = 0
   #isHeld = false
   readonly #onData = (chunk: Buffer) => this.#receive(chunk)
@@ -144,6 +150,11 @@ export class ClientConnection implements ExchangeOwner {
     if (bytes === this.#passedBytes) return undefined
     this.#passedBytes = bytes
     return this.#trafficOf
+  }
+
+  /** The link by which what is under way is reached. */
+  get sharedBy(): SharedBy | undefined {
+    return this.#sharedBy
   }
 
   /** Closes at once what is idle; what is under way goes on. */
@@ -263,6 +274,8 @@ export class ClientConnection implements ExchangeOwner {
         this.#pending = undefined
         this.#state = 'exchange'
         this.#trafficOf = verdict.plan.trafficOf
+        const { share, target } = verdict.plan
+        this.#sharedBy = share && { sandboxId: target.group, share }
         const exchange = new Exchange(head, verdict.plan, this, this.#context.pool)
         this.#exchange = exchange
         // What was held back while the request waited is read now; the exchange holds it back again if it must.
@@ -304,6 +317,7 @@ export class ClientConnection implements ExchangeOwner {
   #next(): void {
     this.#state = 'head'
     this.#trafficOf = undefined
+    this.#sharedBy = undefined
     this.#head = undefined
     this.#startedAt = 0
     // A slow client may still be taking the answer.
@@ -384,10 +398,6 @@ function skipEmptyLines(bytes: Buffer): number {
   let at = 0
   while (at < 4 && bytes[at] === CR && bytes[at + 1] === LF) at += 2
   return at
-}
-
-function wantsPage({ fields }: RequestHead): boolean {
-  return fields.some(({ key, value }) => key === 'accept' && value.toLowerCase().includes('text/html'))
 }
 
 /** The client's address; an IPv4 address that came to an IPv6 socket is written as what it is. */

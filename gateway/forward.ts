@@ -3,6 +3,7 @@
 // not begun to be answered gets a refusal, what has is broken off, so that nobody takes half for all.
 
 import type { Socket } from 'node:net'
+import type { Share } from '../lib/api/routes-feed.ts'
 import { systemCodeOf } from '../lib/errors.ts'
 import {
   formatInterimHead,
@@ -34,6 +35,8 @@ export type Plan = {
   port: number
   /** The sandbox whose traffic this is, when control wants to hear of it. */
   trafficOf?: string
+  /** The link by which the sandbox is reached: what is under way ends with it. */
+  share?: Share
 }
 
 /** What an exchange asks of the connection that it belongs to. */

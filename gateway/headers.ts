@@ -2,6 +2,7 @@
 // names, end here in both directions; what a client says about how it came here is replaced by what is known; what is the
 // gateway's or control's never reaches a sandbox (contract: gateway.md 4, lifecycle.md 4.4, v1.1.md 1.5). Pure.
 
+import { withoutShareCookies } from './credentials.ts'
 import type { SandboxAddress } from './host.ts'
 import { type Field, isMistakable } from './http1/fields.ts'
 import { type Framing, isEmpty } from './http1/framing.ts'
@@ -58,6 +59,7 @@ const REQUEST_FIELDS = new Map<string, number>([
   ['open-sandbox-api-key', OURS],
   ['opensandbox-secure-access', OURS],
   ['opensandbox-access-renew', OURS],
+  ['opensandbox-share', OURS],
   ['authorization', CREDENTIALS],
   ['cookie', CREDENTIALS],
 ])
@@ -98,7 +100,8 @@ export function formatRequestHead(head: RequestHead, passage: Passage): string {
       continue
     }
     if (key.startsWith('x-forwarded-') || named?.includes(key)) continue
-    text += `${name}: ${value}\r\n`
+    const kept = key === 'cookie' && to === 'sandbox' ? withoutShareCookies(value) : value
+    if (kept !== '' || value === '') text += `${name}: ${kept}\r\n`
   }
   text += `X-Forwarded-For: ${clientAddress}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ${head.host}\r\n`
   if (prefix !== '') text += `X-Forwarded-Prefix: ${prefix}\r\n`

@@ -1,8 +1,10 @@
 // How a sandbox's port is named: `{id}-{port}` as the first label of a host name below the sandbox domain, or as a token in
 // a header (contract: gateway.md 2.1). Parsed from the right, because an id may hold hyphens. A signed token
-// `{id}-{port}-{expires}-{signature}` names the same port; sandboxes here need no signature, so it is not looked at.
+// `{id}-{port}-{expires}-{signature}` names the same port, and brings along what opens it (gateway/grant.ts).
 
-export type SandboxAddress = { id: string; port: number }
+import { type RouteSignature, readSignature } from '../lib/signature.ts'
+
+export type SandboxAddress = { id: string; port: number; signed?: RouteSignature }
 
 /** What a host name says: a sandbox's port, something of a sandbox that is misspelt, or another host. */
 export type HostReading =
@@ -12,9 +14,6 @@ export type HostReading =
 
 const ID = /^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,126}[A-Za-z0-9])?$/
 const PORT = /^[1-9]\d{0,4}$/
-const EXPIRES = /^(?:0|[1-9a-z][0-9a-z]{0,12})$/
-const SIGNATURE = /^[0-9a-f]{8}[0-9a-z]$/
-const MAX_EXPIRES = '3w5e11264sgsf'
 
 /** Whether a text can be a sandbox's id at all. */
 export function isSandboxId(text: string): boolean {
@@ -33,10 +32,9 @@ export function parseToken(token: string): SandboxAddress | undefined {
   const parts = token.split('-')
   if (parts.length >= 4) {
     const [portText, expires, signature] = parts.slice(-3) as [string, string, string]
-    if (SIGNATURE.test(signature) && isExpires(expires)) {
-      const address = toAddress(parts.slice(0, -3).join('-'), portText)
-      if (address) return address
-    }
+    const signed = readSignature(expires, signature)
+    const address = signed && toAddress(parts.slice(0, -3).join('-'), portText)
+    if (address) return { ...address, signed }
   }
   return toAddress(parts.slice(0, -1).join('-'), parts.at(-1) ?? '')
 }
@@ -70,8 +68,8 @@ export function parseHost(host: string, domain: string): HostReading {
 }
 
 /** The host name of a sandbox's port, as browsers use it. */
-export function formatHost({ id, port }: SandboxAddress, domain: string): string {
-  return `${id}-${port}.${domain}`
+export function formatHost({ id, port, signed }: SandboxAddress, domain: string): string {
+  return `${id}-${port}${signed ? `-${signed.expires}-${signed.signature}` : ''}.${domain}`
 }
 
 /** A `Host` value's name in lower case, without its port and without the final dot of a full name. */
@@ -95,9 +93,4 @@ export function isLoopbackName(host: string): boolean {
 function toAddress(id: string, portText: string): SandboxAddress | undefined {
   const port = parsePort(portText)
   return port !== undefined && ID.test(id) ? { id, port } : undefined
-}
-
-// Of equal length, base 36 in lower case sorts as its numbers do.
-function isExpires(text: string): boolean {
-  return EXPIRES.test(text) && (text.length < MAX_EXPIRES.length || text <= MAX_EXPIRES)
 }

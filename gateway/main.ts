@@ -10,10 +10,16 @@ import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
 import { ActivityLog, ActivityReporter } from './activity.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
 import { createKeyCheck } from './key-check.ts'
+import { createRedeem } from './redeem.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import { createGateway } from './server.ts'
+import { createWaker } from './wake.ts'
 
 const DRAIN_MS = 3000
+/** How long a request waits for a sandbox that is starting. */
+const HOLD_MS = 10_000
+/** Control ends a wake at its time, and then says how it went. */
+const WAKE_MARGIN_MS = 1000
 
 const sources = { env: process.env, args: process.argv.slice(2), ownFlags: [HELP] }
 const { config, warnings, flags, settings } = readConfiguration(sources)
@@ -32,12 +38,13 @@ const access = accessSettings(config)
 const reload = createReload({
   settings,
   load: () => loadConfiguration(sources),
-  reloadable: ['log.level', 'server.api_key', 'auth.keys', 'tenants'],
+  reloadable: ['log.level', 'server.api_key', 'auth.keys', 'tenants', 'ingress.secure_access'],
   apply: (changed) => {
     level = changed.log.level
     // Never back: control goes on asking for a key, too, and it is control that says whether traffic needs one.
     access.hasApiKey ||= needsKey(changed)
     access.guardsTraffic ||= changed.tenants !== undefined
+    access.keys = changed.ingress.secureAccess?.keys
   },
 })
 const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
@@ -49,6 +56,13 @@ const gateway = createGateway({
   controlSocket: instance.controlSocket,
   checkKey: createKeyCheck({ socketPath: instance.feedSocket, log }),
   routes,
+  wake: createWaker({
+    socketPath: instance.feedSocket,
+    log,
+    timeoutMs: config.ingress.wakeTimeoutMs + WAKE_MARGIN_MS,
+  }),
+  redeem: createRedeem({ socketPath: instance.feedSocket, routes, log }),
+  holdMs: Math.max(HOLD_MS, config.ingress.wakeTimeoutMs),
   activity,
   log,
   logsRequests: () => level === 'debug',

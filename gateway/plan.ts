@@ -2,7 +2,7 @@
 // but that the head loses an upgrade which would make a tunnel past what is checked here.
 
 import { NO_ORIGIN_POLICY } from '../lib/api/path-form.ts'
-import type { Route as FeedRoute, RouteTarget } from '../lib/api/routes-feed.ts'
+import type { Route as FeedRoute, RouteTarget, Share } from '../lib/api/routes-feed.ts'
 import type { Plan } from './forward.ts'
 import { formatInnerHost, formatRequestHead } from './headers.ts'
 import type { RequestHead } from './http1/head.ts'
@@ -17,6 +17,8 @@ export type SandboxPassage = {
   clientAddress: string
   /** Whether the API needs a key, so that browsers need not be kept from it. */
   hasApiKey: boolean
+  /** The link by which it is reached. */
+  share?: Share | undefined
 }
 
 const PATH_SANDBOX_POLICY = `Content-Security-Policy: ${NO_ORIGIN_POLICY}\r\n`
@@ -40,9 +42,11 @@ export function planControl(head: RequestHead, clientAddress: string, target: Ta
 export function planSandbox(
   { via, target, prefix, address }: SandboxRoute,
   head: RequestHead,
-  { found, to, clientAddress, hasApiKey }: SandboxPassage,
+  { found, to, clientAddress, hasApiKey, share }: SandboxPassage,
 ): Plan {
   const { id, generation } = found
+  // By a path all sandboxes have one origin, and one cookie jar.
+  const sharesOrigin = via === 'path' || via === 'uri'
   const counts = found.countsTraffic === true && !asksNotToRenew(head)
   // An upgrade to HTTP/2 would be a tunnel in which nothing is checked any more.
   if (head.upgrade?.toLowerCase().includes('h2c')) head.upgrade = undefined
@@ -56,7 +60,7 @@ export function planSandbox(
     host: via === 'host' ? head.host : inner,
     prefix,
     clientAddress,
-    dropCredentials: via === 'path',
+    dropCredentials: sharesOrigin,
   })
   return {
     target: {
@@ -67,9 +71,10 @@ export function planSandbox(
     requestHead,
     ...(via !== 'host' && { location: { inner, outer: head.host, prefix } }),
     // The second lock beside the redirect of navigations, for browsers that do not say what they do.
-    extra: via === 'path' && !hasApiKey ? PATH_SANDBOX_POLICY : '',
+    extra: sharesOrigin && !hasApiKey ? PATH_SANDBOX_POLICY : '',
     port: address.port,
     ...(counts && { trafficOf: id }),
+    ...(share && { share }),
   }
 }
 
@@ -79,6 +84,6 @@ export function keyPrefix(id: string, generation: number): string {
 }
 
 /** The field by which a request says that it is no use of the sandbox (contract: v1.1.md 1.5). */
-function asksNotToRenew({ fields }: RequestHead): boolean {
+export function asksNotToRenew({ fields }: RequestHead): boolean {
   return fields.some(({ key, value }) => key === 'opensandbox-access-renew' && value === 'skip')
 }

@@ -3,6 +3,7 @@
 
 import { STATUS_CODES } from 'node:http'
 import type { SandboxAddress } from './host.ts'
+import type { RequestHead } from './http1/head.ts'
 
 export type Refusal = {
   status: number
@@ -44,6 +45,47 @@ export const REFUSED = {
     code: 'DOCKER::SANDBOX_NOT_RUNNING',
     message: 'The sandbox is paused',
     advice: 'POST /v1/sandboxes/{id}/resume lets it go on where it was.',
+  }),
+  waking: (): Refusal => ({
+    status: 503,
+    code: 'DOCKER::SANDBOX_NOT_RUNNING',
+    message: 'The sandbox is waking up',
+    advice: 'It was paused, and goes on where it was. This page tries again by itself.',
+    retryAfter: 1,
+  }),
+  notWoken: (): Refusal => ({
+    status: 503,
+    code: 'DOCKER::SANDBOX_RESUME_FAILED',
+    message: 'The sandbox is paused and could not be woken',
+    advice: 'This page tries again by itself.',
+    retryAfter: 5,
+  }),
+  closedToYou: (): Refusal => ({
+    status: 401,
+    code: 'MISSING_OR_INVALID_SECURE_ACCESS',
+    message: 'This sandbox opens only to those who were let in',
+    advice: 'Ask whoever runs it for a link. What was shared with you may have ended.',
+    extra: 'WWW-Authenticate: OpenSandbox-Secure-Access\r\n',
+  }),
+  deadLink: (): Refusal => ({
+    status: 404,
+    code: 'GENERAL::NOT_FOUND',
+    message: 'This link does not open anything',
+    advice:
+      'It may have ended, have been taken back, or have been for one use. Ask whoever sent it for another one.',
+  }),
+  noSigningKeys: (): Refusal => ({
+    status: 503,
+    code: 'GENERAL::UNAVAILABLE',
+    message: 'This gateway has no keys to check signed names with',
+    advice: 'Its operator sets them under ingress.secure_access.',
+  }),
+  tooManyGuesses: (): Refusal => ({
+    status: 429,
+    code: 'GENERAL::TOO_MANY_REQUESTS',
+    message: 'Too much that opens nothing was tried from here',
+    advice: 'Wait a moment, then open the link once more.',
+    retryAfter: 30,
   }),
   ended: (state: 'stopping' | 'terminated' | 'failed'): Refusal => ({
     status: 410,
@@ -115,6 +157,11 @@ const HEAD_CODES: Record<number, string> = {
   417: 'GENERAL::EXPECTATION_FAILED',
   431: 'GENERAL::HEADERS_TOO_LARGE',
   505: 'GENERAL::VERSION_NOT_SUPPORTED',
+}
+
+/** Whether an answer is for somebody to look at. */
+export function wantsPage({ fields }: Pick<RequestHead, 'fields'>): boolean {
+  return fields.some(({ key, value }) => key === 'accept' && value.toLowerCase().includes('text/html'))
 }
 
 /** The whole answer: head and body. */

@@ -1,6 +1,7 @@
 // Where a request goes, from its head alone: the routing header beats the host name, the host name beats the path, and what
 // is not a sandbox's is control's (contract: gateway.md 2, lifecycle.md 4.4). Pure.
 
+import { readSignature } from '../lib/signature.ts'
 import { isSandboxId, parseHost, parseIngressTo, parsePort, type SandboxAddress } from './host.ts'
 import type { RequestHead } from './http1/head.ts'
 
@@ -9,21 +10,30 @@ export type Route =
   | { kind: 'health' }
   | {
       kind: 'sandbox'
-      via: 'header' | 'host' | 'path'
+      via: 'header' | 'host' | 'path' | 'uri'
       address: SandboxAddress
       /** What the sandbox is asked for: raw path and query. */
       target: string
-      /** What was taken off the front of the path; empty but for `path`. */
+      /** What was taken off the front of the path; empty but for `path` and `uri`. */
       prefix: string
+      /** How a signed path reads where the sandbox asks for no signature. */
+      unsigned?: { target: string; prefix: string }
     }
   | { kind: 'invalid'; code: string; problem: string }
 
 const INGRESS_TO = 'opensandbox-ingress-to'
 const INGRESS_TO_DEPRECATED = 'open-sandbox-ingress'
+const URI = /^\/([^/?]+)\/(\d{1,5})(?=[/?]|$)(.*)$/s
+const SIGNED_REST = /^\/([0-9a-z]{1,13})\/([0-9a-f]{8}[0-9a-z])(?=[/?]|$)(.*)$/s
+/** Words of the API that begin a path, and could be ids by their letters. */
+const RESERVED = new Set(['v1', 'sandboxes', 'snapshots', 'templates', 'pools', 'admin', 'events'])
 const PROXY_PATH = /^((?:\/v1)?\/sandboxes\/([^/?]+)\/proxy\/(\d+))(?=[/?]|$)(.*)$/s
 
-/** Decides where a request goes. `domain` is the one below which the sandboxes' host names lie. */
-export function decideRoute(head: RequestHead, domain: string): Route {
+/**
+ * Decides where a request goes. `domain` is the one below which the sandboxes' host names lie; `hasUris` says that sandboxes have
+ * paths of their own, `/{id}/{port}/`, unsigned ones too.
+ */
+export function decideRoute(head: RequestHead, domain: string, hasUris = false): Route {
   const token = readRoutingHeader(head)
   if (token !== undefined) {
     const address = token === null ? undefined : parseIngressTo(token)
@@ -38,7 +48,32 @@ export function decideRoute(head: RequestHead, domain: string): Route {
   const { target } = head
   if (target.startsWith('/sandboxes/') || target.startsWith('/v1/sandboxes/')) return readProxyPath(target)
   if (target === '/status.ok') return { kind: 'health' }
-  return { kind: 'control' }
+  return readUri(target, hasUris) ?? { kind: 'control' }
+}
+
+/** `/{id}/{port}/{expires}/{signature}`, and `/{id}/{port}`, each with the sandbox's own path behind it (contract: gateway.md 2.2). */
+function readUri(raw: string, hasUris: boolean): Route | undefined {
+  const [, id = '', portText = '', rest = ''] = URI.exec(raw) ?? []
+  const port = parsePort(portText)
+  if (port === undefined || !isSandboxId(id) || RESERVED.has(id)) return undefined
+  const prefix = `/${id}/${portText}`
+  const unsigned = { target: toTarget(rest), prefix }
+  const [, expires = '', signature = '', after = ''] = SIGNED_REST.exec(rest) ?? []
+  const signed = readSignature(expires, signature)
+  if (signed)
+    return {
+      kind: 'sandbox',
+      via: 'uri',
+      address: { id, port, signed },
+      target: toTarget(after),
+      prefix: `${prefix}/${expires}/${signature}`,
+      ...(hasUris && { unsigned }),
+    }
+  return hasUris ? { kind: 'sandbox', via: 'uri', address: { id, port }, ...unsigned } : undefined
+}
+
+function toTarget(rest: string): string {
+  return rest.startsWith('/') ? rest : `/${rest}`
 }
 
 /** The first routing header that is not empty; null when one comes twice. */
@@ -69,7 +104,7 @@ function readProxyPath(raw: string): Route {
     kind: 'sandbox',
     via: 'path',
     address: { id, port },
-    target: rest.startsWith('/') ? rest : `/${rest}`,
+    target: toTarget(rest),
     prefix,
   }
 }

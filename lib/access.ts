@@ -6,6 +6,9 @@ import { createHash } from 'node:crypto'
 /** In which a request carries its key. */
 export const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
 
+/** In which a request carries what opens a sandbox that is not open to everybody (contract: gateway.md 3.1). */
+export const SECURE_ACCESS_HEADER = 'OpenSandbox-Secure-Access'
+
 export const ROLES = ['admin', 'member', 'read-only'] as const
 export type Role = (typeof ROLES)[number]
 

@@ -5,6 +5,9 @@
 //   POST /activity                              an ActivityRequest, answered with an ActivityAnswer
 //   GET /access/{id}                            with an API key in its header: 204 when traffic with it may reach the sandbox, else
 //                                               the error that the client is answered
+//   POST /wake/{id}                             204 once a paused sandbox runs again, else the error that the client is answered
+//   POST /shares/{id}/redeem                    a RedeemRequest: uses up a link that opens once, answered with a RedeemAnswer; 404
+//                                               when it was used before, has ended or was revoked
 //
 // A feed begins with `reset` and every known route, unless `epoch` and `since` name a point that control still remembers;
 // then only what changed follows. `ready` marks the end of the catching up. A `ping` comes every 10 s when nothing else does.
@@ -26,7 +29,30 @@ export type Route = {
   generation: number
   /** Whether control wants to hear of this sandbox's traffic. */
   countsTraffic?: true
+  /** The hash of what a request has to bring along; absent where everybody may come who knows the address. */
+  accessHash?: string
+  /** The links that open one of its ports. */
+  shares?: Share[]
+  /** Whether a request may wake it, of one that is paused. */
+  wakes?: true
 }
+
+/** A link that opens a port, or what a browser was given for one (lib/share-link.ts). */
+export type Share = {
+  id: string
+  port: number
+  hash: string
+  /** When it ends, in milliseconds since 1970. */
+  until: number
+  /** It opens once, and has not been used: what opens from then on is what `redeem` gives. */
+  once?: true
+  /** The path at and below which it opens. */
+  path?: string
+  methods?: string[]
+}
+
+export type RedeemRequest = { hash: string }
+export type RedeemAnswer = { secret: string }
 
 /** At most so many sandboxes are told of in one request. */
 export const MAX_REPORTS = 250

@@ -23,11 +23,17 @@ describe('parseToken()', () => {
     ['ABC-80', 'ABC', 80],
     ['a_b-80', 'a_b', 80],
     ['3f2b7c1e-0000-4000-8000-123456789abc-8080', '3f2b7c1e-0000-4000-8000-123456789abc', 8080],
-    ['alpha-beta-8080-1a2b3c-abcdef12k', 'alpha-beta', 8080],
-    ['sb-42-0-8ccd73a1a', 'sb', 42],
-    ['alpha-beta-8080-3w5e11264sgsf-2ad91bfek', 'alpha-beta', 8080],
   ])('reads %s', (token, id, port) => {
     expect(parseToken(token)).toEqual({ id, port })
+  })
+
+  test.each([
+    ['alpha-beta-8080-1a2b3c-abcdef12k', 'alpha-beta', 8080, '1a2b3c', 'abcdef12k'],
+    ['sb-42-0-8ccd73a1a', 'sb', 42, '0', '8ccd73a1a'],
+    ['alpha-beta-8080-3w5e11264sgsf-2ad91bfek', 'alpha-beta', 8080, '3w5e11264sgsf', '2ad91bfek'],
+  ])('reads %s with its signature', (token, id, port, expires, signature) => {
+    expect(parseToken(token)).toEqual({ id, port, signed: { expires, signature } })
+    expect(formatHost({ id, port, signed: { expires, signature } }, 'localhost')).toBe(`${token}.localhost`)
   })
 
   test.each([

@@ -97,3 +97,52 @@ test.each([
 test('a misspelt sandbox name is refused and does not reach control', () => {
   expect(decide('/v1/sandboxes', 'abc-99999.localhost')).toMatchObject({ kind: 'invalid' })
 })
+
+describe('by a path of its own', () => {
+  const byUri = (target: string, hasUris = true) => decideRoute(head(target), 'localhost', hasUris)
+  const signed = { expires: '1a2b3c', signature: '01234567a' }
+
+  test.each([
+    ['/my-sandbox/8080', '/', '/my-sandbox/8080'],
+    ['/sb/8080/', '/', '/sb/8080'],
+    ['/sb/8080/hello?a=1&b=2', '/hello?a=1&b=2', '/sb/8080'],
+    ['/sb/8080?a', '/?a', '/sb/8080'],
+    ['/sb/8080//x%2F..', '//x%2F..', '/sb/8080'],
+    ['/sb/9090/1a2b3c/01234567A/x', '/1a2b3c/01234567A/x', '/sb/9090'],
+  ])('G10: %s asks the sandbox for %s, unchanged', (path, target, prefix) => {
+    expect(byUri(path)).toMatchObject({ kind: 'sandbox', via: 'uri', target, prefix })
+    expect(byUri(path, false)).toEqual({ kind: 'control' })
+  })
+
+  test.each([
+    ['/sb/9090/1a2b3c/01234567a/extra/path?q', '/extra/path?q'],
+    ['/sb/9090/1a2b3c/01234567a', '/'],
+    ['/sb/9090/1a2b3c/01234567a?q', '/?q'],
+  ])('%s is signed and asks for %s', (path, target) => {
+    const unsigned = { target: path.slice('/sb/9090'.length), prefix: '/sb/9090' }
+    const route = {
+      kind: 'sandbox',
+      via: 'uri',
+      address: { id: 'sb', port: 9090, signed },
+      target,
+      prefix: '/sb/9090/1a2b3c/01234567a',
+    }
+    expect(byUri(path, false)).toEqual(route)
+    expect(byUri(path)).toEqual({ ...route, unsigned })
+  })
+
+  test.each([
+    '/',
+    '/sb',
+    '/sb/08080',
+    '/sb/0',
+    '/sb/65536',
+    '/-sb/80',
+    '/v1/80',
+    '/sandboxes/80',
+    '/sb/80x',
+    '/events/80/1/01234567a',
+  ])('%s is none', (path) => {
+    expect(byUri(path)).toEqual({ kind: 'control' })
+  })
+})

@@ -2,9 +2,11 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
+import type { AccessSettings } from '../../gateway/access.ts'
+import type { RouteSource } from '../../gateway/door.ts'
 import type { UpstreamPool } from '../../gateway/pool.ts'
 import type { Lookup, RouteListener } from '../../gateway/routes-feed.ts'
-import { createGateway, type Gateway, type GatewayOptions, type RouteSource } from '../../gateway/server.ts'
+import { createGateway, type Gateway, type GatewayOptions } from '../../gateway/server.ts'
 import type { Route } from '../../lib/api/routes-feed.ts'
 import { createLogger } from '../../lib/log.ts'
 
@@ -40,6 +42,14 @@ export class FakeRoutes implements RouteSource {
   }
 }
 
+/** Without an API key. */
+export const OPEN_ACCESS: AccessSettings = {
+  hasApiKey: false,
+  guardsTraffic: false,
+  domain: 'localhost',
+  ownHosts: new Set(),
+}
+
 export type TestGateway = Gateway & { port: number; routes: FakeRoutes; lines: string[] }
 
 export async function startGateway(
@@ -48,7 +58,7 @@ export async function startGateway(
   const routes = new FakeRoutes()
   const lines: string[] = []
   const gateway = createGateway({
-    access: { hasApiKey: false, guardsTraffic: false, domain: 'localhost', ownHosts: new Set() },
+    access: OPEN_ACCESS,
     checkKey: async () => undefined,
     controlSocket: '/nonexistent/control.sock',
     routes,

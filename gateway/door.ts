@@ -1,0 +1,261 @@
+// The way to a sandbox: who asks, may they, can it answer, and is it worth waiting until it can. Every step ends with a verdict, before
+// a byte has gone to the sandbox.
+
+import { isIP } from 'node:net'
+import type { Route as FeedRoute, RouteTarget, Share } from '../lib/api/routes-feed.ts'
+import type { SigningKeys } from '../lib/signature.ts'
+import type { AccessSettings } from './access.ts'
+import type { ActivityLog } from './activity.ts'
+import type { Verdict } from './connection.ts'
+import { formatShareCookie, readCredentials, withoutLink } from './credentials.ts'
+import { type ClosedReason, decideGrant, type Grant } from './grant.ts'
+import type { Guesses } from './guesses.ts'
+import type { RequestHead } from './http1/head.ts'
+import { API_KEY_FIELD, type KeyCheck } from './key-check.ts'
+import { asksNotToRenew, planSandbox, type SandboxRoute } from './plan.ts'
+import type { Redeem } from './redeem.ts'
+import { REFUSED, type Refusal, wantsPage } from './refusal.ts'
+import type { Lookup, RouteListener } from './routes-feed.ts'
+import type { Waker } from './wake.ts'
+
+/** Where sandboxes are: see routes-feed.ts. */
+export type RouteSource = {
+  get(id: string): FeedRoute | undefined
+  find(id: string): Promise<Lookup>
+  onChange(listener: RouteListener): () => void
+}
+
+export type DoorOptions = {
+  access: AccessSettings
+  /** Asked where traffic needs a key. */
+  checkKey: KeyCheck
+  routes: RouteSource
+  activity?: Pick<ActivityLog, 'touch'>
+  /** Absent: nothing is woken. */
+  wake?: Waker
+  /** Absent: no link opens that opens once. */
+  redeem?: Redeem
+  guesses: Guesses
+  /** How long a request waits for a sandbox that is starting or waking. */
+  holdMs: number
+  /** How long a browser waits for one before it is shown that it waits. */
+  pageMs: number
+  maxHeld: number
+  /** Milliseconds of a clock that goes on evenly. */
+  now: () => number
+  /** Milliseconds since 1970. */
+  wallNow: () => number
+  isStopping: () => boolean
+}
+
+export type Door = (route: SandboxRoute, head: RequestHead, client: Client) => Verdict
+
+/** Who asks. */
+export type Client = { address: string; isEncrypted: boolean }
+
+type Caller = { route: SandboxRoute; head: RequestHead; client: Client }
+type Opened = Extract<Grant, { kind: 'open' }>
+
+const NO_KEYS: SigningKeys = new Map()
+const OPEN: Opened = { kind: 'open' }
+const refuse = (refusal: Refusal): Verdict => ({ kind: 'refuse', refusal })
+
+export function createDoor(options: DoorOptions): Door {
+  const { access, routes, activity, guesses, now, wallNow } = options
+  let held = 0
+
+  return (route, head, client) => {
+    const caller: Caller = { route, head, client }
+    const isGuarded = (route.via === 'path' || route.via === 'uri') && access.guardsTraffic
+    return isGuarded ? guard(caller) : lead(caller)
+  }
+
+  /** To the sandbox, once control has said that it is the caller's. */
+  function guard(caller: Caller): Verdict {
+    const key = caller.head.fields.find((field) => field.key === API_KEY_FIELD)?.value
+    const verdict = options
+      .checkKey(caller.route.address.id, key)
+      .then((refusal) => (refusal ? refuse(refusal) : lead(caller)))
+    return { kind: 'wait', verdict, cancel: () => {} }
+  }
+
+  function lead(caller: Caller): Verdict {
+    const { id } = caller.route.address
+    const found = routes.get(id)
+    if (found) return enter(caller, found)
+    // For an id that was never seen control is asked, once for all who wait.
+    let cancel = () => {}
+    const verdict = routes.find(id).then((asked): Verdict | Promise<Verdict> => {
+      if (asked === 'unknown') return refuse(unknown(caller))
+      if (asked === 'unreachable') return refuse(REFUSED.noControl())
+      const entered = enter(caller, asked)
+      if (entered.kind !== 'wait') return entered
+      cancel = entered.cancel
+      return entered.verdict
+    })
+    return { kind: 'wait', verdict, cancel: () => cancel() }
+  }
+
+  /** Who may not come in learns nothing of the sandbox but that it is closed, in whatever state it is. */
+  function enter(asking: Caller, found: FeedRoute): Verdict {
+    const { client, head } = asking
+    const route = readAs(asking.route, found)
+    if (found.accessHash === undefined) return pass({ ...asking, route }, found, OPEN)
+    const credentials = readCredentials(head, route.target)
+    const caller: Caller = { ...asking, route: { ...route, target: withoutLink(route.target) } }
+    const isSuspect = guesses.isSuspect(client.address, now())
+    const grant = decideGrant({
+      found,
+      address: route.address,
+      head,
+      target: caller.route.target,
+      credentials,
+      hasOwnHost: route.via === 'host',
+      domain: access.domain,
+      keys: access.keys ?? NO_KEYS,
+      now: wallNow(),
+      isSuspect,
+    })
+    switch (grant.kind) {
+      case 'open':
+        return pass(caller, found, grant)
+      case 'closed':
+        if (grant.isGuess) guesses.note(client.address, now())
+        return refuse(refusalOf(grant.reason, isSuspect))
+      case 'hand-over':
+        return handOver(caller, grant.share, grant.secret)
+      case 'redeem':
+        return useUp(caller, found, grant)
+    }
+  }
+
+  function useUp(
+    caller: Caller,
+    found: FeedRoute,
+    { share, isNavigation }: Extract<Grant, { kind: 'redeem' }>,
+  ): Verdict {
+    const { redeem } = options
+    if (!redeem) return refuse(REFUSED.deadLink())
+    let cancel = () => {}
+    const verdict = redeem(found.id, share).then((given): Verdict | Promise<Verdict> => {
+      if (given === 'unreachable') return refuse(REFUSED.noControl())
+      if (given === 'used') return refuse(REFUSED.deadLink())
+      if (isNavigation) return handOver(caller, share, given.secret)
+      const passed = pass(caller, found, { kind: 'open', share })
+      if (passed.kind !== 'wait') return passed
+      cancel = passed.cancel
+      return passed.verdict
+    })
+    return { kind: 'wait', verdict, cancel: () => cancel() }
+  }
+
+  /** Takes the link out of the browser's address. */
+  function handOver({ route, client }: Caller, share: Share, secret: string | undefined): Verdict {
+    const maxAgeSeconds = Math.max(1, Math.floor((share.until - wallNow()) / 1000))
+    const { isEncrypted } = client
+    const cookie =
+      secret === undefined ? '' : formatShareCookie({ id: share.id, secret }, { maxAgeSeconds, isEncrypted })
+    // Two slashes, or what browsers take for them, would lead to another host.
+    const location = /^\/[/\\]/.test(route.target) ? `/.${route.target}` : route.target
+    return {
+      kind: 'answer',
+      status: 303,
+      head: `HTTP/1.1 303 See Other\r\nLocation: ${location}\r\n${cookie}Content-Length: 0\r\nCache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n`,
+    }
+  }
+
+  function pass(caller: Caller, found: FeedRoute, how: Opened): Verdict {
+    return decideSandbox(caller, found, how) ?? hold(caller, found, how)
+  }
+
+  /** What the state of a sandbox means for who may come in; undefined when it is worth waiting. */
+  function decideSandbox(
+    { route, head, client }: Caller,
+    found: FeedRoute,
+    { share, isPreflight }: Opened,
+  ): Verdict | undefined {
+    const { port } = route.address
+    const forward = (to: RouteTarget): Verdict => {
+      const { hasApiKey } = access
+      const plan = planSandbox(route, head, { found, to, clientAddress: client.address, hasApiKey, share })
+      if (plan.trafficOf !== undefined) activity?.touch(plan.trafficOf, now())
+      return { kind: 'forward', plan }
+    }
+    const special = found.ports?.[String(port)]
+    if (special) return forward(special)
+    switch (found.state) {
+      case 'running':
+        if (found.address === undefined) return undefined
+        // A name would be looked up, and could lead anywhere.
+        return isIP(found.address) === 0
+          ? refuse(REFUSED.unreachable())
+          : forward({ host: found.address, port })
+      case 'pending':
+        return undefined
+      case 'paused': {
+        const mayWake = found.wakes === true && options.wake && !isPreflight && !asksNotToRenew(head)
+        return mayWake ? undefined : refuse(REFUSED.paused())
+      }
+      default:
+        return refuse(REFUSED.ended(found.state))
+    }
+  }
+
+  /** A request for a sandbox that is starting, or waking, waits for it, so that clients need not try again. */
+  function hold(caller: Caller, found: FeedRoute, how: Opened): Verdict {
+    const { id } = caller.route.address
+    const isWaking = found.state === 'paused'
+    const late = refuse(isWaking ? REFUSED.waking() : REFUSED.starting())
+    if (held >= options.maxHeld || options.isStopping()) return late
+    held++
+    let finish: (verdict: Verdict) => void = () => {}
+    const verdict = new Promise<Verdict>((resolve) => {
+      finish = resolve
+    })
+    let isOver = false
+    const end = (decided: Verdict) => {
+      if (isOver) return
+      isOver = true
+      held--
+      clearTimeout(timer)
+      forget()
+      finish(decided)
+    }
+    const timer = setTimeout(() => end(late), wantsPage(caller.head) ? options.pageMs : options.holdMs)
+    const forget = routes.onChange((changedId, changed) => {
+      if (changedId !== id) return
+      if (!changed) return end(refuse(unknown(caller)))
+      // It may have been closed, or a link revoked, while the request waited.
+      if (!isStillOpen(changed, how.share)) return end(refuse(refusalOf('nothing', false)))
+      const decided = decideSandbox(caller, changed, how)
+      if (decided) end(decided)
+    })
+    if (isWaking)
+      void options.wake?.(id).then((refusal) => {
+        if (refusal) end(refuse(refusal))
+      })
+    return { kind: 'wait', verdict, cancel: () => end(late) }
+  }
+}
+
+/** Where a sandbox asks for no signature, what looks like one is a part of its own path (contract: gateway.md 2.2). */
+function readAs(route: SandboxRoute, found: FeedRoute): SandboxRoute {
+  const { unsigned, address } = route
+  if (unsigned === undefined || found.accessHash !== undefined) return route
+  return { ...route, ...unsigned, address: { id: address.id, port: address.port } }
+}
+
+function isStillOpen(changed: FeedRoute, share: Share | undefined): boolean {
+  return share === undefined || changed.shares?.some(({ id }) => id === share.id) === true
+}
+
+/** Whoever tries a link is told the same of a sandbox that there is not as of one that it does not open. */
+function unknown({ head, route }: Caller): Refusal {
+  return readCredentials(head, route.target).link === undefined ? REFUSED.unknown() : REFUSED.deadLink()
+}
+
+function refusalOf(reason: ClosedReason, isSuspect: boolean): Refusal {
+  if (isSuspect && reason !== 'nothing') return REFUSED.tooManyGuesses()
+  if (reason === 'link') return REFUSED.deadLink()
+  return reason === 'no_keys' ? REFUSED.noSigningKeys() : REFUSED.closedToYou()
+}
