@@ -9,6 +9,7 @@ import { assemble, expandHome } from './config/assemble.ts'
 import type { Settings } from './config/changes.ts'
 import { type Check, show } from './config/checks.ts'
 import { type DockerConfig, findDockerProblems } from './config/docker.ts'
+import { type FrontConfig, findFrontProblems } from './config/front.ts'
 import { findIngressProblems, type IngressConfig } from './config/ingress.ts'
 import { formatProblem, type Path } from './config/lines.ts'
 import { findOtelProblems, type OtelConfig } from './config/otel.ts'
@@ -61,6 +62,7 @@ export type Config = {
   }
   docker: DockerConfig
   ingress: IngressConfig
+  front: FrontConfig
   egress: { defaultAction: 'allow' | 'deny'; upstreamDns: NameServer[] }
   storage: { allowedHostPaths: string[] }
   /** How long is kept what nothing needs any more. */
@@ -198,6 +200,7 @@ export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources
     ...findTenantProblems(settings, places),
     ...findOtelProblems(settings, places),
     ...findIngressProblems(settings, places),
+    ...findFrontProblems(settings, places),
     ...findDockerProblems(settings, places),
   )
   if (settings.get('runtime.type') !== 'docker')

@@ -6,6 +6,7 @@ import type { Config, ConfigSources } from '../config.ts'
 import { mergeQuotas, type QuotaLimits, withoutInfinite } from './access.ts'
 import type { Settings } from './changes.ts'
 import { dockerOf } from './docker.ts'
+import { frontOf } from './front.ts'
 import { ingressOf } from './ingress.ts'
 import { otelOf } from './otel.ts'
 import type { SettingName } from './settings.ts'
@@ -51,6 +52,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
     },
     docker: dockerOf(get),
     ingress: ingressOf(settings),
+    front: frontOf(settings, (path) => resolve(expandHome(path))),
     egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },
     storage: { allowedHostPaths: get('storage.allowed_host_paths') },
     retention: {

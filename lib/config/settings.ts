@@ -23,6 +23,7 @@ import {
   yesOrNo,
 } from './checks.ts'
 import { binds, capabilities, DROPPED_CAPABILITIES, environment, profile } from './docker.ts'
+import { addressRanges, certificateList, domainPatterns } from './front.ts'
 import { activeKey, signingKeys } from './ingress.ts'
 import { headerTable } from './otel.ts'
 
@@ -72,6 +73,18 @@ export const SETTINGS = {
   'ingress.secure_access.keys': [signingKeys, []],
   'ingress.wake_on_request': [oneOf(...WAKE_MODES), 'idle'],
   'ingress.wake_timeout_seconds': [integer(1, 300), 20],
+  'front.processes': [integer(1, 64), 1],
+  'front.drain_seconds': [integer(0, 3600), 3],
+  'front.trusted_proxies': [addressRanges, []],
+  'front.proxy_protocol': [addressRanges, []],
+  'front.max_connections': [integer(1, 1_000_000), 16_384],
+  'front.max_connections_per_client': [integer(1, 1_000_000), 1024],
+  'front.max_connections_per_sandbox': [integer(1, 60_000), 1024],
+  'front.head_timeout_seconds': [integer(1, 600), 10],
+  'front.idle_timeout_seconds': [integer(1, 3600), 100],
+  'front.tls.port': [integer(1, 65535), undefined],
+  'front.tls.certificates': [certificateList, []],
+  'front.custom_domains': [domainPatterns, []],
   'egress.default_action': [oneOf('allow', 'deny'), 'allow'],
   'egress.upstream_dns': [nameServers, []],
   'storage.allowed_host_paths': [texts, []],
