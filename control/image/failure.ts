@@ -9,7 +9,9 @@ export function imageFailure(error: unknown, failure: RuntimeFailure, what: stri
   if (isNoSpace(error))
     return new RuntimeError('no_space', `${what}: no space left on the disk`, { cause: error })
   if (!(error instanceof ProgramError)) return error
-  return new RuntimeError(failure, `${what}: ${error.message}`, { cause: error })
+  // What skopeo says in front of whatever went wrong.
+  const why = error.message.replace(/Error parsing image name "[^"]*": /, '')
+  return new RuntimeError(failure, `${what}: ${why}`, { cause: error })
 }
 
 /** Whether an error, or the program that made it, says that the disk is full. */

@@ -4,18 +4,25 @@ import type { Progress } from './shared-work.ts'
 
 const EVERY_MS = 1000
 
+export type FollowOptions = {
+  signal: AbortSignal
+  progress: Progress
+  everyMs?: number
+  /** Called once when nothing has come for so long. */
+  stall?: { afterMs: number; tell: () => void }
+}
+
 /**
  * Tells how much skopeo has brought into an OCI layout so far, when that has changed, until `stop` or the signal. skopeo itself
  * tells it to terminals alone.
  */
 export function followSize(
   layout: string,
-  signal: AbortSignal,
-  progress: Progress,
-  everyMs = EVERY_MS,
+  { signal, progress, everyMs = EVERY_MS, stall }: FollowOptions,
 ): { stop: () => void } {
   let isOver = false
   let told = ''
+  let last = { size: -1, at: performance.now() }
   let timer: NodeJS.Timeout | undefined
   const stop = () => {
     isOver = true
@@ -28,6 +35,12 @@ export function followSize(
     const text = formatSize(size)
     if (size > 0 && text !== told) progress(text)
     told = text
+    const now = performance.now()
+    if (size !== last.size) last = { size, at: now }
+    if (stall && now - last.at > stall.afterMs) {
+      stop()
+      return stall.tell()
+    }
     timer = setTimeout(look, everyMs)
   }
   signal.addEventListener('abort', stop, { once: true })

@@ -9,11 +9,15 @@ export type ImageConfig = {
 }
 
 export type Image = {
+  /** By what the store finds it. */
+  id: string
   /** The unpacked root, its files owned by the mapped range. */
   rootfs: string
   config: ImageConfig
   /** Directories of the host that belong to the image, mounted read-only. */
   hostDirs: string[]
+  /** What its registry calls it. */
+  digest?: string
 }
 
 /**

@@ -48,3 +48,20 @@ export class SharedWork<T> {
     }
   }
 }
+
+/** The work that is under way by this name, or what is begun now. A caller that leaves does not take it from the others. */
+export function shareWork<T>(
+  underWay: Map<string, SharedWork<T>>,
+  name: string,
+  ended: AbortSignal,
+  work: (signal: AbortSignal, progress: Progress) => Promise<T>,
+): SharedWork<T> {
+  const running = underWay.get(name)
+  if (running && !running.isAbandoned) return running
+  const begun = new SharedWork<T>(work, ended)
+  underWay.set(name, begun)
+  void begun.settled().then(() => {
+    if (underWay.get(name) === begun) underWay.delete(name)
+  })
+  return begun
+}

@@ -1,217 +1,251 @@
-// The images of this installation, each unpacked once and shared by all its sandboxes: `images/{key}/rootfs` beside
-// `image.json`. An image is built in a directory of its own and renamed when it is whole; what a crash left is cleared at
-// the next start. A reference is resolved in this order: alias, `host`, archive, what is in the store, registry (design D6b).
+// The images of the local runtime, each unpacked once and shared by all sandboxes that are made of it. A reference is resolved in this
+// order: alias, `host`, archive, what is on the machine and may be used by whoever asks, registry (design D6b).
 
-import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
-import { isAbsolute, join } from 'node:path'
-import { systemCodeOf } from '../../lib/errors.ts'
+import { join } from 'node:path'
+import type { PullPolicy } from '../../lib/api/images.ts'
 import type { Logger } from '../../lib/log.ts'
-import { removeTree } from '../remove-tree.ts'
+import type { ImageRequest, Images, Removal, StoredImage } from '../runtime/images.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
-import { archiveKindOf, unpackRootTarball } from './archive.ts'
+import { adoptOldContents } from './adopt.ts'
+import { type Content, Contents } from './contents.ts'
 import { imageFailure } from './failure.ts'
-import { HOST_DIRS, HOST_IMAGE_CONFIG, hostImageKey, makeHostRoot } from './host.ts'
-import { DEFAULT_PATH, type Image, type ImageConfig } from './image.ts'
-import { pullImage, registryOf } from './pull.ts'
-import { type Progress, SharedWork } from './shared-work.ts'
+import type { Image } from './image.ts'
+import { keptIds } from './kept.ts'
+import { Ledger } from './ledger.ts'
+import { Pins } from './pins.ts'
+import { formatReference, type Reference } from './reference.ts'
+import { askDigest } from './registry.ts'
+import { resolveReference, targetOf } from './resolve.ts'
+import { type Progress, type SharedWork, shareWork } from './shared-work.ts'
+import { archiveSource, hostSource, registrySource, type Source, type SourceOptions } from './sources.ts'
 
-export type ImageStoreOptions = {
+export type ImageStoreOptions = SourceOptions & {
   dataDir: string
   /** Alias to reference, or to the path of an archive. */
   aliases: Record<string, string>
   insecureRegistries: string[]
-  proxyEnvironment?: Record<string, string>
-  pullTimeoutMs: number
+  /** For requests that name none; `Never` is for all. */
+  policy: PullPolicy
   log: Logger
+  now: () => number
   /** Ends what is still being pulled. */
   signal: AbortSignal
 }
 
-type Auth = { username: string; password: string }
-type Source = {
-  key: string
-  build: (folder: string, signal: AbortSignal, progress: Progress) => Promise<ImageConfig>
-  hostDirs: string[]
-}
+/** An image that is not removed before this is disposed of. */
+export type ImageLease = Disposable & { image: Image }
 
-const TEMPORARY = '.new-'
+type Asked = { signal: AbortSignal; progress: Progress }
+type PullRequest = ImageRequest & { isShared?: boolean }
 
-export class ImageStore {
+/** How long a registry has for saying what a reference stands for. */
+const ASK_TIMEOUT_MS = 60_000
+
+export class ImageStore implements Images {
   readonly #options: ImageStoreOptions
-  readonly #folder: string
-  readonly #building = new Map<string, SharedWork<Image>>()
-  readonly #known = new Map<string, Image>()
+  readonly #contents: Contents
+  readonly #ledger: Ledger
+  readonly #pins = new Pins()
+  readonly #building = new Map<string, SharedWork<Content>>()
+  readonly #asking = new Map<string, SharedWork<string>>()
+  readonly #users: (() => Promise<string[]>)[] = []
 
-  private constructor(options: ImageStoreOptions) {
+  private constructor(options: ImageStoreOptions, contents: Contents) {
+    const { log, now } = options
     this.#options = options
-    this.#folder = join(options.dataDir, 'images')
+    this.#contents = contents
+    this.#ledger = new Ledger({ path: join(contents.folder, 'ledger.json'), log, now })
   }
 
   /** Opens the store and clears what an interrupted build has left. */
   static async open(options: ImageStoreOptions): Promise<ImageStore> {
-    const store = new ImageStore(options)
-    await mkdir(store.#folder, { recursive: true, mode: 0o700 })
-    for (const name of await readdir(store.#folder))
-      if (name.startsWith(TEMPORARY)) await removeTree(join(store.#folder, name))
+    const store = new ImageStore(options, await Contents.open(join(options.dataDir, 'images')))
+    await adoptOldContents(store.#contents, store.#ledger, options.aliases)
     return store
   }
 
+  /** Lets somebody say which images are needed by what they have made: their ids, one for each need. */
+  keepFor(user: () => Promise<string[]>): void {
+    this.#users.push(user)
+  }
+
   /**
-   * The image of a reference, from the store or made now; `progress` is told how far that is. Rejects with RuntimeError, or the
-   * signal's reason.
+   * The image of a request, from the store or made now; `progress` is told how far that is. Rejects with RuntimeError, or the signal's
+   * reason.
    */
-  async resolve(
-    reference: string,
-    auth: Auth | undefined,
-    signal: AbortSignal,
-    progress: Progress = () => {},
-  ): Promise<Image> {
-    const source = await this.#sourceOf(reference, auth, signal)
-    const key = createHash('sha256').update(source.key).digest('hex').slice(0, 32)
-    const known = this.#known.get(key) ?? (await this.#load(key))
-    if (known) return known
+  async lease(request: PullRequest, signal: AbortSignal, progress: Progress = () => {}): Promise<ImageLease> {
+    const { uri } = request
+    const asked = { signal, progress }
+    const target = targetOf(uri, this.#options.aliases)
+    if (target.kind === 'host') return await this.#leaseOf(hostSource(), asked)
+    if (target.kind === 'archive')
+      return await this.#leaseOf(await archiveSource(uri, target.path, this.#options), asked)
+    return await this.#leaseFromRegistry(target.reference, request, asked)
+  }
+
+  async pull(request: PullRequest, signal: AbortSignal, progress?: Progress): Promise<StoredImage> {
+    using lease = await this.lease(request, signal, progress)
+    const found = (await this.list()).find(({ id }) => id === lease.image.id)
+    if (!found) throw new Error(`The image "${request.uri}" is not there after it was pulled`)
+    return { ...found, users: found.users - 1 }
+  }
+
+  async list(): Promise<StoredImage[]> {
+    const [contents, used, kept] = await Promise.all([this.#contents.list(), this.#used(), this.#kept()])
+    return contents
+      .map(({ id, reference, digest, origin, sizeBytes, createdAt }) => {
+        const names = this.#ledger.namesOf(id)
+        const isLocal = origin !== 'registry'
+        return {
+          id,
+          references: isLocal ? [reference] : names.references,
+          ...(digest !== undefined && { digest }),
+          origin,
+          sizeBytes,
+          isShared: isLocal || names.isShared,
+          createdAt,
+          lastUsedAt: this.#ledger.lastUse(id) ?? createdAt,
+          users: used.filter((other) => other === id).length + this.#pins.count(id),
+          isKept: kept.has(id),
+        }
+      })
+      .sort((one, other) => other.lastUsedAt - one.lastUsedAt)
+  }
+
+  async remove(id: string): Promise<Removal> {
+    if (!this.#contents.has(id)) return 'absent'
+    const stamp = this.#pins.stamp(id)
+    const used = await this.#used()
+    // Between here and the removal nobody comes: a start that came meanwhile has left its stamp, even if it has ended since.
+    if (used.includes(id) || this.#pins.count(id) > 0 || this.#pins.stamp(id) !== stamp) return 'in_use'
+    if (!this.#contents.has(id)) return 'absent'
+    const gone = this.#contents.remove(id)
+    await this.#ledger.forget(id)
+    await gone
+    return 'removed'
+  }
+
+  /** Writes down what only this process knows. */
+  async close(): Promise<void> {
+    await this.#ledger.close()
+  }
+
+  async #leaseFromRegistry(reference: Reference, request: PullRequest, asked: Asked): Promise<ImageLease> {
+    const { policy, insecureRegistries } = this.#options
+    const { uri, auth } = request
+    for (;;) {
+      const resolution = await resolveReference(
+        {
+          ledger: this.#ledger,
+          policy,
+          isPresent: (id) => this.#contents.has(id),
+          ask: (...question) => this.#ask(...question),
+        },
+        { reference, request },
+        asked.signal,
+      )
+      if (resolution.action === 'use') {
+        const lease = await this.#leasePresent(resolution.content.id)
+        if (lease) return lease
+        // It was removed in this very moment.
+        continue
+      }
+      const isInsecure = insecureRegistries.includes(reference.registry)
+      const source = registrySource(
+        resolution.reference,
+        { shownAs: uri, ...(auth && { auth }), isInsecure },
+        this.#options,
+      )
+      const lease = await this.#leaseOf(source, asked)
+      await resolution.note(source.id)
+      return lease
+    }
+  }
+
+  async #leasePresent(id: string): Promise<ImageLease | undefined> {
+    const pin = this.#pins.take(id)
+    try {
+      const image = await this.#contents.get(id)
+      if (image) {
+        this.#ledger.touch(id)
+        return { image, [Symbol.dispose]: pin[Symbol.dispose] }
+      }
+    } catch (error) {
+      pin[Symbol.dispose]()
+      throw error
+    }
+    pin[Symbol.dispose]()
+    return undefined
+  }
+
+  async #leaseOf(source: Source, { signal, progress }: Asked): Promise<ImageLease> {
+    const present = await this.#leasePresent(source.id)
+    if (present) return present
     // Nothing is begun for who has left already: nobody would wait for it, or end it.
     signal.throwIfAborted()
-    // One build for all who wait for it; a caller that leaves does not take it from the others.
-    let building = this.#building.get(key)
-    if (!building || building.isAbandoned) {
-      const begun = new SharedWork<Image>(
-        (ended, tell) => this.#build(key, source, { reference, signal: ended, progress: tell }),
-        this.#options.signal,
-      )
-      this.#building.set(key, begun)
-      void begun.settled().then(() => {
-        if (this.#building.get(key) === begun) this.#building.delete(key)
-      })
-      building = begun
-    }
-    return await building.join(signal, progress)
-  }
-
-  async #sourceOf(reference: string, auth: Auth | undefined, signal: AbortSignal): Promise<Source> {
-    const { aliases, insecureRegistries, proxyEnvironment, pullTimeoutMs } = this.#options
-    // An image may have the name of something that every object has.
-    const target = (Object.hasOwn(aliases, reference) ? aliases[reference] : undefined) ?? reference
-    const isAlias = target !== reference
-    if (target === 'host')
-      return {
-        key: hostImageKey(),
-        hostDirs: HOST_DIRS,
-        build: async (folder) => {
-          await mkdir(join(folder, 'rootfs'), { mode: 0o755 })
-          await makeHostRoot(join(folder, 'rootfs'))
-          return HOST_IMAGE_CONFIG
-        },
-      }
-    // Only the operator's configuration names files of this machine; a client's reference never does.
-    if (isAlias && isAbsolute(target)) return await this.#archiveSource(reference, target, signal)
-    checkReference(reference, target)
-    const registry = registryOf(target)
-    return {
-      key: `registry ${target}${auth ? ` as ${auth.username}:${auth.password}` : ''}`,
-      hostDirs: [],
-      build: (folder, buildSignal, progress) =>
-        pullImage(`docker://${target}`, reference, {
-          folder,
-          progress,
-          ...(auth && { auth }),
-          insecure: insecureRegistries.includes(registry),
-          ...(proxyEnvironment && { env: proxyEnvironment }),
-          signal: buildSignal,
-          timeoutMs: pullTimeoutMs,
-        }),
+    const pin = this.#pins.take(source.id)
+    try {
+      const image = await shareWork(this.#building, source.id, this.#options.signal, (ended, tell) =>
+        this.#build(source, { signal: ended, progress: tell }),
+      ).join(signal, progress)
+      this.#ledger.touch(source.id)
+      return { image, [Symbol.dispose]: pin[Symbol.dispose] }
+    } catch (error) {
+      pin[Symbol.dispose]()
+      throw error
     }
   }
 
-  async #archiveSource(alias: string, path: string, signal: AbortSignal): Promise<Source> {
-    const found = await stat(path).catch((error) => {
-      throw new RuntimeError(
-        'image_not_found',
-        `Image "${alias}" is "${path}" by the configuration, which cannot be read (${systemCodeOf(error)})`,
-        { cause: error },
-      )
-    })
-    signal.throwIfAborted()
-    const timeoutMs = this.#options.pullTimeoutMs
-    return {
-      key: `archive ${path} ${found.size} ${found.mtimeMs}`,
-      hostDirs: [],
-      build: async (folder, buildSignal, progress) => {
-        const kind = await archiveKindOf(path, buildSignal)
-        if (kind !== 'rootfs') {
-          const transport = kind === 'oci-layout' ? 'oci' : kind
-          return await pullImage(`${transport}:${path}`, alias, {
-            folder,
-            progress,
-            signal: buildSignal,
-            timeoutMs,
-          })
-        }
-        progress(`Unpacking image "${alias}"`)
-        await unpackRootTarball(path, join(folder, 'rootfs'), { signal: buildSignal, timeoutMs })
-        return { env: { PATH: DEFAULT_PATH }, workdir: '/', uid: 0, gid: 0 }
-      },
-    }
-  }
-
-  async #build(
-    key: string,
-    source: Source,
-    { reference, signal, progress }: { reference: string; signal: AbortSignal; progress: Progress },
-  ): Promise<Image> {
-    const { log } = this.#options
+  async #build(source: Source, asked: Asked): Promise<Content> {
+    const { log, now } = this.#options
+    const { shownAs } = source
     const startedAt = performance.now()
-    let folder: string | undefined
     try {
-      folder = await mkdtemp(join(this.#folder, TEMPORARY))
-      const config = await source.build(folder, signal, progress)
-      const image = { reference, config, hostDirs: source.hostDirs }
-      await writeFile(join(folder, 'image.json'), JSON.stringify(image))
-      await this.#place(folder, key)
+      await this.#contents.build(source, { ...asked, now })
     } catch (error) {
-      if (folder) await removeTree(folder)
-      signal.throwIfAborted()
-      throw imageFailure(error, 'image_pull_failed', `Cannot make image "${reference}"`)
+      asked.signal.throwIfAborted()
+      throw imageFailure(error, 'image_pull_failed', `Cannot make image "${shownAs}"`)
     }
-    log.info('image is there', { image: reference, ms: Math.round(performance.now() - startedAt) })
-    const image = await this.#load(key)
+    log.info('image is there', { image: shownAs, ms: Math.round(performance.now() - startedAt) })
+    const image = await this.#contents.get(source.id)
     if (!image)
-      throw new RuntimeError('image_pull_failed', `Image "${reference}" was removed while it was made`)
+      throw new RuntimeError('image_pull_failed', `Image "${shownAs}" was removed while it was made`)
     return image
   }
 
-  /** Puts a whole image where it is found; one that is there already stays, as sandboxes may use it. */
-  async #place(folder: string, key: string): Promise<void> {
-    try {
-      await rename(folder, join(this.#folder, key))
-    } catch (error) {
-      // A build that was given up may have come to its end all the same.
-      if (!existsSync(join(this.#folder, key, 'image.json'))) throw error
-      await removeTree(folder)
-    }
+  /** What a registry says for this login; all who ask the same at the same time wait for one answer. */
+  #ask(reference: Reference, { uri, auth }: ImageRequest, signal: AbortSignal): Promise<string> {
+    const { insecureRegistries, proxyEnvironment, pullTimeoutMs } = this.#options
+    signal.throwIfAborted()
+    const key = JSON.stringify([formatReference(reference), auth?.username, auth?.password])
+    return shareWork(this.#asking, key, this.#options.signal, (ended) =>
+      askDigest({
+        reference,
+        shownAs: uri,
+        ...(auth && { auth }),
+        isInsecure: insecureRegistries.includes(reference.registry),
+        ...(proxyEnvironment && { env: proxyEnvironment }),
+        folder: this.#contents.folder,
+        signal: ended,
+        timeoutMs: Math.min(pullTimeoutMs, ASK_TIMEOUT_MS),
+      }),
+    ).join(signal, () => {})
   }
 
-  async #load(key: string): Promise<Image | undefined> {
-    const folder = join(this.#folder, key)
-    if (!existsSync(join(folder, 'image.json'))) return undefined
-    const stored = JSON.parse(await readFile(join(folder, 'image.json'), 'utf8')) as Omit<Image, 'rootfs'>
-    const image = { rootfs: join(folder, 'rootfs'), config: stored.config, hostDirs: stored.hostDirs }
-    this.#known.set(key, image)
-    return image
+  async #used(): Promise<string[]> {
+    return (await Promise.all(this.#users.map((user) => user()))).flat()
   }
-}
 
-// What skopeo would take for one of its own options or for another transport never reaches it.
-function checkReference(reference: string, target: string): void {
-  if (
-    /^[a-zA-Z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?$/.test(target) &&
-    target.length <= 512
-  )
-    return
-  throw new RuntimeError(
-    'image_not_found',
-    `There is no image "${reference.slice(0, 200)}": it is neither an alias of the configuration nor a reference such as "registry.example/name:tag"`,
-  )
+  #kept(): Promise<Set<string>> {
+    const { aliases, log } = this.#options
+    return keptIds({
+      aliases,
+      ledger: this.#ledger,
+      log,
+      idOf: async (alias, target) =>
+        target.kind === 'host'
+          ? hostSource().id
+          : (await archiveSource(alias, target.path, this.#options)).id,
+    })
+  }
 }

@@ -12,6 +12,8 @@ export type SandboxRecord = {
   address: string
   /** The host's end of the veth pair. */
   interface: string
+  /** The image that it lies upon, by what the store of images finds it. */
+  image?: string
   /** The first process, as the host sees it, once there is one. */
   init?: { pid: number; startTime: string }
   /** Set once everything of the create is done; without it, the sandbox is incomplete. */

@@ -1,17 +1,10 @@
-// Images are fetched once for all who wait, for as long as somebody waits, and show how far they are.
-
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { followSize, formatSize } from '../../control/image/follow-size.ts'
-import { failureOfPull } from '../../control/image/pull.ts'
+import { failureOfPull } from '../../control/image/registry.ts'
 import { SharedWork } from '../../control/image/shared-work.ts'
-import { ImageStore } from '../../control/image/store.ts'
-import { createLogger, createSilentLogger } from '../../lib/log.ts'
 import { createControlApp, MINIMAL } from '../support/control-app.ts'
 
 const NEVER = new AbortController().signal
@@ -96,6 +89,8 @@ test.each([
   ['dial tcp 127.0.0.1:1: connect: connection refused', 'registry_failed'],
   ['net/http: TLS handshake timeout', 'registry_failed'],
   ['received unexpected HTTP status: 503 Service Unavailable', 'registry_failed'],
+  ['Requesting bearer token: invalid status code from registry 502', 'registry_failed'],
+  ['no image found in manifest list for architecture amd64', 'platform_mismatch'],
   ['something else', 'image_pull_failed'],
 ])('L8: failureOfPull(%j) is %s', (message, failure) => {
   expect(failureOfPull(new Error(message))).toBe(failure)
@@ -113,7 +108,11 @@ test.each([
 test('followSize() tells what has come, complete or not, once for each size, until it is stopped', async () => {
   const layout = join(makeFolder(), 'layout')
   const told: string[] = []
-  const following = followSize(layout, NEVER, (text) => told.push(text), 5)
+  const following = followSize(layout, {
+    signal: NEVER,
+    progress: (text) => told.push(text),
+    everyMs: 5,
+  })
   mkdirSync(join(layout, 'blobs/sha256'), { recursive: true })
   writeFileSync(join(layout, 'oci-put-blob1'), Buffer.alloc(300_000))
   await vi.waitFor(() => expect(told.at(-1)).toBe('300 kB'))
@@ -149,124 +148,3 @@ test('L8: while a sandbox is pending its message tells how far its image is, and
   expect(await messageOf()).toBeUndefined()
   expect(control.store.history(String(body.id), 9).map(({ state }) => state)).toEqual(['Pending', 'Running'])
 })
-
-// To give files to the users of sandboxes, and skopeo and umoci.
-const isRoot = process.getuid?.() === 0
-describe.skipIf(!isRoot)('ImageStore', () => {
-  async function openStore() {
-    const folder = makeFolder()
-    const tool = (...args: [string, ...string[]]) =>
-      execFileSync(args[0], args.slice(1), { stdio: 'pipe', cwd: folder, timeout: 60_000 })
-    writeFileSync(join(folder, 'file'), Buffer.alloc(5_000_000, 'some text that can be compressed'))
-    tool('tar', '-cf', 'layer.tar', 'file')
-    tool('umoci', 'init', '--layout', 'layout')
-    tool('umoci', 'new', '--image', 'layout:test')
-    tool('umoci', 'raw', 'add-layer', '--image', 'layout:test', 'layer.tar')
-    tool('skopeo', 'copy', '--quiet', '--insecure-policy', 'oci:layout:test', 'oci-archive:image.tar')
-    const lines: string[] = []
-    const store = await ImageStore.open({
-      dataDir: folder,
-      aliases: { mine: join(folder, 'image.tar'), absent: join(folder, 'absent.tar') },
-      insecureRegistries: ['127.0.0.1:1'],
-      pullTimeoutMs: 30_000,
-      log: createLogger({ program: 'control', level: 'info', write: (line) => void lines.push(line) }),
-      signal: NEVER,
-    })
-    const left = () => readdirSync(join(folder, 'images'))
-    return {
-      store,
-      left,
-      layout: join(folder, 'layout'),
-      made: () => lines.filter((line) => line.includes('image is there')).length,
-    }
-  }
-
-  test('an image with the name of something that every object has is no alias', async () => {
-    const { store, left } = await openStore()
-    const abandoned = AbortSignal.abort(new Error('left'))
-    for (const name of ['constructor', 'toString', 'hasOwnProperty'])
-      await expect(store.resolve(name, undefined, abandoned)).rejects.toThrow('left')
-    expect(left()).toEqual([])
-  })
-
-  test('makes an image once for all who ask at the same time, and again only when nobody has it', async () => {
-    const { store, left, made } = await openStore()
-    const heard: string[] = []
-    const images = await Promise.all(
-      Array.from({ length: 5 }, () =>
-        store.resolve('mine', undefined, NEVER, (message) => void heard.push(message)),
-      ),
-    )
-    expect(new Set(images.map(({ rootfs }) => rootfs)).size).toBe(1)
-    expect(made()).toBe(1)
-    expect(heard.filter((message) => message === 'Unpacking image "mine"')).toHaveLength(5)
-    await store.resolve('mine', undefined, NEVER)
-    expect([made(), left().length]).toEqual([1, 1])
-  })
-
-  test('gives a build up when nobody waits any more, and begins anew for the next', async () => {
-    const { store, left, made } = await openStore()
-    const caller = new AbortController()
-    const leaving = store.resolve('mine', undefined, caller.signal, (message) => {
-      if (message.startsWith('Reading')) caller.abort(new Error('deleted'))
-    })
-    await expect(leaving).rejects.toThrow('deleted')
-    expect((await store.resolve('mine', undefined, NEVER)).rootfs).toContain('rootfs')
-    expect(made()).toBe(1)
-    await vi.waitFor(() => expect(left()).toHaveLength(1), 5000)
-  })
-
-  test("S7: an image that came by one login is nobody else's, who has to show that the registry lets them", async () => {
-    const folder = makeFolder()
-    const { layout } = await openStore()
-    const registry = await serveLayout(layout, 'it:sesame')
-    const store = await ImageStore.open({
-      dataDir: folder,
-      aliases: {},
-      insecureRegistries: [registry],
-      pullTimeoutMs: 30_000,
-      log: createSilentLogger(),
-      signal: NEVER,
-    })
-    const pull = (password?: string) =>
-      store.resolve(`${registry}/team/x:test`, password ? { username: 'it', password } : undefined, NEVER)
-    const { rootfs } = await pull('sesame')
-    for (const password of [undefined, 'wrong'])
-      await expect(pull(password)).rejects.toMatchObject({ failure: 'image_denied' })
-    expect((await pull('sesame')).rootfs).toBe(rootfs)
-  })
-
-  test('says which image failed, and why', async () => {
-    const { store, left } = await openStore()
-    await expect(store.resolve('absent', undefined, NEVER)).rejects.toMatchObject({
-      failure: 'image_not_found',
-      message: expect.stringMatching(/Image "absent" .*ENOENT/),
-    })
-    await expect(store.resolve('127.0.0.1:1/team/x:1', undefined, NEVER)).rejects.toMatchObject({
-      failure: 'registry_failed',
-      message: expect.stringMatching(/Cannot pull image "127.0.0.1:1\/team\/x:1": .*refused/),
-    })
-    expect(left()).toEqual([])
-  })
-})
-
-/** A registry of one image for whoever has the login. Gives its host and port. */
-async function serveLayout(layout: string, login: string): Promise<string> {
-  const blob = (digest: string) => readFileSync(join(layout, 'blobs', digest.replace(':', '/')))
-  const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as {
-    manifests: [{ digest: string; mediaType: string }]
-  }
-  const [manifest] = index.manifests
-  const server = createServer((request, response) => {
-    const wanted = `Basic ${Buffer.from(login).toString('base64')}`
-    if (request.headers.authorization !== wanted)
-      return response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end()
-    const [, kind, name = ''] = /\/(manifests|blobs)\/(.+)$/.exec(request.url ?? '') ?? []
-    if (kind === 'manifests') response.setHeader('content-type', manifest.mediaType)
-    if (!kind) return response.end('{}')
-    response.end(blob(kind === 'manifests' && name === 'test' ? manifest.digest : name))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => void server.close())
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`
-}

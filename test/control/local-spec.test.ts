@@ -3,10 +3,11 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { decideArchiveKind } from '../../control/image/archive.ts'
-import { readBundleConfig, registryOf } from '../../control/image/pull.ts'
+import { readBundleConfig } from '../../control/image/pull.ts'
 import { createAddressPool } from '../../control/runtime/addresses.ts'
-import { findMissing, type Machine } from '../../control/runtime/local/checks.ts'
+import { findMissing } from '../../control/runtime/local/checks.ts'
 import { CAPABILITIES, makeSpec, type SpecInput } from '../../control/runtime/local/spec.ts'
+import type { Machine } from '../../control/runtime/machine.ts'
 import { interfaceOf } from '../../control/runtime/sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../../control/runtime/seccomp.ts'
 
@@ -255,16 +256,6 @@ test.each([
   [[''], undefined],
 ])('decideArchiveKind(%j) is %s', (entries, kind) => {
   expect(decideArchiveKind(entries)).toBe(kind)
-})
-
-test.each([
-  ['debian', 'docker.io'],
-  ['library/debian:12', 'docker.io'],
-  ['localhost/x', 'localhost'],
-  ['127.0.0.1:5000/a/b:c', '127.0.0.1:5000'],
-  ['registry.example/a@sha256:00', 'registry.example'],
-])('registryOf(%s) is %s', (reference, registry) => {
-  expect(registryOf(reference)).toBe(registry)
 })
 
 test("readBundleConfig() reads the image's environment, directory and user, without umoci's own additions", () => {

@@ -14,6 +14,7 @@ import { readEntrypointLog } from '../entrypoint-log.ts'
 import { readExit } from '../exit-file.ts'
 import { disconnectSandbox } from '../network.ts'
 import { watchPhases } from '../phase-watch.ts'
+import type { Images } from '../images.ts'
 import {
   type CreateWatch,
   type Runtime,
@@ -49,15 +50,22 @@ export class LocalRuntime implements Runtime {
     this.#parts = parts
   }
 
+  get images(): Images {
+    return this.#parts.images
+  }
+
   async create(spec: RuntimeSpec, signal: AbortSignal, watch: CreateWatch = {}): Promise<RuntimeSandbox> {
     const { images, addresses, instance, log } = this.#parts
     const phases = watchPhases(watch)
-    const image = await images.resolve(spec.image.uri, spec.image.auth, signal, watch.progress)
+    // Held until the record, or nothing any more, needs it.
+    using lease = await images.lease(spec.image, signal, watch.progress)
+    const { image } = lease
     phases.mark('image')
     const record: SandboxRecord = {
       id: spec.id,
       address: takeAddress(addresses),
       interface: interfaceOf(spec.id, instance.interfacePrefix),
+      image: image.id,
       complete: false,
     }
     try {
@@ -73,7 +81,13 @@ export class LocalRuntime implements Runtime {
       signal.throwIfAborted()
       throw asRuntimeError(error)
     }
-    return { id: spec.id, state: 'running', address: record.address }
+    const { digest } = image
+    return {
+      id: spec.id,
+      state: 'running',
+      address: record.address,
+      ...(digest !== undefined && { imageDigest: digest }),
+    }
   }
 
   async pause(id: string, signal: AbortSignal): Promise<void> {
@@ -168,7 +182,8 @@ export class LocalRuntime implements Runtime {
   }
 
   async close(): Promise<void> {
-    const { dataDir, instance, cgroups, programs } = this.#parts
+    const { dataDir, instance, cgroups, programs, images } = this.#parts
+    await images.close()
     await programs[Symbol.asyncDispose]()
     if ((await listSandboxIds(dataDir)).length > 0) return
     await rmdir(join(instance.runDir, 'roots'))

@@ -10,6 +10,7 @@ import { listSandboxIds, pathsOf, readRecord } from '../sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { readCgroupLayout } from './cgroup.ts'
 import { findMissing, SECCOMP_PROFILE, thisMachine } from './checks.ts'
+import { imagesInUse } from './images-in-use.ts'
 import { LocalRuntime } from './local-runtime.ts'
 import { createOciRuntime } from './oci-runtime.ts'
 import { CAPABILITIES } from './spec.ts'
@@ -35,11 +36,15 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
       insecureRegistries: config.runtime.insecureRegistries,
       proxyEnvironment: options.proxyEnvironment,
       pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
+      maxUnpackedBytes: config.runtime.imageMaxUnpackedBytes,
+      policy: config.runtime.imagePullPolicy,
       log,
+      now: Date.now,
       signal,
     }),
     egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
   ])
+  images.keepFor(() => imagesInUse({ dataDir, runDir: instance.runDir }))
   const addresses = createAddressPool(network.subnet, network.gateway)
   for (const id of await listSandboxIds(dataDir)) {
     const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
