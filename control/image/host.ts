@@ -86,8 +86,8 @@ export function hostImageKey(): string {
   return `host ${LAYOUT} ${parts.join(' ')}`
 }
 
-/** Makes the root of the image in an empty directory, owned by the mapped range. */
-export async function makeHostRoot(rootfs: string): Promise<void> {
+/** Makes the root of the image in an empty directory, owned by the mapped range, or by the users from `rootId` on. */
+export async function makeHostRoot(rootfs: string, rootId = ID_MAP.hostId): Promise<void> {
   for (const [path, mode] of DIRECTORIES) {
     await mkdir(join(rootfs, path), { recursive: true })
     await chmod(join(rootfs, path), mode)
@@ -108,12 +108,12 @@ export async function makeHostRoot(rootfs: string): Promise<void> {
   }
   await symlink('/proc/self/mounts', join(rootfs, 'etc/mtab'))
   await symlink('../usr/lib/os-release', join(rootfs, 'etc/os-release'))
-  await chownTree(rootfs)
-  await chown(join(rootfs, 'home/sandbox'), ID_MAP.hostId + 1000, ID_MAP.hostId + 1000)
+  await chownTree(rootfs, rootId)
+  await chown(join(rootfs, 'home/sandbox'), rootId + 1000, rootId + 1000)
 }
 
-async function chownTree(path: string): Promise<void> {
-  await lchown(path, ID_MAP.hostId, ID_MAP.hostId)
+async function chownTree(path: string, id: number): Promise<void> {
+  await lchown(path, id, id)
   if (!lstatSync(path).isDirectory()) return
-  for (const name of await readdir(path)) await chownTree(join(path, name))
+  for (const name of await readdir(path)) await chownTree(join(path, name), id)
 }

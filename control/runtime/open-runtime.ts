@@ -20,8 +20,12 @@ export type RuntimeOptions = {
 /** Opens the runtime that the configuration names. It is loaded only then, so that one does not need what another needs. */
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { type } = options.config.runtime
+  if (type === 'docker') {
+    const { openDockerRuntime } = await import('./docker/open-docker-runtime.ts')
+    return await openDockerRuntime(options)
+  }
   if (type !== 'local')
-    throw new Error(`runtime.type = "${type}" is not available yet in this version: use "local"`)
+    throw new Error(`runtime.type = "${type}" is not available yet in this version: use "local" or "docker"`)
   const { openLocalRuntime } = await import('./local/open-local-runtime.ts')
   return await openLocalRuntime(options)
 }

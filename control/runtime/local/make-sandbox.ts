@@ -9,6 +9,7 @@ import { settleAll } from '../../async.ts'
 import { ID_MAP, type Image } from '../../image/image.ts'
 import { makeBootFile } from '../boot-file.ts'
 import { handOver } from '../hand-over.ts'
+import { openFilesLimit } from '../machine.ts'
 import { connectSandbox } from '../network.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
@@ -18,8 +19,7 @@ import { readOomKills } from './cgroup.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
 import { makeOwned, mountRoot } from './root.ts'
 import { makeSpec } from './spec.ts'
-
-const OPEN_FILES = 65_536
+import { volumePathOf } from './volumes.ts'
 
 /** Makes a sandbox of an image, as far as the entrypoint of its user. What it has made when it fails is the caller's to clear. */
 export async function makeSandbox(
@@ -50,7 +50,7 @@ export async function makeSandbox(
       cgroupPath: sandboxCgroup(parts, id),
       limits: spec.limits,
       pidsLimit: config.runtime.pidsLimit,
-      openFiles: Math.min(OPEN_FILES, ownOpenFilesLimit()),
+      openFiles: openFilesLimit(),
       countsSwap: cgroups.countsSwap,
       seccomp: spec.allowNamespaces ? seccomp.withNamespaces : seccomp.usual,
       allowNamespaces: spec.allowNamespaces,
@@ -121,9 +121,4 @@ function etcFiles(id: string, address: string, gateway: string): Record<string, 
     hosts: `127.0.0.1 localhost\n${address} ${id}\n`,
     hostname: `${id}\n`,
   }
-}
-
-function ownOpenFilesLimit(): number {
-  const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
-  return hard ? Number(hard) : OPEN_FILES
 }

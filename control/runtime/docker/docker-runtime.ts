@@ -1,0 +1,234 @@
+// Sandboxes as containers of a Docker daemon on this machine. The daemon makes containers without a network; address, rules and
+// hand-over are this program's, as on the local runtime (docs/decisions/docker-network.md). Every step of a create (make-container.ts)
+// can be undone by `remove`, which looks at what is there and not at what should be.
+
+import { existsSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { ContainerInfo, ContainerInspectInfo } from 'dockerode'
+import { messageOf } from '../../../lib/errors.ts'
+import { isNoSpace } from '../../image/failure.ts'
+import { removeTree } from '../../remove-tree.ts'
+import { readEntrypointLog } from '../entrypoint-log.ts'
+import { readExit } from '../exit-file.ts'
+import { disconnectSandbox } from '../network.ts'
+import { watchPhases } from '../phase-watch.ts'
+import {
+  type CreateWatch,
+  type Runtime,
+  RuntimeError,
+  type RuntimeEvent,
+  type RuntimeSandbox,
+  type RuntimeSpec,
+} from '../runtime.ts'
+import { interfaceOf, isRunning, listSandboxIds } from '../sandbox-record.ts'
+import { type Container, decideState, exitCodeIn } from './container-state.ts'
+import { EngineRefusal } from './engine.ts'
+import { followEvents } from './events.ts'
+import { makeContainer } from './make-container.ts'
+import { type DockerParts, type DockerRecord, recordOf, sandboxPaths } from './parts.ts'
+import { findContainer, removeContainer, signalContainer } from './remove-container.ts'
+
+const REMOVE_TIMEOUT_MS = 60_000
+/** What execd needs beyond the grace of the entrypoint to end by itself. */
+const EXTRA_GRACE_MS = 1500
+const INSPECT_TIMEOUT_MS = 10_000
+
+export class DockerRuntime implements Runtime {
+  readonly name = 'docker'
+  readonly #parts: DockerParts
+  /** Those whose end is our own doing. */
+  readonly #removing = new Set<string>()
+
+  constructor(parts: DockerParts) {
+    this.#parts = parts
+  }
+
+  get rootOwner(): { uid: number; gid: number } {
+    return this.#parts.rootOwner
+  }
+
+  async create(spec: RuntimeSpec, signal: AbortSignal, watch: CreateWatch = {}): Promise<RuntimeSandbox> {
+    const { images, addresses, instance, log } = this.#parts
+    const phases = watchPhases(watch)
+    try {
+      const image = await images.resolve(spec.image, signal, watch.progress)
+      phases.mark('image')
+      const record: DockerRecord = {
+        id: spec.id,
+        address: addresses.take(),
+        interface: interfaceOf(spec.id, instance.interfacePrefix),
+        image: image.id,
+        complete: false,
+      }
+      try {
+        await makeContainer(this.#parts, { spec, image, record, watch: phases }, signal)
+      } catch (error) {
+        await this.#clear(spec.id, record, AbortSignal.timeout(REMOVE_TIMEOUT_MS)).catch((trouble) =>
+          log.error('what a failed create left could not be removed yet', {
+            sandbox: spec.id,
+            error: messageOf(trouble),
+          }),
+        )
+        throw error
+      }
+      const { digest } = image
+      return {
+        id: spec.id,
+        state: 'running',
+        address: record.address,
+        ...(digest !== undefined && { imageDigest: digest }),
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      throw asRuntimeError(error)
+    }
+  }
+
+  async pause(id: string, signal: AbortSignal): Promise<void> {
+    await this.#change(id, 'pause', signal)
+  }
+
+  async resume(id: string, signal: AbortSignal): Promise<void> {
+    await this.#change(id, 'unpause', signal)
+  }
+
+  /** Asks first and looks why not afterwards, so that what works takes one call. */
+  async #change(id: string, verb: 'pause' | 'unpause', signal: AbortSignal): Promise<void> {
+    const { engine } = this.#parts
+    const wanted = verb === 'pause' ? 'running' : 'paused'
+    const record = recordOf(this.#parts, id)
+    if (!record?.container || !record.complete)
+      throw new RuntimeError('not_found', `There is no sandbox "${id}"`)
+    const container = engine.docker.getContainer(record.container)
+    try {
+      await engine.call((abortSignal) => container[verb]({ abortSignal } as object), { signal })
+    } catch (error) {
+      if (!(error instanceof EngineRefusal)) throw error
+      const state = (await this.inspect(id, signal))?.state ?? 'gone'
+      if (state === wanted) throw asRuntimeError(error)
+      throw new RuntimeError(verb === 'pause' ? 'not_running' : 'not_paused', `Sandbox "${id}" is ${state}`, {
+        cause: error,
+      })
+    }
+  }
+
+  async remove(id: string, { graceMs }: { graceMs: number }, signal: AbortSignal): Promise<void> {
+    const record = recordOf(this.#parts, id)
+    this.#removing.add(id)
+    try {
+      if (record?.complete && graceMs > 0) await this.#endGently(record, graceMs, signal)
+      await this.#clear(id, record, signal)
+    } finally {
+      this.#removing.delete(id)
+    }
+  }
+
+  async #endGently(record: DockerRecord, graceMs: number, signal: AbortSignal): Promise<void> {
+    if (!record.container || !isRunning(record)) return
+    await signalContainer(this.#parts, record.container, 'SIGTERM', signal)
+    const deadline = performance.now() + graceMs + EXTRA_GRACE_MS
+    while (isRunning(record) && performance.now() < deadline) await delay(10, undefined, { signal })
+  }
+
+  /** Removes whatever there is of a sandbox, in the reverse order of its making. */
+  async #clear(id: string, record: DockerRecord | undefined, signal: AbortSignal): Promise<void> {
+    const { egress, addresses, instance, programs } = this.#parts
+    await removeContainer(this.#parts, { id, container: record?.container }, signal)
+    await disconnectSandbox(
+      record?.interface ?? interfaceOf(id, instance.interfacePrefix),
+      programs.run,
+      signal,
+    )
+    // Only once nothing of it can send any more.
+    await egress.unregister(id, signal)
+    await removeTree(sandboxPaths(this.#parts, id).folder, signal, programs.run)
+    if (record) addresses.release(record.address)
+  }
+
+  async inspect(id: string, signal: AbortSignal): Promise<RuntimeSandbox | undefined> {
+    const record = recordOf(this.#parts, id)
+    const found = await findContainer(this.#parts, { id, container: record?.container }, signal)
+    if (found || existsSync(sandboxPaths(this.#parts, id).folder))
+      return this.#decide(id, record, found && ofInspect(found))
+    const registered = await this.#parts.egress.list(signal)
+    return registered.some((each) => each.id === id) ? { id, state: 'incomplete' } : undefined
+  }
+
+  async list(signal: AbortSignal): Promise<RuntimeSandbox[]> {
+    const { engine, ownership, dataDir, egress } = this.#parts
+    const [containers, folders, registered] = await Promise.all([
+      engine.call(
+        (abortSignal) =>
+          engine.docker.listContainers({ all: true, filters: { label: [ownership.filter] }, abortSignal }),
+        { signal },
+      ),
+      listSandboxIds(dataDir),
+      egress.list(signal),
+    ])
+    const ours = new Map<string, Container>()
+    for (const container of containers) {
+      const id = ownership.idOf({ name: container.Names[0] ?? '', labels: container.Labels })
+      if (id !== undefined) ours.set(id, ofListing(container))
+    }
+    const ids = new Set([...folders, ...ours.keys(), ...registered.map(({ id }) => id)])
+    return [...ids].map((id) => this.#decide(id, recordOf(this.#parts, id), ours.get(id)))
+  }
+
+  #decide(id: string, record: DockerRecord | undefined, container: Container | undefined): RuntimeSandbox {
+    const exit = readExit(sandboxPaths(this.#parts, id).exchange)
+    return decideState({
+      id,
+      ...(record && { record }),
+      ...(container && { container }),
+      isRunning: record !== undefined && isRunning(record),
+      ...(exit && { exit }),
+    })
+  }
+
+  async logs(id: string, { maxBytes }: { maxBytes: number }): Promise<Uint8Array | undefined> {
+    return readEntrypointLog(sandboxPaths(this.#parts, id).exchange, maxBytes)
+  }
+
+  async *watch(signal: AbortSignal): AsyncGenerator<RuntimeEvent> {
+    const { engine, ownership, log } = this.#parts
+    for await (const event of followEvents(engine, { label: ownership.filter, log, signal })) {
+      if (event.type === 'connected') {
+        yield { type: 'returned' }
+        continue
+      }
+      const id = ownership.idOf(event)
+      if (id === undefined || this.#removing.has(id)) continue
+      const sandbox = await this.inspect(
+        id,
+        AbortSignal.any([signal, AbortSignal.timeout(INSPECT_TIMEOUT_MS)]),
+      ).catch((error) => log.debug('an end could not be looked at', { sandbox: id, error: messageOf(error) }))
+      if (sandbox?.state !== 'exited') continue
+      log.debug('sandbox ended', { sandbox: id, exitCode: sandbox.exitCode })
+      yield { type: 'exited', sandbox }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#parts.programs[Symbol.asyncDispose]()
+  }
+}
+
+function ofListing({ State, Status }: ContainerInfo): Container {
+  const exitCode = exitCodeIn(Status)
+  return { state: State, ...(exitCode !== undefined && { exitCode }) }
+}
+
+function ofInspect({ State }: ContainerInspectInfo): Container {
+  return { state: State.Status, exitCode: State.ExitCode, oomKilled: State.OOMKilled }
+}
+
+function asRuntimeError(error: unknown): unknown {
+  if (isNoSpace(error))
+    return new RuntimeError('no_space', 'Cannot start the sandbox: no space left on the disk', {
+      cause: error,
+    })
+  if (error instanceof RuntimeError) return error
+  // Ids of containers say nothing to who asks.
+  const why = messageOf(error).replace(/\b[0-9a-f]{64}\b/g, '…')
+  return new RuntimeError('start_failed', `Cannot start the sandbox: ${why}`, { cause: error })
+}

@@ -1,0 +1,71 @@
+// What the daemon tells of containers as it happens: one stream, followed for ever, opened again when it breaks.
+
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+import { messageOf } from '../../../lib/errors.ts'
+import type { Logger } from '../../../lib/log.ts'
+import { type Backoff, backoffMs, pause } from '../../async.ts'
+import type { Engine } from './engine.ts'
+
+const PAUSES: Backoff = { firstMs: 100, longestMs: 2000 }
+/** Until the stream is there; it then has no end. */
+const OPEN_TIMEOUT_MS = 10_000
+
+export type EngineEvent =
+  /** From here on nothing is missed, until the next of these. */
+  { type: 'connected' } | { type: 'ended'; name: string; labels: Record<string, string> }
+
+/** Events of the containers that `label` finds, until the signal aborts. */
+export async function* followEvents(
+  engine: Engine,
+  { label, log, signal }: { label: string; log: Logger; signal: AbortSignal },
+): AsyncGenerator<EngineEvent> {
+  let failures = 0
+  while (!signal.aborted) {
+    const over = new AbortController()
+    try {
+      const stream = await openStream(engine, label, AbortSignal.any([signal, over.signal]))
+      if (failures > 0) log.info('the Docker daemon is back')
+      failures = 0
+      yield { type: 'connected' }
+      for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
+        const event = readEvent(line)
+        if (event) yield event
+      }
+    } catch (error) {
+      if (signal.aborted) return
+      if (failures === 0)
+        log.warn('the Docker daemon does not tell what happens', { error: messageOf(error) })
+    } finally {
+      over.abort()
+    }
+    failures++
+    await pause(backoffMs(PAUSES, failures, Math.random()), signal)
+  }
+}
+
+async function openStream(engine: Engine, label: string, signal: AbortSignal): Promise<Readable> {
+  const late = new AbortController()
+  const timer = setTimeout(() => late.abort(), OPEN_TIMEOUT_MS)
+  try {
+    const filters = { type: ['container'], event: ['die'], label: [label] }
+    return (await engine.docker.getEvents({
+      filters,
+      abortSignal: AbortSignal.any([signal, late.signal]),
+    } as object)) as Readable
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** What a line of the stream says, or undefined when it is nothing that matters here. */
+export function readEvent(line: string): EngineEvent | undefined {
+  let event: { Action?: unknown; Actor?: { Attributes?: Record<string, string> } }
+  try {
+    event = JSON.parse(line)
+  } catch {
+    return undefined // the daemon broke off
+  }
+  const { name, ...labels } = event.Actor?.Attributes ?? {}
+  return event.Action === 'die' && name !== undefined ? { type: 'ended', name, labels } : undefined
+}

@@ -1,0 +1,143 @@
+// A create on Docker, from the record to the entrypoint: side by side the container (execd starts and waits) with its network, and
+// egress's rules; only then execd gets its boot file, starts the user's entrypoint, and says that it is ready.
+
+import { existsSync, readFileSync } from 'node:fs'
+import { chmod, lchown, mkdir } from 'node:fs/promises'
+import { preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
+import { settleAll } from '../../async.ts'
+import { makeBootFile } from '../boot-file.ts'
+import { handOver } from '../hand-over.ts'
+import { openFilesLimit } from '../machine.ts'
+import { connectSandbox } from '../network.ts'
+import type { PhaseWatch } from '../phase-watch.ts'
+import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
+import { isRunning, startTimeOf, writeRecord } from '../sandbox-record.ts'
+import { READY_TIMEOUT_MS, untilReady } from '../until-ready.ts'
+import { makeContainerSpec } from './container-spec.ts'
+import type { DockerImage } from './images.ts'
+import { type DockerParts, type DockerRecord, sandboxPaths } from './parts.ts'
+
+/** Makes a sandbox of an image, as far as the entrypoint of its user. What it has made when it fails is the caller's to clear. */
+export async function makeContainer(
+  parts: DockerParts,
+  {
+    spec,
+    image,
+    record,
+    watch,
+  }: { spec: RuntimeSpec; image: DockerImage; record: DockerRecord; watch: PhaseWatch },
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, egress, gateway, programs, rootOwner, log } = parts
+  const { id } = spec
+  const paths = sandboxPaths(parts, id)
+  await mkdir(paths.folder, { mode: 0o711 })
+  await settleAll([writeRecord(paths.record, record), makeExchange(paths.exchange, rootOwner)])
+  watch.mark('root')
+  const registered = egress.register(
+    id,
+    {
+      address: record.address,
+      interface: record.interface,
+      ...(spec.networkPolicy && { policy: spec.networkPolicy }),
+      token: spec.egressToken,
+    },
+    signal,
+  )
+  const started = async () => {
+    await startContainer(parts, { spec, image, record }, signal)
+    watch.mark('start')
+    const { pid } = record.init ?? { pid: 0 }
+    // execd starts while the network is made. It runs nothing of the user's before it has its boot file.
+    await settleAll([
+      writeRecord(paths.record, record),
+      connectSandbox({ ...record, gateway, run: programs.run }, pid, signal),
+    ])
+  }
+  // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
+  await settleAll([registered, started()])
+  watch.mark('network')
+  const given = {
+    ...image.config,
+    env: { ...image.config.env, ...config.docker.sandboxEnv, OPENSANDBOX_ID: id },
+  }
+  await handOver(paths.exchange, makeBootFile(spec, given, config.runtime.stopGraceSeconds * 1000), rootOwner)
+  await untilReady(
+    {
+      exchange: paths.exchange,
+      timeoutMs: READY_TIMEOUT_MS + preStartTimeoutMs(spec.env),
+      isRunning: () => isRunning(record),
+      // The daemon knows, and is asked for the message of an end; here the sandbox goes anyhow.
+      wasOutOfMemory: () => false,
+    },
+    signal,
+  )
+  watch.mark('ready')
+  record.complete = true
+  await writeRecord(paths.record, record)
+  log.debug('sandbox made', { sandbox: id, ...watch.times() })
+}
+
+async function makeExchange(path: string, owner: { uid: number; gid: number }): Promise<void> {
+  await mkdir(path)
+  await chmod(path, 0o700)
+  await lchown(path, owner.uid, owner.gid)
+}
+
+/**
+ * Has the daemon make and start the container, and finds its first process. Once the daemon has been asked, its answer is waited for
+ * whatever the caller wants: who left before would not know what there is to remove.
+ */
+async function startContainer(
+  parts: DockerParts,
+  { spec, image, record }: { spec: RuntimeSpec; image: DockerImage; record: DockerRecord },
+  signal: AbortSignal,
+): Promise<void> {
+  const { engine, ownership, guest, namespaces, config } = parts
+  if (spec.allowNamespaces && 'refusal' in namespaces)
+    throw new RuntimeError('unsupported', namespaces.refusal)
+  signal.throwIfAborted()
+  const wanted = makeContainerSpec({
+    name: ownership.nameOf(spec.id),
+    labels: ownership.labelsOf(spec.id),
+    image: image.id,
+    imageEnv: image.config.env,
+    spec,
+    address: record.address,
+    gateway: parts.gateway,
+    command: guest.command,
+    guestDir: guest.path,
+    exchangeDir: sandboxPaths(parts, spec.id).exchange,
+    hostDirs: image.hostDirs,
+    config: config.docker,
+    openFiles: openFilesLimit(),
+    hasIpv6: existsSync('/proc/sys/net/ipv6'),
+    ...(spec.allowNamespaces && 'seccomp' in namespaces && { namespaces }),
+  })
+  const container = await engine.call((abortSignal) =>
+    engine.docker.createContainer({ ...wanted, abortSignal }),
+  )
+  record.container = container.id
+  signal.throwIfAborted()
+  await engine.call((abortSignal) => container.start({ abortSignal }))
+  signal.throwIfAborted()
+  const { State } = await engine.call((abortSignal) => container.inspect({ abortSignal }))
+  const startTime = State.Pid > 0 ? startTimeOf(State.Pid) : undefined
+  if (startTime === undefined || !belongsTo(State.Pid, container.id))
+    throw new RuntimeError(
+      'start_failed',
+      State.Running
+        ? 'The processes of the Docker daemon cannot be seen from here: control has to run in its process namespace'
+        : 'The first process of the sandbox ended at once',
+    )
+  record.init = { pid: State.Pid, startTime }
+}
+
+/** Whether a process is the container's, and not another one that has its number by now, or in another process namespace. */
+function belongsTo(pid: number, container: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(container)
+  } catch {
+    return false // no such process
+  }
+}

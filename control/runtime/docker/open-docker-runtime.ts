@@ -1,0 +1,107 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ProgramStarter } from '../../../lib/program-starter.ts'
+import { createAddressPool } from '../addresses.ts'
+import { prepareGuestDir } from '../guest-dir.ts'
+import { SECCOMP_PROFILE, thisMachine } from '../machine.ts'
+import type { RuntimeOptions } from '../open-runtime.ts'
+import type { Runtime } from '../runtime.ts'
+import { listSandboxIds, pathsOf, readRecord } from '../sandbox-record.ts'
+import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
+import { findMissing, rootOwnerOf } from './checks.ts'
+import { DockerRuntime } from './docker-runtime.ts'
+import { openEngine, readInfo } from './engine.ts'
+import { socketOf } from './host.ts'
+import { createDockerImages } from './images.ts'
+import { createOwnership, loadSecret } from './ownership.ts'
+import type { DockerParts } from './parts.ts'
+
+/** What Docker leaves to a container but for what an operator takes away. */
+const USUAL_CAPABILITIES = [
+  'AUDIT_WRITE',
+  'CHOWN',
+  'DAC_OVERRIDE',
+  'FOWNER',
+  'FSETID',
+  'KILL',
+  'MKNOD',
+  'NET_BIND_SERVICE',
+  'NET_RAW',
+  'SETFCAP',
+  'SETGID',
+  'SETPCAP',
+  'SETUID',
+  'SYS_CHROOT',
+] // prettier-ignore
+
+/** Opens the runtime. Throws one clear sentence when the machine or the daemon lacks something. */
+export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const { config, instance, dataDir, egress, log, signal } = options
+  const { docker } = config
+  const engine = await openEngine({
+    socketPath: socketOf(docker.host),
+    timeoutMs: docker.apiTimeoutSeconds * 1000,
+    signal,
+  })
+  const info = await readInfo(engine)
+  const missing = findMissing(thisMachine(), info, docker.ociRuntime)
+  if (missing.length > 0) throw new Error(missing.join(' '))
+  mkdirSync(join(dataDir, 'sandboxes'), { recursive: true, mode: 0o711 })
+  const [guest, network] = await Promise.all([
+    prepareGuestDir({ dataDir, log, signal }),
+    egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
+  ])
+  const addresses = createAddressPool(network.subnet, network.gateway)
+  for (const id of await listSandboxIds(dataDir)) {
+    const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
+    if (record) addresses.reserve(record.address)
+  }
+  const programs = new ProgramStarter()
+  // It takes longer to begin than a sandbox has to wait for.
+  programs.start()
+  const rootOwner = rootOwnerOf(info)
+  return new DockerRuntime({
+    ...options,
+    // The daemon reads no file of a client's: it is given the text.
+    config: { ...config, docker: { ...docker, ...seccompOf(docker.seccompProfile) } },
+    engine,
+    ownership: createOwnership(instance.key, loadSecret(dataDir)),
+    guest,
+    images: createDockerImages({
+      engine,
+      aliases: config.runtime.images,
+      pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
+    }),
+    addresses,
+    gateway: network.gateway,
+    programs,
+    rootOwner,
+    namespaces: namespacesOf(rootOwner, docker.dropCapabilities),
+  })
+}
+
+/** A profile's text, for a path; `unconfined` and the daemon's own are names. */
+function seccompOf(profile: string | undefined): { seccompProfile?: string } {
+  if (!profile?.startsWith('/')) return {}
+  try {
+    return { seccompProfile: JSON.stringify(JSON.parse(readFileSync(profile, 'utf8'))) }
+  } catch (error) {
+    throw new Error(`Cannot read docker.seccomp_profile "${profile}" as JSON`, { cause: error })
+  }
+}
+
+/** How a sandbox may make namespaces here, or why it may not. */
+function namespacesOf(rootOwner: { uid: number }, dropped: readonly string[]): DockerParts['namespaces'] {
+  if (rootOwner.uid === 0)
+    return {
+      refusal:
+        'Isolated sessions need a Docker daemon that maps the users of containers (userns-remap): without it, what they open of the kernel would be open to root of this machine. Use such a daemon, or the local runtime',
+    }
+  if (!existsSync(SECCOMP_PROFILE))
+    return {
+      refusal: `Isolated sessions need the seccomp profile "${SECCOMP_PROFILE}": install the package golang-github-containers-common`,
+    }
+  const kept = USUAL_CAPABILITIES.filter((name) => !dropped.includes(name)).map((name) => `CAP_${name}`)
+  const seen = JSON.parse(readFileSync(SECCOMP_PROFILE, 'utf8')) as DockerProfile
+  return { seccomp: JSON.stringify(toOciSeccomp(seen, process.arch, kept, { allowNamespaces: true })) }
+}
