@@ -57,6 +57,8 @@ export type ControlOptions = {
   lifeSettings: LifeSettings
   /** How long is kept what nothing needs any more; for ever when absent. */
   retention?: Retention
+  /** How much of it each tenant may have; see upkeep/upkeep.ts. */
+  maxBytesOfTenant?: number
   /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   listen?: { host: string; port: number }
   /** Present when OpenTelemetry is configured. */
@@ -163,6 +165,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     runUpkeep({
       database: store.database,
       ...(options.retention && { retention: options.retention }),
+      ...(options.maxBytesOfTenant !== undefined && { maxBytesOfTenant: options.maxBytesOfTenant }),
       checkpointer,
       log,
       now,

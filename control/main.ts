@@ -102,6 +102,7 @@ try {
     accessSettings: accessSettings(config, tenants),
     lifeSettings: lifeSettings(config),
     retention: retention(config),
+    maxBytesOfTenant: config.retention.maxMbOfTenant * 1024 * 1024,
     ...(listen && { listen }),
     ...(config.otel && { telemetry: telemetrySettings(config.otel) }),
     scope,

@@ -71,6 +71,8 @@ export type Config = {
     endedSandboxesHours: number
     auditHours: number
     idempotencyHours: number
+    /** Of each kind, for each tenant. */
+    maxMbOfTenant: number
   }
   auth: {
     keys: ConfiguredKey[]

@@ -25,6 +25,55 @@ export function prune(database: Database, what: KeptForATime, before: number, li
   return database.orm.run(DELETE[what](before, limit)).changes
 }
 
+/** What each tenant has so much of at most, whatever its age: else one alone could fill the disk of all. */
+export const BOUNDED = ['events', 'endedSandboxes', 'audit'] as const
+export type Bounded = (typeof BOUNDED)[number]
+
+/** Whose what is that no tenant has done: of callers without a key, and of the operator's keys (migrations/0010). */
+export const NOBODY = '(nobody)'
+export const OPERATOR = '(operator)'
+
+const DELETE_OLDEST: Record<Bounded, (owner: string, limit: number) => SQL> = {
+  events: (owner, limit) =>
+    sql`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE tenant = ${owner} ORDER BY id LIMIT ${limit})`,
+  endedSandboxes: (owner, limit) =>
+    sql`DELETE FROM past_sandboxes WHERE rowid IN
+      (SELECT rowid FROM past_sandboxes WHERE tenant = ${owner} ORDER BY ended_at LIMIT ${limit})`,
+  audit: (owner, limit) =>
+    sql`DELETE FROM audit WHERE id IN (SELECT id FROM audit ${auditOf(owner)} ORDER BY id LIMIT ${limit})`,
+}
+
+/** By the index of each, which is not always the one that SQLite would take. */
+function auditOf(owner: string): SQL {
+  if (owner === NOBODY) return sql`INDEXED BY audit_of_nobody WHERE role = 'none'`
+  if (owner === OPERATOR) return sql`INDEXED BY audit_of_operator WHERE tenant IS NULL AND role <> 'none'`
+  return sql`INDEXED BY audit_by_tenant WHERE tenant = ${owner}`
+}
+
+/** Who has more than `maxBytes` of something. */
+export function ownersBeyond({ orm }: Database, maxBytes: number): { what: Bounded; owner: string }[] {
+  return orm.all(sql`SELECT what, owner FROM kept_amounts WHERE bytes > ${maxBytes}`)
+}
+
+/**
+ * Removes at most `limit` of an owner's oldest rows, and about as many as are too much. How many there were: none once it is within
+ * its bound.
+ */
+export function trim(
+  database: Database,
+  { what, owner, maxBytes, limit }: { what: Bounded; owner: string; maxBytes: number; limit: number },
+): number {
+  return database.transact(() => {
+    const { rows = 0, bytes = 0 } =
+      database.orm.get<{ rows: number; bytes: number } | undefined>(
+        sql`SELECT row_count AS rows, bytes FROM kept_amounts WHERE what = ${what} AND owner = ${owner}`,
+      ) ?? {}
+    if (bytes <= maxBytes) return 0
+    const excess = Math.ceil(((bytes - maxBytes) * rows) / bytes)
+    return database.orm.run(DELETE_OLDEST[what](owner, Math.min(excess, limit))).changes
+  })
+}
+
 /** How many pages of the file hold nothing, and how many there are. */
 export function countPages({ raw }: Database): { free: number; all: number } {
   return {

@@ -12,8 +12,10 @@ import {
   countPages,
   KEPT_FOR_A_TIME,
   type KeptForATime,
+  ownersBeyond,
   prune,
   shrink,
+  trim,
 } from '../store/retention.ts'
 import { FIRST_SLICE, nextSlice, pauseAfter } from './slices.ts'
 
@@ -24,6 +26,8 @@ export type UpkeepDeps = {
   database: Database
   /** In milliseconds; for ever when absent. */
   retention?: Retention
+  /** Of each kind that is kept of what a tenant did, at most so much, the newest; without a bound when absent. */
+  maxBytesOfTenant?: number
   checkpointer: Pick<Checkpointer, 'checkpoint'>
   log: Logger
   now: () => number
@@ -69,8 +73,9 @@ export async function runUpkeep(
 
 /** Removes everything that has been kept long enough, then gives back what that has freed. */
 export async function tidy(deps: UpkeepDeps): Promise<void> {
-  const { database, retention, log, signal } = deps
+  const { database, retention, maxBytesOfTenant, log, signal } = deps
   if (retention) await pruneAll(deps, retention)
+  if (maxBytesOfTenant !== undefined) await trimAll(deps, maxBytesOfTenant)
   const { free, all } = countPages(database)
   if (free < FREE_PAGES || free * 4 < all || !canShrink(database)) return
   const pages = await inSlices(signal, (size) => shrink(database, size))
@@ -82,6 +87,19 @@ async function pruneAll({ database, log, now, signal }: UpkeepDeps, retention: R
     const before = now() - retention[what]
     const count = await inSlices(signal, (size) => prune(database, what, before, size))
     if (count > 0) log.debug('removed what was kept long enough', { what, count })
+  }
+}
+
+async function trimAll({ database, log, signal }: UpkeepDeps, maxBytes: number): Promise<void> {
+  for (const { what, owner } of ownersBeyond(database, maxBytes)) {
+    let count = 0
+    // A slice that was smaller than it might be says that it is nearly done: rows are not all of one size.
+    for (let left = true; left && !signal.aborted; ) {
+      const done = await inSlices(signal, (limit) => trim(database, { what, owner, maxBytes, limit }))
+      count += done
+      left = done > 0
+    }
+    if (count > 0) log.warn('removed before its time, as there was too much of it', { what, owner, count })
   }
 }
 

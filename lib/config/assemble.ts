@@ -60,6 +60,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       endedSandboxesHours: get('retention.ended_sandboxes_hours'),
       auditHours: get('retention.audit_hours'),
       idempotencyHours: get('retention.idempotency_hours'),
+      maxMbOfTenant: get('retention.max_mb_per_tenant'),
     },
     auth: { keys: get('auth.keys'), allowNoKey: get('auth.allow_no_key') },
     quotas: {

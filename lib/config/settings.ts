@@ -92,6 +92,7 @@ export const SETTINGS = {
   'retention.ended_sandboxes_hours': [integer(1, 87_600), 168],
   'retention.audit_hours': [integer(1, 87_600), 2160],
   'retention.idempotency_hours': [integer(1, 720), 24],
+  'retention.max_mb_per_tenant': [integer(1, 1_000_000), 256],
   'auth.keys': [keyList, []],
   'auth.allow_no_key': [yesOrNo, false],
   'quotas.default': [quota, {}],

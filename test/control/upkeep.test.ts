@@ -5,7 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { Checkpointer } from '../../control/store/checkpointer.ts'
-import { KEPT_FOR_A_TIME, type KeptForATime, prune } from '../../control/store/retention.ts'
+import {
+  BOUNDED,
+  KEPT_FOR_A_TIME,
+  type KeptForATime,
+  NOBODY,
+  OPERATOR,
+  prune,
+  trim,
+} from '../../control/store/retention.ts'
 import { Store } from '../../control/store/sqlite.ts'
 import { nextSlice, pauseAfter } from '../../control/upkeep/slices.ts'
 import { type Retention, runUpkeep, shortenWal, tidy, type UpkeepDeps } from '../../control/upkeep/upkeep.ts'
@@ -76,6 +84,101 @@ test.each(KEPT_FOR_A_TIME)('of %s exactly those go that are older than what is k
   fill(store, [0, kept - 1, kept, kept + 1, kept + 100_000])
   await tidy(depsOf(store))
   expect(ages(store, what)).toEqual([0, kept - 1, kept])
+})
+
+const SHARE = 20_000
+
+test.each(BOUNDED)('of %s nobody has more than its share, and what goes is the oldest', async (what) => {
+  const store = openFile()
+  const { raw } = store.database
+  const insert = {
+    events: raw.prepare(
+      `INSERT INTO events (at, tenant, sandbox_id, type, message) VALUES (?, ?, 's', 'created', ?)`,
+    ),
+    endedSandboxes: raw.prepare(
+      `INSERT INTO past_sandboxes (id, ended_at, tenant, image, created_at, log) VALUES (hex(randomblob(8)), ?, ?, 'i', 0, ?)`,
+    ),
+    audit: raw.prepare(
+      `INSERT INTO audit (at, request_id, actor, role, method, status, tenant, route) VALUES (?, 'r', 'a', 'member', 'POST', 200, ?, ?)`,
+    ),
+  }
+  const text = (length: number) =>
+    what === 'endedSandboxes' ? Buffer.alloc(length, 'x') : 'x'.repeat(length)
+  for (let at = 0; at < 300; at++) {
+    insert[what].run(NOW - at, 'red', text(10 * (at % 30)))
+    if (at < 20) insert[what].run(NOW - 500 - at, 'blue', text(100))
+  }
+  const { name, time } = TABLE[what]
+  const of = (tenant: string) =>
+    raw
+      .prepare<[string], { age: number }>(
+        `SELECT ${NOW} - ${time} AS age FROM ${name} WHERE tenant = ? ORDER BY age`,
+      )
+      .all(tenant)
+      .map(({ age }) => age)
+  const { retention: _, ...deps } = depsOf(store, { maxBytesOfTenant: SHARE })
+  await tidy(deps)
+  const left = of('red')
+  expect(of('blue')).toHaveLength(20)
+  expect(left.length).toBeGreaterThan(30)
+  expect(left.length).toBeLessThan(100)
+  // Events and the audit are in the order in which they were written, and here the newest came first.
+  expect(left).toEqual(
+    what === 'endedSandboxes'
+      ? Array.from(left, (_, at) => at)
+      : Array.from(left, (_, at) => 300 - left.length + at),
+  )
+  // What triggers count is what there is, also when everything goes.
+  const counted = raw
+    .prepare<[string], { row_count: number; bytes: number }>(
+      `SELECT row_count, bytes FROM kept_amounts WHERE what = ? AND owner = 'red'`,
+    )
+    .get(what)
+  expect(counted?.row_count).toBe(left.length)
+  expect(counted?.bytes).toBeLessThanOrEqual(SHARE)
+  raw.exec(`DELETE FROM ${name}`)
+  expect(raw.prepare('SELECT sum(row_count) AS "rows", sum(bytes) AS bytes FROM kept_amounts').get()).toEqual(
+    {
+      rows: 0,
+      bytes: 0,
+    },
+  )
+})
+
+test('callers without a key push no row of the operator out of the audit, and the index finds the oldest of each', () => {
+  const store = openFile()
+  const { raw } = store.database
+  const insert = raw.prepare(
+    `INSERT INTO audit (at, request_id, actor, role, method, route, status, tenant) VALUES (?, 'r', 'a', ?, 'POST', '/', 200, ?)`,
+  )
+  for (let at = 0; at < 50; at++) {
+    insert.run(NOW + at, 'none', null)
+    insert.run(NOW + at, 'admin', null)
+    insert.run(NOW + at, 'member', 'red')
+  }
+  const asked: string[] = []
+  const prepare = raw.prepare.bind(raw)
+  const spied = vi.spyOn(raw, 'prepare').mockImplementation((sql: string) => {
+    if (sql.startsWith('DELETE')) asked.push(sql)
+    return prepare(sql)
+  })
+  const bound = { what: 'audit', maxBytes: 2010, limit: 1000 } as const
+  for (const owner of [NOBODY, OPERATOR, 'red']) trim(store.database, { ...bound, owner })
+  spied.mockRestore()
+  const left = raw
+    .prepare('SELECT role, count(*) AS "rows", min(at) AS oldest FROM audit GROUP BY role')
+    .all()
+  expect(left).toEqual(['admin', 'member', 'none'].map((role) => ({ role, rows: 10, oldest: NOW + 40 })))
+  const plans = asked.map((sql) => {
+    const values = Array.from(sql.matchAll(/\?/g), () => 1)
+    const steps = raw.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...values) as { detail: string }[]
+    return steps.map(({ detail }) => detail).find((detail) => /INDEX audit/.test(detail))
+  })
+  expect(plans).toEqual([
+    expect.stringContaining('audit_of_nobody'),
+    expect.stringContaining('audit_of_operator'),
+    expect.stringContaining('audit_by_tenant'),
+  ])
 })
 
 test('without a time for it, everything is kept', async () => {
@@ -175,12 +278,13 @@ test('the log of the database is taken into it beside this thread, and begins an
     )
     for (let at = 0; at < count; at++) insert.run(NOW)
   }
-  write(2000)
+  // Not so many that SQLite begins it anew by itself.
+  write(1200)
   const long = statSync(`${raw.name}-wal`).size
   await shortenWal(deps)
   expect(await checkpointer.checkpoint()).toMatchObject({ left: 0 })
   // What is written now stands at the log's beginning again.
-  write(2000)
+  write(1200)
   expect(statSync(`${raw.name}-wal`).size).toBeLessThan(long * 1.2)
   await shortenWal(deps)
   expect(await checkpointer.checkpoint()).toMatchObject({ left: 0 })
