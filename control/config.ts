@@ -54,6 +54,7 @@ export function lifeSettings({ server, runtime, storage, retention }: Config): L
   return {
     allowedHostPaths: storage.allowedHostPaths,
     allowIsolatedSessions: runtime.allowIsolatedSessions,
+    pullPolicy: runtime.imagePullPolicy,
     stopGraceMs: runtime.stopGraceSeconds * 1000,
     // The image first, then at most as long as a client waits for an answer.
     createTimeoutMs: runtime.pullTimeoutSeconds * 1000 + 25_000,

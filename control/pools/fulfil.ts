@@ -6,6 +6,7 @@ import { refusal } from '../errors.ts'
 import { createSandbox, type Owner } from '../sandbox/create.ts'
 import { type LimitRules, parseLimits } from '../sandbox/limits.ts'
 import { IDLE_ENTRYPOINT, ISOLATION_EXTENSION, planCreate } from '../sandbox/plan.ts'
+import { PULL_POLICY_EXTENSION } from '../sandbox/pull-policy.ts'
 import { waitForChange } from '../sandbox/wait-for-change.ts'
 import { createFromSnapshot, type RestoreDeps, requireNamed } from '../snapshots/restore.ts'
 import type { SandboxRow } from '../store/rows.ts'
@@ -160,6 +161,7 @@ function planClaim(deps: FulfilDeps, request: CreateRequest, from: PlannedPool, 
     )
   const { poolRef: _, ...extensions } = request.extensions ?? {}
   const isolation = from.request.extensions?.[ISOLATION_EXTENSION]
+  const pullPolicy = from.request.extensions?.[PULL_POLICY_EXTENSION]
   const plan = planCreate(
     {
       ...request,
@@ -167,7 +169,11 @@ function planClaim(deps: FulfilDeps, request: CreateRequest, from: PlannedPool, 
       ...(request.networkPolicy && { networkPolicy: request.networkPolicy }),
       metadata: request.metadata,
       timeout: request.timeout,
-      extensions: { ...extensions, ...(isolation !== undefined && { [ISOLATION_EXTENSION]: isolation }) },
+      extensions: {
+        ...extensions,
+        ...(isolation !== undefined && { [ISOLATION_EXTENSION]: isolation }),
+        ...(pullPolicy !== undefined && { [PULL_POLICY_EXTENSION]: pullPolicy }),
+      },
     },
     deps.planLimits(),
   )
@@ -199,6 +205,9 @@ function differenceFrom(
   const isolation = extensions[ISOLATION_EXTENSION]?.trim().toLowerCase() ?? ''
   if (isolation === 'enable' && plan.extensions[ISOLATION_EXTENSION] !== 'enable')
     return `extensions["${ISOLATION_EXTENSION}"]`
+  // What is warm was fetched before.
+  if ((extensions[PULL_POLICY_EXTENSION]?.trim() ?? '') !== '')
+    return `extensions["${PULL_POLICY_EXTENSION}"]`
   return undefined
 }
 

@@ -35,6 +35,7 @@ export function openPooling({ lives, settings, execd, askEgress, ...waits }: Poo
   const planLimits = (): PlanLimits => ({
     allowedHostPaths: lives.settings.allowedHostPaths,
     allowIsolatedSessions: lives.settings.allowIsolatedSessions,
+    ...(lives.settings.pullPolicy && { pullPolicy: lives.settings.pullPolicy }),
     canPause: lives.runtime.canPause !== false,
     hasVolumes: lives.runtime.volumes !== undefined,
     ...(lives.runtime.abilities && { abilities: lives.runtime.abilities }),

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import { canonicalJson } from '../canonical-json.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from '../sandbox/plan.ts'
+import { PULL_POLICY_EXTENSION } from '../sandbox/pull-policy.ts'
 
 /** What is written into a row when it is claimed (control/sandbox/create.ts, requestedValues). */
 const OF_THE_CLAIM = [
@@ -19,7 +20,12 @@ const OF_THE_CLAIM = [
 
 /** A short name for everything about a sandbox that cannot be changed once it runs. */
 export function revisionOf(plan: CreatePlan): string {
-  const shape: Record<string, unknown> = { ...plan, isolated: plan.extensions[ISOLATION_EXTENSION] ?? null }
+  const { [ISOLATION_EXTENSION]: isolated, [PULL_POLICY_EXTENSION]: pullPolicy } = plan.extensions
+  const shape: Record<string, unknown> = {
+    ...plan,
+    isolated: isolated ?? null,
+    ...(pullPolicy !== undefined && { pullPolicy }),
+  }
   for (const name of OF_THE_CLAIM) delete shape[name]
   return createHash('sha256').update(canonicalJson(shape)).digest('hex').slice(0, 16)
 }

@@ -7,6 +7,7 @@ import { describeIssues } from '../../lib/api/lifecycle-coerce.ts'
 import { invalid } from '../body.ts'
 import { refusal } from '../errors.ts'
 import { IDLE_ENTRYPOINT, ISOLATION_EXTENSION } from '../sandbox/plan.ts'
+import { PULL_POLICY_EXTENSION } from '../sandbox/pull-policy.ts'
 
 export type PoolShape = { request: CreateRequest; warnings: string[] }
 
@@ -39,8 +40,10 @@ const CONTAINER_FIELDS: Record<string, Use> = {
   resources: 'read',
   volumeMounts: 'read',
   ports: 'ignored',
-  imagePullPolicy: 'ignored',
+  imagePullPolicy: 'read',
 }
+/** What is said of all sandboxes of a pool. */
+const OWN_EXTENSIONS = [ISOLATION_EXTENSION, PULL_POLICY_EXTENSION]
 /** Init containers that bring what every sandbox here has anyway. */
 const INSTALLERS = ['execd-installer', 'task-executor-installer']
 
@@ -61,9 +64,12 @@ export function readPoolTemplate(template: Record<string, unknown>): PoolShape {
   const { image, extensions = {} } = parsed.data
   if (image?.auth)
     refuse('image.auth', 'is not kept: name an image that this machine can fetch without a login')
-  const foreign = Object.keys(extensions).find((name) => name !== ISOLATION_EXTENSION)
+  const foreign = Object.keys(extensions).find((name) => !OWN_EXTENSIONS.includes(name))
   if (foreign !== undefined)
-    refuse(`extensions["${foreign.slice(0, 100)}"]`, `is the create's: only "${ISOLATION_EXTENSION}" is read`)
+    refuse(
+      `extensions["${foreign.slice(0, 100)}"]`,
+      `is the create's: only ${OWN_EXTENSIONS.map((name) => `"${name}"`).join(' and ')} are read`,
+    )
   return { request: parsed.data, warnings }
 }
 
@@ -110,6 +116,9 @@ function readPod(template: Record<string, unknown>, warnings: string[]): Record<
   const words = [container.command ?? [], container.args ?? []].flat()
   return {
     image: { uri: container.image },
+    ...(container.imagePullPolicy !== undefined && {
+      extensions: { [PULL_POLICY_EXTENSION]: container.imagePullPolicy },
+    }),
     ...(words.length > 0 && { entrypoint: words }),
     env: readEnv(container.env ?? [], `${where}.env`),
     resourceLimits: readLimits(container.resources ?? {}, `${where}.resources`, warnings),

@@ -126,6 +126,7 @@ function formatFacts(row: SandboxRow): string {
     state: row.state,
     ...(row.reason && { reason: row.reason }),
     image: row.image,
+    ...(row.imageDigest !== null && { 'image digest': row.imageDigest }),
     entrypoint: JSON.stringify(row.entrypoint),
     created: formatTime(row.createdAt),
     expires: row.expiresAt === null ? 'never' : formatTime(row.expiresAt),

@@ -15,6 +15,7 @@ import { makeSources, openMounts } from './host-paths.ts'
 import { type Lives, removeTimeoutMs, stepOf } from './lives.ts'
 import { openVolumes, requireVolumes } from './named-volumes.ts'
 import { type CreatePlan, ISOLATION_EXTENSION } from './plan.ts'
+import { pullPolicyOf } from './pull-policy.ts'
 
 /** Whose the sandbox is, and the name of the API key that asked for it. */
 export type Owner = {
@@ -172,6 +173,7 @@ async function start(
         reason: 'CONTAINER_RUNNING',
         acknowledged: true,
         address: made.address ?? null,
+        imageDigest: made.imageDigest ?? null,
         env: {},
       }),
     )
@@ -242,9 +244,10 @@ async function settleFailedStart(lives: Lives, id: string, message: string): Pro
 }
 
 function specOf(row: SandboxRow, image: RuntimeSpec['image']): RuntimeSpec {
+  const policy = pullPolicyOf(row.extensions)
   return {
     id: row.id,
-    image,
+    image: { ...image, ...(policy && { policy }), ...(row.platform && { platform: row.platform }) },
     ...(row.snapshotId !== null && { snapshotId: row.snapshotId }),
     entrypoint: row.entrypoint,
     env: row.env,

@@ -1,6 +1,7 @@
 // What all changes of sandboxes share: the rows, the runtime, the turns, the clock. One value, made in
 // control/control.ts, handed to whoever changes something.
 
+import type { PullPolicy } from '../../lib/api/images.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Observer } from '../observe/observer.ts'
 import type { Runtime } from '../runtime/runtime.ts'
@@ -42,6 +43,8 @@ export type LifeSettings = {
   defaultDiskBytes?: number
   /** Whether a sandbox may ask to make namespaces of its own. */
   allowIsolatedSessions: boolean
+  /** When registries are asked, where a create does not say. */
+  pullPolicy?: PullPolicy
   stopGraceMs: number
   /** How long a create may take in all, pulling its image included. */
   createTimeoutMs: number

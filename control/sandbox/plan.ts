@@ -1,6 +1,7 @@
 // Judges a create request whose form is already right: what this installation allows, what this runtime can do. Pure, so that
 // every refusal is a line in a table of tests. The order of the checks is the contract's (lifecycle.md 2.1).
 
+import type { PullPolicy } from '../../lib/api/images.ts'
 import type { CreateRequest, Platform } from '../../lib/api/lifecycle.ts'
 import { LIFECYCLE_VARIABLE, type LifecycleHooks } from '../../lib/api/lifecycle-hooks.ts'
 import { checkNetworkPolicy, formatPolicyProblem, type NetworkPolicy } from '../../lib/api/network-policy.ts'
@@ -11,6 +12,7 @@ import type { Limits, Mount } from '../store/schema.ts'
 import type { VolumeClaim } from '../store/volumes.ts'
 import { parseLimits } from './limits.ts'
 import { checkMetadata } from './metadata.ts'
+import { PULL_POLICY_EXTENSION, readPullPolicy } from './pull-policy.ts'
 import { planVolumes } from './volumes.ts'
 
 export type PlanLimits = {
@@ -21,6 +23,8 @@ export type PlanLimits = {
   canPause: boolean
   /** Whether it has named volumes. */
   hasVolumes: boolean
+  /** When registries are asked, by the configuration. */
+  pullPolicy?: PullPolicy
   /** What it can limit and give; everything when absent. */
   abilities?: Abilities
   /** What a sandbox may write whose create says nothing of it. */
@@ -126,6 +130,7 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
   })
   warnings.push(...volumes.warnings)
   const isolated = checkIsolationExtension(extensions[ISOLATION_EXTENSION], limits)
+  const pullPolicy = readPullPolicy(extensions[PULL_POLICY_EXTENSION], limits.pullPolicy)
   const { auth } = image
   return {
     image: { uri: image.uri.trim(), ...(auth && { auth }) },
@@ -135,6 +140,7 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     extensions: {
       ...callersExtensions(extensions),
       ...(isolated && { [ISOLATION_EXTENSION]: 'enable' }),
+      ...(pullPolicy && { [PULL_POLICY_EXTENSION]: pullPolicy }),
     },
     ...(platform && { platform }),
     limits: parsed.limits,

@@ -21,6 +21,7 @@ export const sandboxes = sqliteTable('sandboxes', {
   acknowledged: integer('acknowledged', { mode: 'boolean' }).notNull(),
   hidden: integer('hidden', { mode: 'boolean' }).notNull(),
   image: text('image').notNull(),
+  imageDigest: text('image_digest'),
   entrypoint: text('entrypoint', { mode: 'json' }).$type<string[]>().notNull(),
   env: text('env', { mode: 'json' }).$type<TextMap>().notNull(),
   hasImageAuth: integer('has_image_auth', { mode: 'boolean' }).notNull(),

@@ -10,6 +10,7 @@ export function sandboxRow(change: Partial<SandboxRow> = {}): SandboxRow {
     acknowledged: false,
     hidden: false,
     image: 'debian',
+    imageDigest: null,
     entrypoint: ['sleep'],
     env: {},
     hasImageAuth: false,
