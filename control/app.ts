@@ -10,6 +10,7 @@ import { authenticate } from './access/authenticate.ts'
 import { shareFairly } from './access/fair-share.ts'
 import { requireLocalCaller } from './access/local-caller.ts'
 import { recordAudit } from './access/record-audit.ts'
+import { limitRate } from './access/request-rate.ts'
 import type { AppDeps, AppEnv, AppSettings } from './app-deps.ts'
 import { allowOrigins } from './cors.ts'
 import { refusal, refusalOfStore } from './errors.ts'
@@ -58,6 +59,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     }),
   )
   app.use(authenticate(keyring, settings.metricsToken))
+  app.use(limitRate(access.rate))
   app.use(shareFairly())
 
   app.route('/', operationRoutes(deps))

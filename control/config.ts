@@ -92,6 +92,7 @@ export function accessSettings({ server, auth, quotas }: Config, tenants?: Tenan
     allowNoKey: auth.allowNoKey,
     ...(tenants && { tenants }),
     quotas: { default: quotas.default, tenants: Object.fromEntries(quotas.tenants) },
+    requestsPerMinute: quotas.requestsPerMinute,
   }
 }
 

@@ -80,6 +80,8 @@ export type Config = {
     allowNoKey: boolean
   }
   quotas: {
+    /** Of any kind, from each tenant. */
+    requestsPerMinute: number
     /** For tenants that are not in `tenants`. */
     default: QuotaLimits
     tenants: ReadonlyMap<string, QuotaLimits>

@@ -7,6 +7,7 @@ import { KeyStore } from '../store/keys.ts'
 import { QuotaStore } from '../store/quotas.ts'
 import { Keyring, type KeySettings } from './keyring.ts'
 import { type QuotaSettings, Quotas } from './quotas.ts'
+import { RequestRate } from './request-rate.ts'
 import type { TenantKeys } from './tenants/tenants.ts'
 
 export type AccessSettings = {
@@ -16,12 +17,15 @@ export type AccessSettings = {
   allowNoKey?: boolean
   tenants?: TenantKeys
   quotas?: QuotaSettings
+  /** How many requests a tenant may send in a minute; without a bound when absent. */
+  requestsPerMinute?: number
 }
 
 export type Access = {
   keyring: Keyring
   keys: KeyStore
   quotas: Quotas
+  rate: RequestRate
   audit: AuditLog
   /** Takes the settings of a configuration that was read anew. */
   configure: (settings: AccessSettings) => void
@@ -37,14 +41,17 @@ export function openAccess(database: Database, settings: AccessSettings, now: ()
     settings: settings.quotas ?? NO_QUOTAS,
     now,
   })
+  const rate = new RequestRate(settings.requestsPerMinute)
   return {
     keys,
     keyring,
     quotas,
+    rate,
     audit: new AuditLog(database),
     configure(changed) {
       keyring.configure(keySettings(changed))
       quotas.configure(changed.quotas ?? NO_QUOTAS)
+      rate.configure(changed.requestsPerMinute)
     },
   }
 }

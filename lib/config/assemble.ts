@@ -64,6 +64,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
     },
     auth: { keys: get('auth.keys'), allowNoKey: get('auth.allow_no_key') },
     quotas: {
+      requestsPerMinute: get('quotas.requests_per_minute'),
       default: withoutInfinite(defaultQuota),
       tenants: new Map(
         get<[string, QuotaLimits][]>('quotas.tenants').map(([name, own]) => [

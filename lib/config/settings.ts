@@ -95,6 +95,7 @@ export const SETTINGS = {
   'retention.max_mb_per_tenant': [integer(1, 1_000_000), 256],
   'auth.keys': [keyList, []],
   'auth.allow_no_key': [yesOrNo, false],
+  'quotas.requests_per_minute': [integer(1, 10_000_000), 60_000],
   'quotas.default': [quota, {}],
   'quotas.tenants': [quotaTable, []],
   'tenants.provider': [oneOf('file', 'http'), undefined],
