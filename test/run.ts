@@ -1,5 +1,5 @@
 // `npm test`: everything that this machine can run, one stage after the other, and at the end one line that counts it all.
-// `--quick` leaves out what takes minutes (system, end to end, published SDKs).
+// `--quick` leaves out what takes minutes (contract, system, end to end, published SDKs).
 //
 // Unit tests run in parallel. What starts programs, makes namespaces or loads the machine runs alone, file by file. The
 // black-box suites run twice: with the programs started by Node, and by Deno.
@@ -37,11 +37,14 @@ const stages: Stage[] = [
   { name: 'lint', command: [join(BIN, 'biome'), 'check', '--error-on-warnings', '.'] },
   // Most of these wait for processes more than they compute, so there are more of them at a time than two cores would say.
   vitest('unit', [
+    '--exclude=test/contract/**',
     '--exclude=test/system/**',
     '--exclude=test/e2e/**',
     '--exclude=test/conformance/**',
     '--maxWorkers=3',
   ]),
+  // Each runtime on the same cases, a Docker daemon of the tests' own behind one of them.
+  vitest('contract', ['test/contract', ...ALONE], { slow: true }),
   vitest('system', ['test/system', ...ALONE], { slow: true }),
   vitest('end to end', ['test/e2e', ...ALONE], { slow: true }),
   vitest('published SDKs', ['test/conformance', ...ALONE], { slow: true }),

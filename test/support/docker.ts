@@ -1,0 +1,116 @@
+// A Docker daemon of the tests' own: its data, its socket and its process lie in a folder of its own, it leaves the machine's network
+// alone, and it knows a second OCI runtime. It can be killed and started again.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+const START_MS = 30_000
+const STOP_MS = 20_000
+
+/** The second runtime that the daemon has. */
+export const OTHER_RUNTIME = 'runc-again'
+
+export type TestDocker = {
+  /** For `docker.host` and DOCKER_HOST. */
+  host: string
+  socketPath: string
+  pid(): number
+  /** Runs `docker` and gives what it printed. */
+  docker(...args: string[]): string
+  /** Ends the daemon by a signal, and resolves once it has ended. Containers go on after SIGKILL. */
+  kill(signal?: NodeJS.Signals): Promise<void>
+  start(): Promise<void>
+  /** Ends the daemon with all its containers, and removes its folder. */
+  dispose(): Promise<void>
+}
+
+/** Why there can be no daemon on this machine; undefined when there can. */
+export function whyNoDocker(): string | undefined {
+  if (process.getuid?.() !== 0) return 'a Docker daemon needs root'
+  return ['/usr/sbin/dockerd', '/usr/bin/dockerd'].some((path) => existsSync(path))
+    ? undefined
+    : 'there is no dockerd (Debian package docker.io)'
+}
+
+/** Starts a daemon and resolves once it answers. `config` is added to its daemon.json. */
+export async function startDocker(config: Record<string, unknown> = {}): Promise<TestDocker> {
+  const folder = mkdtempSync(join(tmpdir(), 'test-docker-'))
+  const socketPath = join(folder, 'docker.sock')
+  const log = join(folder, 'log')
+  writeFileSync(
+    join(folder, 'daemon.json'),
+    JSON.stringify({
+      runtimes: { [OTHER_RUNTIME]: { path: execFileSync('which', ['runc'], { encoding: 'utf8' }).trim() } },
+      ...config,
+    }),
+  )
+  let child: ChildProcess | undefined
+  let ended: Promise<unknown> = Promise.resolve()
+  const start = async () => {
+    const started = spawn(
+      'sh',
+      [
+        '-c',
+        'exec dockerd "$@" >>"$LOG" 2>&1',
+        'dockerd',
+        ...['--config-file', join(folder, 'daemon.json')],
+        ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
+        ...['--pidfile', join(folder, 'pid'), '--host', `unix://${socketPath}`],
+        ...['--bridge=none', '--iptables=false', '--ip6tables=false'],
+      ],
+      { stdio: 'ignore', env: { ...process.env, LOG: log } },
+    )
+    child = started
+    ended = new Promise((resolve) => started.once('exit', resolve))
+    const deadline = performance.now() + START_MS
+    while (!(await answers(socketPath))) {
+      if (started.exitCode !== null || performance.now() > deadline)
+        throw new Error(`The Docker daemon did not start:\n${readFileSync(log, 'utf8').slice(-3000)}`)
+      await delay(50)
+    }
+  }
+  const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
+    child?.kill(signal)
+    const timer = setTimeout(() => child?.kill('SIGKILL'), STOP_MS)
+    await ended
+    clearTimeout(timer)
+  }
+  const docker = (...args: string[]) =>
+    execFileSync('docker', ['--host', `unix://${socketPath}`, ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 120_000,
+    })
+  await start()
+  return {
+    host: `unix://${socketPath}`,
+    socketPath,
+    pid: () => child?.pid ?? 0,
+    docker,
+    kill,
+    start,
+    async dispose() {
+      if (!(await answers(socketPath))) await start()
+      const all = docker('ps', '--all', '--quiet').split('\n').filter(Boolean)
+      if (all.length > 0) docker('rm', '--force', ...all)
+      await kill('SIGTERM')
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    },
+  }
+}
+
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const asked = request({ socketPath, path: '/_ping', timeout: 2000 }, (answer) => {
+      answer.resume()
+      resolve(answer.statusCode === 200)
+    })
+    asked.on('timeout', () => asked.destroy())
+    asked.on('error', () => resolve(false))
+    asked.end()
+  })
+}
