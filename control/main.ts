@@ -34,6 +34,7 @@ import {
 } from './config.ts'
 import { type Control, startControl } from './control.ts'
 import { createEgressClient } from './egress-client.ts'
+import { goFirst } from './go-first.ts'
 import { createRequestScope, createScopedLogger } from './observe/request-scope.ts'
 import { openRuntime } from './runtime/open-runtime.ts'
 
@@ -81,6 +82,7 @@ try {
   tenants = await tenantsOf(config)
   const egress = createEgressClient(instance)
   await egress.waitUntilReady(EGRESS_TIMEOUT_MS, stop)
+  await goFirst(log)
   const runtime = await openRuntime({
     config,
     instance,

@@ -9,6 +9,8 @@ import type { VolumeMount, Volumes } from './volumes.ts'
 
 export type RuntimeSpec = {
   id: string
+  /** Whose it is: what has to wait for its turn waits behind others of the same tenant, not behind all. */
+  tenant?: string
   image: ImageRequest
   /** It is made from this snapshot; `image` tells what that was taken on top of. */
   snapshotId?: string

@@ -247,6 +247,7 @@ function specOf(row: SandboxRow, image: RuntimeSpec['image']): RuntimeSpec {
   const policy = pullPolicyOf(row.extensions)
   return {
     id: row.id,
+    tenant: row.tenant,
     image: { ...image, ...(policy && { policy }), ...(row.platform && { platform: row.platform }) },
     ...(row.snapshotId !== null && { snapshotId: row.snapshotId }),
     entrypoint: row.entrypoint,

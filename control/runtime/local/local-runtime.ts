@@ -4,16 +4,19 @@
 
 import { existsSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { isNoSpace } from '../../image/failure.ts'
+import type { Image } from '../../image/image.ts'
 import { removeTree } from '../../remove-tree.ts'
 import type { AddressPool } from '../addresses.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
 import { readExit } from '../exit-file.ts'
 import { disconnectSandbox } from '../network.ts'
-import { watchPhases } from '../phase-watch.ts'
+import { type PhaseWatch, watchPhases } from '../phase-watch.ts'
+import { Places } from '../places.ts'
 import type { Images } from '../images.ts'
 import {
   type CreateWatch,
@@ -45,6 +48,11 @@ const EXTRA_GRACE_MS = 1500
 export class LocalRuntime implements Runtime {
   readonly name = 'local'
   readonly #parts: Parts
+  /**
+   * Each create keeps one processor busy, so that more at once are no sooner ready, and everything else waits for them: with 20 at once on 2
+   * processors twice as often as with one more than there are processors.
+   */
+  readonly #places = new Places(availableParallelism() + 1)
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -55,12 +63,32 @@ export class LocalRuntime implements Runtime {
   }
 
   async create(spec: RuntimeSpec, signal: AbortSignal, watch: CreateWatch = {}): Promise<RuntimeSandbox> {
-    const { images, addresses, instance, log } = this.#parts
-    const phases = watchPhases(watch)
+    let leave = () => {}
+    const phases = watchPhases({
+      phaseDone: (phase) => {
+        // execd's start, and hooks that may take long, need no place.
+        if (phase === 'network') leave()
+        watch.phaseDone?.(phase)
+      },
+    })
     // Held until the record, or nothing any more, needs it.
-    using lease = await images.lease(spec.image, signal, watch.progress)
-    const { image } = lease
+    using lease = await this.#parts.images.lease(spec.image, signal, watch.progress)
+    leave = await this.#places.take(spec.tenant ?? '', signal)
     phases.mark('image')
+    try {
+      return await this.#make(spec, lease.image, phases, signal)
+    } finally {
+      leave()
+    }
+  }
+
+  async #make(
+    spec: RuntimeSpec,
+    image: Image,
+    phases: PhaseWatch,
+    signal: AbortSignal,
+  ): Promise<RuntimeSandbox> {
+    const { addresses, instance, log } = this.#parts
     const record: SandboxRecord = {
       id: spec.id,
       address: takeAddress(addresses),
