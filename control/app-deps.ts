@@ -5,6 +5,7 @@ import type { Logger } from '../lib/log.ts'
 import type { Access } from './access/access.ts'
 import type { Principal } from './access/principal.ts'
 import type { EgressAnswer, EgressRequest } from './egress-client.ts'
+import type { ImageKeeper } from './image/keeper.ts'
 import type { Observation } from './observe/open-observation.ts'
 import type { Pooling } from './pools/open-pooling.ts'
 import type { SandboxProxy } from './routes/proxy.ts'
@@ -33,6 +34,8 @@ export type AppDeps = {
   once: OnceKeys
   settings: AppSettings
   observation: Observation
+  /** Present when the runtime has images that can be managed. */
+  images?: ImageKeeper
   log: Logger
   /** Calls egress's policy API: see routes/network-policy.ts. */
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>

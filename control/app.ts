@@ -21,6 +21,7 @@ import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { endpointRoutes } from './routes/endpoints.ts'
 import { eventRoutes } from './routes/events.ts'
+import { imageRoutes } from './routes/images.ts'
 import { metricsRoutes } from './routes/metrics.ts'
 import { networkPolicyRoutes } from './routes/network-policy.ts'
 import { operationRoutes } from './routes/operations.ts'
@@ -67,6 +68,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   for (const prefix of ['/', '/v1']) {
     app.route(prefix, sandboxRoutes(deps))
     app.route(prefix, adminRoutes(deps))
+    app.route(prefix, imageRoutes(deps))
     app.route(prefix, endpointRoutes(deps))
     app.route(prefix, networkPolicyRoutes(deps))
     app.route(prefix, eventRoutes(deps))

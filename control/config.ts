@@ -5,6 +5,7 @@ import { type Config, ConfigError } from '../lib/config.ts'
 import type { AccessSettings } from './access/access.ts'
 import type { TenantKeys } from './access/tenants/tenants.ts'
 import type { AppSettings } from './app-deps.ts'
+import type { KeepLimits } from './image/collect.ts'
 import type { TelemetrySettings } from './observe/telemetry.ts'
 import type { LifeSettings } from './sandbox/lives.ts'
 import type { Retention } from './upkeep/upkeep.ts'
@@ -103,6 +104,15 @@ export function retention({ retention: kept }: Config): Retention {
     endedSandboxes: kept.endedSandboxesHours * HOUR_MS,
     audit: kept.auditHours * HOUR_MS,
     idempotency: kept.idempotencyHours * HOUR_MS,
+  }
+}
+
+/** Which images stay that nobody needs. */
+export function imageLimits({ runtime }: Config): KeepLimits {
+  const { imageMaxAgeHours, imageMaxBytes } = runtime
+  return {
+    ...(imageMaxAgeHours !== undefined && { maxAgeMs: imageMaxAgeHours * HOUR_MS }),
+    ...(imageMaxBytes !== undefined && { maxBytes: imageMaxBytes }),
   }
 }
 

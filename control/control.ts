@@ -19,6 +19,8 @@ import { Clock } from './clock.ts'
 import type { EgressAnswer, EgressRequest } from './egress-client.ts'
 import { createExecdClient } from './execd-client.ts'
 import { createFeedApp } from './feed-app.ts'
+import type { KeepLimits } from './image/collect.ts'
+import { ImageKeeper } from './image/keeper.ts'
 import { observeRuntime } from './observe/observe-runtime.ts'
 import { openObservation } from './observe/open-observation.ts'
 import type { Check } from './observe/readiness.ts'
@@ -59,6 +61,8 @@ export type ControlOptions = {
   retention?: Retention
   /** How much of it each tenant may have; see upkeep/upkeep.ts. */
   maxBytesOfTenant?: number
+  /** Which images stay that nobody needs; all when absent. */
+  imageLimits?: KeepLimits
   /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   listen?: { host: string; port: number }
   /** Present when OpenTelemetry is configured. */
@@ -138,6 +142,16 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     execd: createExecdClient({ headers: scope.traceHeaders }),
     askEgress: options.askEgress,
   })
+  const images =
+    runtime.images &&
+    new ImageKeeper({
+      images: runtime.images,
+      limits: options.imageLimits ?? {},
+      pullTimeoutMs: options.lifeSettings.createTimeoutMs,
+      now,
+      log,
+      signal: living.signal,
+    })
   clock.onJump((byMs) => moveDeadlines(lives, pooling.keeper, byMs))
   // Whoever only reads does not ask for the time.
   const ticking = setInterval(clock.now, CLOCK_LOOK_MS)
@@ -161,6 +175,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     runVolumes(lives),
     pooling.keeper.run(),
     pooling.builder.run(),
+    ...(images ? [images.run()] : []),
     pooling.snapshotKeeper.run(),
     runUpkeep({
       database: store.database,
@@ -174,7 +189,17 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     }),
   ]
 
-  const deps = { lives, access, pooling, once, settings, observation, log, askEgress: options.askEgress }
+  const deps = {
+    lives,
+    access,
+    pooling,
+    once,
+    settings,
+    observation,
+    log,
+    askEgress: options.askEgress,
+    ...(images && { images }),
+  }
   const app = createApp({ ...deps, trustForwarded: true })
   let port: number | undefined
   try {

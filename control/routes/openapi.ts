@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { API_KEY_HEADER } from '../../lib/access.ts'
 import { ADMIN_OPERATIONS } from './openapi/admin.ts'
 import { DIAGNOSTICS_OPERATIONS } from './openapi/diagnostics.ts'
+import { IMAGE_OPERATIONS } from './openapi/images.ts'
 import { NETWORK_OPERATIONS } from './openapi/network.ts'
 import { type Operation, TEXT_TYPES } from './openapi/operation.ts'
 import { POOL_OPERATIONS } from './openapi/pools.ts'
@@ -21,6 +22,7 @@ const OPERATIONS: Operation[] = [
   ...POOL_OPERATIONS,
   ...SNAPSHOT_OPERATIONS,
   ...ADMIN_OPERATIONS,
+  ...IMAGE_OPERATIONS,
   ...SERVER_OPERATIONS,
 ]
 

@@ -6,6 +6,8 @@ import { type AccessSettings, openAccess } from '../../control/access/access.ts'
 import { createApp } from '../../control/app.ts'
 import type { AppDeps, AppEnv, AppSettings } from '../../control/app-deps.ts'
 import type { ExecdClient } from '../../control/execd-client.ts'
+import type { KeepLimits } from '../../control/image/collect.ts'
+import { ImageKeeper } from '../../control/image/keeper.ts'
 import { observeRuntime } from '../../control/observe/observe-runtime.ts'
 import { type Observation, openObservation } from '../../control/observe/open-observation.ts'
 import type { Check } from '../../control/observe/readiness.ts'
@@ -42,6 +44,7 @@ export type ControlAppOptions = {
   settings?: Partial<AppSettings>
   access?: AccessSettings
   life?: Partial<LifeSettings>
+  imageLimits?: KeepLimits
   runtime?: FakeRuntime
   /** In the place of the fake one. */
   otherRuntime?: Runtime
@@ -138,6 +141,16 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
   const loops = options.runsPooling
     ? [pooling.keeper.run(), pooling.builder.run(), pooling.snapshotKeeper.run()]
     : []
+  const images =
+    runtime.images &&
+    new ImageKeeper({
+      images: runtime.images,
+      limits: options.imageLimits ?? {},
+      pullTimeoutMs: 20_000,
+      now,
+      log,
+      signal: stopped.signal,
+    })
   const app = createApp({
     lives,
     access,
@@ -146,6 +159,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     log,
     settings,
     observation,
+    ...(images && { images }),
     askEgress,
     trustForwarded: options.trustForwarded ?? false,
   })

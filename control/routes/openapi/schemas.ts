@@ -4,6 +4,7 @@
 import * as admin from '../../../lib/api/admin.ts'
 import * as diagnostics from '../../../lib/api/diagnostics.ts'
 import * as events from '../../../lib/api/events.ts'
+import * as images from '../../../lib/api/images.ts'
 import * as shapes from '../../../lib/api/lifecycle.ts'
 import * as operations from '../../../lib/api/operations.ts'
 import * as pools from '../../../lib/api/pools.ts'
@@ -43,6 +44,12 @@ export const SCHEMAS = {
   Tenant: admin.tenantSchema,
   ListTenantsResponse: admin.tenantListSchema,
   ListAuditResponse: admin.auditListSchema,
+  PullImageRequest: images.pullRequestSchema,
+  Image: images.imageSchema,
+  ImagePull: images.imagePullSchema,
+  ListImagesResponse: images.imageListSchema,
+  CollectImagesRequest: images.collectRequestSchema,
+  CollectImagesResponse: images.collectedSchema,
   MetricsEvent: shapes.metricsEventSchema,
   Health: operations.healthSchema,
   Version: operations.versionSchema,
