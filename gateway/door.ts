@@ -3,6 +3,7 @@
 
 import { isIP } from 'node:net'
 import type { Route as FeedRoute, RouteTarget, Share } from '../lib/api/routes-feed.ts'
+import { Lanes } from '../lib/lanes.ts'
 import type { SigningKeys } from '../lib/signature.ts'
 import type { AccessSettings } from './access.ts'
 import type { ActivityLog } from './activity.ts'
@@ -40,6 +41,7 @@ export type DoorOptions = {
   holdMs: number
   /** How long a browser waits for one before it is shown that it waits. */
   pageMs: number
+  /** How many requests wait at once; half of them for one sandbox at most. */
   maxHeld: number
   /** Milliseconds of a clock that goes on evenly. */
   now: () => number
@@ -62,7 +64,7 @@ const refuse = (refusal: Refusal): Verdict => ({ kind: 'refuse', refusal })
 
 export function createDoor(options: DoorOptions): Door {
   const { access, routes, activity, guesses, now, wallNow } = options
-  let held = 0
+  const places = new Lanes(options.maxHeld)
 
   return (route, head, client) => {
     const caller: Caller = { route, head, client }
@@ -206,8 +208,8 @@ export function createDoor(options: DoorOptions): Door {
     const { id } = caller.route.address
     const isWaking = found.state === 'paused'
     const late = refuse(isWaking ? REFUSED.waking() : REFUSED.starting())
-    if (held >= options.maxHeld || options.isStopping()) return late
-    held++
+    if (!places.isOpenTo(id) || options.isStopping()) return late
+    const leave = places.take(id)
     let finish: (verdict: Verdict) => void = () => {}
     const verdict = new Promise<Verdict>((resolve) => {
       finish = resolve
@@ -216,7 +218,7 @@ export function createDoor(options: DoorOptions): Door {
     const end = (decided: Verdict) => {
       if (isOver) return
       isOver = true
-      held--
+      leave()
       clearTimeout(timer)
       forget()
       finish(decided)

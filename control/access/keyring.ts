@@ -38,6 +38,7 @@ export class Keyring {
   #allowNoKey = false
   #tenants: TenantKeys | undefined
   #isNeeded = false
+  #guardsTraffic = false
   /** Kept in memory, as every request asks; this process is the only one that changes them. */
   #made = new Map<string, KeyRow>()
 
@@ -60,9 +61,12 @@ export class Keyring {
     return this.#isNeeded && !opens && this.#tenants === undefined
   }
 
-  /** Whether the traffic of sandboxes needs a key too, as it does where tenants are kept elsewhere (contract: v1.1.md 1.5). */
+  /**
+   * Whether the traffic of sandboxes needs a key too, as it does where tenants are kept elsewhere (contract: v1.1.md 1.5), or were
+   * since the start.
+   */
   get guardsTraffic(): boolean {
-    return this.#tenants !== undefined
+    return this.#guardsTraffic
   }
 
   /** Takes the keys of a configuration that was read anew. */
@@ -122,6 +126,7 @@ export class Keyring {
   }
 
   #judge(): void {
+    this.#guardsTraffic ||= this.#tenants !== undefined
     this.#isNeeded ||=
       this.#configured.size > 0 ||
       this.#tenants !== undefined ||

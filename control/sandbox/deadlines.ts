@@ -3,10 +3,10 @@
 // takes long holds up nobody else, nor does a tenant of whom many are due.
 
 import { messageOf } from '../../lib/errors.ts'
+import { Lanes } from '../../lib/lanes.ts'
 import { pause } from '../async.ts'
 import { idleAtOf } from './activity.ts'
 import { expireSandbox, pauseIdleSandbox } from './change.ts'
-import { Lanes } from './lanes.ts'
 import type { Lives } from './lives.ts'
 import { Wake } from './wake.ts'
 

@@ -10,7 +10,6 @@ import { decideActivity, idleAtOf, isWorthWriting } from '../../control/sandbox/
 import { expireSandbox, pauseIdleSandbox } from '../../control/sandbox/change.ts'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
-import { Lanes } from '../../control/sandbox/lanes.ts'
 import { runReconciler } from '../../control/sandbox/reconcile.ts'
 import { createSilentLogger } from '../../lib/log.ts'
 import {
@@ -212,23 +211,6 @@ test('hundreds of one tenant whose removals hang hold up nobody else', async () 
   await vi.waitFor(() => expect(control.store.all()).toEqual([]))
   await control.close()
   await loop
-})
-
-test('Lanes: a tenant may have as many as are left free', () => {
-  const lanes = new Lanes(12)
-  const takeAll = (tenant: string) => {
-    const taken: (() => void)[] = []
-    while (lanes.isOpenTo(tenant)) taken.push(lanes.take(tenant))
-    return taken
-  }
-  const red = takeAll('red')
-  expect([red.length, lanes.free, lanes.full()]).toEqual([6, 6, ['red']])
-  const blue = takeAll('blue')
-  expect([blue.length, lanes.free]).toEqual([3, 3])
-  expect(takeAll('green')).toHaveLength(2)
-  expect(lanes.isOpenTo('white')).toBe(true)
-  for (const leave of [...red, ...blue]) leave()
-  expect([lanes.free, lanes.full()]).toEqual([10, []])
 })
 
 test('what is due is found by an index, however many sandboxes there are', () => {

@@ -6,10 +6,20 @@ import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS, STALL_TIMEOUT_MS } from '../
 import { dial, head, startAnswering, startGateway, startRaw } from './support.ts'
 
 let ahead = 0
+const lookers = new Set<() => void>()
+/** Resolves once the gateway has looked at its clock so often, and so has dealt with what came before. */
+async function looks(count: number): Promise<void> {
+  for (let at = 0; at < count; at++) await new Promise<void>((resolve) => lookers.add(resolve))
+}
+
 beforeEach(() => {
   ahead = 0
   const real = performance.now.bind(performance)
-  vi.spyOn(performance, 'now').mockImplementation(() => real() + ahead)
+  vi.spyOn(performance, 'now').mockImplementation(() => {
+    for (const wake of lookers) wake()
+    lookers.clear()
+    return real() + ahead
+  })
 })
 afterEach(() => {
   vi.restoreAllMocks()
@@ -35,7 +45,7 @@ test('a head that does not end: 408', async () => {
   const other = dial(gateway.port).send('GET /status.ok HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await other.read('OK')
   client.send('a')
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await looks(3)
   ahead += HEAD_TIMEOUT_MS + 1000
   expect(await client.ended()).toMatch(/^HTTP\/1\.1 408 [\s\S]*GENERAL::REQUEST_TIMEOUT/)
 })
@@ -48,7 +58,7 @@ test('a sandbox that never begins its answer: 504 after ten minutes, and not bef
   const peer = await upstream.peer(0)
   await peer.read('\r\n\r\n')
   ahead += FIRST_BYTE_TIMEOUT_MS - 5000
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await looks(3)
   expect(client.text).toBe('')
   ahead += 10_000
   expect(await client.read('}')).toMatch(/504 [\s\S]*BACKEND_TIMEOUT/)
@@ -65,7 +75,7 @@ test('a stream may be silent for as long as it likes', async () => {
   peer.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n')
   await client.read('one')
   ahead += 24 * 3600_000
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await looks(3)
   peer.send('3\r\ntwo\r\n0\r\n\r\n')
   await client.read('two')
 })
@@ -81,7 +91,11 @@ test('a client that takes nothing of its answer is cut off', async () => {
   peer.send(`HTTP/1.1 200 OK\r\nContent-Length: ${2 ** 30}\r\n\r\n`)
   const block = Buffer.alloc(2 ** 20)
   for (let at = 0; at < 48; at++) peer.socket.write(block)
-  await new Promise((resolve) => setTimeout(resolve, 500))
+  // The gateway takes no more of it either.
+  for (let left = -1; left !== peer.socket.writableLength; ) {
+    left = peer.socket.writableLength
+    await looks(5)
+  }
   ahead += STALL_TIMEOUT_MS + 1000
   await peer.ended()
 })
@@ -91,7 +105,7 @@ test('a connection that is not taken: 504', async () => {
   const gateway = await startGateway()
   gateway.routes.put('a', 1, { ports: { 8000: { host: '192.0.2.1', port: 9 } } })
   const client = dial(gateway.port).send(head('GET /'))
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await looks(3)
   ahead += CONNECT_TIMEOUT_MS + 1000
   expect(await client.read('}')).toMatch(/50[24] [\s\S]*BACKEND_(TIMEOUT|CONNECTION_FAILED)/)
 })

@@ -92,7 +92,7 @@ describe('a sandbox that is starting', () => {
     gateway.routes.put('a', 1, { state: 'pending', ports: {} })
     const body = 'x'.repeat(2 ** 20)
     const client = dial(gateway.port).send(`${head('POST /', `Content-Length: ${body.length}`)}${body}`)
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await gateway.routes.isWaitedFor(1)
     gateway.routes.put('a', upstream.port)
     const peer = await upstream.peer(0)
     await peer.read(body)
@@ -128,6 +128,22 @@ describe('a sandbox that is starting', () => {
     for (const { text } of both) expect(text).toMatch(/^HTTP\/1\.1 503 [\s\S]*Retry-After: 1\r\n/)
     expect(took[0]).toBeLessThan(250)
     expect(took[1]).toBeGreaterThan(250)
+  })
+
+  test('cannot take the places of all, however many wait for it', async () => {
+    const gateway = await startGateway({ holdMs: 60_000, maxHeld: 4 })
+    const upstream = await startAnswering(OK)
+    for (const id of ['a', 'b']) gateway.routes.put(id, 1, { state: 'pending', ports: {} })
+    const many = Array.from({ length: 3 }, () => answers(gateway.port))
+    // The two that wait are answered when it runs.
+    const refused = await Promise.race(many)
+    expect([refused.status, refused.json().code]).toEqual([503, 'DOCKER::SANDBOX_NOT_RUNNING'])
+    await gateway.routes.isWaitedFor(2)
+    const other = exchange(gateway.port, head('GET /', CLOSE).replace('a-8000', 'b-8000'))
+    await gateway.routes.isWaitedFor(3)
+    for (const id of ['a', 'b']) gateway.routes.put(id, upstream.port)
+    expect(await other).toContain('HTTP/1.1 200 ')
+    expect((await Promise.all(many)).map(({ status }) => status).sort()).toEqual([200, 200, 503])
   })
 
   test('frees its place when the client leaves', async () => {

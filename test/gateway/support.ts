@@ -13,6 +13,7 @@ import { createLogger } from '../../lib/log.ts'
 export class FakeRoutes implements RouteSource {
   readonly #routes = new Map<string, Route>()
   readonly #listeners = new Set<RouteListener>()
+  readonly #onListener = new Set<() => void>()
   /** Answers for ids that were never put. */
   onFind: (id: string) => Promise<Lookup> = async () => 'unknown'
 
@@ -26,7 +27,15 @@ export class FakeRoutes implements RouteSource {
 
   onChange(listener: RouteListener): () => void {
     this.#listeners.add(listener)
+    for (const wake of this.#onListener) wake()
     return () => void this.#listeners.delete(listener)
+  }
+
+  /** Resolves once so many requests wait for a change; the gateway itself always listens. */
+  async isWaitedFor(count: number): Promise<void> {
+    while (this.#listeners.size < count + 1)
+      await new Promise<void>((resolve) => this.#onListener.add(resolve))
+    this.#onListener.clear()
   }
 
   put(id: string, port: number, route: Partial<Route> = {}): void {

@@ -87,6 +87,13 @@ test('settings that are read anew count for the next request, and one without an
   expect(lines.filter((line) => line.includes('no API key opens'))).toHaveLength(1)
 })
 
+test('traffic that a provider of tenants has closed stays closed when the provider is taken out', async () => {
+  const { control, proxy } = await open()
+  control.configure({ apiKey: 'root-key' })
+  const status = async (key?: string) => (await fetch(`http://${proxy}`, { headers: keyHeader(key) })).status
+  expect([await status(), await status('red-1'), await status('root-key')]).toEqual([401, 401, 200])
+})
+
 test.each(['../../..', '%2e%2e/%2e%2E/.%2e', 'a/../../../..'])(
   'a path whose dots lead from a sandbox to one of another tenant (%s) leads to neither',
   async (dots) => {
