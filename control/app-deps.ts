@@ -17,6 +17,8 @@ export type AppSettings = {
   eip?: string
   /** `localhost`, or a wildcard domain that really leads here. */
   domain: string
+  /** How endpoints are written, where the configuration says so. */
+  gateway?: { address: string; route: 'wildcard' | 'header' | 'uri' }
   maxTimeoutSeconds?: number
   /** Whose pages may use this API with a key, in lower case; any when absent. */
   corsOrigins?: readonly string[]

@@ -28,6 +28,7 @@ import { operationRoutes } from './routes/operations.ts'
 import { poolRoutes } from './routes/pools.ts'
 import { proxyRoutes } from './routes/proxy.ts'
 import { sandboxRoutes } from './routes/sandboxes.ts'
+import { shareRoutes } from './routes/shares.ts'
 import { snapshotRoutes } from './routes/snapshots.ts'
 import { templateRoutes } from './routes/templates.ts'
 
@@ -74,6 +75,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, eventRoutes(deps))
     app.route(prefix, diagnosticsRoutes(lives))
     app.route(prefix, metricsRoutes({ log, observer: deps.observation.observer }))
+    app.route(prefix, shareRoutes(deps))
     app.route(prefix, poolRoutes(deps))
     app.route(prefix, templateRoutes(deps))
     app.route(prefix, snapshotRoutes(deps))

@@ -51,7 +51,7 @@ export function pickProxies(env: Record<string, string | undefined>): Record<str
 const HOUR_MS = 3_600_000
 
 /** How sandboxes are made and ended here. */
-export function lifeSettings({ server, runtime, storage, retention }: Config): LifeSettings {
+export function lifeSettings({ server, runtime, storage, retention, ingress }: Config): LifeSettings {
   return {
     allowedHostPaths: storage.allowedHostPaths,
     allowIsolatedSessions: runtime.allowIsolatedSessions,
@@ -64,6 +64,8 @@ export function lifeSettings({ server, runtime, storage, retention }: Config): L
     pauseTimeoutMs: 20_000,
     maxTimeoutMs: (server.maxSandboxTimeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000,
     idempotencyMs: retention.idempotencyHours * HOUR_MS,
+    wake: ingress.wake,
+    wakeTimeoutMs: ingress.wakeTimeoutMs,
   }
 }
 
@@ -79,6 +81,7 @@ export function appSettings(
     }),
     corsOrigins: server.corsOrigins,
     domain: ingress.domain,
+    ...(ingress.gateway && { gateway: ingress.gateway }),
     arch: machine === 'x64' ? 'amd64' : machine,
     version,
     ...(metrics.token !== undefined && { metricsToken: metrics.token }),
@@ -86,12 +89,16 @@ export function appSettings(
 }
 
 /** Who may do what. */
-export function accessSettings({ server, auth, quotas }: Config, tenants?: TenantKeys): AccessSettings {
+export function accessSettings(
+  { server, auth, quotas, ingress }: Config,
+  tenants?: TenantKeys,
+): AccessSettings {
   return {
     ...(server.apiKey !== undefined && { apiKey: server.apiKey }),
     keys: auth.keys,
     allowNoKey: auth.allowNoKey,
     ...(tenants && { tenants }),
+    ...(ingress.secureAccess && { signing: ingress.secureAccess }),
     quotas: { default: quotas.default, tenants: Object.fromEntries(quotas.tenants) },
     requestsPerMinute: quotas.requestsPerMinute,
   }

@@ -4,8 +4,9 @@
 import { realpath } from 'node:fs/promises'
 import type { IncomingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
-import { API_KEY_HEADER } from '../lib/access.ts'
+import { API_KEY_HEADER, hashKey } from '../lib/access.ts'
 import { messageOf } from '../lib/errors.ts'
+import { createToken } from '../lib/id.ts'
 import type { Instance } from '../lib/instance.ts'
 import type { Logger } from '../lib/log.ts'
 import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
@@ -42,6 +43,7 @@ import { reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { removeAll } from './sandbox/remove-all.ts'
 import { runVolumes } from './sandbox/run-volumes.ts'
 import { Turns } from './sandbox/turns.ts'
+import { wakeSandbox } from './sandbox/wake-on-request.ts'
 import { Checkpointer } from './store/checkpointer.ts'
 import { Store } from './store/sqlite.ts'
 import { type Retention, runUpkeep } from './upkeep/upkeep.ts'
@@ -157,7 +159,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const ticking = setInterval(clock.now, CLOCK_LOOK_MS)
   lives.activity.grantGrace()
   const once = new OnceKeys()
-  const feed = new RoutesFeed({ store, policySocket: instance.policySocket })
+  const feed = new RoutesFeed({
+    store,
+    policySocket: instance.policySocket,
+    ...(options.lifeSettings.wake && { wake: options.lifeSettings.wake }),
+  })
   const servers: Serving[] = []
   const listen = async (address: ListenAddress, fetch: Parameters<typeof serve>[0]['fetch'], more = {}) => {
     const server = await serve({ fetch, listen: address, signal: serving.signal, drainMs: DRAIN_MS, ...more })
@@ -209,6 +215,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         feed,
         activity: lives.activity,
         checkKey: checkTraffic,
+        wake: (id) => wakeSandbox(lives, id),
+        redeem(id, hash) {
+          const secret = createToken()
+          return store.shares.redeem({ id, hash }, hashKey(secret), now()) ? secret : undefined
+        },
         stopped: serving.signal,
       }).fetch,
     )

@@ -5,7 +5,7 @@ import { stream } from 'hono/streaming'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { z } from 'zod'
 import { API_KEY_HEADER } from '../lib/access.ts'
-import { type ActivityAnswer, MAX_REPORTS } from '../lib/api/routes-feed.ts'
+import { type ActivityAnswer, MAX_REPORTS, type RedeemAnswer } from '../lib/api/routes-feed.ts'
 import { ApiError } from '../lib/errors.ts'
 import { readBody } from './body.ts'
 import { refusal } from './errors.ts'
@@ -21,10 +21,16 @@ export type FeedAppDeps = {
   activity: Pick<Activity, 'record'>
   /** Throws ApiError when traffic with this key may not reach the sandbox. */
   checkKey: (id: string, key: string | undefined) => Promise<void>
+  /** Lets a paused sandbox go on. Throws ApiError when it cannot. */
+  wake: (id: string) => Promise<void>
+  /** Uses up a link that opens once, and returns what opens from then on; undefined when it does not open any more. */
+  redeem: (id: string, hash: string) => string | undefined
   stopped: AbortSignal
 }
 
-export function createFeedApp({ feed, activity, checkKey, stopped }: FeedAppDeps): Hono {
+const redeemRequest = z.object({ hash: z.string().max(100) })
+
+export function createFeedApp({ feed, activity, checkKey, wake, redeem, stopped }: FeedAppDeps): Hono {
   const app = new Hono()
   app.get('/routes', (context) => {
     const epoch = context.req.query('epoch')
@@ -55,6 +61,16 @@ export function createFeedApp({ feed, activity, checkKey, stopped }: FeedAppDeps
   app.get('/access/:id', async (context) => {
     await checkKey(context.req.param('id'), context.req.header(API_KEY_HEADER))
     return context.body(null, 204)
+  })
+  app.post('/wake/:id', async (context) => {
+    await wake(context.req.param('id'))
+    return context.body(null, 204)
+  })
+  app.post('/shares/:id/redeem', async (context) => {
+    const { hash } = await readBody(context, redeemRequest)
+    const secret = redeem(context.req.param('id'), hash)
+    if (secret === undefined) throw refusal('GENERAL::NOT_FOUND', 'This link does not open anything')
+    return context.json({ secret } satisfies RedeemAnswer)
   })
   app.onError((error, context) => {
     const told =

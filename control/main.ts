@@ -126,7 +126,7 @@ reportReady(control.port === undefined ? {} : { port: control.port })
 reload = createReload({
   settings,
   load: () => loadConfiguration(sources),
-  reloadable: ['log.level', 'server.api_key', 'auth.keys', 'quotas', 'tenants'],
+  reloadable: ['log.level', 'server.api_key', 'auth.keys', 'quotas', 'tenants', 'ingress.secure_access'],
   elsewhere: ['egress.default_action'],
   async apply(changed, names) {
     const before = tenants

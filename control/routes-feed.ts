@@ -2,12 +2,16 @@
 // of its changes with versions, and readers that each remember only how far they have read. A reader therefore costs nothing
 // while it is slow, and one that is slower than the whole log is cut off: it comes back and begins anew.
 
+import { hashKey } from '../lib/access.ts'
 import { EGRESS_PORT } from '../lib/api/guest.ts'
 import type { SandboxState } from '../lib/api/lifecycle.ts'
-import type { Route, RouteEvent, RouteState } from '../lib/api/routes-feed.ts'
+import type { Route, RouteEvent, RouteState, Share } from '../lib/api/routes-feed.ts'
 import { createRequestId } from '../lib/id.ts'
+import type { WakeMode } from '../lib/wake-mode.ts'
 import { countsTraffic } from './sandbox/activity.ts'
+import { mayWake } from './sandbox/wake-on-request.ts'
 import type { SandboxRow } from './store/rows.ts'
+import type { ShareRow, ShareStore } from './store/shares.ts'
 import type { Store } from './store/sqlite.ts'
 
 const STATES: Record<SandboxState, RouteState> = {
@@ -25,6 +29,8 @@ export type RoutesFeedOptions = {
   store: Store
   /** Where egress serves every sandbox's policy. */
   policySocket: string
+  /** Whether a request wakes a paused sandbox that does not say so itself; never when absent. */
+  wake?: WakeMode
   /** So many changes are remembered for readers that come back. */
   maxLog?: number
   pingMs?: number
@@ -38,6 +44,7 @@ export class RoutesFeed implements Disposable {
   readonly #routes = new Map<string, { route: Route; text: string }>()
   readonly #log: LoggedEvent[] = []
   readonly #options: Required<Omit<RoutesFeedOptions, 'store' | 'epoch'>>
+  readonly #shares: ShareStore
   readonly #stopWatching: () => void
   #version = 0
   readonly #waiters = new Set<() => void>()
@@ -47,12 +54,20 @@ export class RoutesFeed implements Disposable {
     policySocket,
     maxLog = 10_000,
     pingMs = 10_000,
+    wake = 'never',
     epoch = createRequestId(),
   }: RoutesFeedOptions) {
     this.epoch = epoch
-    this.#options = { policySocket, maxLog, pingMs }
+    this.#options = { policySocket, maxLog, pingMs, wake }
+    this.#shares = store.shares
     for (const row of store.all()) this.#follow(row.id, row)
-    this.#stopWatching = store.watch(({ id, row }) => this.#follow(id, row))
+    const watches = [
+      store.watch(({ id, row }) => this.#follow(id, row)),
+      store.shares.watch((id) => this.#follow(id, store.get(id))),
+    ]
+    this.#stopWatching = () => {
+      for (const stop of watches) stop()
+    }
   }
 
   get version(): number {
@@ -125,7 +140,7 @@ export class RoutesFeed implements Disposable {
   }
 
   #follow(id: string, row: SandboxRow | undefined): void {
-    const route = row && !row.hidden ? routeOf(row, this.#options.policySocket) : undefined
+    const route = row && !row.hidden ? this.#routeOf(row) : undefined
     const known = this.#routes.get(id)
     if (!route) {
       if (!known) return
@@ -139,6 +154,23 @@ export class RoutesFeed implements Disposable {
     this.#append({ type: 'put', version: ++this.#version, route })
   }
 
+  #routeOf(row: SandboxRow): Route {
+    const { policySocket, wake } = this.#options
+    return {
+      id: row.id,
+      state: STATES[row.state],
+      ...(row.address !== null && { address: row.address }),
+      ports: { [EGRESS_PORT]: { socketPath: policySocket, pathPrefix: `/sandboxes/${row.id}` } },
+      generation: row.generation,
+      ...(countsTraffic(row) && { countsTraffic: true }),
+      ...(mayWake(row, wake) && { wakes: true }),
+      ...(row.accessToken !== null && {
+        accessHash: hashKey(row.accessToken),
+        shares: this.#shares.of(row.id).map(shareOf),
+      }),
+    }
+  }
+
   #append(event: LoggedEvent): void {
     this.#log.push(event)
     // Cutting off a quarter at once keeps the cost of an append constant.
@@ -148,13 +180,14 @@ export class RoutesFeed implements Disposable {
   }
 }
 
-function routeOf(row: SandboxRow, policySocket: string): Route {
+function shareOf({ id, port, hash, expiresAt, once, usedAt, path, methods }: ShareRow): Share {
   return {
-    id: row.id,
-    state: STATES[row.state],
-    ...(row.address !== null && { address: row.address }),
-    ports: { [EGRESS_PORT]: { socketPath: policySocket, pathPrefix: `/sandboxes/${row.id}` } },
-    generation: row.generation,
-    ...(countsTraffic(row) && { countsTraffic: true }),
+    id,
+    port,
+    hash,
+    until: expiresAt,
+    ...(once && usedAt === null && { once: true }),
+    ...(path !== null && { path }),
+    ...(methods && { methods }),
   }
 }

@@ -1,16 +1,15 @@
 // Who may reach a sandbox's port (contract: gateway.md 3.1, lifecycle.md 4.3). Where a sandbox asks for it, a request has to show its
 // token, or a signed name of the port, or a link that was shared, or what a browser was given for one. Pure.
 
-import { timingSafeEqual } from 'node:crypto'
-import { hashKey } from '../lib/access.ts'
+import { hashKey, isSameHash } from '../lib/access.ts'
 import type { Route as FeedRoute, Share } from '../lib/api/routes-feed.ts'
+import { isBelow } from '../lib/plain-path.ts'
 import { parseShareToken } from '../lib/share-link.ts'
 import { type SigningKeys, verifyRoute } from '../lib/signature.ts'
 import type { Credentials } from './credentials.ts'
 import { nameOf, parseHost, portSuffixOf, type SandboxAddress } from './host.ts'
 import { isEmpty } from './http1/framing.ts'
 import type { RequestHead } from './http1/head.ts'
-import { isBelow } from './plain-path.ts'
 
 export type Grant =
   /** With `share`, for as long as that holds; what is under way is cut when it ends. */
@@ -48,7 +47,7 @@ export function decideGrant(asked: Asked): Grant {
   if (found.accessHash === undefined) return { kind: 'open' }
   // The first that is there decides alone, right or wrong.
   if (credentials.token !== undefined)
-    return isSame(hashKey(credentials.token), found.accessHash) ? { kind: 'open' } : closed('token', true)
+    return isSameHash(hashKey(credentials.token), found.accessHash) ? { kind: 'open' } : closed('token', true)
   if (address.signed) return decideSigned(asked, address.signed)
   const byCookie = credentials.cookies
     .map(({ id, secret }) => findShare(asked, id, secret))
@@ -91,7 +90,7 @@ function findShare(
 ): Share | undefined {
   const share = found.shares?.find((each) => each.id === id)
   // Compared whether there is such a link or not, so that the time tells nothing.
-  const isRight = isSame(hashKey(secret), share?.hash ?? NO_HASH)
+  const isRight = isSameHash(hashKey(secret), share?.hash ?? NO_HASH)
   if (!share || !isRight || share.port !== address.port || share.until <= now) return undefined
   if (share.path !== undefined && !isBelow(target, share.path)) return undefined
   const method = head.method === 'HEAD' ? 'GET' : head.method
@@ -146,9 +145,4 @@ function isPreflight({ method, fields, framing, upgrade }: RequestHead): boolean
     fields.some(({ key }) => key === 'origin') &&
     fields.some(({ key }) => key === 'access-control-request-method')
   )
-}
-
-/** Both are hashes, so of one length. */
-function isSame(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 }

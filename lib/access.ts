@@ -1,7 +1,7 @@
 // What keys and tenants are called, and how a key is kept, wherever they come from: the configuration, a file of tenants, the
 // admin API.
 
-import { createHash } from 'node:crypto'
+import { createHash, timingSafeEqual } from 'node:crypto'
 
 /** In which a request carries its key. */
 export const API_KEY_HEADER = 'OPEN-SANDBOX-API-KEY'
@@ -28,6 +28,11 @@ export const KEY_NAME = {
 /** The hash under which a key is kept: keys are random, so a fast one cannot be searched. */
 export function hashKey(key: string): string {
   return createHash('sha256').update(key).digest('hex')
+}
+
+/** Whether two hashes are the same, in a time that does not tell where they differ. */
+export function isSameHash(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 }
 
 const HASHED = /^sha256:([0-9a-f]{64})$/i

@@ -18,6 +18,11 @@ export function createAccessToken(): string {
   return randomBytes(24).toString('base64url')
 }
 
+/** The id of a link that was shared: 16 hex characters, no secret. */
+export function createShareId(): string {
+  return randomBytes(8).toString('hex')
+}
+
 /** A request id: 32 hex characters (contract: lifecycle.md, `X-Request-ID`). */
 export function createRequestId(): string {
   return randomBytes(16).toString('hex')

@@ -24,4 +24,3 @@ CREATE TABLE shares (
 ) STRICT;
 
 CREATE INDEX shares_by_sandbox ON shares (sandbox_id, created_at);
-CREATE INDEX shares_by_end ON shares (expires_at);

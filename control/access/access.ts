@@ -1,6 +1,7 @@
 // What decides who may do what, put together over one database.
 
 import type { ConfiguredKey } from '../../lib/config/access.ts'
+import type { SigningKeys } from '../../lib/signature.ts'
 import { AuditLog } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { KeyStore } from '../store/keys.ts'
@@ -19,7 +20,12 @@ export type AccessSettings = {
   quotas?: QuotaSettings
   /** How many requests a tenant may send in a minute; without a bound when absent. */
   requestsPerMinute?: number
+  /** Present when endpoints can be signed. */
+  signing?: Signing
 }
+
+/** The keys that sign endpoints, and the letter of the one that does. */
+export type Signing = { activeKey: string; keys: SigningKeys }
 
 export type Access = {
   keyring: Keyring
@@ -27,6 +33,8 @@ export type Access = {
   quotas: Quotas
   rate: RequestRate
   audit: AuditLog
+  /** Present when endpoints can be signed. */
+  readonly signing: Signing | undefined
   /** Takes the settings of a configuration that was read anew. */
   configure: (settings: AccessSettings) => void
 }
@@ -42,7 +50,11 @@ export function openAccess(database: Database, settings: AccessSettings, now: ()
     now,
   })
   const rate = new RequestRate(settings.requestsPerMinute)
+  let { signing } = settings
   return {
+    get signing() {
+      return signing
+    },
     keys,
     keyring,
     quotas,
@@ -52,6 +64,7 @@ export function openAccess(database: Database, settings: AccessSettings, now: ()
       keyring.configure(keySettings(changed))
       quotas.configure(changed.quotas ?? NO_QUOTAS)
       rate.configure(changed.requestsPerMinute)
+      signing = changed.signing
     },
   }
 }

@@ -11,6 +11,7 @@ import { POOL_OPERATIONS } from './openapi/pools.ts'
 import { SANDBOX_OPERATIONS } from './openapi/sandboxes.ts'
 import { SCHEMAS, type SchemaName } from './openapi/schemas.ts'
 import { SERVER_OPERATIONS } from './openapi/server.ts'
+import { SHARE_OPERATIONS } from './openapi/shares.ts'
 import { SNAPSHOT_OPERATIONS } from './openapi/snapshots.ts'
 import { TEMPLATE_OPERATIONS } from './openapi/templates.ts'
 
@@ -18,6 +19,7 @@ const OPERATIONS: Operation[] = [
   ...SANDBOX_OPERATIONS,
   ...NETWORK_OPERATIONS,
   ...DIAGNOSTICS_OPERATIONS,
+  ...SHARE_OPERATIONS,
   ...TEMPLATE_OPERATIONS,
   ...POOL_OPERATIONS,
   ...SNAPSHOT_OPERATIONS,

@@ -7,11 +7,12 @@ import type { Duplex } from 'node:stream'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { createProxyServer } from 'http-proxy-3'
-import { API_KEY_HEADER } from '../../lib/access.ts'
+import { API_KEY_HEADER, hashKey, isSameHash, SECURE_ACCESS_HEADER } from '../../lib/access.ts'
 import { NO_ORIGIN_POLICY } from '../../lib/api/path-form.ts'
-import type { RouteTarget } from '../../lib/api/routes-feed.ts'
+import type { Route, RouteTarget } from '../../lib/api/routes-feed.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { SHARE_HEADER } from '../../lib/share-link.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { notFound, refusal } from '../errors.ts'
 import type { RoutesFeed } from '../routes-feed.ts'
@@ -43,6 +44,8 @@ const DROPPED = [
   'x-forwarded-port',
   'x-real-ip',
   'opensandbox-access-renew',
+  SECURE_ACCESS_HEADER.toLowerCase(),
+  SHARE_HEADER.toLowerCase(),
 ]
 
 /** Others, such as those of WebDAV, pass as well. */
@@ -136,6 +139,7 @@ export function createSandboxProxy({
   })
   const prepare = (incoming: IncomingMessage) => {
     const { id, target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
+    requireAccess(feed.get(id), incoming)
     if (incoming.headers['opensandbox-access-renew'] !== 'skip') traffic?.follow(id, incoming.socket)
     for (const name of DROPPED) delete incoming.headers[name]
     prefixes.set(incoming, prefix)
@@ -175,6 +179,14 @@ export function createSandboxProxy({
       })
     },
   }
+}
+
+/** As the gateway does for tokens; signed names and links are the gateway's alone (contract: v1.1.md 1.5). */
+function requireAccess(route: Route | undefined, { headers }: IncomingMessage): void {
+  if (route?.accessHash === undefined) return
+  const [given] = [headers[SECURE_ACCESS_HEADER.toLowerCase()]].flat()
+  if (given === undefined || !isSameHash(hashKey(given.trim()), route.accessHash))
+    throw refusal('MISSING_OR_INVALID_SECURE_ACCESS', `The field ${SECURE_ACCESS_HEADER} is missing or wrong`)
 }
 
 function refusalOfForward(error: unknown): ApiError {

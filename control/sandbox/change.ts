@@ -76,24 +76,35 @@ function requireAvailable(error: unknown): void {
 }
 
 export async function resumeSandbox(lives: Lives, id: string): Promise<void> {
-  const { store, runtime, turns, settings, now } = lives
+  const { turns, settings, now } = lives
   requireSandbox(lives, id)
   await turns.take(id, async () => {
     const row = requireSandbox(lives, id)
     const resuming = stepOf(row, 'resume', now())
     if (!resuming) throw refusal('DOCKER::SANDBOX_NOT_PAUSED', refusedStep(row, 'resume'))
-    store.update(id, resuming)
-    try {
-      await runtime.resume(id, AbortSignal.timeout(settings.pauseTimeoutMs))
-    } catch (error) {
-      takeBack(lives, id, 'resume_failed', 'CONTAINER_PAUSED')
-      if (error instanceof RuntimeError && error.failure === 'not_paused')
-        throw refusal('DOCKER::SANDBOX_NOT_PAUSED', error.message, { cause: error })
-      requireAvailable(error)
-      throw refusal('DOCKER::SANDBOX_RESUME_FAILED', 'The sandbox could not be resumed', { cause: error })
-    }
-    store.change(id, (current) => stepOf(current, 'resumed', now(), { reason: 'CONTAINER_RUNNING' }))
+    await resumeTo(lives, row, resuming, { reason: 'CONTAINER_RUNNING', timeoutMs: settings.pauseTimeoutMs })
   })
+}
+
+/** Lets a paused sandbox go on whose turn it is. When it cannot, it is paused for what it was paused for. */
+export async function resumeTo(
+  lives: Lives,
+  { id, reason: pausedFor }: SandboxRow,
+  resuming: SandboxChange,
+  { reason, timeoutMs }: { reason: string; timeoutMs: number },
+): Promise<void> {
+  const { store, runtime, now } = lives
+  store.update(id, resuming)
+  try {
+    await runtime.resume(id, AbortSignal.timeout(timeoutMs))
+  } catch (error) {
+    takeBack(lives, id, 'resume_failed', pausedFor ?? 'CONTAINER_PAUSED')
+    if (error instanceof RuntimeError && error.failure === 'not_paused')
+      throw refusal('DOCKER::SANDBOX_NOT_PAUSED', error.message, { cause: error })
+    requireAvailable(error)
+    throw refusal('DOCKER::SANDBOX_RESUME_FAILED', 'The sandbox could not be resumed', { cause: error })
+  }
+  store.change(id, (current) => stepOf(current, 'resumed', now(), { reason }))
 }
 
 /**

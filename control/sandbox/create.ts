@@ -5,7 +5,7 @@
 
 import { preStartTimeoutMs } from '../../lib/api/lifecycle-hooks.ts'
 import { messageOf } from '../../lib/errors.ts'
-import { createSandboxId, createToken } from '../../lib/id.ts'
+import { createAccessToken, createSandboxId, createToken } from '../../lib/id.ts'
 import { settlesWithin } from '../async.ts'
 import { notFound, refusal, refusalOfStart } from '../errors.ts'
 import type { RuntimeSpec } from '../runtime/runtime.ts'
@@ -127,6 +127,8 @@ export function requestedValues(plan: CreatePlan, { createdBy }: Owner) {
     idleSeconds: plan.idleSeconds ?? null,
     idleAction: plan.idleSeconds === undefined ? null : ('pause' as const),
     activeAt: null,
+    accessToken: plan.secureAccess ? createAccessToken() : null,
+    wake: plan.wake ?? null,
   }
 }
 

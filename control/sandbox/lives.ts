@@ -3,6 +3,7 @@
 
 import type { PullPolicy } from '../../lib/api/images.ts'
 import type { Logger } from '../../lib/log.ts'
+import type { WakeMode } from '../../lib/wake-mode.ts'
 import type { Observer } from '../observe/observer.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow } from '../store/rows.ts'
@@ -57,6 +58,10 @@ export type LifeSettings = {
   maxTimeoutMs: number
   /** For so long an Idempotency-Key stands for what it has made. */
   idempotencyMs: number
+  /** Whether a request wakes a paused sandbox that does not say so itself; never when absent. */
+  wake?: WakeMode
+  /** How long that may take. */
+  wakeTimeoutMs?: number
 }
 
 /** The change that takes a row one step, or undefined when the table does not allow it. */

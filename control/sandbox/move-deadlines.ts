@@ -8,15 +8,18 @@ export function moveDeadlines(lives: Lives, keeper: { shift(byMs: number): void 
   const { store, log } = lives
   // Within a change that may yet be undone it would be undone with it.
   if (store.database.raw.inTransaction) return false
+  let shared: string[] = []
   try {
     store.database.transact(() => {
       store.deadlines.shift(byMs)
       store.once.shift(byMs)
+      shared = store.shares.shift(byMs)
     })
   } catch (error) {
     log.error('the wall clock has jumped, and deadlines could not be moved along yet', { error })
     return false
   }
+  store.shares.tell(shared)
   lives.doubts.shift(byMs)
   lives.activity.shift(byMs)
   keeper.shift(byMs)

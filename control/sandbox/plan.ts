@@ -5,6 +5,7 @@ import type { PullPolicy } from '../../lib/api/images.ts'
 import type { CreateRequest, Platform } from '../../lib/api/lifecycle.ts'
 import { LIFECYCLE_VARIABLE, type LifecycleHooks } from '../../lib/api/lifecycle-hooks.ts'
 import { checkNetworkPolicy, formatPolicyProblem, type NetworkPolicy } from '../../lib/api/network-policy.ts'
+import { WAKE_MODES, type WakeMode } from '../../lib/wake-mode.ts'
 import { LAST_MOMENT } from '../clock.ts'
 import { refusal } from '../errors.ts'
 import type { Abilities } from '../runtime/runtime.ts'
@@ -54,6 +55,10 @@ export type CreatePlan = {
   renewSeconds?: number
   /** It is paused when there was no traffic for so many seconds. */
   idleSeconds?: number
+  /** Whether nobody may come in without a token of its own. */
+  secureAccess?: true
+  /** Whether a request wakes it when it is paused, where the create says so. */
+  wake?: WakeMode
   /** What was accepted and has no effect here, in words for the caller. */
   warnings: string[]
 }
@@ -66,6 +71,8 @@ export const IDLE_ENTRYPOINT = ['tail', '-f', '/dev/null']
 const RENEW_EXTENSION = 'access.renew.extend.seconds'
 /** Asks to be paused when there is no traffic: an addition to the contract (docs/create-and-deadlines.md). */
 const IDLE_EXTENSION = 'access.idle.pause.seconds'
+/** Says whether a request wakes it when it is paused: an addition, too (docs/gateway.md). */
+const WAKE_EXTENSION = 'access.wake.on.request'
 const ECHOED_EXTENSION = /^opensandbox\.extensions\./
 const EGRESS_ENV = /^OPENSANDBOX_EGRESS_/
 const CALLER_EGRESS_ENV = new Set(
@@ -95,6 +102,7 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
       'SANDBOX::INVALID_PARAMETER',
       `extensions["${IDLE_EXTENSION}"] is not supported by this runtime, which cannot pause: leave it out`,
     )
+  const wake = readWake(extensions[WAKE_EXTENSION])
   if (!isBlank(request.snapshotId)) throw refusal('SNAPSHOT::NOT_FOUND', 'There is no snapshot with this id')
   const { image, entrypoint, resourceLimits } = request
   // The schema has asked for these three; only the types do not know.
@@ -110,11 +118,6 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
   const expiresAt = planExpiry(request.timeout, limits)
   if (renewSeconds !== undefined && expiresAt === undefined)
     warnings.push(`extensions["${RENEW_EXTENSION}"] has no effect without timeout: there is no end to renew`)
-  if (request.secureAccess)
-    throw refusal(
-      'SANDBOX::INVALID_PARAMETER',
-      'secureAccess is not supported by this runtime: leave it out or false',
-    )
   if (request.credentialProxy?.enabled)
     throw refusal(
       'SANDBOX::INVALID_PARAMETER',
@@ -151,6 +154,8 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     ...(expiresAt !== undefined && { expiresAt }),
     ...(expiresAt !== undefined && renewSeconds !== undefined && { renewSeconds }),
     ...(idleSeconds !== undefined && { idleSeconds }),
+    ...(request.secureAccess && { secureAccess: true }),
+    ...(wake !== undefined && { wake }),
     warnings,
   }
 }
@@ -200,6 +205,16 @@ function readSeconds(
       `extensions["${name}"] must be a whole number of seconds from ${min} to ${max}`,
     )
   return seconds
+}
+
+function readWake(value: string | undefined): WakeMode | undefined {
+  const mode = WAKE_MODES.find((known) => known === value?.trim().toLowerCase())
+  if (value !== undefined && mode === undefined)
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      `extensions["${WAKE_EXTENSION}"] must be one of ${WAKE_MODES.map((known) => `"${known}"`).join(', ')}`,
+    )
+  return mode
 }
 
 function planPlatform({ os, arch }: Platform, machineArch: string): Platform {

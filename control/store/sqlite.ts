@@ -17,6 +17,7 @@ import {
   type TakenValues,
 } from './rows.ts'
 import { labels, pastSandboxes, sandboxes } from './schema.ts'
+import { ShareStore } from './shares.ts'
 import { type VolumeClaim, VolumeStore } from './volumes.ts'
 
 export type PastSandbox = typeof pastSandboxes.$inferSelect
@@ -43,6 +44,7 @@ export class Store {
   /** Which creates were sent with an Idempotency-Key. */
   readonly once: OnceStore
   readonly deadlines: DeadlineStore
+  readonly shares: ShareStore
   readonly volumes: VolumeStore
   readonly #db
   readonly #rows
@@ -53,6 +55,7 @@ export class Store {
     this.events = new EventLog(this.database)
     this.once = new OnceStore(this.database)
     this.deadlines = new DeadlineStore(this.database)
+    this.shares = new ShareStore(this.database)
     this.volumes = new VolumeStore(this.database)
     this.#db = this.database.orm
     this.#rows = new SandboxRows(this.database)

@@ -154,7 +154,11 @@ export const listQuerySchema = z.object({
 
 export const endpointQuerySchema = z.object({
   use_server_proxy: bool.default(false),
-  expires: integer(-Number.MAX_SAFE_INTEGER).optional(),
+  /** Seconds since 1970, up to 2^64-1: more than a number holds. */
+  expires: z
+    .string()
+    .regex(/^[+-]?\d{1,40}$/, 'must be a whole number of seconds')
+    .optional(),
 })
 
 /** Body of `POST /metrics/events`. */

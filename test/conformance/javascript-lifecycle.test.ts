@@ -156,7 +156,6 @@ test('snapshots: none, and none to be had', async () => {
 
 test.each([
   [{ resource: { memory: 'much' } }, 400, 'SANDBOX::INVALID_PARAMETER'],
-  [{ secureAccess: true }, 400, 'SANDBOX::INVALID_PARAMETER'],
   [{ timeoutSeconds: 5 }, 422, 'GENERAL::INVALID_REQUEST'],
   [{ extensions: { poolRef: 'none' } }, 404, 'KUBERNETES::POOL_NOT_FOUND'],
   [

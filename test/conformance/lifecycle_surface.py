@@ -247,7 +247,6 @@ async def check_what_a_create_may_not_ask_for_is_said():
         error = await refused(status, code, BOX, "create", IMAGE, connection_config=CONFIG, **{"resource": RESOURCE, **more})
         return str(error)
 
-    assert "secureAccess" in await create(400, "SANDBOX::INVALID_PARAMETER", secure_access=True)
     volume = Volume(name="v", mount_path="/mnt/v", host=Host(path="/srv/not-allowed"))
     assert "allowed" in await create(400, "VOLUME::HOST_PATH_NOT_ALLOWED", volumes=[volume])
     assert "memory" in await create(400, "SANDBOX::INVALID_PARAMETER", resource={"memory": "much"})

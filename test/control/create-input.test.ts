@@ -161,7 +161,7 @@ const CASES: Case[] = [
     PARAMETER,
     'credentialProxy',
   ],
-  ['secure access', { secureAccess: true }, 400, PARAMETER, 'secureAccess'],
+  ['waking', { extensions: { 'access.wake.on.request': 'yes' } }, 400, PARAMETER, 'access.wake.on.request'],
   ['secure access unclear', { secureAccess: 'maybe' }, 422, FORM, 'secureAccess'],
   ['platform without arch', { platform: { os: 'linux' } }, 422, FORM, 'platform.arch'],
   ['platform unknown', { platform: { os: 'plan9', arch: 'amd64' } }, 400, PARAMETER, 'platform.os'],

@@ -117,7 +117,14 @@ test('gateways tell of traffic on the feed socket, in requests of bounded size a
   control.store.insert(sandboxRow({ id: 'a', renewSeconds: 300, expiresAt: now + 10_000 }))
   const feed = { epoch: 'one' } as Parameters<typeof createFeedApp>[0]['feed']
   const stopped = new AbortController().signal
-  const app = createFeedApp({ feed, activity: control.lives.activity, checkKey: async () => {}, stopped })
+  const app = createFeedApp({
+    feed,
+    activity: control.lives.activity,
+    checkKey: async () => {},
+    wake: async () => {},
+    redeem: () => undefined,
+    stopped,
+  })
   const post = (body: unknown) =>
     app.request('/activity', {
       method: 'POST',

@@ -34,6 +34,33 @@ async function open({ apiKey = 'k' }: { apiKey?: string } = {}) {
   }
 }
 
+test('a sandbox that asks for its token gets no request without it, and none gets to see it', async () => {
+  const seen: IncomingMessage[] = []
+  const app = await startApp((incoming, outgoing) => {
+    seen.push(incoming)
+    outgoing.end('in')
+  })
+  const { base } = await openControlOnPort({ accessSettings: { apiKey: 'k' } })
+  const id = await createSandbox(base, 'k', { secureAccess: true })
+  const asked = await fetch(`${base}/sandboxes/${id}/endpoints/${app.port}`, {
+    headers: { 'open-sandbox-api-key': 'k' },
+  })
+  const { headers } = (await asked.json()) as { headers: Record<string, string> }
+  const ask = (more: Record<string, string>) =>
+    fetch(`${base}/sandboxes/${id}/proxy/${app.port}/`, { headers: more })
+  for (const wrong of [{}, { 'OpenSandbox-Secure-Access': '' }, { 'OpenSandbox-Secure-Access': 'x' }]) {
+    const refused = await ask(wrong as Record<string, string>)
+    expect([refused.status, await refused.json()]).toEqual([
+      401,
+      { code: 'MISSING_OR_INVALID_SECURE_ACCESS', message: expect.not.stringContaining('x"') },
+    ])
+  }
+  const answer = await ask(headers)
+  expect([answer.status, await answer.text()]).toEqual([200, 'in'])
+  expect(seen).toHaveLength(1)
+  expect(seen[0]?.headers).not.toHaveProperty('opensandbox-secure-access')
+})
+
 test('a request arrives as it was sent, and its answer comes back as it was given', async () => {
   const seen: IncomingMessage[] = []
   const app = await startApp((incoming, outgoing) => {

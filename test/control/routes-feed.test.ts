@@ -153,6 +153,8 @@ test('the feed as HTTP: lines of JSON, one route, an envelope when there is none
     feed,
     activity: { record: () => {} },
     checkKey: async () => {},
+    wake: async () => {},
+    redeem: () => undefined,
     stopped: stopped.signal,
   })
   const response = await app.request('/routes')

@@ -109,7 +109,7 @@ describe('POST /v1/sandboxes refuses', () => {
     [{ platform: { os: 'linux', arch: 'vax' } }, 'arch'],
     [{ extensions: { 'access.renew.extend.seconds': '5' } }, 'access.renew.extend.seconds'],
     [{ snapshotId: 's' }, 'snapshotId'],
-    [{ secureAccess: true }, 'secureAccess'],
+    [{ secureAccess: 'maybe' }, 'secureAccess'],
   ]
 
   test.each(table)('%.120j, naming %s', async (change, field) => {

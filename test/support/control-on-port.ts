@@ -59,11 +59,11 @@ export async function openControlOnPort(
 }
 
 /** Makes a sandbox, and returns its id. */
-export async function createSandbox(base: string, key: string): Promise<string> {
+export async function createSandbox(base: string, key: string, more: object = {}): Promise<string> {
   const made = await fetch(`${base}/sandboxes`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'open-sandbox-api-key': key },
-    body: JSON.stringify(MINIMAL),
+    body: JSON.stringify({ ...MINIMAL, ...more }),
   })
   const { id } = (await made.json()) as { id: string }
   return id

@@ -8,6 +8,7 @@ import * as images from '../../../lib/api/images.ts'
 import * as shapes from '../../../lib/api/lifecycle.ts'
 import * as operations from '../../../lib/api/operations.ts'
 import * as pools from '../../../lib/api/pools.ts'
+import * as shares from '../../../lib/api/shares.ts'
 import * as snapshots from '../../../lib/api/snapshots.ts'
 import * as templates from '../../../lib/api/templates.ts'
 
@@ -21,6 +22,9 @@ export const SCHEMAS = {
   RenewSandboxExpirationResponse: shapes.renewedSchema,
   Endpoint: shapes.endpointSchema,
   NetworkPolicy: shapes.networkPolicyRequestSchema,
+  CreateShareRequest: shares.shareRequestSchema,
+  NewShare: shares.newShareSchema,
+  ListSharesResponse: shares.shareListSchema,
   Diagnostics: diagnostics.diagnosticsSchema,
   Event: events.eventSchema,
   ListEventsResponse: events.eventListSchema,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isBelow, isPlain } from '../../gateway/plain-path.ts'
+import { isBelow, isPlain } from '../../lib/plain-path.ts'
 
 describe('isBelow()', () => {
   test.each([
