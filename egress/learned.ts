@@ -20,7 +20,8 @@ export type LearnPlan = {
 
 /** So many addresses of one sandbox are known at once; a further one is refused, which its sandbox sees as a failed lookup. */
 const MAX_ADDRESSES = 4096
-const MAX_NAMES_PER_ADDRESS = 16
+/** Shared servers have many names. */
+const MAX_NAMES_PER_ADDRESS = 128
 /** An address stays open a minute longer than the answer is good, and between one and six minutes (contract: egress.md 4.2). */
 const GRACE_SECONDS = 60
 const MAX_SECONDS = 360
@@ -81,6 +82,12 @@ export class Learned {
         if (entry?.applied === applied) entry.applied = undefined
       }
     })
+  }
+
+  /** Whether an answer for the name had the address. For what an earlier run has learned, nobody knows which name it was. */
+  leads(name: string, address: string): boolean {
+    const entry = this.#entries.get(address)
+    return entry !== undefined && (entry.names.size === 0 || entry.names.has(name))
   }
 
   /** Takes over what the kernel still has from an earlier run of egress. */

@@ -23,6 +23,10 @@ import { serve } from '../lib/serve.ts'
 import { reportReady, stopSignal } from '../lib/stop.ts'
 import { createAdminApp, createPolicyApp } from './app.ts'
 import { type EgressConfig, HELP, parseResolvConf, readEgressConfig } from './config.ts'
+import { Flows } from './connections/flows.ts'
+import { createRelay } from './connections/relay.ts'
+import { closeRouting, markOf, openRouting } from './connections/routing.ts'
+import { listenTransparently } from './connections/transparent.ts'
 import { type Answerer, createAnswerer } from './dns/answer.ts'
 import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
@@ -39,6 +43,8 @@ const TEARDOWN = '--teardown'
 const WATCH_MS = 3000
 const RESOLV_CONF_MS = 5000
 const DNS_PORT = 53
+/** Connections that are relayed at once. */
+const FLOW_LIMITS = { perSandbox: 1024, total: 16_384 }
 
 const args = process.argv.slice(2)
 if (args.includes('--help')) {
@@ -63,6 +69,7 @@ if (await isListening(instance.egressSocket))
 
 const { key, interfacePrefix } = instance
 const table = tableName(key)
+const mark = markOf(key)
 const stateDir = join(config.dataDir, 'egress')
 const networkFile = join(stateDir, 'network.json')
 const files = openSandboxFiles(join(stateDir, 'sandboxes'), log)
@@ -135,8 +142,12 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   })
   if (dns.port !== DNS_PORT)
     log.info('another program has port 53: sandboxes are led to another port', { port: dns.port })
-  const base = { table, interfacePrefix, dnsPort: dns.port, ...network }
-  const sandboxes = new Sandboxes({ base, nft, files, defaultPolicy: policyByDefault(), log })
+  const flows = new Flows(FLOW_LIMITS)
+  const relay = createRelay({ sandboxes: () => sandboxes, flows, log })
+  const relayPort = await listenTransparently(relay)
+  await openRouting(mark, runProgram)
+  const base = { table, interfacePrefix, dnsPort: dns.port, relayPort, mark, ...network }
+  const sandboxes = new Sandboxes({ base, nft, files, defaultPolicy: policyByDefault(), flows, log })
   registered = sandboxes
   await sandboxes.load()
   answerer = createAnswerer({
@@ -166,6 +177,8 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   reportReady()
 
   await watch(sandboxes)
+  relay.close()
+  flows.endEvery()
   await Promise.all([policy.closed, admin.closed, dns.closed])
   // With no sandbox there is nothing to keep closed, so nothing is left behind.
   if (sandboxes.size === 0) await removeAll()
@@ -187,6 +200,7 @@ async function watch(sandboxes: Sandboxes): Promise<void> {
   while (!stop.aborted) {
     try {
       await delay(WATCH_MS, undefined, { signal: stop })
+      await openRouting(mark, runProgram)
       if (await logRefused()) await foreign.open()
       else {
         log.warn('the rules were removed by something else: putting them back', { table })
@@ -209,6 +223,7 @@ async function makeWay(): Promise<void> {
 async function removeAll(): Promise<void> {
   await foreign.close()
   await nft.apply(formatTeardown({ table }))
+  await closeRouting(mark, runProgram)
   await closeNetwork({ interfacePrefix, file: networkFile, run: runProgram })
   if (isTeardown) forgetNetwork(networkFile)
 }

@@ -40,7 +40,7 @@ export function createRefusedLog({ nft, table, sandboxOf, log }: RefusedLogOptio
         protocol,
         port: port || undefined,
         verdict: 'deny',
-        reason: 'the policy does not open this address, nor did an allowed name lead to it',
+        reason: 'no rule opens this address, and no allowed name led to it by TCP',
       })
     if (fresh.length > MAX_LINES)
       log.info('connections denied', { verdict: 'deny', unsaid: fresh.length - MAX_LINES })

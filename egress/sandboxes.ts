@@ -5,6 +5,7 @@ import type { EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import { ApiError, messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import type { Flows } from './connections/flows.ts'
 import { Learned } from './learned.ts'
 import type { Nft } from './nft/apply.ts'
 import {
@@ -28,6 +29,8 @@ export type SandboxesOptions = {
   files: SandboxFiles
   /** For sandboxes without a policy of their own. */
   defaultPolicy: NetworkPolicy
+  /** What is being relayed for them. */
+  flows: Pick<Flows, 'retain' | 'endAll'>
   log: Logger
   now?: () => number
 }
@@ -143,6 +146,7 @@ export class Sandboxes {
         return false
       } finally {
         this.#table.drop(sandbox)
+        this.#options.flows.endAll(id)
       }
     })
     // Something else has been at the table, which is built once more without this sandbox.
@@ -253,7 +257,7 @@ export class Sandboxes {
   ): Promise<void> {
     const policy = compilePolicy(next)
     const { id, address, interface: name, token } = sandbox
-    const { files, nft, base } = this.#options
+    const { files, flows, nft, base } = this.#options
     const file = isDefault ? undefined : files.prepare({ id, address, interface: name, token, policy: next })
     sandbox.coming = policy
     sandbox.learned.retain((learnedName) => decideName(policy, learnedName).action === 'allow')
@@ -265,6 +269,7 @@ export class Sandboxes {
       file?.commit()
       this.#table.drop(sandbox)
       this.#table.put({ ...sandbox, isDefault, policy, coming: undefined })
+      flows.retain(id, (learnedName) => decideName(policy, learnedName).action === 'allow')
     } catch (error) {
       file?.discard()
       throw error

@@ -4,6 +4,7 @@
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { closedReason } from '../policy/addresses.ts'
+import { createRefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import {
@@ -35,15 +36,18 @@ export type AnswererOptions = {
   now?: () => number
 }
 
-/** Lines about one sandbox: this many at once, then this many a second. */
-const LOG_BURST = 100
-const LOG_PER_SECOND = 10
-/** The same refusal within this time is one event: a program asks for A and AAAA, and again. */
-const LOG_SAME_MS = 1000
-
 export function createAnswerer(options: AnswererOptions): Answerer {
   const { sandboxes, upstream, signal, maxPerSandbox = 256, maxTotal = 2048, now = Date.now } = options
-  const log = createRefusalLog(options.log, now)
+  const refusals = createRefusalLog(options.log, 'name denied', now)
+  const log = (sandbox: Sandbox, { name: asked, type }: Query, reason: string, rule?: string) => {
+    const name = canonical(asked)
+    refusals(sandbox.id, {
+      event: `${name} ${reason}`,
+      what: { name: name.slice(0, 253), type },
+      reason,
+      ...(rule !== undefined && { rule }),
+    })
+  }
   const running = new Map<string, number>()
   let total = 0
 
@@ -114,40 +118,5 @@ export function createAnswerer(options: AnswererOptions): Answerer {
       if (!open) return { rcode: RCODE.failed }
     }
     return { rcode: found.rcode, answers: withTtl(filtered.answers, MAX_TTL_SECONDS) }
-  }
-}
-
-type RefusalLog = (sandbox: Sandbox, query: Query, reason: string, rule?: string) => void
-
-/** One line per refusal, but no more than a sandbox can be allowed to fill a disk with; what is left out is counted. */
-function createRefusalLog(log: Logger, now: () => number): RefusalLog {
-  type Budget = { left: number; at: number; unsaid: number; last: string; lastAt: number }
-  const budgets = new WeakMap<Sandbox, Budget>()
-  return (sandbox, query, reason, rule) => {
-    const at = now()
-    const budget = budgets.get(sandbox) ?? { left: LOG_BURST, at, unsaid: 0, last: '', lastAt: 0 }
-    budgets.set(sandbox, budget)
-    budget.left = Math.min(LOG_BURST, budget.left + ((at - budget.at) / 1000) * LOG_PER_SECOND)
-    budget.at = at
-    const name = canonical(query.name)
-    const event = `${name} ${reason}`
-    if (budget.last === event && at - budget.lastAt < LOG_SAME_MS) return
-    budget.last = event
-    budget.lastAt = at
-    if (budget.left < 1) {
-      budget.unsaid++
-      return
-    }
-    budget.left -= 1
-    log.info('name denied', {
-      sandbox: sandbox.id,
-      name: name.slice(0, 253),
-      type: query.type,
-      verdict: 'deny',
-      reason,
-      rule,
-      ...(budget.unsaid > 0 && { unsaid: budget.unsaid }),
-    })
-    budget.unsaid = 0
   }
 }

@@ -4,13 +4,14 @@
 //   raw      its interface must be registered and its source be the registered address: anything else is dropped, IPv6 too, so
 //            a sandbox has nothing before egress knows it, and cannot pretend to be another
 //   dns      port 53, whatever server it was meant for, goes to egress's own
+//   divert   TCP to an address that a name led to goes to egress, which lets it pass when its client names that name
 //   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
 //   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
-//            ranges, closed ranges, addresses learned from DNS, the default action
+//            ranges, closed ranges, the default action
 // A packet to a sandbox passes only as part of a connection that the sandbox or the host began.
 //
-// A connection that is established stays when its policy gets stricter: the contract has it so, and a learned address expires
-// long before a healthy connection does. What is refused is each new one.
+// Every packet of a connection that the sandbox began is judged, not only the first: one that a stricter policy no longer allows
+// ends. What egress relays it ends itself. While egress is away, nothing is diverted, and what would be is refused.
 
 import { closedRanges, formatRange, type Range } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/decide.ts'
@@ -26,6 +27,10 @@ export type BaseRules = RulesNames & {
   gateway: string
   /** Where egress's DNS server listens on the gateway's address. */
   dnsPort: number
+  /** Where egress takes the connections that names have opened, on the loopback address. */
+  relayPort: number
+  /** By which the host's routing knows a packet that is led there. */
+  mark: number
 }
 
 export type SandboxRules = {
@@ -56,7 +61,7 @@ export function tableName(key: string): string {
 
 /** Replaces the whole table by one with these sandboxes: no moment without rules, and applying twice changes nothing. */
 export function formatTable(base: BaseRules, sandboxes: readonly SandboxRules[]): string {
-  const { table, interfacePrefix, subnet, gateway, dnsPort } = base
+  const { table, interfacePrefix, subnet, gateway, dnsPort, mark } = base
   const own = `"${interfacePrefix}*"`
   return `add table inet ${table}
 delete table inet ${table}
@@ -64,6 +69,7 @@ table inet ${table} {
   set registered { type ifname . ipv4_addr; }
   map forward_by { type ifname : verdict; }
   map input_by { type ifname : verdict; }
+  map divert_by { type ifname : verdict; }
   set closed { type ipv4_addr; flags interval; elements = { ${closedRanges.map(formatRange).join(', ')} }; }
   set refused {
     type ifname . ipv4_addr . inet_proto . inet_service
@@ -86,12 +92,23 @@ table inet ${table} {
     type nat hook prerouting priority dstnat - 1; policy accept;
     iifname ${own} meta l4proto { tcp, udp } th dport 53 dnat ip to ${gateway}:${dnsPort}
   }
+  chain divert {
+    type filter hook prerouting priority mangle; policy accept;
+    iifname ${own} meta l4proto tcp goto divert_from_sandbox
+  }
+  chain divert_from_sandbox {
+    socket transparent 1 meta mark set ${mark} accept
+    fib daddr type local accept
+    tcp dport { 53, 853 } accept
+    iifname vmap @divert_by
+  }
   chain input {
     type filter hook input priority filter - 1; policy accept;
     iifname ${own} goto from_sandbox_to_host
   }
   chain from_sandbox_to_host {
-    ct state established accept
+    ct state established ct direction reply accept
+    meta mark ${mark} accept
     ct state related meta l4proto icmp accept
     ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 accept
     ip daddr ${subnet} goto refuse
@@ -108,7 +125,7 @@ table inet ${table} {
   chain from_sandbox {
     oifname ${own} goto refuse
     ip daddr ${subnet} goto refuse
-    ct state established accept
+    ct state established ct direction reply accept
     ct state related meta l4proto icmp accept
     meta l4proto { tcp, udp } th dport 853 goto refuse
     iifname vmap @forward_by
@@ -123,10 +140,11 @@ ${sandboxes.map((sandbox) => formatAdd(base, sandbox)).join('')}`
 }
 
 /** Adds a sandbox, or does it once more for one that is there with the same address and interface. */
-export function formatAdd(names: RulesNames, sandbox: SandboxRules): string {
-  const { table } = names
+export function formatAdd(base: BaseRules, sandbox: SandboxRules): string {
+  const { table } = base
   const { id, address, interface: name } = sandbox
-  return `${formatPolicy(names, sandbox)}add element inet ${table} forward_by { "${name}" : goto ${forwardChain(id)} }
+  return `${formatPolicy(base, sandbox)}add element inet ${table} divert_by { "${name}" : goto ${divertChain(id)} }
+add element inet ${table} forward_by { "${name}" : goto ${forwardChain(id)} }
 add element inet ${table} input_by { "${name}" : goto ${inputChain(id)} }
 add element inet ${table} registered { "${name}" . ${address} }
 `
@@ -134,17 +152,20 @@ add element inet ${table} registered { "${name}" . ${address} }
 
 /** Puts a policy in force, whole, with the learned addresses that it still allows. */
 export function formatPolicy(
-  { table }: RulesNames,
+  { table, relayPort, mark }: BaseRules,
   { id, policy, learned }: Pick<SandboxRules, 'id' | 'policy' | 'learned'>,
 ): string {
   const forward = forwardChain(id)
   const input = inputChain(id)
+  const divert = divertChain(id)
   const set = learnedSet(id)
   const lines = [
     `add chain inet ${table} ${forward}`,
     `flush chain inet ${table} ${forward}`,
     `add chain inet ${table} ${input}`,
     `flush chain inet ${table} ${input}`,
+    `add chain inet ${table} ${divert}`,
+    `flush chain inet ${table} ${divert}`,
     `add set inet ${table} ${set} { type ipv4_addr; flags timeout; size ${LEARNED_SET_SIZE}; }`,
     `flush set inet ${table} ${set}`,
   ]
@@ -156,13 +177,24 @@ export function formatPolicy(
   if (policy.denied.length > 0) {
     rule(forward, `ip daddr ${formatSet(policy.denied)} goto refuse`)
     rule(input, `ip daddr ${formatSet(policy.denied)} goto refuse`)
+    rule(divert, `ip daddr ${formatSet(policy.denied)} accept`)
   }
-  if (policy.allowed.length > 0) rule(forward, `ip daddr ${formatSet(policy.allowed)} accept`)
+  if (policy.allowed.length > 0) {
+    rule(forward, `ip daddr ${formatSet(policy.allowed)} accept`)
+    rule(divert, `ip daddr ${formatSet(policy.allowed)} accept`)
+  }
   // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
   if (policy.allowedHosts.length > 0) rule(input, `ip daddr ${formatSet(policy.allowedHosts)} accept`)
   rule(forward, 'ip daddr @closed goto refuse')
-  rule(forward, policy.policy.defaultAction === 'allow' ? 'accept' : `ip daddr @${set} accept`)
-  rule(forward, 'goto refuse')
+  if (policy.policy.defaultAction === 'allow') rule(forward, 'accept')
+  else {
+    rule(forward, 'goto refuse')
+    rule(divert, 'ip daddr @closed accept')
+    rule(
+      divert,
+      `ip daddr @${set} meta l4proto tcp tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`,
+    )
+  }
   rule(input, 'goto refuse')
   return `${lines.join('\n')}\n`
 }
@@ -191,8 +223,10 @@ export function formatRemove(
   return `delete element inet ${table} registered { "${name}" . ${address} }
 delete element inet ${table} forward_by { "${name}" }
 delete element inet ${table} input_by { "${name}" }
+delete element inet ${table} divert_by { "${name}" }
 delete chain inet ${table} ${forwardChain(id)}
 delete chain inet ${table} ${inputChain(id)}
+delete chain inet ${table} ${divertChain(id)}
 delete set inet ${table} ${learnedSet(id)}
 `
 }
@@ -221,6 +255,7 @@ export function parseLearnedElements(elements: readonly unknown[]): LearnedEleme
 
 const forwardChain = (id: string) => `forward-${id}`
 const inputChain = (id: string) => `input-${id}`
+const divertChain = (id: string) => `divert-${id}`
 const learnedSet = (id: string) => `learned-${id}`
 const formatSet = (ranges: readonly Range[]) => `{ ${mergedText(ranges)} }`
 const mergedText = (ranges: readonly Range[]) => [...new Set(ranges.map(formatRange))].join(', ')

@@ -1,5 +1,6 @@
 // The pieces around Sandboxes, without a kernel and without a disk.
 
+import { Flows } from '../../egress/connections/flows.ts'
 import { Nft } from '../../egress/nft/apply.ts'
 import type { SandboxFiles, StoredSandbox } from '../../egress/sandbox-files.ts'
 import { Sandboxes } from '../../egress/sandboxes.ts'
@@ -11,6 +12,8 @@ export const BASE = {
   subnet: '10.88.0.0/16',
   gateway: '10.88.0.1',
   dnsPort: 53,
+  relayPort: 3129,
+  mark: 7,
 }
 
 export function createFakeKernel() {
@@ -40,14 +43,16 @@ export function createFakeKernel() {
     prepare: (sandbox) => ({ commit: () => void files.set(sandbox.id, sandbox), discard: () => {} }),
     remove: (id) => void files.delete(id),
   }
+  const flows = new Flows({ perSandbox: 2, total: 3 })
   const open = (defaultAction: 'allow' | 'deny' = 'allow') =>
     new Sandboxes({
       base: BASE,
       nft,
       files: store,
       defaultPolicy: { defaultAction, egress: [] },
+      flows,
       log: createSilentLogger(),
       now: () => state.now,
     })
-  return { scripts, files, state, open }
+  return { scripts, files, state, flows, open }
 }

@@ -8,6 +8,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import dnsPacket from 'dns-packet'
 import type { EgressNetwork } from '../../lib/api/egress-admin.ts'
@@ -303,14 +304,16 @@ export class Guest {
     return rest
   }
 
-  /** Keeps a connection open; `say` resolves with what came back. */
-  async hold(address: string, port = 80): Promise<{ say(text: string): Promise<string>; end(): void }> {
-    const child = spawn('ip', this.#command('dial.ts', address, String(port), 'tcp', 'stay'), {
+  /** Keeps a connection open; `say` resolves with what came back, `next` with what comes by itself. */
+  async hold(
+    address: string,
+    protocol = 'tcp',
+  ): Promise<{ say(text: string): Promise<string>; next(): Promise<string>; end(): void }> {
+    const child = spawn('ip', this.#command('dial.ts', address, '80', protocol, 'stay'), {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
-    child.stdout.setEncoding('utf8')
-    const line = () =>
-      new Promise<string>((resolve) => child.stdout.once('data', (text: string) => resolve(text.trim())))
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+    const line = async () => String((await lines.next()).value)
     await line()
     return {
       say: (text) => {
@@ -318,6 +321,7 @@ export class Guest {
         child.stdin.write(`${text}\n`)
         return answered
       },
+      next: line,
       end: () => void child.kill('SIGKILL'),
     }
   }

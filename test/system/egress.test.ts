@@ -16,6 +16,7 @@ let two: Guest
 beforeAll(async () => {
   lab.zone.set('good.example', [PUBLIC])
   lab.zone.set('other.example', [PUBLIC_TOO])
+  lab.zone.set('twin.example', [PUBLIC])
   lab.zone.set('inside.example', [PRIVATE])
   lab.zone.set('metadata.example', ['169.254.169.254'])
   lab.zone.set('mixed.example', ['127.0.0.1', PUBLIC])
@@ -45,8 +46,34 @@ describe('with one name allowed', () => {
   test('the name resolves, and its address connects from then on, and not before', async () => {
     expect(await one.dial(PUBLIC)).toBe('failed ECONNREFUSED')
     expect(await one.resolve('good.example')).toEqual({ rcode: 0, data: [PUBLIC] })
-    expect(await one.dial(PUBLIC)).toBe('open from 198.51.100.1')
-    expect(await one.dial(PUBLIC, 80, 'udp')).toBe('open from 198.51.100.1')
+    expect(await one.dial(PUBLIC, 80, 'http:good.example')).toBe('open from 198.51.100.1')
+  })
+
+  test('N3: two names behind one address are told apart by what the client asks for', async () => {
+    const from = lab.log.length
+    await one.resolve('good.example')
+    expect(await one.dial(PUBLIC, 80, 'http:GOOD.example:80')).toMatch(/^open/)
+    expect(await one.dial(PUBLIC, 80, 'http:twin.example')).toBe('failed ECONNRESET')
+    expect(await one.dial(PUBLIC, 80, 'tls:good.example')).toMatch(/^failed (EPROTO|ERR_SSL)/)
+    expect(await one.dial(PUBLIC, 80, 'tls:twin.example')).toBe('failed ECONNRESET')
+    const [line] = await lab.waitForLog(/.*connection denied.*name=twin\.example.*\n/, { from })
+    expect(line).toContain(
+      `sandbox=guest-1 name=twin.example address=${PUBLIC} protocol=tcp port=80 verdict=deny`,
+    )
+  })
+
+  test('N9: the address of a name opens for no other protocol', async () => {
+    const from = lab.log.length
+    await one.resolve('good.example')
+    expect(await one.dial(PUBLIC, 80, 'say:SSH-2.0-client\r\n')).toBe('failed ECONNRESET')
+    expect(await one.dial(PUBLIC, 80, 'say:\x01x')).toBe('failed ECONNRESET')
+    expect(await one.dial(PUBLIC, 80, 'udp')).toMatch(/^failed E/)
+    await lab.waitForLog(/connection denied.*neither TLS nor HTTP/, { from })
+    // Silence, from a client that waits to be spoken to, is no protocol either.
+    expect(await one.dial(PUBLIC)).toBe('silent')
+    await setPolicy(one, allow('good.example', PUBLIC))
+    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    await setPolicy(one, allow('good.example'))
   })
 
   test('another name does not exist for it, by UDP and TCP, and the log says why', async () => {
@@ -57,6 +84,15 @@ describe('with one name allowed', () => {
     expect(line).toContain('sandbox=guest-1')
     expect(line).toContain('verdict=deny reason="no rule matches: default action"')
     expect(lab.asked).not.toContain('other.example')
+  })
+
+  test('C1: an allowed name does not open an address that was answered for another', async () => {
+    await setPolicy(one, allow('good.example', 'other.example'))
+    await one.resolve('good.example')
+    await one.resolve('other.example')
+    expect(await one.dial(PUBLIC_TOO, 80, 'http:other.example')).toMatch(/^open/)
+    expect(await one.dial(PUBLIC_TOO, 80, 'http:good.example')).toBe('failed ECONNRESET')
+    await setPolicy(one, allow('good.example'))
   })
 
   test('names resolve the same whichever server is asked', async () => {
@@ -213,24 +249,35 @@ describe('addresses that a name may not open', () => {
 })
 
 describe('a policy that changes while connections are open', () => {
-  test('opens and closes names at once, and leaves an open connection alone', async () => {
+  test('R1: opens and closes names at once, and ends the connections that it no longer allows', async () => {
     await setPolicy(one, allow('good.example'))
     await one.resolve('good.example')
-    const held = await one.hold(PUBLIC)
+    const held = await one.hold(PUBLIC, 'http:good.example')
     onTestFinished(() => held.end())
+    expect(await held.say('here')).toBe('echo here')
     expect(await one.resolve('other.example')).toEqual(NO_SUCH_NAME)
     const patched = await lab.policy(one.id, 'PATCH', [{ action: 'allow', target: 'other.example' }])
     expect(patched.status).toBe(200)
     expect(await one.resolve('other.example')).toEqual({ rcode: 0, data: [PUBLIC_TOO] })
-    expect(await one.dial(PUBLIC_TOO)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC_TOO, 80, 'http:other.example')).toMatch(/^open/)
     // What was learned before is still open: its name is still allowed.
-    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC, 80, 'http:good.example')).toMatch(/^open/)
+    expect(await held.say('still here')).toBe('echo still here')
 
     await lab.policy(one.id, 'PATCH', [{ action: 'deny', target: 'good.example' }])
     expect(await one.resolve('good.example')).toEqual(NO_SUCH_NAME)
+    expect(await held.next()).toBe('failed ECONNRESET')
     expect(await one.dial(PUBLIC)).toBe('failed ECONNREFUSED')
-    expect(await one.dial(PUBLIC_TOO)).toMatch(/^open/)
-    expect(await held.say('still here')).toBe('echo still here')
+    expect(await one.dial(PUBLIC_TOO, 80, 'http:other.example')).toMatch(/^open/)
+  })
+
+  test('R1: ends connections to a range that is no longer allowed', async () => {
+    await setPolicy(one, allow('198.51.100.0/24'))
+    const held = await one.hold(PUBLIC)
+    onTestFinished(() => held.end())
+    expect(await held.say('here')).toBe('echo here')
+    await setPolicy(one, allow('other.example'))
+    expect(await held.say('still here')).toBe('failed ECONNRESET')
   })
 
   test('default allow opens public addresses and keeps private ones closed', async () => {
@@ -241,7 +288,7 @@ describe('a policy that changes while connections are open', () => {
     // What was resolved while everything was open stays reachable when only its name is.
     await one.resolve('good.example')
     await setPolicy(one, allow('good.example'))
-    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC, 80, 'http:good.example')).toMatch(/^open/)
     expect(await one.dial(PUBLIC_TOO)).toBe('failed ECONNREFUSED')
   })
 })
@@ -251,7 +298,7 @@ describe('egress that goes away', () => {
     await setPolicy(one, allow('good.example', 'other.example'))
     await one.resolve('good.example')
     await lab.stop('SIGKILL')
-    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC)).toBe('failed ECONNREFUSED')
     expect(await one.resolve('other.example')).toEqual({ outcome: 'silent' })
     expect(await one.dial(PUBLIC_TOO)).toBe('failed ECONNREFUSED')
     expect(await one.dial(PRIVATE)).toMatch(/^failed E/)
@@ -260,7 +307,7 @@ describe('egress that goes away', () => {
     await lab.start()
     expect(lab.network.subnet).toBe(subnet)
     // Open before the name is asked for again: the kernel still knew the address.
-    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC, 80, 'http:good.example')).toMatch(/^open/)
     expect(await one.resolve('other.example')).toEqual({ rcode: 0, data: [PUBLIC_TOO] })
     const policy = JSON.parse((await lab.policy(one.id, 'GET')).body)
     expect(policy.policy).toEqual(allow('good.example', 'other.example'))
@@ -357,4 +404,6 @@ test('nothing of the installation is left when it stops without sandboxes', asyn
   await expect(run('ip', 'link', 'show', 'dev', interfacePrefix)).rejects.toThrow(/does not exist/)
   expect(await run('ip', 'route', 'show')).not.toContain(subnet)
   expect(await run('nft', 'list', 'ruleset')).not.toContain(interfacePrefix)
+  const mark = `0xb5a${lab.instance.key}`
+  expect(await run('ip', 'rule', 'show')).not.toContain(mark)
 })

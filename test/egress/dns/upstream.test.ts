@@ -1,7 +1,7 @@
 // The name servers are real sockets on loopback.
 
 import { createSocket } from 'node:dgram'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import dnsPacket, { type Packet } from 'dns-packet'
 import { expect, onTestFinished, test } from 'vitest'
 import { Upstream } from '../../../egress/dns/upstream.ts'
@@ -26,6 +26,21 @@ async function nameServer(respond: Respond): Promise<NameServer & { asked: strin
 
 function encode(query: Packet, reply: Partial<Packet>): Buffer {
   return dnsPacket.encode({ type: 'response', id: query.id ?? 0, questions: query.questions ?? [], ...reply })
+}
+
+/** Lets a server listen by TCP on the port that a name server has by UDP, which something else may have by TCP. */
+async function withFreePort(tcp: Server, open: () => ReturnType<typeof nameServer>) {
+  for (let attempt = 1; ; attempt++) {
+    const server = await open()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        tcp.once('error', reject).listen({ host: '127.0.0.1', port: server.port }, resolve)
+      })
+      return server
+    } catch (error) {
+      if (attempt === 10) throw error
+    }
+  }
 }
 
 const address = (query: Packet, data: string, ttl = 60): Partial<Packet> => ({
@@ -94,7 +109,6 @@ test('does not believe an answer with another id, or to another question', async
 })
 
 test('asks again by TCP when the answer did not fit', async () => {
-  const server = await nameServer(() => ({ flags: 0x200 }))
   const tcp = createServer((socket) => {
     socket.once('data', (data) => {
       const query = dnsPacket.decode(data.subarray(2))
@@ -106,8 +120,8 @@ test('asks again by TCP when the answer did not fit', async () => {
       socket.write(reply.subarray(0, 5), () => socket.end(reply.subarray(5)))
     })
   })
-  await new Promise<void>((resolve) => tcp.listen({ host: '127.0.0.1', port: server.port }, resolve))
   onTestFinished(() => void tcp.close())
+  const server = await withFreePort(tcp, () => nameServer(() => ({ flags: 0x200 })))
   const upstream = new Upstream({ servers: () => [server] })
   const answer = await upstream.ask({ name: 'a.example', type: 'A' }, never)
   expect(answer.answers).toMatchObject([{ data: '198.51.100.9' }])

@@ -12,7 +12,14 @@ import { compilePolicy } from '../../../egress/policy/decide.ts'
 import { checkNetworkPolicy } from '../../../lib/api/network-policy.ts'
 
 const names = { table: tableName('ab12'), interfacePrefix: 'osbab12' }
-const base = { ...names, subnet: '10.88.0.0/16', gateway: '10.88.0.1', dnsPort: 53 }
+const base = {
+  ...names,
+  subnet: '10.88.0.0/16',
+  gateway: '10.88.0.1',
+  dnsPort: 53,
+  relayPort: 3129,
+  mark: 7,
+}
 
 function policy(value: unknown) {
   const checked = checkNetworkPolicy(value)
@@ -20,17 +27,18 @@ function policy(value: unknown) {
   return compilePolicy(checked.policy)
 }
 const rules = (value: unknown) =>
-  formatPolicy(names, { id: 'sb-1', policy: policy(value), learned: [] })
+  formatPolicy(base, { id: 'sb-1', policy: policy(value), learned: [] })
     .split('\n')
     .filter((line) => line.startsWith('add rule'))
     .map((line) => line.replace('add rule inet opensandbox_ab12 ', ''))
 
 describe('the order of a sandbox’s rules', () => {
-  test('default deny without ranges: closed ones, learned ones, no more', () => {
+  test('default deny without ranges: nothing passes by itself, and TCP to learned ones goes to egress', () => {
     expect(rules({ egress: [{ action: 'allow', target: 'a.example' }] })).toEqual([
       'forward-sb-1 ip daddr @closed goto refuse',
-      'forward-sb-1 ip daddr @learned-sb-1 accept',
       'forward-sb-1 goto refuse',
+      'divert-sb-1 ip daddr @closed accept',
+      'divert-sb-1 ip daddr @learned-sb-1 meta l4proto tcp tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
       'input-sb-1 goto refuse',
     ])
   })
@@ -39,7 +47,6 @@ describe('the order of a sandbox’s rules', () => {
     expect(rules({ defaultAction: 'allow' })).toEqual([
       'forward-sb-1 ip daddr @closed goto refuse',
       'forward-sb-1 accept',
-      'forward-sb-1 goto refuse',
       'input-sb-1 goto refuse',
     ])
   })
@@ -57,11 +64,14 @@ describe('the order of a sandbox’s rules', () => {
     ).toEqual([
       'forward-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'input-sb-1 ip daddr { 10.1.2.3 } goto refuse',
+      'divert-sb-1 ip daddr { 10.1.2.3 } accept',
       'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
+      'divert-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
       'input-sb-1 ip daddr { 192.0.2.2 } accept',
       'forward-sb-1 ip daddr @closed goto refuse',
-      'forward-sb-1 ip daddr @learned-sb-1 accept',
       'forward-sb-1 goto refuse',
+      'divert-sb-1 ip daddr @closed accept',
+      'divert-sb-1 ip daddr @learned-sb-1 meta l4proto tcp tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
       'input-sb-1 goto refuse',
     ])
   })
@@ -79,7 +89,7 @@ test('a policy keeps what was learned, with the time that is left', () => {
     { address: '198.51.100.1', seconds: 60 },
     { address: '198.51.100.2', seconds: 7 },
   ]
-  const text = formatPolicy(names, { id: 'sb-1', policy: policy({}), learned })
+  const text = formatPolicy(base, { id: 'sb-1', policy: policy({}), learned })
   expect(text).toContain('flush set inet opensandbox_ab12 learned-sb-1\n')
   expect(text).toContain(
     'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 60s, 198.51.100.2 timeout 7s }\n',
@@ -87,7 +97,7 @@ test('a policy keeps what was learned, with the time that is left', () => {
 })
 
 test('a sandbox becomes known by its interface and address last, when its chains are there', () => {
-  const text = formatAdd(names, {
+  const text = formatAdd(base, {
     id: 'sb-1',
     address: '10.88.0.5',
     interface: 'osbab12aa',

@@ -1,0 +1,56 @@
+// The connections that are being relayed, by sandbox: so that they end when their sandbox goes, or when its policy no longer allows a
+// name that they were opened for.
+
+export type Flow = {
+  /** Names that the client has used, in canonical form. */
+  readonly names: Set<string>
+  end: () => void
+}
+
+export type FlowLimits = { perSandbox: number; total: number }
+
+export class Flows {
+  readonly #limits: FlowLimits
+  readonly #flows = new Map<string, Set<Flow>>()
+  #total = 0
+
+  constructor(limits: FlowLimits) {
+    this.#limits = limits
+  }
+
+  get total(): number {
+    return this.#total
+  }
+
+  /** False when there are too many already. */
+  add(id: string, flow: Flow): boolean {
+    const flows = this.#flows.get(id) ?? new Set()
+    if (flows.size >= this.#limits.perSandbox || this.#total >= this.#limits.total) return false
+    this.#flows.set(id, flows.add(flow))
+    this.#total++
+    return true
+  }
+
+  remove(id: string, flow: Flow): void {
+    const flows = this.#flows.get(id)
+    if (!flows?.delete(flow)) return
+    this.#total--
+    if (flows.size === 0) this.#flows.delete(id)
+  }
+
+  /** Ends those of a sandbox that have used a name which is not allowed. */
+  retain(id: string, isAllowed: (name: string) => boolean): void {
+    for (const flow of [...(this.#flows.get(id) ?? [])])
+      if ([...flow.names].some((name) => !isAllowed(name))) flow.end()
+  }
+
+  /** Ends all of a sandbox. */
+  endAll(id: string): void {
+    for (const flow of [...(this.#flows.get(id) ?? [])]) flow.end()
+  }
+
+  /** Ends all there are. */
+  endEvery(): void {
+    for (const id of [...this.#flows.keys()]) this.endAll(id)
+  }
+}

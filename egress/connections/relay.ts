@@ -1,0 +1,217 @@
+// Connections of sandboxes to addresses that a name led to. The kernel leads them here instead of outside; each is held until its
+// client has named a server (TLS by SNI, HTTP by Host), and goes on only when the policy allows the name and the address is one that
+// was answered for it (design D10). What names no server is closed: only a rule for the address opens it to other protocols.
+
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { parseName } from '../../lib/api/network-policy.ts'
+import type { Logger } from '../../lib/log.ts'
+import { decideAddress } from '../policy/decide.ts'
+import { createRefusalLog, type RefusalLog } from '../refusal-log.ts'
+import type { Sandbox } from '../sandbox-table.ts'
+import type { Sandboxes } from '../sandboxes.ts'
+import { looksLikeTls } from './client-hello.ts'
+import type { Flow, Flows } from './flows.ts'
+import { HttpRequests, looksLikeHttp } from './http-requests.ts'
+import type { CheckName, Judge, Judged } from './judge.ts'
+import { TlsOpening } from './tls-opening.ts'
+
+export type RelayOptions = {
+  /** Asked for at each connection: the server must have its port before the rules, and so the sandboxes, can be. */
+  sandboxes: () => Pick<Sandboxes, 'byAddress' | 'get' | 'decide'>
+  flows: Flows
+  log: Logger
+  /** Instead of what the kernel says, for tests without one. */
+  destinationOf?: (socket: Socket) => Destination
+  openingMs?: number
+  connectMs?: number
+}
+
+export type Destination = { address: string; port: number }
+
+/** How long a client may take to name a server. */
+const OPENING_MS = 10_000
+const CONNECT_MS = 15_000
+/** How long one direction may be silent once the other has ended. */
+const HALF_CLOSED_MS = 5 * 60_000
+const KEEP_ALIVE_MS = 60_000
+const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})/
+const STATUS_BYTES = 12
+
+/** The server that the kernel's rules lead to; it is not listening yet. */
+export function createRelay(options: RelayOptions): Server {
+  const { destinationOf = originalDestination, log } = options
+  const refusals = createRefusalLog(log, 'connection denied')
+  return createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    const sandbox = options.sandboxes().byAddress(client.remoteAddress ?? '')
+    client.on('error', () => client.destroy())
+    if (sandbox) new Relay(options, refusals, { client, sandbox, to: destinationOf(client) }).begin()
+    else client.resetAndDestroy()
+  })
+}
+
+/** What a client dialled: a transparent socket's own address is that of the other end of its client's connection. */
+function originalDestination({ localAddress, localPort }: Socket): Destination {
+  return { address: localAddress ?? '', port: localPort ?? 0 }
+}
+
+class Relay {
+  readonly #options: RelayOptions
+  readonly #refusals: RefusalLog
+  readonly #client: Socket
+  readonly #id: string
+  readonly #to: Destination
+  readonly #flow: Flow = { names: new Set(), end: () => this.#close() }
+  #upstream: Socket | undefined
+  #judge: Judge | undefined
+  /** The name that was judged last. */
+  #asked: string | undefined
+  /** The beginning of an answer whose status decides how to go on. */
+  #answer = ''
+
+  constructor(
+    options: RelayOptions,
+    refusals: RefusalLog,
+    { client, sandbox, to }: { client: Socket; sandbox: Sandbox; to: Destination },
+  ) {
+    this.#options = options
+    this.#refusals = refusals
+    this.#client = client
+    this.#id = sandbox.id
+    this.#to = to
+  }
+
+  begin(): void {
+    const { flows, openingMs = OPENING_MS } = this.#options
+    const client = this.#client
+    if (!flows.add(this.#id, this.#flow)) {
+      this.#refuse('too many connections at once')
+      return
+    }
+    const opening = setTimeout(() => {
+      if (!this.#upstream) this.#refuse(`it named no server within ${openingMs / 1000} seconds`)
+    }, openingMs)
+    client.setKeepAlive(true, KEEP_ALIVE_MS)
+    client.on('data', (chunk) => this.#fromClient(chunk))
+    client.on('end', () => {
+      if (this.#upstream) this.#endOf(this.#upstream)
+      else this.#close()
+    })
+    client.on('drain', () => this.#upstream?.resume())
+    client.on('close', () => {
+      clearTimeout(opening)
+      flows.remove(this.#id, this.#flow)
+      if (this.#upstream) this.#closeAfter(client, this.#upstream)
+    })
+  }
+
+  #fromClient(chunk: Buffer): void {
+    if (!this.#judge) {
+      const judge = this.#judgeOf(chunk[0] ?? 0)
+      if (!judge) {
+        this.#refuse('it is neither TLS nor HTTP/1, and no rule opens the address to other protocols')
+        return
+      }
+      this.#judge = judge
+    }
+    this.#forward(this.#judge, this.#judge.push(chunk))
+  }
+
+  #forward(judge: Judge, { pass, problem }: Judged): void {
+    for (const bytes of pass) {
+      this.#upstream ??= this.#dial()
+      if (!this.#upstream.write(bytes)) this.#client.pause()
+    }
+    if (problem !== undefined) this.#refuse(problem)
+    // Until the server has answered, nobody knows what the client's next bytes are.
+    else if (judge instanceof HttpRequests && judge.isSwitching) this.#client.pause()
+  }
+
+  #dial(): Socket {
+    const { connectMs = CONNECT_MS } = this.#options
+    const { address: host, port } = this.#to
+    const upstream = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true })
+    const connecting = setTimeout(() => upstream.destroy(), connectMs)
+    upstream.on('connect', () => clearTimeout(connecting))
+    upstream.on('data', (chunk) => this.#fromUpstream(upstream, chunk))
+    upstream.on('drain', () => {
+      if (!this.#isSwitching) this.#client.resume()
+    })
+    upstream.on('end', () => this.#endOf(this.#client))
+    upstream.on('error', () => upstream.destroy())
+    upstream.on('close', () => {
+      clearTimeout(connecting)
+      this.#closeAfter(upstream, this.#client)
+    })
+    return upstream
+  }
+
+  #fromUpstream(upstream: Socket, chunk: Buffer): void {
+    if (!this.#client.write(chunk)) upstream.pause()
+    if (!this.#isSwitching || !(this.#judge instanceof HttpRequests)) return
+    this.#answer += chunk.toString('latin1', 0, STATUS_BYTES)
+    const status = STATUS_LINE.exec(this.#answer)?.[1]
+    if (status === undefined) {
+      if (this.#answer.length >= STATUS_BYTES) this.#refuse('its server does not answer as HTTP/1 does')
+      return
+    }
+    const judged = this.#judge.answered(Number(status))
+    this.#client.resume()
+    this.#forward(this.#judge, judged)
+  }
+
+  get #isSwitching(): boolean {
+    return this.#judge instanceof HttpRequests && this.#judge.isSwitching
+  }
+
+  #judgeOf(first: number): Judge | undefined {
+    if (looksLikeTls(first)) return new TlsOpening(this.#check)
+    return looksLikeHttp(first) ? new HttpRequests(this.#check) : undefined
+  }
+
+  /** Asked for each name as it comes: the policy may have changed since the connection was opened. */
+  readonly #check: CheckName = (text) => {
+    const sandboxes = this.#options.sandboxes()
+    const sandbox = sandboxes.get(this.#id)
+    if (!sandbox) return 'its sandbox is gone'
+    const parsed = parseName(text)
+    if ('problem' in parsed) return `the name that it asks for ${parsed.problem}`
+    const { name } = parsed
+    this.#asked = name
+    const decision = sandboxes.decide(sandbox, name)
+    if (decision.action === 'deny') return `the name that it asks for is denied: ${decision.reason}`
+    if (!sandbox.learned.leads(name, this.#to.address))
+      return 'its address is none that was answered for the name that it asks for'
+    const byAddress = decideAddress(sandbox.policy, this.#to.address, { learned: true })
+    if (byAddress.action === 'deny') return byAddress.reason
+    this.#flow.names.add(name)
+    return undefined
+  }
+
+  #refuse(reason: string): void {
+    const { address, port } = this.#to
+    const name = this.#asked
+    this.#refusals(this.#id, {
+      event: `${name} ${address} ${port} ${reason}`,
+      what: { ...(name !== undefined && { name }), address, protocol: 'tcp', port },
+      reason,
+    })
+    this.#close()
+  }
+
+  /** Passes on that one side has said everything. */
+  #endOf(other: Socket): void {
+    other.end()
+    for (const socket of [this.#client, this.#upstream])
+      socket?.setTimeout(HALF_CLOSED_MS, () => this.#close())
+  }
+
+  /** One side is gone. When it had said everything, what is still on its way to the other arrives. */
+  #closeAfter(gone: Socket, other: Socket): void {
+    if (!gone.readableEnded && !other.destroyed) other.resetAndDestroy()
+  }
+
+  #close(): void {
+    for (const socket of [this.#client, this.#upstream])
+      if (socket && !socket.destroyed) socket.resetAndDestroy()
+  }
+}
