@@ -1,8 +1,9 @@
 // A Docker daemon of the tests' own: its data, its socket and its process lie in a folder of its own, it leaves the machine's network
-// alone, and it knows a second OCI runtime. It can be killed and started again.
+// alone, and it knows a second OCI runtime. It can be killed and started again: its containerd is a process beside it, as on every
+// machine where these are services.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -48,37 +49,29 @@ export async function startDocker(config: Record<string, unknown> = {}): Promise
       ...config,
     }),
   )
-  let child: ChildProcess | undefined
-  let ended: Promise<unknown> = Promise.resolve()
+  const containerd = run('containerd', ['--config', writeContainerdConfig(folder)], log)
+  let daemon: Running | undefined
   const start = async () => {
-    const started = spawn(
-      'sh',
+    const started = run(
+      'dockerd',
       [
-        '-c',
-        'exec dockerd "$@" >>"$LOG" 2>&1',
-        'dockerd',
+        ...['--containerd', join(folder, 'containerd.sock')],
         ...['--config-file', join(folder, 'daemon.json')],
         ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
         ...['--pidfile', join(folder, 'pid'), '--host', `unix://${socketPath}`],
         ...['--bridge=none', '--iptables=false', '--ip6tables=false'],
       ],
-      { stdio: 'ignore', env: { ...process.env, LOG: log } },
+      log,
     )
-    child = started
-    ended = new Promise((resolve) => started.once('exit', resolve))
+    daemon = started
     const deadline = performance.now() + START_MS
     while (!(await answers(socketPath))) {
-      if (started.exitCode !== null || performance.now() > deadline)
+      if (started.child.exitCode !== null || performance.now() > deadline)
         throw new Error(`The Docker daemon did not start:\n${readFileSync(log, 'utf8').slice(-3000)}`)
       await delay(50)
     }
   }
-  const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
-    child?.kill(signal)
-    const timer = setTimeout(() => child?.kill('SIGKILL'), STOP_MS)
-    await ended
-    clearTimeout(timer)
-  }
+  const kill = async (signal: NodeJS.Signals = 'SIGKILL') => daemon?.end(signal)
   const docker = (...args: string[]) =>
     execFileSync('docker', ['--host', `unix://${socketPath}`, ...args], {
       encoding: 'utf8',
@@ -89,7 +82,7 @@ export async function startDocker(config: Record<string, unknown> = {}): Promise
   return {
     host: `unix://${socketPath}`,
     socketPath,
-    pid: () => child?.pid ?? 0,
+    pid: () => daemon?.child.pid ?? 0,
     docker,
     kill,
     start,
@@ -98,9 +91,50 @@ export async function startDocker(config: Record<string, unknown> = {}): Promise
       const all = docker('ps', '--all', '--quiet').split('\n').filter(Boolean)
       if (all.length > 0) docker('rm', '--force', ...all)
       await kill('SIGTERM')
+      await containerd.end('SIGTERM')
+      unmountBelow(folder)
       rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     },
   }
+}
+
+type Running = { child: ChildProcess; end(signal: NodeJS.Signals): Promise<void> }
+
+function run(program: string, args: string[], log: string): Running {
+  const output = openSync(log, 'a')
+  const child = spawn(program, args, { stdio: ['ignore', output, output] })
+  closeSync(output)
+  const ended = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
+  return {
+    child,
+    async end(signal) {
+      child.kill(signal)
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+      await ended
+      clearTimeout(timer)
+    },
+  }
+}
+
+function writeContainerdConfig(folder: string): string {
+  const path = join(folder, 'containerd.toml')
+  const at = (name: string) => JSON.stringify(join(folder, name))
+  writeFileSync(
+    path,
+    `version = 2\nroot = ${at('containerd')}\nstate = ${at('containerd-state')}\n` +
+      `disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = ${at('containerd.sock')}\n`,
+  )
+  return path
+}
+
+/** A daemon that was killed leaves the file systems of its containers mounted. */
+function unmountBelow(folder: string): void {
+  const points = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .flatMap((line) => line.split(' ')[4] ?? [])
+    .filter((path) => path.startsWith(`${folder}/`))
+  // What lies deeper was mounted later.
+  for (const path of points.reverse()) execFileSync('umount', ['--lazy', path])
 }
 
 function answers(socketPath: string): Promise<boolean> {

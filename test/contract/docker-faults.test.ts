@@ -1,0 +1,271 @@
+// What only a Docker daemon can do to sandboxes: end at any moment, come back without them, have containers of others, and be told
+// by others what to do with ours.
+
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { pause } from '../../control/async.ts'
+import type { RuntimeEvent, RuntimeSpec } from '../../control/runtime/runtime.ts'
+import { OTHER_RUNTIME, startDocker, type TestDocker } from '../support/docker.ts'
+import { type OpenedRuntime, openTestRuntime, runIn, specOf, whyNot } from './runtimes.ts'
+
+const soon = () => AbortSignal.timeout(30_000)
+const reason = whyNot('docker')
+
+describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${reason}` : ''}`, () => {
+  let docker: TestDocker
+  let opened: OpenedRuntime
+
+  beforeAll(async () => {
+    docker = await startDocker()
+    opened = await openTestRuntime('docker', {
+      docker,
+      config: `[secure_runtime]\ntype = "gvisor"\ndocker_runtime = "${OTHER_RUNTIME}"\n`,
+    })
+  })
+  afterAll(async () => {
+    await opened?.dispose()
+    await docker?.dispose()
+  })
+
+  const make = async (change: Partial<RuntimeSpec> = {}) => {
+    const spec = specOf(change)
+    const sandbox = await opened.runtime.create(spec, soon())
+    onTestFinished(() => opened.runtime.remove(spec.id, { graceMs: 0 }, soon()))
+    return { spec, sandbox, name: `opensandbox-${opened.instance.key}-${spec.id}` }
+  }
+  const remove = (id: string) => opened.runtime.remove(id, { graceMs: 0 }, soon())
+
+  /** Collects what the runtime tells for as long as the test runs. */
+  const follow = () => {
+    const told: RuntimeEvent[] = []
+    const stop = new AbortController()
+    const following = (async () => {
+      for await (const event of opened.runtime.watch(stop.signal)) told.push(event)
+    })()
+    onTestFinished(async () => {
+      stop.abort()
+      await following
+    })
+    return told
+  }
+  const endsOf = (told: RuntimeEvent[]) =>
+    told.flatMap((event) => (event.type === 'exited' ? [event.sandbox] : []))
+
+  const expectNothing = async () => {
+    await expect
+      .poll(
+        async () => ({
+          listed: await opened.runtime.list(soon()),
+          folders: readdirSync(join(opened.dataDir, 'sandboxes')),
+          rules: await opened.egress.list(soon()),
+          containers: docker.docker('ps', '--all', '--quiet', '--filter', 'label=opensandbox.io/instance'),
+          volumes: docker.docker('volume', 'ls', '--quiet'),
+          interfaces: readdirSync('/sys/class/net').filter((each) =>
+            each.startsWith(opened.instance.interfacePrefix),
+          ).length,
+        }),
+        { timeout: 5000 },
+      )
+      // The gateway's own.
+      .toEqual({
+        listed: [],
+        folders: [],
+        rules: [],
+        containers: '',
+        volumes: '',
+        interfaces: expect.any(Number),
+      })
+    expect(
+      readdirSync('/sys/class/net').filter(
+        (each) => each.startsWith(opened.instance.interfacePrefix) && /[0-9a-f]{8}$/.test(each),
+      ),
+    ).toEqual([])
+  }
+
+  test('the configured OCI runtime is the one that runs the container', async () => {
+    const { sandbox, spec, name } = await make()
+    expect(docker.docker('inspect', '--format', '{{.HostConfig.Runtime}}', name).trim()).toBe(OTHER_RUNTIME)
+    expect((await runIn(sandbox, spec, 'echo here')).stdout).toBe('here')
+  })
+
+  test('S10 S13: the daemon is asked for limits, no swap beyond them, no log and no restart', async () => {
+    const { name } = await make({ limits: { nanoCpus: 5e8, memoryBytes: 128 << 20 } })
+    const [{ HostConfig: host }] = JSON.parse(docker.docker('inspect', name)) as [{ HostConfig: object }]
+    expect(host).toMatchObject({
+      NetworkMode: 'none',
+      PortBindings: {},
+      Privileged: false,
+      Memory: 128 << 20,
+      CpuQuota: 50_000,
+      PidsLimit: 4096,
+      LogConfig: { Type: 'none' },
+      RestartPolicy: { Name: 'no' },
+      SecurityOpt: ['no-new-privileges:true'],
+    })
+    expect([128 << 20, -1, 0]).toContain((host as { MemorySwap: number }).MemorySwap)
+  })
+
+  test('a container that is killed from outside is known within a second, with its code', async () => {
+    const { spec, name } = await make()
+    const told = follow()
+    await expect.poll(() => told).toContainEqual({ type: 'returned' })
+    docker.docker('kill', name)
+    await expect
+      .poll(() => endsOf(told), { timeout: 1000 })
+      .toEqual([
+        {
+          id: spec.id,
+          state: 'exited',
+          exitCode: 137,
+          message: expect.stringContaining('ended from outside'),
+        },
+      ])
+  })
+
+  test('a container that is removed from outside is known within a second, and what it wrote is kept', async () => {
+    const { spec, name } = await make({ entrypoint: ['sh', '-c', 'echo last words; exec sleep 600'] })
+    const told = follow()
+    await expect.poll(() => told).toContainEqual({ type: 'returned' })
+    docker.docker('rm', '--force', name)
+    await expect.poll(() => endsOf(told), { timeout: 1000 }).toMatchObject([{ id: spec.id, state: 'exited' }])
+    expect(await opened.runtime.inspect(spec.id, soon())).toMatchObject({
+      state: 'exited',
+      message: 'its container was removed from outside',
+    })
+    expect(String(await opened.runtime.logs(spec.id, { maxBytes: 100 }, soon()))).toBe('last words\n')
+    await remove(spec.id)
+    await expectNothing()
+  })
+
+  test('a container that is started again from outside has no network, and has ended', async () => {
+    const { spec, name } = await make()
+    docker.docker('kill', name)
+    docker.docker('start', name)
+    expect(await opened.runtime.inspect(spec.id, soon())).toMatchObject({
+      state: 'exited',
+      message: 'its container was started again from outside',
+    })
+    await remove(spec.id)
+    await expectNothing()
+  })
+
+  test('out of memory is told as what ended it', async () => {
+    const { spec, name } = await make({ limits: { memoryBytes: 64 << 20 } })
+    const told = follow()
+    const cgroup = readFileSync(
+      `/proc/${docker.docker('inspect', '--format', '{{.State.Pid}}', name).trim()}/cgroup`,
+      'utf8',
+    )
+    expect(cgroup).toContain(docker.docker('inspect', '--format', '{{.Id}}', name).trim())
+    // All of it goes at once when its first processes are what the kernel chooses.
+    const victim = specOf({
+      limits: { memoryBytes: 64 << 20 },
+      entrypoint: ['python3', '-c', 'x = bytearray(500 << 20)'],
+    })
+    onTestFinished(() => remove(victim.id))
+    await opened.runtime.create(victim, soon()).catch(() => undefined)
+    await expect
+      .poll(() => endsOf(told).find(({ id }) => id === victim.id), { timeout: 5000 })
+      .toMatchObject({ exitCode: 137, message: 'killed: out of memory' })
+    expect((await opened.runtime.inspect(spec.id, soon()))?.state).toBe('running')
+  })
+
+  test("S5: a stranger's container with our name, or our labels, is neither listed nor touched", async () => {
+    const { spec, name } = await make()
+    const labels = JSON.parse(
+      docker.docker('inspect', '--format', '{{json .Config.Labels}}', name),
+    ) as Record<string, string>
+    const flags = Object.entries(labels).flatMap(([key, value]) => ['--label', `${key}=${value}`])
+    const image = docker.docker('inspect', '--format', '{{.Image}}', name).trim()
+    const forged = specOf()
+    const strangers = [
+      ['--name', 'stranger', ...flags],
+      ['--name', `opensandbox-${opened.instance.key}-${forged.id}`, ...flags],
+      [
+        '--name',
+        `opensandbox-${opened.instance.key}-other`,
+        '--label',
+        `opensandbox.io/instance=${opened.instance.key}`,
+      ],
+    ].map((given) => docker.docker('create', '--network', 'none', ...given, image, '/bin/true').trim())
+    onTestFinished(() => void docker.docker('rm', '--force', ...strangers))
+    expect((await opened.runtime.list(soon())).map(({ id }) => id)).toEqual([spec.id])
+    expect(await opened.runtime.inspect(forged.id, soon())).toBeUndefined()
+    await remove(forged.id)
+    await remove('other')
+    // The name is taken, and what has it is left alone.
+    await expect(opened.runtime.create(forged, soon())).rejects.toMatchObject({ failure: 'start_failed' })
+    for (const id of strangers) expect(docker.docker('inspect', '--format', '{{.Id}}', id).trim()).toBe(id)
+    expect(existsSync(join(opened.dataDir, 'sandboxes', forged.id))).toBe(false)
+  })
+
+  test('while the daemon is away everything says so, and afterwards works again by itself', async () => {
+    const { spec, sandbox } = await make()
+    const told = follow()
+    await expect.poll(() => told.length).toBe(1)
+    await docker.kill('SIGKILL')
+    const away = { failure: 'unavailable' }
+    await expect(opened.runtime.list(soon())).rejects.toMatchObject(away)
+    await expect(opened.runtime.inspect(spec.id, soon())).rejects.toMatchObject(away)
+    await expect(opened.runtime.inspect('no-such', soon())).rejects.toMatchObject(away)
+    await expect(opened.runtime.create(specOf(), soon())).rejects.toMatchObject(away)
+    await expect(opened.runtime.pause(spec.id, soon())).rejects.toMatchObject(away)
+    await expect(remove(spec.id)).rejects.toMatchObject(away)
+    // Sandboxes do not need it.
+    expect((await runIn(sandbox, spec, 'echo alive')).stdout).toBe('alive')
+    await docker.start()
+    await expect.poll(() => told.filter(({ type }) => type === 'returned').length, { timeout: 5000 }).toBe(2)
+    // The daemon ends what ran when it comes back.
+    await expect
+      .poll(async () => (await opened.runtime.inspect(spec.id, soon()))?.state, { timeout: 5000 })
+      .toBe('exited')
+    const next = await make()
+    expect((await runIn(next.sandbox, next.spec, 'echo new')).stdout).toBe('new')
+  })
+
+  test('L11 D8: a daemon that is killed at any moment of a create leaves nothing that is not found', {
+    timeout: 120_000,
+  }, async () => {
+    for (const ms of [2, 25, 60, 110, 170, 240, 330]) {
+      const spec = specOf()
+      const making = opened.runtime.create(spec, soon()).then(
+        () => 'made',
+        (error: unknown) => error,
+      )
+      await pause(ms, soon())
+      await docker.kill('SIGKILL')
+      await making
+      await docker.start()
+      const listed = await opened.runtime.list(soon())
+      expect(listed.filter(({ id }) => id !== spec.id)).toEqual([])
+      await Promise.all(listed.map(({ id }) => remove(id)))
+      await expectNothing()
+    }
+  })
+
+  test('a daemon that is killed at any moment of a removal leaves nothing that a second one does not clear', {
+    timeout: 120_000,
+  }, async () => {
+    for (const ms of [0, 15, 50, 120]) {
+      const { spec } = await make()
+      const removing = remove(spec.id).then(
+        () => 'removed',
+        (error: unknown) => error,
+      )
+      await pause(ms, soon())
+      await docker.kill('SIGKILL')
+      await removing
+      await docker.start()
+      await remove(spec.id)
+      await expectNothing()
+    }
+  })
+
+  test('what the machine has at the end is what it had', async () => {
+    await expectNothing()
+    const mounts = execFileSync('cat', ['/proc/self/mountinfo'], { encoding: 'utf8' })
+    expect(mounts).not.toContain(opened.dataDir)
+  })
+})
