@@ -39,6 +39,7 @@ import { Doubts } from './sandbox/doubts.ts'
 import type { LifeSettings, Lives } from './sandbox/lives.ts'
 import { moveDeadlines } from './sandbox/move-deadlines.ts'
 import { OnceKeys } from './sandbox/once.ts'
+import { PullProgress } from './sandbox/pull-progress.ts'
 import { reconcile, runReconciler } from './sandbox/reconcile.ts'
 import { removeAll } from './sandbox/remove-all.ts'
 import { runVolumes } from './sandbox/run-volumes.ts'
@@ -128,6 +129,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     doubts: new Doubts(),
     activity: new Activity({ store, now, settings: options.lifeSettings, log }),
     creating: new Map(),
+    progress: new PullProgress(),
     log,
     observer: observation.observer,
     now,

@@ -24,12 +24,14 @@ import { formatSandbox } from '../sandbox/format.ts'
 import { parseMetadataFilter } from '../sandbox/metadata.ts'
 import { parseMoment } from '../sandbox/moment.ts'
 import { answerOf, type CreateAnswer, markOf, parseIdempotencyKey } from '../sandbox/once.ts'
+import type { SandboxRow } from '../store/rows.ts'
 import { fitWarnings, tellWarnings } from './tell-warnings.ts'
 import { visibleSandbox } from './visible.ts'
 
 /** The life of sandboxes (contract: lifecycle.md 2 and 3). */
 export function sandboxRoutes({ lives, pooling, once }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
+  const shown = (row: SandboxRow) => formatSandbox(lives.progress.shown(row))
 
   routes.post('/sandboxes', async (context) => {
     const request = await readBody(context, createRequestSchema)
@@ -75,13 +77,13 @@ export function sandboxRoutes({ lives, pooling, once }: AppDeps): Hono<AppEnv> {
       offset: (page - 1) * pageSize,
     })
     const list: SandboxList = {
-      items: rows.map(formatSandbox),
+      items: rows.map(shown),
       pagination: formatPagination(page, pageSize, total),
     }
     return context.json(list)
   })
 
-  routes.get('/sandboxes/:id', (context) => context.json(formatSandbox(visibleSandbox(context, lives))))
+  routes.get('/sandboxes/:id', (context) => context.json(shown(visibleSandbox(context, lives))))
 
   routes.delete('/sandboxes/:id', async (context) => {
     await deleteSandbox(lives, visibleSandbox(context, lives).id)
@@ -90,7 +92,7 @@ export function sandboxRoutes({ lives, pooling, once }: AppDeps): Hono<AppEnv> {
 
   routes.patch('/sandboxes/:id/metadata', async (context) => {
     const patch = await readBody(context, metadataPatchSchema)
-    return context.json(formatSandbox(changeMetadata(lives, visibleSandbox(context, lives).id, patch)))
+    return context.json(shown(changeMetadata(lives, visibleSandbox(context, lives).id, patch)))
   })
 
   // An empty answer says its length, or the JavaScript SDK tries to read JSON from it (contract: clients.md rule 7).

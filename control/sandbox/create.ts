@@ -74,7 +74,7 @@ export async function createSandbox(
     start.done.catch((error) =>
       lives.log.warn('sandbox could not be started', { sandbox: row.id, error: messageOf(error) }),
     )
-    return pending
+    return lives.progress.shown(pending)
   } finally {
     caller.removeEventListener('abort', cancel)
   }
@@ -161,6 +161,7 @@ async function start(
 ): Promise<SandboxRow> {
   const { store, runtime, settings, now, log, signal } = lives
   const began = now()
+  const progress = lives.progress.follow(row.id)
   const timeoutMs = settings.createTimeoutMs + preStartTimeoutMs(row.env)
   const deadline = AbortSignal.timeout(timeoutMs)
   try {
@@ -168,7 +169,7 @@ async function start(
     await makeSources(row.mounts, lives.files)
     const volumes = await openVolumes(lives, row.id, over)
     const made = await runtime.create({ ...specOf(row, image), volumes }, over, {
-      progress: (message) => showProgress(lives, row.id, message),
+      progress: progress.tell,
     })
     const running = store.change(row.id, (current) =>
       stepOf(current, 'started', now(), {
@@ -201,16 +202,8 @@ async function start(
       lives.doubts.add(row.id, now())
     }
     throw refused
-  }
-}
-
-/** Lets clients see how far the image of a pending sandbox is. */
-function showProgress({ store, log }: Lives, id: string, message: string): void {
-  try {
-    store.change(id, (row) => (row.state === 'Pending' && row.message !== message ? { message } : undefined))
-  } catch (error) {
-    // The pull goes on without; what else has to be written will tell of a full disk.
-    log.debug('the progress of a pull could not be written down', { sandbox: id, error: messageOf(error) })
+  } finally {
+    progress.end()
   }
 }
 

@@ -12,6 +12,7 @@ import type { Store } from '../store/sqlite.ts'
 import type { Activity } from './activity.ts'
 import type { Doubts } from './doubts.ts'
 import type { HostFiles } from './host-paths.ts'
+import type { PullProgress } from './pull-progress.ts'
 import { decideStep, type Step } from './state.ts'
 import type { Turns } from './turns.ts'
 
@@ -29,6 +30,8 @@ export type Lives = {
   activity: Activity
   /** Creates that are going on in this process; aborting one makes it clean up and end. */
   creating: Map<string, AbortController>
+  /** How far they are. */
+  progress: PullProgress
   log: Logger
   observer: Pick<Observer, 'passDone' | 'createPhaseDone'>
   now: () => number

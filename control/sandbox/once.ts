@@ -108,7 +108,7 @@ async function earlierAnswer(
           'GENERAL::CONFLICT',
           `This Idempotency-Key has made sandbox "${found.sandboxId}", which is gone: send another key`,
         )
-      if (row.acknowledged && !row.hidden) return answerOf(row, [])
+      if (row.acknowledged && !row.hidden) return answerOf(lives.progress.shown(row), [])
       // Left half made by a process that died; it is being cleared away, and the key with it.
       if (!(await change.happened))
         throw refusal(

@@ -140,8 +140,15 @@ test('L8: while a sandbox is pending its message tells how far its image is, and
     return (answer.body.status as { message?: string }).message
   }
   expect(body.status).toMatchObject({ state: 'Pending', message: 'Pulling image "debian": 1.0 MB' })
+  // Told every second to everybody who waits for the same pull: nothing is written for it, and nobody woken.
+  const heard = vi.fn()
+  const stop = control.store.watch(heard)
   tell?.('Unpacking image "debian"')
+  expect(heard).not.toHaveBeenCalled()
+  stop()
   expect(await messageOf()).toBe('Unpacking image "debian"')
+  const { items } = (await control.call('GET', '/sandboxes')).body as { items: { status: object }[] }
+  expect(items[0]?.status).toMatchObject({ message: 'Unpacking image "debian"' })
   opened.resolve()
   await vi.waitFor(() => expect(control.store.get(String(body.id))?.state).toBe('Running'))
   tell?.('too late')

@@ -20,6 +20,7 @@ import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { Doubts } from '../../control/sandbox/doubts.ts'
 import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
 import { OnceKeys } from '../../control/sandbox/once.ts'
+import { PullProgress } from '../../control/sandbox/pull-progress.ts'
 import { runReconciler } from '../../control/sandbox/reconcile.ts'
 import { Turns } from '../../control/sandbox/turns.ts'
 import { Store } from '../../control/store/sqlite.ts'
@@ -116,6 +117,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     doubts: new Doubts(),
     activity: new Activity({ store, now, settings: { ...LIFE_SETTINGS, ...options.life }, log }),
     creating: new Map(),
+    progress: new PullProgress(),
     log,
     observer: observation.observer,
     now,
