@@ -31,6 +31,8 @@ import { sandboxRoutes } from './routes/sandboxes.ts'
 import { shareRoutes } from './routes/shares.ts'
 import { snapshotRoutes } from './routes/snapshots.ts'
 import { templateRoutes } from './routes/templates.ts'
+import { volumeRoutes } from './routes/volumes.ts'
+import { VolumeSizes } from './sandbox/volume-sizes.ts'
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
@@ -66,6 +68,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
 
   app.route('/', operationRoutes(deps))
   app.route('/', docsRoutes(settings))
+  const volumeSizes = new VolumeSizes(lives)
   for (const prefix of ['/', '/v1']) {
     app.route(prefix, sandboxRoutes(deps))
     app.route(prefix, adminRoutes(deps))
@@ -79,6 +82,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, poolRoutes(deps))
     app.route(prefix, templateRoutes(deps))
     app.route(prefix, snapshotRoutes(deps))
+    app.route(prefix, volumeRoutes(deps, volumeSizes))
     app.route(prefix, proxyRoutes(deps))
   }
 

@@ -14,6 +14,7 @@ import { SERVER_OPERATIONS } from './openapi/server.ts'
 import { SHARE_OPERATIONS } from './openapi/shares.ts'
 import { SNAPSHOT_OPERATIONS } from './openapi/snapshots.ts'
 import { TEMPLATE_OPERATIONS } from './openapi/templates.ts'
+import { VOLUME_OPERATIONS } from './openapi/volumes.ts'
 
 const OPERATIONS: Operation[] = [
   ...SANDBOX_OPERATIONS,
@@ -23,6 +24,7 @@ const OPERATIONS: Operation[] = [
   ...TEMPLATE_OPERATIONS,
   ...POOL_OPERATIONS,
   ...SNAPSHOT_OPERATIONS,
+  ...VOLUME_OPERATIONS,
   ...ADMIN_OPERATIONS,
   ...IMAGE_OPERATIONS,
   ...SERVER_OPERATIONS,

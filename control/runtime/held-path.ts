@@ -11,6 +11,9 @@ import { systemCodeOf } from '../../lib/errors.ts'
 const O_PATH = 0o10000000
 const PLACE = O_PATH | constants.O_NOFOLLOW
 
+/** What fails whatever a path says. */
+const WITHOUT_FAULT = ['EIO', 'EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE']
+
 export type Owner = { uid: number; gid: number }
 
 export type HeldPath = AsyncDisposable & {
@@ -125,10 +128,9 @@ async function realPathOf(path: string): Promise<string | undefined> {
   try {
     return await realpath(path)
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') {
-      if (['ENOTDIR', 'ELOOP'].includes(systemCodeOf(error) ?? '')) throw new LeadsAway(path, error)
-      throw error
-    }
+    const code = systemCodeOf(error)
+    // Through a file, round in circles, or to where nobody may look.
+    if (code !== 'ENOENT') throw WITHOUT_FAULT.includes(code ?? '') ? error : new LeadsAway(path, error)
     // A link that leads to nothing is not something that is missing.
     const isThere = await lstat(path).then(
       () => true,

@@ -26,6 +26,8 @@ export type SandboxPaths = {
   exchange: string
   /** The root as the sandbox sees it, mounted. */
   root: string
+  /** What is mounted in it, each in a place of its own. */
+  mounts: string
 }
 
 /** Where everything of a sandbox lies. */
@@ -36,6 +38,7 @@ export function pathsOf(id: string, { dataDir, runDir }: { dataDir: string; runD
     record: join(folder, 'record.json'),
     exchange: join(folder, 'exchange'),
     root: join(runDir, 'roots', id),
+    mounts: join(runDir, 'mounts', id),
   }
 }
 

@@ -22,6 +22,7 @@ import type { LifeSettings, Lives } from '../../control/sandbox/lives.ts'
 import { OnceKeys } from '../../control/sandbox/once.ts'
 import { PullProgress } from '../../control/sandbox/pull-progress.ts'
 import { runReconciler } from '../../control/sandbox/reconcile.ts'
+import { runVolumes } from '../../control/sandbox/run-volumes.ts'
 import { Turns } from '../../control/sandbox/turns.ts'
 import { Store } from '../../control/store/sqlite.ts'
 import { createSilentLogger, type Logger } from '../../lib/log.ts'
@@ -176,6 +177,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
       const running = [
         runReconciler(lives),
         runDeadlines(lives),
+        runVolumes(lives),
         pooling.keeper.run(),
         pooling.builder.run(),
         pooling.snapshotKeeper.run(),

@@ -11,6 +11,7 @@ import * as pools from '../../../lib/api/pools.ts'
 import * as shares from '../../../lib/api/shares.ts'
 import * as snapshots from '../../../lib/api/snapshots.ts'
 import * as templates from '../../../lib/api/templates.ts'
+import * as volumes from '../../../lib/api/volumes.ts'
 
 export const SCHEMAS = {
   CreateSandboxRequest: shapes.createRequestSchema,
@@ -31,6 +32,9 @@ export const SCHEMAS = {
   CreateSnapshotRequest: snapshots.snapshotRequestSchema,
   Snapshot: snapshots.snapshotSchema,
   ListSnapshotsResponse: snapshots.snapshotListSchema,
+  CreateVolumeRequest: volumes.volumeRequestSchema,
+  Volume: volumes.volumeSchema,
+  ListVolumesResponse: volumes.volumeListSchema,
   ForkRequest: snapshots.forkRequestSchema,
   ForkResponse: snapshots.forkedSchema,
   CreatePoolRequest: pools.poolRequestSchema,

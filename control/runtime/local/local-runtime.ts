@@ -4,7 +4,7 @@
 
 import { existsSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
@@ -14,11 +14,12 @@ import { removeTree } from '../../remove-tree.ts'
 import type { AddressPool } from '../addresses.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
 import { readExit } from '../exit-file.ts'
+import type { Images } from '../images.ts'
 import { disconnectSandbox } from '../network.ts'
 import { type PhaseWatch, watchPhases } from '../phase-watch.ts'
 import { Places } from '../places.ts'
-import type { Images } from '../images.ts'
 import {
+  type Abilities,
   type CreateWatch,
   type Runtime,
   RuntimeError,
@@ -34,10 +35,14 @@ import {
   type SandboxPaths,
   type SandboxRecord,
 } from '../sandbox-record.ts'
+import { unstageMounts } from '../staged-mounts.ts'
+import type { Volumes } from '../volumes.ts'
 import { cgroupParentOf, isFrozen, readOomKills, removeCgroup } from './cgroup.ts'
+import { diskAbility, diskPathsOf, removeDisk } from './disk.ts'
 import { makeSandbox } from './make-sandbox.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
-import { unmountRoot } from './root.ts'
+import { ROOT_OWNER, unmountRoot } from './root.ts'
+import { createLocalVolumes } from './volumes.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
 /** How often the first processes of sandboxes are looked at. */
@@ -47,6 +52,9 @@ const EXTRA_GRACE_MS = 1500
 
 export class LocalRuntime implements Runtime {
   readonly name = 'local'
+  readonly rootOwner = ROOT_OWNER
+  readonly abilities: Abilities
+  readonly volumes: Volumes
   readonly #parts: Parts
   /**
    * Each create keeps one processor busy, so that more at once are no sooner ready, and everything else waits for them: with 20 at once on 2
@@ -56,6 +64,13 @@ export class LocalRuntime implements Runtime {
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.abilities = {
+      cpus: availableParallelism(),
+      memoryBytes: totalmem(),
+      disk: diskAbility(parts.dataDir),
+      gpus: 'sandboxes of the local runtime get no GPUs; those of Docker can',
+    }
+    this.volumes = createLocalVolumes({ ...parts, owner: ROOT_OWNER, run: parts.programs.run })
   }
 
   get images(): Images {
@@ -164,7 +179,9 @@ export class LocalRuntime implements Runtime {
     // Only once nothing of it can send any more.
     await egress.unregister(id, signal)
     await unmountRoot(paths.root, run, signal)
+    await unstageMounts(paths.mounts, run, signal)
     await removeCgroup(this.#cgroup(id), cgroups)
+    await removeDisk(diskPathsOf(paths), run, signal)
     await removeTree(paths.folder, signal, run)
     if (record) addresses.release(record.address)
   }
@@ -214,8 +231,7 @@ export class LocalRuntime implements Runtime {
     await images.close()
     await programs[Symbol.asyncDispose]()
     if ((await listSandboxIds(dataDir)).length > 0) return
-    await rmdir(join(instance.runDir, 'roots'))
-    await rmdir(join(instance.runDir, 'runc'))
+    for (const name of ['mounts', 'roots', 'runc']) await rmdir(join(instance.runDir, name))
     await removeCgroup(cgroupParentOf(instance.key), cgroups)
   }
 

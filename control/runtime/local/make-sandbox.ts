@@ -6,7 +6,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
 import { settleAll } from '../../async.ts'
-import { ID_MAP, type Image } from '../../image/image.ts'
+import type { Image } from '../../image/image.ts'
 import { makeBootFile } from '../boot-file.ts'
 import { handOver } from '../hand-over.ts'
 import { openFilesLimit } from '../machine.ts'
@@ -14,10 +14,12 @@ import { connectSandbox } from '../network.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { isRunning, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
+import { stageMounts } from '../staged-mounts.ts'
 import { READY_TIMEOUT_MS, untilReady } from '../until-ready.ts'
 import { readOomKills } from './cgroup.ts'
+import { diskPathsOf, makeDisk } from './disk.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
-import { makeOwned, mountRoot } from './root.ts'
+import { makeOwned, mountRoot, ROOT_OWNER } from './root.ts'
 import { makeSpec } from './spec.ts'
 import { volumePathOf } from './volumes.ts'
 
@@ -37,8 +39,21 @@ export async function makeSandbox(
   const paths = sandboxPaths(parts, id)
   await mkdir(paths.folder, { mode: 0o711 })
   await writeRecord(paths.record, record)
+  const { diskBytes } = spec.limits
+  const disk = diskPathsOf(paths)
+  if (diskBytes === undefined) await makeOwned(paths.exchange, 0o700)
+  else await makeDisk(disk, { bytes: diskBytes, owner: ROOT_OWNER, run: programs.run }, signal)
   const files = async () => {
-    await makeOwned(paths.exchange, 0o700)
+    const mounts = await stageMounts(
+      spec,
+      {
+        folder: paths.mounts,
+        volumePath: (key) => volumePathOf(parts.dataDir, key),
+        owner: ROOT_OWNER,
+        run: programs.run,
+      },
+      signal,
+    )
     const oci = makeSpec({
       id,
       rootfs: paths.root,
@@ -46,7 +61,7 @@ export async function makeSandbox(
       guestDir: guest.path,
       exchangeDir: paths.exchange,
       hostDirs: image.hostDirs,
-      mounts: spec.mounts,
+      mounts,
       cgroupPath: sandboxCgroup(parts, id),
       limits: spec.limits,
       pidsLimit: config.runtime.pidsLimit,
@@ -61,7 +76,7 @@ export async function makeSandbox(
     mountRoot(
       {
         lower: image.rootfs,
-        folder: paths.folder,
+        folder: diskBytes === undefined ? paths.folder : disk.mountPoint,
         mountPoint: paths.root,
         etc: etcFiles(id, record.address, gateway),
         run: programs.run,
@@ -99,7 +114,7 @@ export async function makeSandbox(
   await settleAll([registered, started()])
   watch.mark('network')
   const boot = makeBootFile(spec, image.config, config.runtime.stopGraceSeconds * 1000)
-  await handOver(paths.exchange, boot, { uid: ID_MAP.hostId, gid: ID_MAP.hostId })
+  await handOver(paths.exchange, boot, ROOT_OWNER)
   await untilReady(
     {
       exchange: paths.exchange,

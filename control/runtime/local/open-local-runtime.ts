@@ -24,6 +24,7 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
   for (const path of [
     join(dataDir, 'sandboxes'),
     join(instance.runDir, 'roots'),
+    join(instance.runDir, 'mounts'),
     join(instance.runDir, 'runc'),
   ])
     mkdirSync(path, { recursive: true, mode: 0o711 })

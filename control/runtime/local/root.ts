@@ -2,18 +2,21 @@
 // the run directory, because the sandbox's root user, who is nobody on the host, must be able to walk there, and the data
 // directory is closed to everyone.
 
-import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { existsSync, lstatSync } from 'node:fs'
 import { chmod, lchown, mkdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { outputOf, type RunProgram } from '../../../lib/run-program.ts'
 import { ID_MAP } from '../../image/image.ts'
+import { unmountAll } from '../staged-mounts.ts'
 
 const TIMEOUT_MS = 20_000
+/** Who the root of sandboxes is outside of them. */
+export const ROOT_OWNER = { uid: ID_MAP.hostId, gid: ID_MAP.hostId }
 
 export type RootOptions = {
   /** The image's root. */
   lower: string
-  /** The sandbox's own directory: `upper` and `work` are made in it. */
+  /** Where `upper` and `work` are made: a directory of the sandbox's own, or its disk. */
   folder: string
   mountPoint: string
   /** Files that are written into /etc of the sandbox, by name. */
@@ -50,13 +53,8 @@ export async function mountRoot(
 
 /** Unmounts the root, at once for everyone even when something still holds it; fine when it is not mounted. */
 export async function unmountRoot(mountPoint: string, run: RunProgram, signal: AbortSignal): Promise<void> {
-  if (isMounted(mountPoint))
-    await outputOf('umount', ['--lazy', mountPoint], { signal, timeoutMs: TIMEOUT_MS, by: run })
+  await unmountAll(mountPoint, run, signal)
   if (existsSync(mountPoint)) await rmdir(mountPoint)
-}
-
-function isMounted(path: string): boolean {
-  return readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `)
 }
 
 /** A directory that belongs to the sandbox's root. */
