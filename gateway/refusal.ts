@@ -4,6 +4,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { SandboxAddress } from './host.ts'
 import type { RequestHead } from './http1/head.ts'
+import { formatPage, PAGE_FIELDS } from './page.ts'
 
 export type Refusal = {
   status: number
@@ -170,44 +171,13 @@ export function formatRefusal(
   { wantsPage, isHead, close, requestId, now }: RefusalOptions,
 ): string {
   const { status, code, message, retryAfter, extra = '' } = refusal
-  const body = wantsPage ? formatPage(refusal) : JSON.stringify({ code, message })
+  const body = wantsPage ? formatPage(refusal, requestId) : JSON.stringify({ code, message })
   const type = wantsPage ? 'text/html; charset=utf-8' : 'application/json'
-  // The page must run nothing, whatever stands in it.
-  const page = wantsPage
-    ? "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\nX-Content-Type-Options: nosniff\r\n"
-    : ''
+  const page = wantsPage ? PAGE_FIELDS : ''
   const retry = retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`
   return (
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}\r\nContent-Type: ${type}\r\n` +
     `Content-Length: ${Buffer.byteLength(body)}\r\nDate: ${now.toUTCString()}\r\nCache-Control: no-store\r\n` +
     `X-Request-ID: ${requestId}\r\n${retry}${page}${extra}${close ? 'Connection: close\r\n' : ''}\r\n${isHead ? '' : body}`
   )
-}
-
-function formatPage({ status, code, message, advice = '', retryAfter }: Refusal): string {
-  const refresh = retryAfter === undefined ? '' : `<meta http-equiv="refresh" content="${retryAfter}">`
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">${refresh}
-<title>${escapeHtml(message)}</title>
-<style>
-:root { color-scheme: light dark }
-body { font: 1.05rem/1.55 system-ui, sans-serif; max-width: 34rem; margin: 16vh auto 2rem; padding: 0 1.5rem }
-h1 { font-size: 1.45rem; line-height: 1.3; margin: 0 0 .8rem }
-p { margin: 0 0 1.2rem }
-small { opacity: .65; font-family: ui-monospace, monospace; font-size: .85rem }
-</style></head>
-<body><main><h1>${escapeHtml(message)}</h1><p>${escapeHtml(advice)}</p><small>${status} ${escapeHtml(code)}</small></main></body></html>
-`
-}
-
-const ENTITIES: Record<string, string> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (char) => ENTITIES[char] ?? char)
 }
