@@ -31,6 +31,7 @@ import { parseBootFile } from './config.ts'
 import { report, takeBootFile, tidy } from './exchange.ts'
 import { createRouter } from './http/router.ts'
 import { type Listening, listen } from './http/server.ts'
+import { createSocketOpener } from './http/socket.ts'
 import { catchLastErrors } from './last-resort.ts'
 import { createFifoMaker, openLibc } from './libc.ts'
 import type { Lifecycle } from './lifecycle/lifecycle.ts'
@@ -81,6 +82,7 @@ async function main(dir: string): Promise<void> {
   const users = createUsers()
   const libc = openLibc()
   const pipes = new PipeStock({ dir: join(dir, 'pipes'), makeFifo: createFifoMaker(libc), log })
+  const openSocket = createSocketOpener(libc)
   const earlierPipes = state.before.boot === undefined ? new Map<string, Socket>() : pipes.adopt()
   let boot: BootFile
   try {
@@ -146,6 +148,7 @@ async function main(dir: string): Promise<void> {
       port: state.before.port ?? boot.port,
       patienceMs: state.before.port === undefined ? 0 : PORT_PATIENCE_MS,
       isShared: state.isFollowed,
+      openSocket,
     })
   } catch (error) {
     return refuse(dir, messageOf(error))

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { pause } from '../timer.ts'
 import type { Router } from './router.ts'
+import type { OpenSocket, SocketAddress } from './socket.ts'
 
 const RETRY_MS = 10
 
@@ -17,13 +18,11 @@ export type Listening = {
   close(graceMs: number): Promise<void>
 }
 
-export type ListenOptions = {
-  host: string
-  port: number
+export type ListenOptions = SocketAddress & {
   /** How long to try again while the port is taken: what is ending may still hold it. */
   patienceMs: number
-  /** Whether another socket of the same user may have the port as well, if it asks for that too. */
-  isShared: boolean
+  /** Without it, Node opens the socket. */
+  openSocket?: OpenSocket
 }
 
 /** Starts serving. Rejects with a message for a person when it cannot listen. */
@@ -73,10 +72,11 @@ export async function listen(router: Router, options: ListenOptions): Promise<Li
   }
 }
 
-function listenOnce(server: Server, { host, port, isShared }: ListenOptions): Promise<void> {
+function listenOnce(server: Server, { openSocket, host, port, isShared }: ListenOptions): Promise<void> {
   return new Promise<void>((resolve, reject) => {
+    const fd = openSocket?.({ host, port, isShared })
     server.once('error', reject)
-    server.listen({ port, host, reusePort: isShared }, () => {
+    server.listen(fd === undefined ? { port, host, reusePort: isShared } : { fd }, () => {
       server.off('error', reject)
       resolve()
     })
