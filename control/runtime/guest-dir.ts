@@ -13,12 +13,13 @@ import { EXCHANGE_DIR, GUEST_COMMAND_FILE, GUEST_DIR } from '../../lib/api/guest
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { outputOf } from '../../lib/run-program.ts'
+import { keepCompiled } from './keep-compiled.ts'
 import { gatherStart } from './start-bundle.ts'
 
 const TOOL_TIMEOUT_MS = 60_000
 
 /** The layout of the directory; part of its name, so that a change here makes a new one. */
-const LAYOUT = 4
+const LAYOUT = 5
 const TINI = '/usr/bin/tini-static'
 /** Programs of the host that execd uses, with the libraries that they need. */
 const HOST_PROGRAMS = [
@@ -75,7 +76,7 @@ export async function prepareGuestDir(options: GuestDirOptions): Promise<GuestDi
   if (!existsSync(join(path, GUEST_COMMAND_FILE))) {
     const startedAt = performance.now()
     await mkdir(base, { recursive: true, mode: 0o755 })
-    await build(base, path, needs, options.signal)
+    await build(base, path, needs, options)
     options.log.info('made the runtime directory of the sandboxes', {
       path,
       ms: Math.round(performance.now() - startedAt),
@@ -89,12 +90,16 @@ async function build(
   base: string,
   path: string,
   needs: Needs & Programs,
-  signal: AbortSignal,
+  { log, signal }: GuestDirOptions,
 ): Promise<void> {
   await removeAbandoned(base)
   const temporary = await mkdtemp(join(base, '.new-'))
   try {
     await fill(temporary, needs)
+    await keepCompiled(temporary, nodeIn(temporary, needs), signal).catch((error) => {
+      signal.throwIfAborted()
+      log.warn('sandboxes start without what was compiled before', { error: messageOf(error) })
+    })
     signal.throwIfAborted()
     await rename(temporary, path)
   } catch (error) {
@@ -124,23 +129,25 @@ async function fill(dir: string, { programs, loader, libraries }: Needs & Progra
   await bundleExecd(dir)
   const layout = { loader: `lib/${basename(loader)}` }
   await writeFile(join(dir, 'layout.json'), JSON.stringify(layout), { mode: 0o644 })
-  const loaded = (program: string) => [
-    `${GUEST_DIR}/${layout.loader}`,
-    '--library-path',
-    `${GUEST_DIR}/lib`,
-    `${GUEST_DIR}/bin/${program}`,
-  ]
   const command = [
     `${GUEST_DIR}/bin/tini`,
     '--',
-    ...loaded('dash'),
+    ...byLoader(GUEST_DIR, loader, 'dash'),
     `${GUEST_DIR}/assets/init.sh`,
     EXCHANGE_DIR,
-    ...loaded('node'),
-    ...NODE_FLAGS,
+    ...nodeIn(GUEST_DIR, { loader }),
     `${GUEST_DIR}/main.js`,
   ]
   await writeFile(join(dir, GUEST_COMMAND_FILE), JSON.stringify(command), { mode: 0o644 })
+}
+
+/** The command that runs Node of the directory, where that lies. */
+function nodeIn(dir: string, { loader }: Pick<Needs, 'loader'>): string[] {
+  return [...byLoader(dir, loader, 'node'), ...NODE_FLAGS]
+}
+
+function byLoader(dir: string, loader: string, program: string): string[] {
+  return [`${dir}/lib/${basename(loader)}`, '--library-path', `${dir}/lib`, `${dir}/bin/${program}`]
 }
 
 /** Bundles execd into `main.js` and one file for each part that is loaded late, with what several share in files of its own. */

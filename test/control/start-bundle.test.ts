@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { type BundledFile, gatherStart, START_FILE } from '../../control/runtime/start-bundle.ts'
+import {
+  type BundledFile,
+  CODE_FILE,
+  COMPILED_FILE,
+  gatherStart,
+  START_FILE,
+} from '../../control/runtime/start-bundle.ts'
 
 const FILES: BundledFile[] = [
   {
@@ -30,10 +36,11 @@ const FILES: BundledFile[] = [
   { name: 'worker.js', needs: ['b.js'], code: 'console.log("worker has",require("./b.js").name)' },
 ]
 
-function run(entry: string): string[] {
+function run(entry: string, more: Record<string, string> = {}): string[] {
   const dir = mkdtempSync(join(tmpdir(), 'start-'))
   onTestFinished(() => rmSync(dir, { recursive: true }))
-  for (const [name, code] of gatherStart(FILES, 'main.js')) writeFileSync(join(dir, name), code)
+  for (const [name, code] of [...gatherStart(FILES, 'main.js'), ...Object.entries(more)])
+    writeFileSync(join(dir, name), code)
   return execFileSync(process.execPath, [join(dir, entry)], { encoding: 'utf8' })
     .trim()
     .split('\n')
@@ -41,9 +48,9 @@ function run(entry: string): string[] {
 
 test('gatherStart() puts into one file what is needed at once, and no more', () => {
   const made = gatherStart(FILES, 'main.js')
-  expect([...made.keys()].sort()).toEqual([...FILES.map(({ name }) => name), START_FILE].sort())
-  expect(made.get(START_FILE)).toContain('b loads')
-  expect(made.get(START_FILE)).not.toMatch(/c loads|late has|worker has/)
+  expect([...made.keys()].sort()).toEqual([...FILES.map(({ name }) => name), START_FILE, CODE_FILE].sort())
+  expect(made.get(CODE_FILE)).toContain('b loads')
+  expect(made.get(CODE_FILE)).not.toMatch(/c loads|late has|worker has/)
   expect(made.get('c.js')).toBe('console.log("c loads")')
 })
 
@@ -55,8 +62,6 @@ test('another program finds what it shares with the start, and does not start it
   expect(run('worker.js')).toEqual(['b loads', 'worker has b'])
 })
 
-test('a program that needs nothing stays as it is', () => {
-  expect(gatherStart([{ name: 'main.js', needs: [], code: 'x' }], 'main.js')).toEqual(
-    new Map([['main.js', 'x']]),
-  )
+test('what is no code of V8 beside it is not minded', () => {
+  expect(run('worker.js', { [COMPILED_FILE]: 'no such thing' })).toEqual(['b loads', 'worker has b'])
 })
