@@ -8,6 +8,11 @@ export type DaemonInfo = {
   SecurityOptions?: string[]
   Runtimes?: Record<string, unknown>
   DockerRootDir?: string
+  Driver?: string
+  DriverStatus?: [string, string][]
+  NCPU?: number
+  MemTotal?: number
+  DiscoveredDevices?: { ID?: string }[]
 }
 
 /** One sentence for each thing that is missing; empty when sandboxes can run. */

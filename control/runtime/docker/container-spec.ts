@@ -17,7 +17,9 @@ export type ContainerInput = {
   image: string
   /** The variables that the image sets. */
   imageEnv: Record<string, string>
-  spec: Pick<RuntimeSpec, 'id' | 'limits' | 'mounts'>
+  spec: Pick<RuntimeSpec, 'id' | 'limits'>
+  /** What the sandbox mounts, outer targets first: places of this machine, and whole volumes by what the daemon calls them. */
+  mounts: { source: string; isVolume?: boolean; target: string; readOnly: boolean }[]
   address: string
   gateway: string
   /** execd's command, absolute inside the sandbox. */
@@ -40,9 +42,16 @@ const bind = (source: string, target: string, readOnly: boolean): MountSettings 
   ReadOnly: readOnly,
 })
 
+/** As it is: what the image has at its target is not copied into it. */
+const volume = (name: string, target: string, readOnly: boolean): MountSettings => ({
+  ...bind(name, target, readOnly),
+  Type: 'volume',
+  VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: { Name: 'local', Options: {} } },
+})
+
 export function makeContainerSpec(input: ContainerInput): ContainerCreateOptions {
   const { spec, config, namespaces } = input
-  const { nanoCpus, memoryBytes } = spec.limits
+  const { nanoCpus, memoryBytes, diskBytes, gpus } = spec.limits
   return {
     name: input.name,
     Image: input.image,
@@ -71,7 +80,9 @@ export function makeContainerSpec(input: ContainerInput): ContainerCreateOptions
       Binds: config.sandboxBinds,
       Mounts: [
         ...input.hostDirs.map((path) => bind(path, path, true)),
-        ...spec.mounts.map(({ source, target, readOnly }) => bind(source, target, readOnly)),
+        ...input.mounts.map(({ source, isVolume, target, readOnly }) =>
+          isVolume ? volume(source, target, readOnly) : bind(source, target, readOnly),
+        ),
         bind(input.guestDir, GUEST_DIR, true),
         bind(input.exchangeDir, EXCHANGE_DIR, false),
       ],
@@ -104,6 +115,8 @@ export function makeContainerSpec(input: ContainerInput): ContainerCreateOptions
       ...(nanoCpus !== undefined && { CpuPeriod: CPU_PERIOD_US, CpuQuota: cpuQuota(nanoCpus) }),
       // Without its own limit, swap would be as much again.
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
+      ...(diskBytes !== undefined && { StorageOpt: { size: String(diskBytes) } }),
+      ...(gpus !== undefined && { DeviceRequests: [{ Count: gpus, Capabilities: [['gpu']] }] }),
       Ulimits: [{ Name: 'nofile', Soft: input.openFiles, Hard: input.openFiles }],
       ...(config.ociRuntime && { Runtime: config.ociRuntime }),
       // execd keeps the output of the entrypoint, within a bound.

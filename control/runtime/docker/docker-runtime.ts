@@ -13,6 +13,7 @@ import { readExit } from '../exit-file.ts'
 import { disconnectSandbox } from '../network.ts'
 import { watchPhases } from '../phase-watch.ts'
 import {
+  type Abilities,
   type CreateWatch,
   type Runtime,
   RuntimeError,
@@ -21,12 +22,15 @@ import {
   type RuntimeSpec,
 } from '../runtime.ts'
 import { interfaceOf, isRunning, listSandboxIds } from '../sandbox-record.ts'
+import { unstageMounts } from '../staged-mounts.ts'
+import type { Volumes } from '../volumes.ts'
 import { type Container, decideState, exitCodeIn } from './container-state.ts'
 import { EngineRefusal } from './engine.ts'
 import { followEvents } from './events.ts'
 import { makeContainer } from './make-container.ts'
 import { type DockerParts, type DockerRecord, recordOf, sandboxPaths } from './parts.ts'
 import { findContainer, removeContainer, signalContainer } from './remove-container.ts'
+import { createDockerVolumes } from './volumes.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
 /** What execd needs beyond the grace of the entrypoint to end by itself. */
@@ -39,8 +43,13 @@ export class DockerRuntime implements Runtime {
   /** Those whose end is our own doing. */
   readonly #removing = new Set<string>()
 
+  readonly abilities: Abilities
+  readonly volumes: Volumes
+
   constructor(parts: DockerParts) {
     this.#parts = parts
+    this.abilities = parts.abilities
+    this.volumes = createDockerVolumes(parts)
   }
 
   get rootOwner(): { uid: number; gid: number } {
@@ -141,6 +150,7 @@ export class DockerRuntime implements Runtime {
     )
     // Only once nothing of it can send any more.
     await egress.unregister(id, signal)
+    await unstageMounts(sandboxPaths(this.#parts, id).mounts, programs.run, signal)
     await removeTree(sandboxPaths(this.#parts, id).folder, signal, programs.run)
     if (record) addresses.release(record.address)
   }

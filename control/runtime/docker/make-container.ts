@@ -15,6 +15,7 @@ import { isRunning, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { READY_TIMEOUT_MS, untilReady } from '../until-ready.ts'
 import { makeContainerSpec } from './container-spec.ts'
 import type { DockerImage } from './images.ts'
+import { openMounts, verifyMounts } from './mounts.ts'
 import { type DockerParts, type DockerRecord, sandboxPaths } from './parts.ts'
 
 /** Makes a sandbox of an image, as far as the entrypoint of its user. What it has made when it fails is the caller's to clear. */
@@ -96,6 +97,7 @@ async function startContainer(
   const { engine, ownership, guest, namespaces, config } = parts
   if (spec.allowNamespaces && 'refusal' in namespaces)
     throw new RuntimeError('unsupported', namespaces.refusal)
+  const { mounts, staged } = await openMounts(parts, spec, signal)
   signal.throwIfAborted()
   const wanted = makeContainerSpec({
     name: ownership.nameOf(spec.id),
@@ -103,6 +105,7 @@ async function startContainer(
     image: image.id,
     imageEnv: image.config.env,
     spec,
+    mounts,
     address: record.address,
     gateway: parts.gateway,
     command: guest.command,
@@ -130,6 +133,7 @@ async function startContainer(
         ? 'The processes of the Docker daemon cannot be seen from here: control has to run in its process namespace'
         : 'The first process of the sandbox ended at once',
     )
+  await verifyMounts(staged, State.Pid)
   record.init = { pid: State.Pid, startTime }
 }
 

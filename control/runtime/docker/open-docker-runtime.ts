@@ -8,6 +8,7 @@ import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Runtime } from '../runtime.ts'
 import { listSandboxIds, pathsOf, readRecord } from '../sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
+import { abilitiesOf } from './abilities.ts'
 import { findMissing, rootOwnerOf } from './checks.ts'
 import { DockerRuntime } from './docker-runtime.ts'
 import { openEngine, readInfo } from './engine.ts'
@@ -46,7 +47,8 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
   const info = await readInfo(engine)
   const missing = findMissing(thisMachine(), info, docker.ociRuntime)
   if (missing.length > 0) throw new Error(missing.join(' '))
-  mkdirSync(join(dataDir, 'sandboxes'), { recursive: true, mode: 0o711 })
+  for (const path of [join(dataDir, 'sandboxes'), join(instance.runDir, 'mounts')])
+    mkdirSync(path, { recursive: true, mode: 0o711 })
   const [guest, network] = await Promise.all([
     prepareGuestDir({ dataDir, log, signal }),
     egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
@@ -76,6 +78,7 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
     gateway: network.gateway,
     programs,
     rootOwner,
+    abilities: abilitiesOf(info),
     namespaces: namespacesOf(rootOwner, docker.dropCapabilities),
   })
 }

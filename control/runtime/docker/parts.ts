@@ -4,6 +4,7 @@ import type { ProgramStarter } from '../../../lib/program-starter.ts'
 import type { AddressPool } from '../addresses.ts'
 import type { GuestDir } from '../guest-dir.ts'
 import type { RuntimeOptions } from '../open-runtime.ts'
+import type { Abilities } from '../runtime.ts'
 import { pathsOf, readRecord, type SandboxPaths, type SandboxRecord } from '../sandbox-record.ts'
 import type { Engine } from './engine.ts'
 import type { DockerImages } from './images.ts'
@@ -18,6 +19,8 @@ export type DockerParts = RuntimeOptions & {
   gateway: string
   /** Runs the programs that make and remove networks. */
   programs: ProgramStarter
+  /** What the daemon can limit and give. */
+  abilities: Abilities
   /** Who the root of containers is on this machine: another one where the daemon maps users. */
   rootOwner: { uid: number; gid: number }
   /** The text of a seccomp filter for sandboxes whose processes may make namespaces; a sentence where they may not here. */
