@@ -127,7 +127,7 @@ reload = createReload({
   settings,
   load: () => loadConfiguration(sources),
   reloadable: ['log.level', 'server.api_key', 'auth.keys', 'quotas', 'tenants', 'ingress.secure_access'],
-  elsewhere: ['egress.default_action'],
+  elsewhere: ['egress.default_action', 'egress.always_deny', 'egress.always_allow'],
   async apply(changed, names) {
     const before = tenants
     if (names.some((name) => name.startsWith('tenants.'))) tenants = await tenantsOf(changed)

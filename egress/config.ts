@@ -3,12 +3,14 @@
 import { isIP } from 'node:net'
 import type { Config } from '../lib/config.ts'
 import type { NameServer } from '../lib/name-server.ts'
+import type { Floor } from './policy/decide.ts'
 
 export type EgressConfig = {
   dataDir: string
   logLevel: Config['log']['level']
   subnet: string
   defaultAction: 'allow' | 'deny'
+  floor: Floor
   /** Empty: those of the host. */
   nameServers: NameServer[]
 }
@@ -33,6 +35,7 @@ export function readEgressConfig({ server, log, runtime, egress }: Config): Egre
     logLevel: log.level,
     subnet: runtime.subnet,
     defaultAction: egress.defaultAction,
+    floor: { deny: egress.alwaysDeny, allow: egress.alwaysAllow },
     nameServers: egress.upstreamDns,
   }
 }

@@ -84,6 +84,10 @@ export class Learned {
     })
   }
 
+  has(address: string): boolean {
+    return this.#entries.has(address)
+  }
+
   /** Whether an answer for the name had the address. For what an earlier run has learned, nobody knows which name it was. */
   leads(name: string, address: string): boolean {
     const entry = this.#entries.get(address)

@@ -96,18 +96,24 @@ if (isTeardown) {
 }
 
 let registered: Sandboxes | undefined
+const OPERATORS = ['egress.default_action', 'egress.always_deny', 'egress.always_allow']
 let { defaultAction } = config
 // Control tells what else of the configuration has changed, for all programs.
 const reload = createReload({
   settings: loaded.settings,
   load: () => loadConfiguration(sources),
-  reloadable: ['log.level', 'egress.default_action'],
-  async apply({ log: { level }, egress }, changed) {
-    logLevel = level
-    if (!changed.includes('egress.default_action')) return
-    defaultAction = egress.defaultAction
-    await registered?.changeDefault(policyByDefault())
-    log.info('the policy of sandboxes that have none of their own was changed', { defaultAction })
+  reloadable: ['log.level', ...OPERATORS],
+  async apply(next, changed) {
+    logLevel = next.log.level
+    if (!changed.some((name) => OPERATORS.includes(name))) return
+    const { floor } = readEgressConfig(next)
+    defaultAction = next.egress.defaultAction
+    await registered?.changeOperators(policyByDefault(), floor)
+    log.info('what the operator says of all sandboxes was changed', {
+      defaultAction,
+      alwaysDeny: floor.deny.length,
+      alwaysAllow: floor.allow.length,
+    })
   },
 })
 const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
@@ -147,7 +153,15 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   const relayPort = await listenTransparently(relay)
   await openRouting(mark, runProgram)
   const base = { table, interfacePrefix, dnsPort: dns.port, relayPort, mark, ...network }
-  const sandboxes = new Sandboxes({ base, nft, files, defaultPolicy: policyByDefault(), flows, log })
+  const sandboxes = new Sandboxes({
+    base,
+    nft,
+    files,
+    defaultPolicy: policyByDefault(),
+    floor: config.floor,
+    flows,
+    log,
+  })
   registered = sandboxes
   await sandboxes.load()
   answerer = createAnswerer({

@@ -1,6 +1,7 @@
 // The sandboxes that egress knows: who has which address, under which policy, and what the kernel was told about it. Changes of
 // one sandbox happen one after the other; those of different sandboxes together.
 
+import { isDeepStrictEqual } from 'node:util'
 import type { EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import { ApiError, messageOf } from '../lib/errors.ts'
@@ -19,7 +20,7 @@ import {
   parseLearnedSet,
   type SandboxRules,
 } from './nft/rules.ts'
-import { compilePolicy, type Decision, decideName } from './policy/decide.ts'
+import { compilePolicy, type Decision, decideName, type Floor, NO_FLOOR } from './policy/decide.ts'
 import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
 import { type Sandbox, SandboxTable } from './sandbox-table.ts'
 
@@ -29,6 +30,7 @@ export type SandboxesOptions = {
   files: SandboxFiles
   /** For sandboxes without a policy of their own. */
   defaultPolicy: NetworkPolicy
+  floor?: Floor
   /** What is being relayed for them. */
   flows: Pick<Flows, 'retain' | 'endAll'>
   log: Logger
@@ -43,10 +45,12 @@ export class Sandboxes {
   readonly #turns = new Map<string, Promise<unknown>>()
   #repairing: Promise<unknown> | undefined
   #defaultPolicy: NetworkPolicy
+  #floor: Floor
 
   constructor(options: SandboxesOptions) {
     this.#options = options
     this.#defaultPolicy = options.defaultPolicy
+    this.#floor = options.floor ?? NO_FLOOR
     this.#now = options.now ?? Date.now
   }
 
@@ -171,18 +175,22 @@ export class Sandboxes {
     })
   }
 
-  /** Puts another policy in force for all sandboxes that have none of their own, and for those that come. */
-  async changeDefault(next: NetworkPolicy): Promise<void> {
-    this.#defaultPolicy = next
-    // One that is being registered has perhaps been judged by the old one.
+  /** Puts in force what the operator has changed: the policy of all sandboxes that have none of their own, and what lies below all. */
+  async changeOperators(defaultPolicy: NetworkPolicy, floor: Floor): Promise<void> {
+    const isFloorOther = !isDeepStrictEqual(floor, this.#floor)
+    this.#defaultPolicy = defaultPolicy
+    this.#floor = floor
+    // One that is being registered has perhaps been judged by the old ones.
     for (const id of new Set([...this.#table.ids(), ...this.#turns.keys()])) {
       try {
         await this.#inTurn(id, async () => {
           const sandbox = this.#table.get(id)
-          if (sandbox?.isDefault) await this.#enforce(sandbox, next, { isDefault: true })
+          if (!sandbox || !(sandbox.isDefault || isFloorOther)) return
+          const { isDefault } = sandbox
+          await this.#enforce(sandbox, isDefault ? defaultPolicy : sandbox.policy.policy, { isDefault })
         })
       } catch (error) {
-        this.#options.log.error('cannot put the default policy in force', {
+        this.#options.log.error('cannot put what the operator has changed in force', {
           sandbox: id,
           error: messageOf(error),
         })
@@ -255,7 +263,7 @@ export class Sandboxes {
     next: NetworkPolicy,
     { isDefault }: { isDefault: boolean },
   ): Promise<void> {
-    const policy = compilePolicy(next)
+    const policy = compilePolicy(next, this.#floor)
     const { id, address, interface: name, token } = sandbox
     const { files, flows, nft, base } = this.#options
     const file = isDefault ? undefined : files.prepare({ id, address, interface: name, token, policy: next })
@@ -282,7 +290,7 @@ export class Sandboxes {
     return {
       ...stored,
       isDefault: policy === undefined,
-      policy: compilePolicy(policy ?? this.#defaultPolicy),
+      policy: compilePolicy(policy ?? this.#defaultPolicy, this.#floor),
       coming: undefined,
       learned,
     }

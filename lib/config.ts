@@ -55,6 +55,8 @@ export type Config = {
     insecureRegistries: string[]
     subnet: string
     pidsLimit: number
+    /** What a sandbox may write to its own file system whose create says nothing of it; no limit when absent. */
+    defaultDiskBytes?: number
     stopGraceSeconds: number
     pullTimeoutSeconds: number
     /** Whether a sandbox may ask to make namespaces of its own (docs/decisions/isolated-sessions.md). */
@@ -63,7 +65,13 @@ export type Config = {
   docker: DockerConfig
   ingress: IngressConfig
   front: FrontConfig
-  egress: { defaultAction: 'allow' | 'deny'; upstreamDns: NameServer[] }
+  egress: {
+    defaultAction: 'allow' | 'deny'
+    /** Targets of rules that stand before those of every policy. */
+    alwaysDeny: string[]
+    alwaysAllow: string[]
+    upstreamDns: NameServer[]
+  }
   storage: { allowedHostPaths: string[] }
   /** How long is kept what nothing needs any more. */
   retention: {

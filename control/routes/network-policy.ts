@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { readBytes } from '../body.ts'
 import type { EgressAnswer } from '../egress-client.ts'
@@ -12,7 +12,13 @@ const METHODS = ['GET', 'PUT', 'PATCH', 'DELETE']
 /** The live egress policy: egress owns it, this hands requests on with the sandbox's own secret (contract: v1.1.md 1.2). */
 export function networkPolicyRoutes({ lives, askEgress }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
-  routes.on(METHODS, '/sandboxes/:id/networkpolicy', async (context) => {
+  routes.get('/sandboxes/:id/networkpolicy/explain', (context) =>
+    handOn(context, { explain: context.req.query('target') ?? '' }),
+  )
+  routes.on(METHODS, '/sandboxes/:id/networkpolicy', (context) => handOn(context))
+  return routes
+
+  async function handOn(context: Context<AppEnv>, asked: { explain?: string } = {}): Promise<Response> {
     const { method } = context.req
     const row = visibleSandbox(context, lives)
     if (!isLive(row.state))
@@ -31,6 +37,7 @@ export function networkPolicyRoutes({ lives, askEgress }: AppDeps): Hono<AppEnv>
         id: row.id,
         method,
         token: row.egressToken,
+        ...asked,
         ...(body && { body }),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
@@ -52,6 +59,5 @@ export function networkPolicyRoutes({ lives, askEgress }: AppDeps): Hono<AppEnv>
       status: answer.status,
       headers: { 'Content-Type': answer.contentType },
     })
-  })
-  return routes
+  }
 }

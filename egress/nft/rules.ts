@@ -174,17 +174,14 @@ export function formatPolicy(
       `add element inet ${table} ${set} { ${learned.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')} }`,
     )
   const rule = (chain: string, text: string) => lines.push(`add rule inet ${table} ${chain} ${text}`)
-  if (policy.denied.length > 0) {
-    rule(forward, `ip daddr ${formatSet(policy.denied)} goto refuse`)
-    rule(input, `ip daddr ${formatSet(policy.denied)} goto refuse`)
-    rule(divert, `ip daddr ${formatSet(policy.denied)} accept`)
+  for (const { action, ranges, hosts } of policy.layers) {
+    const addresses = `ip daddr ${formatSet(ranges)}`
+    rule(divert, `${addresses} accept`)
+    rule(forward, `${addresses} ${action === 'allow' ? 'accept' : 'goto refuse'}`)
+    if (action === 'deny') rule(input, `${addresses} goto refuse`)
+    // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
+    else if (hosts.length > 0) rule(input, `ip daddr ${formatSet(hosts)} accept`)
   }
-  if (policy.allowed.length > 0) {
-    rule(forward, `ip daddr ${formatSet(policy.allowed)} accept`)
-    rule(divert, `ip daddr ${formatSet(policy.allowed)} accept`)
-  }
-  // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
-  if (policy.allowedHosts.length > 0) rule(input, `ip daddr ${formatSet(policy.allowedHosts)} accept`)
   rule(forward, 'ip daddr @closed goto refuse')
   if (policy.policy.defaultAction === 'allow') rule(forward, 'accept')
   else {

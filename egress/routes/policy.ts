@@ -14,6 +14,7 @@ import {
 } from '../../lib/api/network-policy.ts'
 import { ApiError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { explain } from '../explain.ts'
 import { modeOf, patchPolicy, removeTargets } from '../policy/change.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import { notFound, type Sandboxes } from '../sandboxes.ts'
@@ -52,6 +53,11 @@ export function policyRoutes({ sandboxes, log }: PolicyDeps): Hono {
       default:
         throw methodNotAllowed(context, POLICY_METHODS)
     }
+  })
+
+  routes.get('/sandboxes/:id/policy/explain', (context) => {
+    const sandbox = requireCaller(sandboxes, context)
+    return json(context, explain(sandboxes, sandbox, context.req.query('target') ?? ''))
   })
 
   // No secrets are kept here yet: reading finds none, and writing says why not (contract: egress.md 6.2).

@@ -46,6 +46,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       insecureRegistries: get('runtime.insecure_registries'),
       subnet: get('runtime.subnet'),
       pidsLimit: get('runtime.pids_limit'),
+      ...optional('defaultDiskBytes', get<number | undefined>('runtime.default_disk')),
       stopGraceSeconds: get('runtime.stop_grace_seconds'),
       pullTimeoutSeconds: get('runtime.pull_timeout_seconds'),
       allowIsolatedSessions: get('runtime.allow_isolated_sessions'),
@@ -53,7 +54,12 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
     docker: dockerOf(get),
     ingress: ingressOf(settings),
     front: frontOf(settings, (path) => resolve(expandHome(path))),
-    egress: { defaultAction: get('egress.default_action'), upstreamDns: get('egress.upstream_dns') },
+    egress: {
+      defaultAction: get('egress.default_action'),
+      alwaysDeny: get('egress.always_deny'),
+      alwaysAllow: get('egress.always_allow'),
+      upstreamDns: get('egress.upstream_dns'),
+    },
     storage: { allowedHostPaths: get('storage.allowed_host_paths') },
     retention: {
       eventsHours: get('retention.events_hours'),

@@ -2,6 +2,7 @@
 // so a number may come as a text.
 
 import { isIPv4 } from 'node:net'
+import { parseTarget } from '../api/network-policy.ts'
 import { parseNameServer } from '../name-server.ts'
 import { parsePublicAddress } from '../public-address.ts'
 import { parseBytes } from '../quantity.ts'
@@ -72,6 +73,20 @@ export const nameServers: Check = {
         )
       return server
     })
+  },
+}
+
+/** As in the rules of a network policy. */
+export const policyTargets: Check = {
+  allowed: 'a list of names, "*.name", IP addresses and CIDR ranges',
+  read: (value, report) => {
+    if (!Array.isArray(value)) return undefined
+    for (const [at, item] of value.entries()) {
+      const target = typeof item === 'string' ? parseTarget(item) : undefined
+      if (!target || 'problem' in target)
+        report([at], target?.problem ?? `must be a text, but it is ${show(item)}`)
+    }
+    return value
   },
 }
 

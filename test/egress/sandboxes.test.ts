@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { NO_FLOOR } from '../../egress/policy/decide.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 import { createFakeKernel } from './fake-kernel.ts'
 
@@ -20,7 +21,7 @@ describe('the default of the operator', () => {
     await sandboxes.register('a', registration(5))
     await sandboxes.register('b', registration(6, allow('b.example')))
     const before = scripts.length
-    await sandboxes.changeDefault({ defaultAction: 'deny', egress: [] })
+    await sandboxes.changeOperators({ defaultAction: 'deny', egress: [] }, NO_FLOOR)
     const actionOf = (id: string) => sandboxes.get(id)?.policy.policy.defaultAction
     expect([actionOf('a'), sandboxes.get('a')?.isDefault]).toEqual(['deny', true])
     expect(sandboxes.get('b')?.policy.policy).toEqual(allow('b.example'))
@@ -28,7 +29,7 @@ describe('the default of the operator', () => {
     expect(files.get('a')).not.toHaveProperty('policy')
     await sandboxes.register('c', registration(7))
     expect(actionOf('c')).toBe('deny')
-    await sandboxes.changeDefault({ defaultAction: 'allow', egress: [] })
+    await sandboxes.changeOperators({ defaultAction: 'allow', egress: [] }, NO_FLOOR)
     expect([actionOf('a'), actionOf('b'), actionOf('c')]).toEqual(['allow', 'deny', 'allow'])
   })
 
@@ -39,11 +40,30 @@ describe('the default of the operator', () => {
     await sandboxes.register('b', registration(6))
     const registering = sandboxes.register('c', registration(7))
     state.refuse = 'forward-a'
-    await sandboxes.changeDefault({ defaultAction: 'deny', egress: [] })
+    await sandboxes.changeOperators({ defaultAction: 'deny', egress: [] }, NO_FLOOR)
     await registering
     const actionOf = (id: string) => sandboxes.get(id)?.policy.policy.defaultAction
     expect([actionOf('a'), actionOf('b'), actionOf('c')]).toEqual(['allow', 'deny', 'deny'])
   })
+})
+
+test('what the operator always denies or allows is put below the policies of all, and no file has it', async () => {
+  const { open, files, scripts } = createFakeKernel()
+  const sandboxes = open('deny')
+  await sandboxes.register('a', registration(5, allow('a.example', '198.51.100.0/24')))
+  const floor = { deny: ['a.example', '198.51.100.7'], allow: ['mirror.example', '10.9.9.9'] }
+  await sandboxes.changeOperators({ defaultAction: 'deny', egress: [] }, floor)
+  const sandbox = sandboxes.get('a')
+  if (!sandbox) throw new Error('The sandbox is gone')
+  expect(sandboxes.decide(sandbox, 'a.example')).toMatchObject({ action: 'deny', rule: 'a.example' })
+  expect(sandboxes.decide(sandbox, 'mirror.example').action).toBe('allow')
+  expect(scripts.at(-1)).toMatch(
+    /forward-a ip daddr \{ 198\.51\.100\.7 \} goto refuse\n.*\n.*\n.*forward-a ip daddr \{ 10\.9\.9\.9 \} accept\n/,
+  )
+  expect(files.get('a')?.policy).toEqual(allow('a.example', '198.51.100.0/24'))
+  // Nor can the sandbox's own API reach below its policy.
+  await sandboxes.changePolicy('a', () => allow('a.example'))
+  expect(sandboxes.decide(sandboxes.get('a') ?? sandbox, 'a.example').action).toBe('deny')
 })
 
 describe('registering', () => {

@@ -67,6 +67,12 @@ test('a policy is put in force, read and changed through both programs', async (
       policy: { defaultAction: 'deny', egress: [{ action: 'allow', target: 'a.example' }] },
     }),
   ])
+  const explained = await control.call('GET', `${path}/explain?target=a.example`)
+  expect([explained.status, explained.body]).toEqual([
+    200,
+    { target: 'a.example', kind: 'name', action: 'allow', reason: 'rule 0', rule: 'a.example' },
+  ])
+  expect((await control.call('GET', `${path}/explain`)).status).toBe(400)
   const patched = await control.call('PATCH', path, [{ action: 'allow', target: 'b.example' }])
   expect(patched.status).toBe(200)
   expect((await control.call('DELETE', path, ['a.example'])).status).toBe(200)

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import { endpointQuerySchema } from '../../../lib/api/lifecycle.ts'
 import type { Operation } from './operation.ts'
 
@@ -27,6 +28,21 @@ export const NETWORK_OPERATIONS: Operation[] = [
       answers: { 200: ['The state of the policy'], 404: ['No such sandbox'], 409: ['None is in force'] },
     }),
   ),
+  {
+    method: 'get',
+    path: '/v1/sandboxes/{id}/networkpolicy/explain',
+    id: 'explainNetworkPolicy',
+    summary:
+      'Why the sandbox may reach a name or an address, or not: the decision, and the rule that it follows from.',
+    tag: 'Network',
+    query: z.object({ target: z.string().describe('A host name or an IPv4 address') }),
+    answers: {
+      200: ['The decision'],
+      400: ['The target is neither'],
+      404: ['No such sandbox'],
+      409: ['None is in force'],
+    },
+  },
   ...(['get', 'head', 'post', 'put', 'patch', 'delete'] as const).map(
     (method): Operation => ({
       method,

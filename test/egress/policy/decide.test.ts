@@ -56,6 +56,46 @@ test('a decision names its reason, and its rule', () => {
   })
 })
 
+describe('the operator’s floor', () => {
+  const floor = {
+    deny: ['bad.example', '*.evil.example', '203.0.113.0/24'],
+    allow: ['mirror.example', '10.0.0.5', '203.0.113.9'],
+  }
+  const under = (defaultAction: 'allow' | 'deny', ...targets: string[]) =>
+    compilePolicy(
+      {
+        defaultAction,
+        egress: targets.map((target) => ({ action: defaultAction === 'deny' ? 'allow' : 'deny', target })),
+      },
+      floor,
+    )
+
+  test.each([
+    ['bad.example', 'deny', 'the operator always denies it'],
+    ['x.evil.example', 'deny', 'the operator always denies it'],
+    ['mirror.example', 'allow', 'the operator always allows it'],
+    ['good.example', 'allow', 'rule 0'],
+    ['other.example', 'deny', 'no rule matches: default action'],
+  ])('%s is a matter of %s: %s', (name, action, reason) => {
+    expect(decideName(under('deny', 'good.example', 'bad.example', '*.evil.example'), name)).toMatchObject({
+      action,
+      reason,
+    })
+  })
+
+  test('a policy cannot take away what is always allowed, and no allowance beats a denial of the operator', () => {
+    const policy = under('allow', 'mirror.example', '10.0.0.0/8')
+    expect(decideName(policy, 'mirror.example').action).toBe('allow')
+    expect(decideAddress(policy, '10.0.0.5', { learned: false }).action).toBe('allow')
+    expect(decideAddress(policy, '10.0.0.6', { learned: false }).action).toBe('deny')
+    expect(decideAddress(policy, '203.0.113.9', { learned: true })).toEqual({
+      action: 'deny',
+      reason: 'the operator always denies the address',
+    })
+    expect(mayAnswer(policy, '10.0.0.5')).toBe(true)
+  })
+})
+
 test('a name under four thousand rules is decided on within a millisecond', () => {
   const rules = Array.from({ length: 4096 }, (_, index) => `allow *.n${index}.example`)
   const compiled = policy('deny', ...rules)

@@ -240,3 +240,38 @@ test('writing to the vault says why it cannot', async () => {
   const { ask } = await setup()
   expect((await ask('POST', 'sb-1/credential-vault', {})).text).toContain('transparent mitmproxy')
 })
+
+describe('explain', () => {
+  test.each([
+    ['x.example', { target: 'x.example', kind: 'name', action: 'deny', reason: 'rule 1', rule: '*.example' }],
+    [
+      'A.EXAMPLE.',
+      { target: 'a.example', kind: 'name', action: 'allow', reason: 'rule 0', rule: 'A.example' },
+    ],
+    [
+      '10.1.2.3',
+      {
+        target: '10.1.2.3',
+        kind: 'address',
+        action: 'deny',
+        reason: 'the address is closed (private) and no rule opens it',
+        learned: false,
+      },
+    ],
+  ])('%s', async (target, expected) => {
+    const { ask } = await setup()
+    const { status, body } = await ask('GET', `sb-1/policy/explain?target=${target}`)
+    expect([status, body]).toEqual([200, expected])
+  })
+
+  test('refuses what is neither a name nor an address, and who has no token', async () => {
+    const { ask } = await setup()
+    const { status, text } = await ask('GET', 'sb-1/policy/explain?target=a%20b')
+    expect([status, text]).toEqual([
+      400,
+      expect.stringContaining('target must be a host name or an IPv4 address'),
+    ])
+    expect((await ask('GET', 'sb-1/policy/explain')).status).toBe(400)
+    expect((await ask('GET', 'sb-1/policy/explain?target=a.example', undefined, null)).status).toBe(401)
+  })
+})

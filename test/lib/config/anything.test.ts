@@ -47,7 +47,7 @@ const file = fc.record(
     auth: section('keys', 'allow_no_key'),
     quotas: section('default', 'tenants'),
     tenants: section('provider', 'endpoint', 'auth_header', 'auth_token', 'max_stale_seconds'),
-    egress: section('default_action', 'upstream_dns'),
+    egress: section('default_action', 'always_deny', 'always_allow', 'upstream_dns'),
     docker: section('network_mode'),
   },
   { requiredKeys: [], noNullPrototype: true },
