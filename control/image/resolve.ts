@@ -29,6 +29,11 @@ export function targetOf(uri: string, aliases: Record<string, string>): Target {
   )
 }
 
+/** The policy of a request: its own, unless the configuration forbids to ask anybody. */
+export function policyOf({ policy }: ImageRequest, configured: PullPolicy): PullPolicy {
+  return configured === 'Never' ? 'Never' : (policy ?? configured)
+}
+
 export type ResolveDeps = {
   ledger: Ledger
   /** For requests that name none; `Never` is for all. */
@@ -53,7 +58,7 @@ export async function resolveReference(
 ): Promise<Resolution> {
   const { ledger, ask } = deps
   const name = formatReference(reference)
-  const policy = deps.policy === 'Never' ? 'Never' : (request.policy ?? deps.policy)
+  const policy = policyOf(request, deps.policy)
   const known = ledger.find(name)
   const [shared, guarded] = await Promise.all([present(deps, known.shared), present(deps, known.guarded)])
   const decision = decideFetch(

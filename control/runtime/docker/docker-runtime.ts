@@ -10,6 +10,7 @@ import { isNoSpace } from '../../image/failure.ts'
 import { removeTree } from '../../remove-tree.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
 import { readExit } from '../exit-file.ts'
+import type { Images } from '../images.ts'
 import { disconnectSandbox } from '../network.ts'
 import { watchPhases } from '../phase-watch.ts'
 import {
@@ -52,6 +53,10 @@ export class DockerRuntime implements Runtime {
     this.volumes = createDockerVolumes(parts)
   }
 
+  get images(): Images {
+    return this.#parts.images
+  }
+
   get rootOwner(): { uid: number; gid: number } {
     return this.#parts.rootOwner
   }
@@ -60,7 +65,9 @@ export class DockerRuntime implements Runtime {
     const { images, addresses, instance, log } = this.#parts
     const phases = watchPhases(watch)
     try {
-      const image = await images.resolve(spec.image, signal, watch.progress)
+      // Held until a container, or nothing any more, needs it.
+      using lease = await images.lease(spec.image, signal, watch.progress)
+      const { image } = lease
       phases.mark('image')
       const record: DockerRecord = {
         id: spec.id,
@@ -219,6 +226,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async close(): Promise<void> {
+    await this.#parts.images.close()
     await this.#parts.programs[Symbol.asyncDispose]()
   }
 }

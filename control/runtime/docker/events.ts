@@ -1,7 +1,6 @@
 // What the daemon tells of containers as it happens: one stream, followed for ever, opened again when it breaks.
 
-import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
+import { addAbortSignal, type Readable } from 'node:stream'
 import { messageOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { type Backoff, backoffMs, pause } from '../../async.ts'
@@ -10,6 +9,8 @@ import type { Engine } from './engine.ts'
 const PAUSES: Backoff = { firstMs: 100, longestMs: 2000 }
 /** Until the stream is there; it then has no end. */
 const OPEN_TIMEOUT_MS = 10_000
+/** An event carries the labels of its container, and an image may have many. */
+const MAX_LINE_LENGTH = 4 << 20
 
 export type EngineEvent =
   /** From here on nothing is missed, until the next of these. */
@@ -28,7 +29,7 @@ export async function* followEvents(
       if (failures > 0) log.info('the Docker daemon is back')
       failures = 0
       yield { type: 'connected' }
-      for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
+      for await (const line of linesOf(stream)) {
         const event = readEvent(line)
         if (event) yield event
       }
@@ -49,12 +50,24 @@ async function openStream(engine: Engine, label: string, signal: AbortSignal): P
   const timer = setTimeout(() => late.abort(), OPEN_TIMEOUT_MS)
   try {
     const filters = { type: ['container'], event: ['die'], label: [label] }
-    return (await engine.docker.getEvents({
+    const stream = (await engine.docker.getEvents({
       filters,
       abortSignal: AbortSignal.any([signal, late.signal]),
     } as object)) as Readable
+    // The client lets go of the signal once there is an answer.
+    return addAbortSignal(signal, stream)
   } finally {
     clearTimeout(timer)
+  }
+}
+
+async function* linesOf(stream: Readable): AsyncGenerator<string> {
+  let rest = ''
+  for await (const chunk of stream.setEncoding('utf8')) {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop() ?? ''
+    if (rest.length > MAX_LINE_LENGTH) throw new Error(`a line is longer than ${MAX_LINE_LENGTH}`)
+    yield* lines
   }
 }
 

@@ -1,161 +1,297 @@
-// Images as the daemon has them: by reference, by the names that the configuration gives, and the machine's own as `host`.
+// The images of the Docker runtime. They lie in the daemon, where everybody who reaches it sees them; who may use what is decided here all
+// the same, as on the local runtime: by what is known of references, and by asking registries. Nothing is looked up by a tag that
+// somebody has pulled, but what was built here is the operator's, and everybody's.
 
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import { isAbsolute } from 'node:path'
-import { systemCodeOf } from '../../../lib/errors.ts'
-import { archiveKindOf } from '../../image/archive.ts'
-import { DEFAULT_PATH } from '../../image/image.ts'
-import type { RunConfig } from '../boot-file.ts'
-import type { ImageRequest } from '../images.ts'
+import { mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { PullPolicy } from '../../../lib/api/images.ts'
+import { messageOf } from '../../../lib/errors.ts'
+import type { Logger } from '../../../lib/log.ts'
+import { keptIds } from '../../image/kept.ts'
+import { Ledger } from '../../image/ledger.ts'
+import { Pins } from '../../image/pins.ts'
+import { formatReference, type Reference } from '../../image/reference.ts'
+import { policyOf, resolveReference, targetOf } from '../../image/resolve.ts'
+import { type Progress, type SharedWork, shareWork } from '../../image/shared-work.ts'
+import { contentId } from '../../image/sources.ts'
+import { removeTree } from '../../remove-tree.ts'
+import type { ImageRequest, Images, Removal, StoredImage } from '../images.ts'
 import { RuntimeError } from '../runtime.ts'
-import { type Engine, EngineRefusal, isMissing } from './engine.ts'
-import { ensureHostImage } from './host-image.ts'
-
-export type DockerImage = {
-  /** Docker's own id, `sha256:…`. */
-  id: string
-  config: RunConfig
-  /** Directories of the host that belong to the image, mounted read-only. */
-  hostDirs: string[]
-  /** What its registry calls it. */
-  digest?: string
-}
-
-export type DockerImages = {
-  /** Finds the image, or brings it. Rejects with RuntimeError, or the signal's reason. */
-  resolve(
-    request: ImageRequest,
-    signal: AbortSignal,
-    progress?: (message: string) => void,
-  ): Promise<DockerImage>
-}
+import type { Engine } from './engine.ts'
+import { asHostImage } from './host-image.ts'
+import { askDigest } from './images/ask.ts'
+import { FROM_REGISTRY, localContentId, localSource, registrySource, type Source } from './images/bring.ts'
+import { DaemonContents } from './images/contents.ts'
+import { describeContent } from './images/describe.ts'
+import { type DockerImage, inspectImage } from './images/inspect.ts'
+import { Pending } from './images/pending.ts'
+import { countContainers, removeName } from './images/remove.ts'
 
 export type DockerImagesOptions = {
   engine: Engine
+  /** Names the installation. */
+  key: string
+  dataDir: string
   /** Alias to reference, or to the path of an archive. */
   aliases: Record<string, string>
+  /** For requests that name none; `Never` is for all. */
+  policy: PullPolicy
   pullTimeoutMs: number
+  stallMs?: number
+  maxUnpackedBytes: number
+  log: Logger
+  now: () => number
+  /** Ends what is still being pulled. */
+  signal: AbortSignal
 }
 
-export function createDockerImages({ engine, aliases, pullTimeoutMs }: DockerImagesOptions): DockerImages {
-  const resolve: DockerImages['resolve'] = async ({ uri, auth }, signal, progress = () => {}) => {
-    const target = (Object.hasOwn(aliases, uri) ? aliases[uri] : undefined) ?? uri
-    if (target === 'host') return await ensureHostImage(engine, { timeoutMs: pullTimeoutMs, signal })
-    // Only the operator's configuration names files of this machine; a client's reference never does.
-    if (target !== uri && isAbsolute(target))
-      return await importArchive(engine, { alias: uri, path: target, timeoutMs: pullTimeoutMs, signal })
-    const found = await inspectImage(engine, target, signal)
-    if (found) return found
-    progress(`Pulling image "${uri}"`)
-    await pull(engine, { reference: target, shownAs: uri, auth, timeoutMs: pullTimeoutMs, signal })
-    const pulled = await inspectImage(engine, target, signal)
-    if (!pulled) throw new RuntimeError('image_pull_failed', `Image "${uri}" was removed while it was pulled`)
-    return pulled
+/** An image that is not removed before this is disposed of; `content` is absent for one that was built here. */
+export type DockerLease = Disposable & { image: DockerImage; content?: string }
+
+type Asked = { signal: AbortSignal; progress: Progress }
+type PullRequest = ImageRequest & { isShared?: boolean }
+
+/** How long a registry has for saying what a reference stands for. */
+const ASK_TIMEOUT_MS = 60_000
+
+export class DockerImages implements Images {
+  readonly #options: DockerImagesOptions
+  readonly #folder: string
+  readonly #contents: DaemonContents
+  readonly #ledger: Ledger
+  readonly #pending: Pending
+  readonly #pins = new Pins()
+  readonly #bringing = new Map<string, SharedWork<void>>()
+  readonly #asking = new Map<string, SharedWork<string>>()
+  /** Those that were there when they were last looked at. */
+  readonly #seen = new Set<string>()
+
+  private constructor(options: DockerImagesOptions) {
+    const { engine, key, dataDir, log, now } = options
+    this.#options = options
+    this.#folder = join(dataDir, 'docker-images')
+    this.#contents = new DaemonContents(engine, key)
+    this.#pending = new Pending(join(this.#folder, 'pending'))
+    this.#ledger = new Ledger({ path: join(this.#folder, 'ledger.json'), log, now })
   }
-  return { resolve }
-}
 
-/** What the daemon has under a name or an id; undefined when there is nothing. */
-export async function inspectImage(
-  engine: Engine,
-  name: string,
-  signal: AbortSignal,
-): Promise<DockerImage | undefined> {
-  try {
-    const found = await engine.call(
-      (abortSignal) => engine.docker.getImage(name).inspect({ abortSignal } as object),
-      {
-        signal,
-      },
-    )
-    const { Env, WorkingDir, User } = found.Config
-    return {
-      id: found.Id,
-      config: {
-        env: { PATH: DEFAULT_PATH, ...parseEnv(Env ?? []) },
-        workdir: WorkingDir || '/',
-        ...(User && { user: User }),
-      },
-      hostDirs: [],
-    }
-  } catch (error) {
-    if (isMissing(error)) return undefined
-    throw error
+  /** Opens the images and clears what an interrupted pull has left. */
+  static async open(options: DockerImagesOptions): Promise<DockerImages> {
+    const images = new DockerImages(options)
+    await mkdir(images.#folder, { recursive: true, mode: 0o700 })
+    for (const name of await readdir(images.#folder))
+      if (name.startsWith('.')) await removeTree(join(images.#folder, name))
+    await images.#clearPending()
+    return images
   }
-}
 
-function parseEnv(pairs: string[]): Record<string, string> {
-  return Object.fromEntries(
-    pairs.flatMap((pair) => {
-      const at = pair.indexOf('=')
-      return at > 0 ? [[pair.slice(0, at), pair.slice(at + 1)]] : []
-    }),
-  )
-}
-
-async function pull(
-  engine: Engine,
-  options: {
-    reference: string
-    shownAs: string
-    auth: ImageRequest['auth']
-    timeoutMs: number
-    signal: AbortSignal
-  },
-): Promise<void> {
-  const { reference, shownAs, auth, timeoutMs, signal } = options
-  try {
-    await engine.call(
-      async (abortSignal) => {
-        const stream = await engine.docker.pull(reference, { abortSignal, ...(auth && { authconfig: auth }) })
-        await new Promise<void>((done, fail) =>
-          engine.docker.modem.followProgress(stream, (error) => (error ? fail(error) : done())),
-        )
-      },
-      { signal, timeoutMs },
-    )
-  } catch (error) {
-    if (error instanceof EngineRefusal && error.status === 404)
-      throw new RuntimeError('image_not_found', `There is no image "${shownAs}"`, { cause: error })
-    if (error instanceof RuntimeError) throw error
-    signal.throwIfAborted()
-    throw new RuntimeError('image_pull_failed', `Cannot pull image "${shownAs}"`, { cause: error })
+  /** The image of a request, in the daemon or brought now. Rejects with RuntimeError, or the signal's reason. */
+  async lease(
+    request: PullRequest,
+    signal: AbortSignal,
+    progress: Progress = () => {},
+  ): Promise<DockerLease> {
+    const { uri } = request
+    const asked = { signal, progress }
+    const target = targetOf(uri, this.#options.aliases)
+    if (target.kind === 'registry') return await this.#leaseFromRegistry(target.reference, request, asked)
+    const source = await localSource(uri, target, this.#bringOptions)
+    const lease = await this.#leaseOf(source, asked)
+    await this.#ledger.note(uri, { id: source.id }, true)
+    return target.kind === 'host' ? { ...lease, image: asHostImage(lease.image) } : lease
   }
-}
 
-async function importArchive(
-  engine: Engine,
-  { alias, path, timeoutMs, signal }: { alias: string; path: string; timeoutMs: number; signal: AbortSignal },
-): Promise<DockerImage> {
-  const found = await stat(path).catch((error) => {
-    throw new RuntimeError(
-      'image_not_found',
-      `Image "${alias}" is "${path}" by the configuration, which cannot be read (${systemCodeOf(error)})`,
-      { cause: error },
-    )
-  })
-  const key = createHash('sha256').update(`${path} ${found.size} ${found.mtimeMs}`).digest('hex').slice(0, 32)
-  const name = `opensandbox/archive:${key}`
-  const known = await inspectImage(engine, name, signal)
-  if (known) return known
-  if ((await archiveKindOf(path, signal)) !== 'rootfs')
-    throw new RuntimeError('unsupported', `Image "${alias}" is no root file system tarball`)
-  await engine.call(
-    async (abortSignal) => {
-      const stream = await engine.docker.importImage(createReadStream(path), {
-        repo: 'opensandbox/archive',
-        tag: key,
-        abortSignal,
-      } as object)
-      await new Promise<void>((done, fail) =>
-        engine.docker.modem.followProgress(stream, (error) => (error ? fail(error) : done())),
+  async pull(request: PullRequest, signal: AbortSignal, progress?: Progress): Promise<StoredImage> {
+    using lease = await this.lease(request, signal, progress)
+    const { image } = lease
+    // What was built here gets a name of ours, by which it is seen.
+    const id = lease.content ?? contentId(`built ${image.id}`)
+    if (!lease.content) await this.#contents.name(image.id, id, 'found')
+    const found = (await this.list(signal)).find((each) => each.id === id)
+    if (!found)
+      throw new RuntimeError('image_pull_failed', `Image "${request.uri}" was removed while it was pulled`)
+    return { ...found, users: found.users - (lease.content ? 1 : 0) }
+  }
+
+  async list(signal: AbortSignal): Promise<StoredImage[]> {
+    const { aliases, now, log, engine } = this.#options
+    const [contents, containers, kept] = await Promise.all([
+      this.#contents.list(signal),
+      countContainers(engine, signal),
+      keptIds({ aliases, ledger: this.#ledger, log, idOf: localContentId }),
+    ])
+    return contents
+      .map((content) =>
+        describeContent(content, {
+          ledger: this.#ledger,
+          names: this.#contents.names,
+          users: (containers.get(content.image.id) ?? 0) + this.#pins.count(content.id),
+          isKept: kept.has(content.id),
+          now: now(),
+        }),
       )
-    },
-    { signal, timeoutMs },
-  )
-  const imported = await inspectImage(engine, name, signal)
-  if (!imported) throw new RuntimeError('image_pull_failed', `Image "${alias}" was removed while it was made`)
-  return imported
+      .sort((one, other) => other.lastUsedAt - one.lastUsedAt)
+  }
+
+  async remove(id: string, signal: AbortSignal): Promise<Removal> {
+    const stamp = this.#pins.stamp(id)
+    const content = /^[0-9a-f]{32}$/.test(id) ? await this.#contents.find(id, signal) : undefined
+    if (!content) return 'absent'
+    const containers = await countContainers(this.#options.engine, signal)
+    if (containers.has(content.image.id) || this.#pins.count(id) > 0 || this.#pins.stamp(id) !== stamp)
+      return 'in_use'
+    this.#seen.delete(id)
+    // A start that comes now finds it gone, or the daemon finds the start's container and refuses.
+    if (!(await this.#contents.remove(content, signal))) return 'in_use'
+    await this.#ledger.forget(id)
+    return 'removed'
+  }
+
+  /** Writes down what only this process knows. */
+  async close(): Promise<void> {
+    await this.#ledger.close()
+  }
+
+  async #leaseFromRegistry(reference: Reference, request: PullRequest, asked: Asked): Promise<DockerLease> {
+    const { policy } = this.#options
+    const { uri, auth, platform } = request
+    for (;;) {
+      const built = await this.#findBuilt(reference, request, asked.signal)
+      if (built) return { image: built, [Symbol.dispose]: () => {} }
+      const resolution = await resolveReference(
+        {
+          ledger: this.#ledger,
+          policy,
+          isPresent: (id) => this.#isPresent(id, asked.signal),
+          ask: (...question) => this.#ask(...question),
+        },
+        { reference, request },
+        asked.signal,
+      )
+      if (resolution.action === 'use') {
+        const { id, digest } = resolution.content
+        const lease = await this.#leasePresent({ id, kinds: FROM_REGISTRY }, asked.signal)
+        if (lease) return withDigest(lease, digest)
+        // It was removed in this very moment.
+        continue
+      }
+      const source = registrySource(
+        resolution.reference,
+        { shownAs: uri, ...(auth && { auth }), ...(platform && { platform }) },
+        this.#bringOptions,
+      )
+      const lease = await this.#leaseOf(source, asked)
+      await resolution.note(source.id)
+      return withDigest(lease, resolution.reference.digest)
+    }
+  }
+
+  /**
+   * What has this tag in the daemon and came from no registry: the operator has built or imported it, or gives it a name in the
+   * configuration.
+   */
+  async #findBuilt(
+    reference: Reference,
+    request: PullRequest,
+    signal: AbortSignal,
+  ): Promise<DockerImage | undefined> {
+    const name = formatReference(reference)
+    const isAsked = policyOf(request, this.#options.policy) === 'Always'
+    if (reference.tag === undefined || isAsked || this.#ledger.find(name).shared) return undefined
+    const found = await inspectImage(this.#options.engine, name, signal)
+    const isNamed = Object.hasOwn(this.#options.aliases, request.uri)
+    return found && (found.digests.length === 0 || isNamed || request.isShared) ? found : undefined
+  }
+
+  async #isPresent(id: string, signal: AbortSignal): Promise<boolean> {
+    if (!this.#seen.has(id) && (await this.#contents.find(id, signal, FROM_REGISTRY))) this.#seen.add(id)
+    return this.#seen.has(id)
+  }
+
+  async #leasePresent(
+    { id, kinds }: Pick<Source, 'id' | 'kinds'>,
+    signal: AbortSignal,
+  ): Promise<DockerLease | undefined> {
+    const pin = this.#pins.take(id)
+    try {
+      const content = await this.#contents.find(id, signal, kinds)
+      if (content) {
+        this.#seen.add(id)
+        this.#ledger.touch(id)
+        return { image: content.image, content: id, [Symbol.dispose]: pin[Symbol.dispose] }
+      }
+      this.#seen.delete(id)
+    } catch (error) {
+      pin[Symbol.dispose]()
+      throw error
+    }
+    pin[Symbol.dispose]()
+    return undefined
+  }
+
+  async #leaseOf(source: Source, { signal, progress }: Asked): Promise<DockerLease> {
+    const { log } = this.#options
+    const present = await this.#leasePresent(source, signal)
+    if (present) return present
+    // Nothing is begun for who has left already: nobody would wait for it, or end it.
+    signal.throwIfAborted()
+    using _held = this.#pins.take(source.id)
+    const startedAt = performance.now()
+    await shareWork(this.#bringing, source.id, this.#options.signal, async (ended, tell) => {
+      await source.bring(ended, tell)
+      log.info('image is there', { image: source.shownAs, ms: Math.round(performance.now() - startedAt) })
+    }).join(signal, progress)
+    const brought = await this.#leasePresent(source, signal)
+    if (brought) return brought
+    throw new RuntimeError('image_pull_failed', `Image "${source.shownAs}" was removed while it was made`)
+  }
+
+  /** What a registry says for this login; all who ask the same at the same time wait for one answer. */
+  #ask(reference: Reference, { uri, auth }: ImageRequest, signal: AbortSignal): Promise<string> {
+    const { engine, pullTimeoutMs } = this.#options
+    signal.throwIfAborted()
+    const key = JSON.stringify([formatReference(reference), auth?.username, auth?.password])
+    return shareWork(this.#asking, key, this.#options.signal, (ended) =>
+      askDigest(engine, {
+        reference,
+        shownAs: uri,
+        ...(auth && { auth }),
+        signal: ended,
+        timeoutMs: Math.min(pullTimeoutMs, ASK_TIMEOUT_MS),
+      }),
+    ).join(signal, () => {})
+  }
+
+  async #clearPending(): Promise<void> {
+    const { engine, signal, log } = this.#options
+    await this.#pending.open()
+    for (const { id, name } of this.#pending.list()) {
+      try {
+        const isNamed = await this.#contents.find(id, signal, ['pulled'])
+        if (!isNamed) await removeName(engine, name, signal)
+        await this.#pending.end(id)
+      } catch (error) {
+        log.warn('what an interrupted pull has left could not be removed yet', {
+          name,
+          error: messageOf(error),
+        })
+      }
+    }
+  }
+
+  get #bringOptions() {
+    const { pullTimeoutMs, stallMs, maxUnpackedBytes } = this.#options
+    return {
+      contents: this.#contents,
+      pending: this.#pending,
+      folder: this.#folder,
+      pullTimeoutMs,
+      maxUnpackedBytes,
+      ...(stallMs !== undefined && { stallMs }),
+    }
+  }
+}
+
+function withDigest(lease: DockerLease, digest: string | undefined): DockerLease {
+  return digest === undefined ? lease : { ...lease, image: { ...lease.image, digest } }
 }

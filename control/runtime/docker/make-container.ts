@@ -14,7 +14,7 @@ import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { isRunning, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { READY_TIMEOUT_MS, untilReady } from '../until-ready.ts'
 import { makeContainerSpec } from './container-spec.ts'
-import type { DockerImage } from './images.ts'
+import type { DockerImage } from './images/inspect.ts'
 import { openMounts, verifyMounts } from './mounts.ts'
 import { type DockerParts, type DockerRecord, sandboxPaths } from './parts.ts'
 

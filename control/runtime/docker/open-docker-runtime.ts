@@ -13,7 +13,7 @@ import { findMissing, rootOwnerOf } from './checks.ts'
 import { DockerRuntime } from './docker-runtime.ts'
 import { openEngine, readInfo } from './engine.ts'
 import { socketOf } from './host.ts'
-import { createDockerImages } from './images.ts'
+import { DockerImages } from './images.ts'
 import { createOwnership, loadSecret } from './ownership.ts'
 import type { DockerParts } from './parts.ts'
 
@@ -49,8 +49,20 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
   if (missing.length > 0) throw new Error(missing.join(' '))
   for (const path of [join(dataDir, 'sandboxes'), join(instance.runDir, 'mounts')])
     mkdirSync(path, { recursive: true, mode: 0o711 })
-  const [guest, network] = await Promise.all([
+  const [guest, images, network] = await Promise.all([
     prepareGuestDir({ dataDir, log, signal }),
+    DockerImages.open({
+      engine,
+      key: instance.key,
+      dataDir,
+      aliases: config.runtime.images,
+      policy: config.runtime.imagePullPolicy,
+      pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
+      maxUnpackedBytes: config.runtime.imageMaxUnpackedBytes,
+      log,
+      now: Date.now,
+      signal,
+    }),
     egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
   ])
   const addresses = createAddressPool(network.subnet, network.gateway)
@@ -69,11 +81,7 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
     engine,
     ownership: createOwnership(instance.key, loadSecret(dataDir)),
     guest,
-    images: createDockerImages({
-      engine,
-      aliases: config.runtime.images,
-      pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
-    }),
+    images,
     addresses,
     gateway: network.gateway,
     programs,
