@@ -62,7 +62,13 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
         log.warn('refused changes are left out of the audit until the minute is over', { by }),
     }),
   )
-  app.use(authenticate(keyring, settings.metricsToken))
+  app.use(
+    authenticate({
+      keyring,
+      clientOf: (context) => clientOf(context, deps.trustForwarded),
+      metricsToken: settings.metricsToken,
+    }),
+  )
   app.use(limitRate(access.rate))
   app.use(shareFairly())
 

@@ -12,7 +12,7 @@ import type { Logger } from '../lib/log.ts'
 import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
 import { type Access, type AccessSettings, openAccess } from './access/access.ts'
 import { checkLocalCaller } from './access/local-caller.ts'
-import { requireKeyFor } from './access/require-key.ts'
+import { type GivenKey, requireKeyFor } from './access/require-key.ts'
 import { createApp, hostsOf } from './app.ts'
 import type { AppSettings } from './app-deps.ts'
 import { settlesWithin } from './async.ts'
@@ -234,7 +234,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         async guard({ headers, url }) {
           const { keyring } = access
           if (!keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)
-          await checkTraffic(sandboxIdOf(url), keyOf(headers))
+          await checkTraffic(sandboxIdOf(url), { key: keyOf(headers), from: undefined })
         },
       })
       const open = createApp({ ...deps, proxy, trustForwarded: false })
@@ -248,9 +248,9 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     throw error
   }
 
-  async function checkTraffic(id: string, key: string | undefined): Promise<void> {
+  async function checkTraffic(id: string, given: GivenKey): Promise<void> {
     const { keyring } = access
-    if (keyring.guardsTraffic) await requireKeyFor({ keyring, store }, id, key)
+    if (keyring.guardsTraffic) await requireKeyFor({ keyring, store }, id, given)
   }
 
   async function close(): Promise<void> {

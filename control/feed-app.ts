@@ -5,8 +5,9 @@ import { stream } from 'hono/streaming'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { z } from 'zod'
 import { API_KEY_HEADER } from '../lib/access.ts'
-import { type ActivityAnswer, MAX_REPORTS, type RedeemAnswer } from '../lib/api/routes-feed.ts'
+import { type ActivityAnswer, CLIENT_HEADER, MAX_REPORTS, type RedeemAnswer } from '../lib/api/routes-feed.ts'
 import { ApiError } from '../lib/errors.ts'
+import type { GivenKey } from './access/require-key.ts'
 import { readBody } from './body.ts'
 import { refusal } from './errors.ts'
 import type { RoutesFeed } from './routes-feed.ts'
@@ -20,7 +21,7 @@ export type FeedAppDeps = {
   feed: RoutesFeed
   activity: Pick<Activity, 'record'>
   /** Throws ApiError when traffic with this key may not reach the sandbox. */
-  checkKey: (id: string, key: string | undefined) => Promise<void>
+  checkKey: (id: string, given: GivenKey) => Promise<void>
   /** Lets a paused sandbox go on. Throws ApiError when it cannot. */
   wake: (id: string) => Promise<void>
   /** Uses up a link that opens once, and returns what opens from then on; undefined when it does not open any more. */
@@ -59,7 +60,10 @@ export function createFeedApp({ feed, activity, checkKey, wake, redeem, stopped 
     return context.json({ epoch: feed.epoch } satisfies ActivityAnswer)
   })
   app.get('/access/:id', async (context) => {
-    await checkKey(context.req.param('id'), context.req.header(API_KEY_HEADER))
+    await checkKey(context.req.param('id'), {
+      key: context.req.header(API_KEY_HEADER),
+      from: context.req.header(CLIENT_HEADER),
+    })
     return context.body(null, 204)
   })
   app.post('/wake/:id', async (context) => {

@@ -76,7 +76,7 @@ export function createDoor(options: DoorOptions): Door {
   function guard(caller: Caller): Verdict {
     const key = caller.head.fields.find((field) => field.key === API_KEY_FIELD)?.value
     const verdict = options
-      .checkKey(caller.route.address.id, key)
+      .checkKey(caller.route.address.id, { key, from: caller.client.address })
       .then((refusal) => (refusal ? refuse(refusal) : lead(caller)))
     return { kind: 'wait', verdict, cancel: () => {} }
   }

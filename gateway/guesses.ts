@@ -1,7 +1,7 @@
 // How much was guessed from where. A signature is short, so who guesses at it is not heard any more after some tries; what is long
 // enough is still compared, so that others behind the same address are let in.
 
-import { isIPv6 } from 'node:net'
+import { sourceOf } from '../lib/source-of.ts'
 
 /** So many tries are a slip of somebody's, and so much later there is one more. */
 const BURST = 20
@@ -31,14 +31,4 @@ export class Guesses {
     const fullAt = this.#fullAt.get(sourceOf(address))
     return fullAt !== undefined && fullAt - now > (BURST - 1) * REFILL_MS
   }
-}
-
-/** Of IPv6 whoever has one address has all of its network. */
-function sourceOf(address: string): string {
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = address.split('%')[0]?.split('::') ?? []
-  const front = head.split(':').filter((part) => part !== '')
-  const back = (tail ?? '').split(':').filter((part) => part !== '')
-  const gap = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length)
-  return [...front, ...Array<string>(gap).fill('0'), ...back].slice(0, 4).join(':')
 }

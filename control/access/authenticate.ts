@@ -1,7 +1,7 @@
 // Who may ask: the holder of a key, and without any key nobody but this machine's own programs (contract: lifecycle.md 1.2,
 // design D12).
 
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { API_KEY_HEADER, hashKey } from '../../lib/access.ts'
 import type { AppEnv } from '../app-deps.ts'
 import { refusal } from '../errors.ts'
@@ -18,11 +18,22 @@ export function isOpenPath(path: string, { guardsTraffic }: { guardsTraffic: boo
   return OPEN_PATHS.has(path) || (!guardsTraffic && PROXY_PATH.test(path) && !path.includes('..'))
 }
 
+export type AuthenticateOptions = {
+  keyring: Keyring
+  /** The address of who asks. */
+  clientOf: (context: Context<AppEnv>) => string | undefined
+  metricsToken?: string | undefined
+}
+
 /**
  * Finds out who asks, and refuses who has no key or only one to read with. `metricsToken` opens the numbers for Prometheus, as a
  * bearer token, and nothing else.
  */
-export function authenticate(keyring: Keyring, metricsToken?: string): MiddlewareHandler<AppEnv> {
+export function authenticate({
+  keyring,
+  clientOf,
+  metricsToken,
+}: AuthenticateOptions): MiddlewareHandler<AppEnv> {
   const scraper = metricsToken === undefined ? undefined : hashKey(`Bearer ${metricsToken}`)
   return async (context, next) => {
     if (!keyring.isNeeded) context.set('principal', LOCAL_PRINCIPAL)
@@ -33,7 +44,10 @@ export function authenticate(keyring: Keyring, metricsToken?: string): Middlewar
     )
       context.set('principal', SCRAPER)
     else if (!isOpenPath(context.req.path, keyring)) {
-      const principal = await requireKey(keyring, context.req.header(API_KEY_HEADER))
+      const principal = await requireKey(keyring, {
+        key: context.req.header(API_KEY_HEADER),
+        from: clientOf(context),
+      })
       context.set('principal', principal)
       if (principal.role === 'read-only' && !READING.has(context.req.method))
         throw refusal('GENERAL::FORBIDDEN', `The key "${principal.name}" may only read`)

@@ -92,8 +92,11 @@ export class Keyring {
     return name === OPERATOR_KEY || [...this.#configured.values()].some((key) => key.name === name)
   }
 
-  /** Who a key belongs to, or undefined when it opens nothing. Throws ApiError when that cannot be told. */
-  async find(key: string): Promise<Principal | undefined> {
+  /**
+   * Who a key belongs to, or undefined when it opens nothing. `from` is the address of who sent it, if that is known. Throws ApiError when
+   * it cannot be told.
+   */
+  async find(key: string, from?: string): Promise<Principal | undefined> {
     if (key.length > MAX_KEY_LENGTH) return undefined
     const hash = hashKey(key)
     const configured = this.#configured.get(hash)
@@ -112,7 +115,7 @@ export class Keyring {
       }
       return { name: row.name, role: row.role, ...(row.tenant !== null && { tenant: row.tenant }) }
     }
-    const tenant = await this.#tenants?.find(key)
+    const tenant = await this.#tenants?.find(key, from)
     return tenant && { name: tenant.name, role: 'member', tenant: tenant.namespace }
   }
 

@@ -1,8 +1,8 @@
 // How many connections each client has, so that none takes all there are. A client of IPv6 has a whole /64 to itself and is counted
 // by that; this machine is the operator's, and whoever stands before the gateway there counts for many.
 
-import { isIPv4 } from 'node:net'
 import { isLoopback } from '../../lib/config.ts'
+import { sourceOf } from '../../lib/source-of.ts'
 
 export class ClientCounts {
   readonly #most: number
@@ -33,13 +33,5 @@ export class ClientCounts {
 /** The name under which an address is counted; undefined when it is not. */
 export function countedAs(address: string): string | undefined {
   if (isLoopback(address)) return undefined
-  if (isIPv4(address) || !address.includes(':')) return address
-  const [head = '', tail] = (address.split('%')[0] ?? '').split('::')
-  const front = head === '' ? [] : head.split(':')
-  const back = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length)
-  return [...front, ...Array.from({ length: zeros }, () => '0'), ...back]
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')
+  return sourceOf(address)
 }

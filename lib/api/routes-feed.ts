@@ -4,13 +4,16 @@
 //   GET /routes/{id}                            one Route as JSON, or 404
 //   POST /activity                              an ActivityRequest, answered with an ActivityAnswer
 //   GET /access/{id}                            with an API key in its header: 204 when traffic with it may reach the sandbox, else
-//                                               the error that the client is answered
+//                                               the error that the client is answered; CLIENT_HEADER has the client's address
 //   POST /wake/{id}                             204 once a paused sandbox runs again, else the error that the client is answered
 //   POST /shares/{id}/redeem                    a RedeemRequest: uses up a link that opens once, answered with a RedeemAnswer; 404
 //                                               when it was used before, has ended or was revoked
 //
 // A feed begins with `reset` and every known route, unless `epoch` and `since` name a point that control still remembers;
 // then only what changed follows. `ready` marks the end of the catching up. A `ping` comes every 10 s when nothing else does.
+
+/** In which a gateway says from where a key came. */
+export const CLIENT_HEADER = 'X-Forwarded-For'
 
 export const ROUTE_STATES = ['pending', 'running', 'paused', 'stopping', 'terminated', 'failed'] as const
 export type RouteState = (typeof ROUTE_STATES)[number]

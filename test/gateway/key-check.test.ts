@@ -12,6 +12,7 @@ import { startGateway } from './support.ts'
 
 const GUARDED = { hasApiKey: true, guardsTraffic: true, domain: 'localhost', ownHosts: new Set<string>() }
 const ID = 'aaaaaaaaaaaaaaaa'
+const RED = { key: 'red-1', from: '192.0.2.1' }
 
 async function openControl(handler: RequestListener): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'key-check-'))
@@ -88,7 +89,7 @@ test('a WebSocket by path is judged before the sandbox hears of it', async () =>
   const address = sandbox.address()
   const gateway = await startGateway({
     access: GUARDED,
-    checkKey: async (_id, key) =>
+    checkKey: async (_id, { key }) =>
       key === 'red-1' ? undefined : { status: 404, code: 'DOCKER::SANDBOX_NOT_FOUND', message: 'no' },
   })
   gateway.routes.put(ID, typeof address === 'object' && address ? address.port : 0)
@@ -129,12 +130,12 @@ test.each<[string, RequestListener]>([
     log: createSilentLogger(),
     timeoutMs: 300,
   })
-  expect(await check(ID, 'red-1')).toMatchObject({ status: 503, code: 'GENERAL::UNAVAILABLE' })
+  expect(await check(ID, RED)).toMatchObject({ status: 503, code: 'GENERAL::UNAVAILABLE' })
 })
 
 test('nor while it is not there', async () => {
   const check = createKeyCheck({ socketPath: '/nonexistent.sock', log: createSilentLogger() })
-  expect(await check(ID, undefined)).toMatchObject({ status: 503 })
+  expect(await check(ID, { ...RED, key: undefined })).toMatchObject({ status: 503 })
 })
 
 test('what control answers of a provider that is silent says when to come back', async () => {
@@ -142,10 +143,30 @@ test('what control answers of a provider that is silent says when to come back',
     outgoing.writeHead(503).end(JSON.stringify({ code: 'TENANT_PROVIDER_UNAVAILABLE', message: 'm' })),
   )
   const check = createKeyCheck({ socketPath, log: createSilentLogger() })
-  expect(await check(ID, 'red-1')).toEqual({
+  expect(await check(ID, RED)).toEqual({
     status: 503,
     code: 'TENANT_PROVIDER_UNAVAILABLE',
     message: 'm',
     retryAfter: 5,
   })
+})
+
+test('who sends many keys that take long leaves places to others, and control is told from where each came', async () => {
+  const waiting: (() => void)[] = []
+  const asked = new Set<unknown>()
+  const socketPath = await openControl((incoming, outgoing) => {
+    asked.add(incoming.headers['x-forwarded-for'])
+    const answer = () => outgoing.writeHead(204).end()
+    if (incoming.headers['open-sandbox-api-key'] === 'guess') waiting.push(answer)
+    else answer()
+  })
+  const check = createKeyCheck({ socketPath, log: createSilentLogger(), timeoutMs: 20_000 })
+  const guesses = Array.from({ length: 200 }, () => check(ID, { key: 'guess', from: '192.0.2.9' }))
+  const refused = await Promise.all(guesses.slice(128))
+  expect(new Set(refused.map((refusal) => refusal?.status))).toEqual(new Set([503]))
+  expect(await check(ID, RED)).toBeUndefined()
+  await expect.poll(() => waiting.length).toBe(128)
+  for (const answer of waiting) answer()
+  expect(await Promise.all(guesses.slice(0, 128))).toEqual(Array.from({ length: 128 }, () => undefined))
+  expect(asked).toEqual(new Set(['192.0.2.9', '192.0.2.1']))
 })

@@ -5,7 +5,9 @@
 import { API_KEY_HEADER, hashKey } from '../../../lib/access.ts'
 import { tenantName } from '../../../lib/config/access.ts'
 import type { Tenant } from '../../../lib/config/tenants-file.ts'
+import { Lanes } from '../../../lib/lanes.ts'
 import type { Logger } from '../../../lib/log.ts'
+import { sourceOf } from '../../../lib/source-of.ts'
 import { refusal } from '../../errors.ts'
 import type { TenantKeys } from './tenants.ts'
 
@@ -13,9 +15,13 @@ const TIMEOUT_MS = 5000
 const DEFAULT_TTL_SECONDS = 30
 /** How long a key that was refused is not asked for again: long enough that a client in a loop is no load. */
 const REFUSED_MS = 5000
-/** How long something stale is answered before the service is tried again, so that not every request waits for its silence. */
+/**
+ * After a silence the service is not asked for the same key for so long, and what is stale is answered, so that not every request waits
+ * for the next one.
+ */
 const RETRY_MS = 2000
 const MAX_KEPT = 10_000
+/** So many keys are asked for at once; from one source half as many, so that who guesses leaves places to those who do not. */
 const MAX_ASKING = 100
 const MAX_ANSWER_BYTES = 64 * 1024
 
@@ -31,7 +37,7 @@ export type HttpTenantsOptions = {
   clock?: () => number
 }
 
-type Known = { tenant: Tenant; freshUntil: number; staleUntil: number; retryAt: number }
+type Known = { tenant: Tenant; freshUntil: number; staleUntil: number }
 
 export function openHttpTenants(options: HttpTenantsOptions): TenantKeys {
   const { log, maxKept = MAX_KEPT, clock = () => performance.now() } = options
@@ -39,7 +45,10 @@ export function openHttpTenants(options: HttpTenantsOptions): TenantKeys {
   const known = new Map<string, Known>()
   // Apart from those that were known, so that keys which somebody guesses do not push out those that are right.
   const refused = new Map<string, number>()
+  /** Until when not to ask for keys of which the service has said nothing. */
+  const silent = new Map<string, number>()
   const asking = new Map<string, Promise<Tenant | undefined>>()
+  const places = new Lanes(MAX_ASKING)
   let isDown = false
 
   async function ask(key: string, hash: string): Promise<Tenant | undefined> {
@@ -57,7 +66,7 @@ export function openHttpTenants(options: HttpTenantsOptions): TenantKeys {
       keep(
         known,
         hash,
-        { tenant, freshUntil, staleUntil: freshUntil + options.maxStaleSeconds * 1000, retryAt: 0 },
+        { tenant, freshUntil, staleUntil: freshUntil + options.maxStaleSeconds * 1000 },
         maxKept,
       )
       return tenant
@@ -65,9 +74,8 @@ export function openHttpTenants(options: HttpTenantsOptions): TenantKeys {
       if (closing.signal.aborted) throw unavailable(error)
       if (!isDown) log.error('the provider of tenants does not answer', { error })
       isDown = true
-      const last = known.get(hash)
-      if (last) last.retryAt = clock() + RETRY_MS
-      return fallBack(last, error)
+      keep(silent, hash, clock() + RETRY_MS, maxKept)
+      return fallBack(known.get(hash), error)
     }
   }
 
@@ -77,19 +85,25 @@ export function openHttpTenants(options: HttpTenantsOptions): TenantKeys {
   }
 
   return {
-    find(key) {
+    async find(key, from = '') {
       const hash = hashKey(key)
       const last = known.get(hash)
       const now = clock()
-      if (last && (now < last.freshUntil || (now < last.retryAt && now < last.staleUntil))) {
+      const isSilent = now < (silent.get(hash) ?? 0)
+      if (last && (now < last.freshUntil || (isSilent && now < last.staleUntil))) {
         keep(known, hash, last, maxKept)
         return last.tenant
       }
       if (now < (refused.get(hash) ?? 0)) return undefined
       const running = asking.get(hash)
       if (running) return running
-      if (asking.size >= MAX_ASKING) return fallBack(last)
-      const asked = ask(key, hash).finally(() => asking.delete(hash))
+      const source = sourceOf(from)
+      if (isSilent || !places.isOpenTo(source)) return fallBack(last)
+      const leave = places.take(source)
+      const asked = ask(key, hash).finally(() => {
+        asking.delete(hash)
+        leave()
+      })
       asking.set(hash, asked)
       return asked
     },

@@ -3,8 +3,11 @@
 import type { Tenant } from '../../../lib/config/tenants-file.ts'
 
 export type TenantKeys = {
-  /** Whose a key is, or undefined when it is nobody's. Throws ApiError 503 when that cannot be told. */
-  find(key: string): Tenant | undefined | Promise<Tenant | undefined>
+  /**
+   * Whose a key is, or undefined when it is nobody's; `from` is the address of who sent it, if that is known. Throws ApiError 503 when
+   * it cannot be told.
+   */
+  find(key: string, from?: string): Tenant | undefined | Promise<Tenant | undefined>
   /** Ends what follows the source, and resolves when it has ended. */
   close(): Promise<void>
 }

@@ -183,7 +183,7 @@ describe('the service of tenants', () => {
         endpoint: service.endpoint,
         maxStaleSeconds: 300,
         log,
-        timeoutMs: 300,
+        timeoutMs: 10_000,
         clock: () => now,
         ...options,
       }),
@@ -260,7 +260,8 @@ describe('the service of tenants', () => {
     ['has a strange ttl', says({ namespace: 'red', ttl: -1 })],
     ['talks without end', says(`"${'x'.repeat(100_000)}"`)],
   ])('one that %s leaves what it said before for a while, and nothing for others', async (_how, handler) => {
-    const { service, tenants, lines, pass } = await open(says({ namespace: 'red', ttl: 10 }))
+    const timeoutMs = handler === silent ? 500 : 10_000
+    const { service, tenants, lines, pass } = await open(says({ namespace: 'red', ttl: 10 }), { timeoutMs })
     await tenants.find('key-known')
     pass(11)
     service.handler = handler
@@ -279,12 +280,40 @@ describe('the service of tenants', () => {
   })
 
   test('while it is silent, a request with a known key waits for it now and then only', async () => {
-    const { service, tenants, pass } = await open(says({ namespace: 'red', ttl: 1 }))
+    const { service, tenants, pass } = await open(says({ namespace: 'red', ttl: 1 }), { timeoutMs: 500 })
     await tenants.find('k')
     pass(2)
     service.handler = silent
     for (let round = 0; round < 5; round++) expect(await tenants.find('k')).toBeDefined()
     expect(service.asked).toHaveLength(2)
+  })
+
+  test('who asks for many keys that it does not know keeps nobody else from being asked for', async () => {
+    const waiting: (() => void)[] = []
+    const { service, tenants, pass } = await open((incoming, outgoing) => {
+      if (String(incoming.headers['open-sandbox-api-key']).startsWith('guess'))
+        waiting.push(() => says({}, 500)(incoming, outgoing))
+      else says({ namespace: 'red' })(incoming, outgoing)
+    })
+    const guess = (at: number) => tenants.find(`guess${at}`, `2001:db8::${(at % 200).toString(16)}`)
+    // All of one network, whatever their addresses.
+    const guesses = Array.from({ length: 300 }, (_, at) => guess(at))
+    const outcomes = Promise.allSettled(guesses.map(async (asked) => asked))
+    await vi.waitUntil(() => waiting.length === 50)
+    await expect(guess(300)).rejects.toMatchObject(UNAVAILABLE)
+    for (const from of ['192.0.2.1', '::ffff:192.0.2.2', '2001:db8:0:1::1', undefined])
+      expect(await tenants.find(`own of ${from}`, from)).toEqual({ name: 'red', namespace: 'red' })
+    for (const answer of waiting) answer()
+    expect((await outcomes).every(({ status }) => status === 'rejected')).toBe(true)
+    // What the service said nothing of is not asked again at once.
+    const asked = service.asked.length
+    await expect(guess(0)).rejects.toMatchObject(UNAVAILABLE)
+    expect(service.asked).toHaveLength(asked)
+    pass(3)
+    const later = guess(0)
+    await vi.waitUntil(() => waiting.length === 51)
+    waiting[50]?.()
+    await expect(later).rejects.toMatchObject(UNAVAILABLE)
   })
 
   test('max_stale_seconds = 0: nothing is used beyond its time', async () => {
