@@ -58,6 +58,7 @@ type Timed = <T>(call: RuntimeCall, signal: AbortSignal, work: () => Promise<T>)
 
 function observeSnapshots(snapshots: Snapshots, timed: Timed): Snapshots {
   return {
+    ...(snapshots.unsupported !== undefined && { unsupported: snapshots.unsupported }),
     create: (sandboxId, id, signal) =>
       timed('snapshot', signal, () => snapshots.create(sandboxId, id, signal)),
     seal: (id, signal) => timed('seal_snapshot', signal, () => snapshots.seal(id, signal)),

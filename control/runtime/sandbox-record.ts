@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemCodeOf } from '../../lib/errors.ts'
+import type { Image } from '../image/image.ts'
 
 export type SandboxRecord = {
   id: string
@@ -14,6 +15,10 @@ export type SandboxRecord = {
   interface: string
   /** The image that it lies upon, by what the store of images finds it. */
   image?: string
+  /** The same with all that it says, for the local runtime's snapshots. */
+  base?: Image
+  /** The layers of snapshots between it and the sandbox's own, from the top. */
+  layers?: string[]
   /** The first process, as the host sees it, once there is one. */
   init?: { pid: number; startTime: string }
   /** Set once everything of the create is done; without it, the sandbox is incomplete. */

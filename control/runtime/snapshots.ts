@@ -10,6 +10,8 @@ export type RuntimeSnapshot = {
 }
 
 export type Snapshots = {
+  /** Why none can be taken of any sandbox here, in words for the API's caller; absent where they can. */
+  readonly unsupported?: string
   /**
    * Keeps the files of a running sandbox, which goes on and answers: at most it stands still for a moment. Nothing of what the
    * sandbox was given at its create is in it: variables, tokens, labels, its own /etc/hosts and resolv.conf, volumes. When it rejects,

@@ -38,6 +38,9 @@ export function acceptSnapshot(
       `Cannot take a snapshot of a sandbox that is ${state}: it must be Running`,
     )
   if (!lives.runtime.snapshots) throw refusal('SNAPSHOT::NOT_IMPLEMENTED', 'This runtime takes no snapshots')
+  const { unsupported } = lives.runtime.snapshots
+  if (unsupported !== undefined)
+    throw refusal('SNAPSHOT::UNSUPPORTED_RUNTIME', `Cannot take a snapshot: ${unsupported}`)
   if (lives.signal.aborted)
     throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
   if (snapshots.count(tenant, ['Creating']) >= MOST_AT_ONCE)

@@ -24,12 +24,28 @@ export function cgroupPathOf(instanceKey: string, id: string): string {
   return `${cgroupParentOf(instanceKey)}/${id}`
 }
 
-/** Whether the freezer holds the sandbox. */
-export function isFrozen(path: string, { version }: CgroupLayout): boolean {
-  const file =
-    version === 2 ? join(MOUNT, path, 'cgroup.freeze') : join(MOUNT, 'freezer', path, 'freezer.state')
-  const state = readIfThere(file)?.trim()
-  return state === '1' || state === 'FROZEN' || state === 'FREEZING'
+/** The file by which a sandbox is frozen and thawed, and what is written to it. */
+export function freezerOf(
+  path: string,
+  { version }: CgroupLayout,
+): { path: string; freeze: string; thaw: string } {
+  return version === 2
+    ? { path: join(MOUNT, path, 'cgroup.freeze'), freeze: '1', thaw: '0' }
+    : { path: join(MOUNT, 'freezer', path, 'freezer.state'), freeze: 'FROZEN', thaw: 'THAWED' }
+}
+
+/** Whether the freezer holds the sandbox; with `isDone`, whether nothing in it runs any more. */
+export function isFrozen(path: string, layout: CgroupLayout, { isDone = false } = {}): boolean {
+  if (isDone && layout.version === 2)
+    return /^frozen 1$/m.test(readIfThere(join(MOUNT, path, 'cgroup.events')) ?? '')
+  const state = readIfThere(freezerOf(path, layout).path)?.trim()
+  return state === '1' || state === 'FROZEN' || (state === 'FREEZING' && !isDone)
+}
+
+/** The processes of a sandbox, as the host numbers them. */
+export function processesIn(path: string, { version }: CgroupLayout): number[] {
+  const file = join(MOUNT, version === 2 ? '' : 'freezer', path, 'cgroup.procs')
+  return (readIfThere(file) ?? '').split('\n').filter(Boolean).map(Number)
 }
 
 /** How many processes of the sandbox the kernel has ended for memory. */

@@ -35,13 +35,16 @@ import {
   type SandboxPaths,
   type SandboxRecord,
 } from '../sandbox-record.ts'
+import type { Snapshots } from '../snapshots.ts'
 import { unstageMounts } from '../staged-mounts.ts'
 import type { Volumes } from '../volumes.ts'
 import { cgroupParentOf, isFrozen, readOomKills, removeCgroup } from './cgroup.ts'
 import { diskAbility, diskPathsOf, removeDisk } from './disk.ts'
+import type { Holds } from './hold.ts'
 import { makeSandbox } from './make-sandbox.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
 import { ROOT_OWNER, unmountRoot } from './root.ts'
+import type { LocalSnapshots } from './snapshots.ts'
 import { createLocalVolumes } from './volumes.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
@@ -56,14 +59,18 @@ export class LocalRuntime implements Runtime {
   readonly abilities: Abilities
   readonly volumes: Volumes
   readonly #parts: Parts
+  readonly #snapshots: LocalSnapshots
+  readonly #holds: Holds
   /**
    * Each create keeps one processor busy, so that more at once are no sooner ready, and everything else waits for them: with 20 at once on 2
    * processors twice as often as with one more than there are processors.
    */
   readonly #places = new Places(availableParallelism() + 1)
 
-  constructor(parts: Parts) {
+  constructor(parts: Parts, { snapshots, holds }: { snapshots: LocalSnapshots; holds: Holds }) {
     this.#parts = parts
+    this.#snapshots = snapshots
+    this.#holds = holds
     this.abilities = {
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
@@ -77,6 +84,10 @@ export class LocalRuntime implements Runtime {
     return this.#parts.images
   }
 
+  get snapshots(): Snapshots {
+    return this.#snapshots
+  }
+
   async create(spec: RuntimeSpec, signal: AbortSignal, watch: CreateWatch = {}): Promise<RuntimeSandbox> {
     let leave = () => {}
     const phases = watchPhases({
@@ -87,19 +98,33 @@ export class LocalRuntime implements Runtime {
       },
     })
     // Held until the record, or nothing any more, needs it.
-    using lease = await this.#parts.images.lease(spec.image, signal, watch.progress)
+    using ground = await this.#groundOf(spec, signal, watch)
     leave = await this.#places.take(spec.tenant ?? '', signal)
     phases.mark('image')
     try {
-      return await this.#make(spec, lease.image, phases, signal)
+      return await this.#make(spec, ground, phases, signal)
     } finally {
       leave()
     }
   }
 
+  /** What a sandbox is made upon. A snapshot keeps its image and its layers itself, and its row keeps the snapshot. */
+  async #groundOf(
+    { image, snapshotId }: RuntimeSpec,
+    signal: AbortSignal,
+    { progress }: CreateWatch,
+  ): Promise<Disposable & { image: Image; layers: string[] }> {
+    if (snapshotId !== undefined) {
+      const { base, layers } = this.#snapshots.restore(snapshotId)
+      return { image: base, layers, [Symbol.dispose]: () => {} }
+    }
+    const lease = await this.#parts.images.lease(image, signal, progress)
+    return { image: lease.image, layers: [], [Symbol.dispose]: () => lease[Symbol.dispose]() }
+  }
+
   async #make(
     spec: RuntimeSpec,
-    image: Image,
+    { image, layers }: { image: Image; layers: string[] },
     phases: PhaseWatch,
     signal: AbortSignal,
   ): Promise<RuntimeSandbox> {
@@ -109,10 +134,16 @@ export class LocalRuntime implements Runtime {
       address: takeAddress(addresses),
       interface: interfaceOf(spec.id, instance.interfacePrefix),
       image: image.id,
+      base: image,
+      ...(layers.length > 0 && { layers }),
       complete: false,
     }
     try {
-      await makeSandbox(this.#parts, { spec, image, record, watch: phases }, signal)
+      await makeSandbox(
+        this.#parts,
+        { spec, image, layers: this.#snapshots.pathsOf(layers), record, watch: phases },
+        signal,
+      )
     } catch (error) {
       const gone = AbortSignal.timeout(REMOVE_TIMEOUT_MS)
       await this.#clear(spec.id, record, gone).catch((trouble) =>
@@ -134,9 +165,11 @@ export class LocalRuntime implements Runtime {
   }
 
   async pause(id: string, signal: AbortSignal): Promise<void> {
-    const { state } = this.#mustFind(id)
-    if (state !== 'running') throw new RuntimeError('not_running', `Sandbox "${id}" is ${state}`)
-    await this.#parts.oci.pause(id, signal)
+    await this.#holds.apart(id, async () => {
+      const { state } = this.#mustFind(id)
+      if (state !== 'running') throw new RuntimeError('not_running', `Sandbox "${id}" is ${state}`)
+      await this.#parts.oci.pause(id, signal)
+    })
   }
 
   async resume(id: string, signal: AbortSignal): Promise<void> {
@@ -146,6 +179,7 @@ export class LocalRuntime implements Runtime {
   }
 
   async remove(id: string, { graceMs }: { graceMs: number }, signal: AbortSignal): Promise<void> {
+    await this.#snapshots.giveUp(id)
     const record = readRecord(this.#paths(id).record)
     if (record?.complete && graceMs > 0) await this.#endGently(record, graceMs, signal)
     await this.#clear(id, record, signal)
@@ -184,6 +218,7 @@ export class LocalRuntime implements Runtime {
     await removeDisk(diskPathsOf(paths), run, signal)
     await removeTree(paths.folder, signal, run)
     if (record) addresses.release(record.address)
+    if (record?.layers) await this.#snapshots.collect()
   }
 
   async inspect(id: string, signal: AbortSignal): Promise<RuntimeSandbox | undefined> {
@@ -248,7 +283,7 @@ export class LocalRuntime implements Runtime {
     if (!record?.complete) return { id, state: 'incomplete' }
     const { address } = record
     if (isRunning(record)) {
-      const paused = isFrozen(this.#cgroup(id), this.#parts.cgroups)
+      const paused = isFrozen(this.#cgroup(id), this.#parts.cgroups) && !this.#holds.isHeld(id)
       return { id, state: paused ? 'paused' : 'running', address }
     }
     const exit = readExit(paths.exchange)

@@ -29,9 +29,17 @@ export async function makeSandbox(
   {
     spec,
     image,
+    layers,
     record,
     watch,
-  }: { spec: RuntimeSpec; image: Image; record: SandboxRecord; watch: PhaseWatch },
+  }: {
+    spec: RuntimeSpec
+    image: Image
+    /** Where the layers of snapshots lie that are mounted above the image, from the top. */
+    layers: string[]
+    record: SandboxRecord
+    watch: PhaseWatch
+  },
   signal: AbortSignal,
 ): Promise<void> {
   const { config, oci, programs, egress, gateway, guest, cgroups, seccomp, log } = parts
@@ -75,7 +83,7 @@ export async function makeSandbox(
   const root = () =>
     mountRoot(
       {
-        lower: image.rootfs,
+        lowers: [...layers, image.rootfs],
         folder: diskBytes === undefined ? paths.folder : disk.mountPoint,
         mountPoint: paths.root,
         etc: etcFiles(id, record.address, gateway),

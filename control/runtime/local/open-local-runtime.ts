@@ -11,9 +11,12 @@ import { listSandboxIds, pathsOf, readRecord } from '../sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { readCgroupLayout } from './cgroup.ts'
 import { findMissing } from './checks.ts'
+import { Holds } from './hold.ts'
 import { imagesInUse } from './images-in-use.ts'
 import { LocalRuntime } from './local-runtime.ts'
 import { createOciRuntime } from './oci-runtime.ts'
+import type { Parts } from './parts.ts'
+import { LocalSnapshots } from './snapshots.ts'
 import { CAPABILITIES } from './spec.ts'
 
 /** Opens the runtime. Throws one clear sentence when the machine lacks something. */
@@ -46,7 +49,6 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
     }),
     egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
   ])
-  images.keepFor(() => imagesInUse({ dataDir, runDir: instance.runDir }))
   const addresses = createAddressPool(network.subnet, network.gateway)
   for (const id of await listSandboxIds(dataDir)) {
     const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
@@ -56,7 +58,7 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
   // It takes longer to begin than a sandbox has to wait for.
   programs.start()
   const profile = JSON.parse(readFileSync(SECCOMP_PROFILE, 'utf8')) as DockerProfile
-  return new LocalRuntime({
+  const parts: Parts = {
     ...options,
     guest,
     images,
@@ -72,5 +74,13 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
       usual: toOciSeccomp(profile, process.arch, CAPABILITIES),
       withNamespaces: toOciSeccomp(profile, process.arch, CAPABILITIES, { allowNamespaces: true }),
     },
-  })
+  }
+  const holds = new Holds(parts.cgroups)
+  const snapshots = new LocalSnapshots(parts, holds)
+  await snapshots.open()
+  images.keepFor(async () => [
+    ...(await imagesInUse({ dataDir, runDir: instance.runDir })),
+    ...snapshots.imagesInUse(),
+  ])
+  return new LocalRuntime(parts, { snapshots, holds })
 }

@@ -1,0 +1,113 @@
+// Sandboxes that stand still for a moment, so that their files can be read as they are at one time. Nobody is told: for everybody
+// else they run. Pausing, resuming and removing wait until the moment is over. A mark in the sandbox's directory says that it is
+// ours to let go on, should this process die in between.
+
+import { existsSync } from 'node:fs'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { RuntimeError } from '../runtime.ts'
+import { type CgroupLayout, freezerOf, isFrozen, processesIn } from './cgroup.ts'
+
+/** A process that waits for a disk that does not answer cannot be frozen. */
+const FREEZE_TIMEOUT_MS = 5000
+const LOOK_EVERY_MS = 1
+const MARK = 'held'
+
+export type Held = { id: string; folder: string; cgroup: string }
+
+export class Holds {
+  readonly #cgroups: CgroupLayout
+  readonly #last = new Map<string, Promise<void>>()
+  readonly #held = new Set<string>()
+
+  constructor(cgroups: CgroupLayout) {
+    this.#cgroups = cgroups
+  }
+
+  /** Whether a sandbox that is frozen is so for a moment only. */
+  isHeld(id: string): boolean {
+    return this.#held.has(id)
+  }
+
+  /** Does something with a sandbox that must not happen while it is held, nor while another such thing happens. */
+  async apart<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(id)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#last.set(id, promise)
+    try {
+      await before
+      return await work()
+    } finally {
+      resolve()
+      if (this.#last.get(id) === promise) this.#last.delete(id)
+    }
+  }
+
+  /** Does `work` while nothing in the sandbox runs. Rejects with `not_running` when it is paused. */
+  async during<T>(held: Held, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    return await this.apart(held.id, async () => {
+      if (isFrozen(held.cgroup, this.#cgroups))
+        throw new RuntimeError('not_running', 'The sandbox was paused before its files could be read')
+      await writeFile(join(held.folder, MARK), '')
+      this.#held.add(held.id)
+      try {
+        await this.#freeze(held.cgroup, signal)
+        return await work()
+      } finally {
+        await this.#release(held)
+      }
+    })
+  }
+
+  /** Lets go on what a process has held that is gone. */
+  async recover(held: Held): Promise<void> {
+    if (existsSync(join(held.folder, MARK))) await this.#release(held)
+  }
+
+  async #freeze(cgroup: string, signal: AbortSignal): Promise<void> {
+    const { path, freeze } = freezerOf(cgroup, this.#cgroups)
+    await writeFile(path, freeze)
+    const deadline = performance.now() + FREEZE_TIMEOUT_MS
+    while (!isFrozen(cgroup, this.#cgroups, { isDone: true })) {
+      if (performance.now() > deadline)
+        throw new RuntimeError('start_failed', 'The sandbox could not be made to stand still')
+      await delay(LOOK_EVERY_MS, undefined, { signal })
+    }
+  }
+
+  async #release({ id, folder, cgroup }: Held): Promise<void> {
+    const { path, thaw } = freezerOf(cgroup, this.#cgroups)
+    try {
+      await writeFile(path, thaw)
+    } catch (error) {
+      // It has ended, and its cgroup is gone.
+      if (existsSync(path)) throw error
+    } finally {
+      this.#held.delete(id)
+      await rm(join(folder, MARK), { force: true })
+    }
+  }
+}
+
+/**
+ * The files to which the processes of a sandbox write through memory, as paths of the sandbox without the slash at the beginning: of such
+ * writes the kernel tells by a file's times when it pleases.
+ */
+export async function mappedFiles(cgroup: string, layout: CgroupLayout): Promise<string[]> {
+  const found = new Set<string>()
+  for (const pid of processesIn(cgroup, layout)) {
+    // One that has ended has no memory.
+    const maps = await readFile(`/proc/${pid}/maps`, 'latin1').catch(() => '')
+    for (const path of writtenThroughMemory(maps)) found.add(path)
+  }
+  return [...found]
+}
+
+/** Those of one process (proc(5), /proc/pid/maps). Each byte of a path is a character. */
+export function writtenThroughMemory(maps: string): string[] {
+  return maps.split('\n').flatMap((line) => {
+    const path = /^[0-9a-f]+-[0-9a-f]+ .w.s [0-9a-f]+ [0-9a-f]+:[0-9a-f]+ [1-9]\d* +\/(.*)$/.exec(line)?.[1]
+    return path === undefined ? [] : [path.replaceAll('\\012', '\n')]
+  })
+}

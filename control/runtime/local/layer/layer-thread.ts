@@ -1,0 +1,105 @@
+// Copies layers on a thread of its own: it is one call to the system after the other, thousands of them, and the thread that answers
+// requests would answer nothing meanwhile.
+
+import { Worker } from 'node:worker_threads'
+import type { LayerAnswer, LayerOrder, LayerWork } from './layer-worker.ts'
+
+/** What a thread could not do; `code` is that of the system. `isRefused`: for a reason that whoever asked is to hear. */
+export class LayerFailure extends Error {
+  readonly code: string | undefined
+  readonly isRefused: boolean
+  constructor({ message, code, isRefused }: Extract<LayerAnswer, { what: 'failed' }>) {
+    super(message)
+    this.name = 'LayerFailure'
+    this.code = code
+    this.isRefused = isRefused
+  }
+}
+
+export type Pass = Extract<LayerAnswer, { what: 'passed' }>
+
+export class LayerThread implements AsyncDisposable {
+  readonly #worker: Worker
+  #settle: { resolve: (answer: LayerAnswer) => void; reject: (error: unknown) => void } | undefined
+  #answer: LayerAnswer | undefined
+  #ended: unknown
+
+  private constructor(work: LayerWork, signal: AbortSignal) {
+    this.#worker = new Worker(new URL('./layer-worker.ts', import.meta.url), {
+      workerData: work,
+      execArgv: [],
+    })
+    const end = (error: unknown) => {
+      this.#ended ??= error
+      this.#settle?.reject(this.#ended)
+    }
+    const onAbort = () => {
+      end(signal.reason)
+      void this.#worker.terminate()
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#worker
+      .on('message', (answer: LayerAnswer) => {
+        if (this.#settle) this.#settle.resolve(answer)
+        else this.#answer = answer
+      })
+      .on('error', end)
+      .on('exit', () => {
+        signal.removeEventListener('abort', onAbort)
+        end(new Error('The thread that copies has ended'))
+      })
+    if (signal.aborted) onAbort()
+  }
+
+  /** Begins a copy; what is there is copied by `pass`. */
+  static async openCopy(
+    options: { from: string; to: string; leaveOut: string[] },
+    signal: AbortSignal,
+  ): Promise<LayerThread> {
+    const thread = new LayerThread({ what: 'copy', ...options }, signal)
+    try {
+      await thread.#next()
+      return thread
+    } catch (error) {
+      await thread[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** Reads the digest of a layer, once it is safe on the disk. */
+  static async digestOf(layer: string, firstId: number, signal: AbortSignal): Promise<string> {
+    await using thread = new LayerThread({ what: 'digest', layer, firstId }, signal)
+    const answer = await thread.#next()
+    return answer.what === 'digest' ? answer.digest : ''
+  }
+
+  async pass(order: { isLive: boolean; forced: string[] }): Promise<Pass> {
+    this.#worker.postMessage({ what: 'pass', ...order } satisfies LayerOrder)
+    const answer = await this.#next()
+    if (answer.what !== 'passed') throw new Error(`The thread that copies answered "${answer.what}"`)
+    return answer
+  }
+
+  /** Resolves once it does nothing any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker.terminate()
+  }
+
+  async #next(): Promise<LayerAnswer> {
+    const answer = this.#answer ?? (await this.#wait())
+    this.#answer = undefined
+    if (answer.what === 'failed') throw new LayerFailure(answer)
+    return answer
+  }
+
+  async #wait(): Promise<LayerAnswer> {
+    if (this.#ended !== undefined) throw this.#ended
+    const waiting = Promise.withResolvers<LayerAnswer>()
+    this.#settle = waiting
+    try {
+      return await waiting.promise
+    } finally {
+      this.#settle = undefined
+    }
+  }
+}
