@@ -19,7 +19,7 @@ Serves the lifecycle API on a Unix socket for the gateway, and on TCP with --lis
 
   --config PATH        the configuration, ~/.sandbox.toml by default
   --data-dir PATH      where the state lies
-  --runtime NAME       local
+  --runtime NAME       local or docker
   --listen HOST:PORT   also serve the API here, without a gateway
   --stop-sandboxes     remove all sandboxes when stopping
   --help               this text

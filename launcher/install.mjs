@@ -9,22 +9,26 @@ export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 // Each line: a program on the PATH, an absolute file or a Python module, the Debian package that brings it, and what it is for.
 const FOR_START = [
-  ['runc', 'runc', 'runs the sandboxes'],
-  ['skopeo', 'skopeo', 'pulls images from registries'],
-  ['umoci', 'umoci', 'unpacks images'],
+  ['skopeo', 'skopeo', 'asks registries for images'],
   ['nft', 'nftables', 'holds sandboxes to their network policy'],
   ['ip', 'iproute2', 'connects sandboxes to the network'],
   ['nsenter', 'util-linux', 'sets up the network inside a sandbox'],
   ['/usr/bin/tini-static', 'tini', 'is the first process of every sandbox'],
+  ['/etc/ssl/certs/ca-certificates.crt', 'ca-certificates', 'lets sandboxes check TLS certificates'],
+]
+const FOR_LOCAL = [
+  ['runc', 'runc', 'runs the sandboxes'],
+  ['umoci', 'umoci', 'unpacks images'],
   [
     '/usr/share/containers/seccomp.json',
     'golang-github-containers-common',
     'says which system calls a sandbox may make',
   ],
-  ['/etc/ssl/certs/ca-certificates.crt', 'ca-certificates', 'lets sandboxes check TLS certificates'],
 ]
+const FOR_DOCKER = [['dockerd', 'docker.io', 'is the daemon that runs the sandboxes']]
 const FOR_TEST = [
   ...FOR_START,
+  ...FOR_LOCAL,
   ['mmdebstrap', 'mmdebstrap', 'makes the test image'],
   ['docker-registry', 'docker-registry', 'is the registry that the tests pull from'],
   ['chromium', 'chromium', 'opens the pages of the example'],
@@ -41,14 +45,21 @@ const FOR_TEST = [
   ['python:ensurepip', 'python3-venv', 'makes an environment for the published Python SDK'],
   ['javac', 'default-jdk-headless', 'compiles the program that uses the published Kotlin SDK'],
   ['mvn', 'maven', 'gets the published Kotlin SDK'],
-  ['dockerd', 'docker.io', 'is the Docker engine beside which the sandboxes must keep their network'],
+  ['dockerd', 'docker.io', 'is the Docker engine of one of the runtimes'],
 ]
+
+/** What a program started with this runtime needs; a daemon that the environment names is there already. */
+function forStart(runtime, env) {
+  if (runtime !== 'docker') return [...FOR_START, ...FOR_LOCAL]
+  const hasDaemon = Boolean(env.DOCKER_HOST) || existsSync('/var/run/docker.sock')
+  return hasDaemon ? FOR_START : [...FOR_START, ...FOR_DOCKER]
+}
 
 /**
  * Makes sure that npm packages and system packages are there, installing what is missing when `install` is true. Says what
  * it does and why. Returns false, after having said what is wrong, when the machine cannot run the programs.
  */
-export async function ensureMachine({ install, purpose }) {
+export async function ensureMachine({ install, purpose, runtime = 'local' }) {
   if (process.platform !== 'linux') return fail(`Sandboxes need Linux, but this is ${process.platform}.`)
   if (process.getuid?.() !== 0) {
     return fail(
@@ -57,7 +68,9 @@ export async function ensureMachine({ install, purpose }) {
   }
   removeOurPolicy()
   const needsPackages = !npmPackagesAreCurrent()
-  const missing = (purpose === 'test' ? FOR_TEST : FOR_START).filter(([what]) => !isThere(what))
+  const missing = (purpose === 'test' ? FOR_TEST : forStart(runtime, process.env)).filter(
+    ([what]) => !isThere(what),
+  )
   if (!install) {
     if (needsPackages)
       console.error('Missing: the npm packages of package-lock.json. Install them with: npm ci')

@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { ensureMachine, ROOT } from './install.mjs'
+import { runtimeOf } from './runtime.mjs'
 
 const HELP = `Usage: npm start -- [flags]
 
@@ -14,7 +15,7 @@ Starts control, gateway and egress on this machine and waits until a sandbox can
   --host ADDRESS     where to listen (default 127.0.0.1; anything else needs an API key)
   --port PORT        the one public port (default 8080)
   --data-dir DIR     where state, images and sandboxes are kept (default /var/lib/opensandbox)
-  --runtime NAME     what runs sandboxes (default local)
+  --runtime NAME     what runs sandboxes: local (the default) or docker (docs/runtimes.md)
   --stop-sandboxes   remove all sandboxes when stopping (by default they survive a restart)
   --no-install       install nothing; list what is missing and exit with 1
   --help             this text
@@ -28,7 +29,11 @@ if (args.includes('--help') || args.includes('-h')) {
   process.exit(0)
 }
 
-const ready = await ensureMachine({ install: !args.includes('--no-install'), purpose: 'start' })
+const ready = await ensureMachine({
+  install: !args.includes('--no-install'),
+  purpose: 'start',
+  runtime: runtimeOf({ args, env: process.env }),
+})
 if (!ready) process.exit(1)
 
 const node = join(ROOT, 'node_modules/node/bin/node')
