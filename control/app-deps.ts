@@ -6,6 +6,7 @@ import type { Access } from './access/access.ts'
 import type { Principal } from './access/principal.ts'
 import type { EgressAnswer, EgressRequest } from './egress-client.ts'
 import type { ImageKeeper } from './image/keeper.ts'
+import type { Gateways } from './gateways.ts'
 import type { Observation } from './observe/open-observation.ts'
 import type { Pooling } from './pools/open-pooling.ts'
 import type { SandboxProxy } from './routes/proxy.ts'
@@ -43,6 +44,8 @@ export type AppDeps = {
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>
   /** Present when this server carries sandbox traffic itself because no gateway stands before it. */
   proxy?: SandboxProxy
+  /** Present where gateways run on this machine. */
+  gateways?: Gateways
   /** Whether `X-Forwarded-*` come from our own gateway. */
   trustForwarded: boolean
 }

@@ -17,6 +17,7 @@ import { refusal, refusalOfStore } from './errors.ts'
 import { observeRequests } from './observe/observe-requests.ts'
 import { loggedPath } from './request.ts'
 import { adminRoutes } from './routes/admin.ts'
+import { connectionRoutes } from './routes/connections.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { endpointRoutes } from './routes/endpoints.ts'
@@ -78,6 +79,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   for (const prefix of ['/', '/v1']) {
     app.route(prefix, sandboxRoutes(deps))
     app.route(prefix, adminRoutes(deps))
+    app.route(prefix, connectionRoutes(deps))
     app.route(prefix, imageRoutes(deps))
     app.route(prefix, endpointRoutes(deps))
     app.route(prefix, networkPolicyRoutes(deps))

@@ -3,7 +3,7 @@
 
 import { realpath } from 'node:fs/promises'
 import type { IncomingHttpHeaders } from 'node:http'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { API_KEY_HEADER, hashKey } from '../lib/access.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createToken } from '../lib/id.ts'
@@ -20,6 +20,7 @@ import { Clock } from './clock.ts'
 import type { EgressAnswer, EgressRequest } from './egress-client.ts'
 import { createExecdClient } from './execd-client.ts'
 import { createFeedApp } from './feed-app.ts'
+import { createGateways } from './gateways.ts'
 import type { KeepLimits } from './image/collect.ts'
 import { ImageKeeper } from './image/keeper.ts'
 import { observeRuntime } from './observe/observe-runtime.ts'
@@ -206,6 +207,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     observation,
     log,
     askEgress: options.askEgress,
+    gateways: createGateways({ runDir: dirname(instance.feedSocket), log }),
     ...(images && { images }),
   }
   const app = createApp({ ...deps, trustForwarded: true })

@@ -3,6 +3,7 @@
 // server.ts and done in forward.ts.
 
 import type { Socket } from 'node:net'
+import type { LiveConnection } from '../lib/api/gateway-admin.ts'
 import type { Share } from '../lib/api/routes-feed.ts'
 import { Exchange, type ExchangeOwner, type Plan, STALL_TIMEOUT_MS } from './forward.ts'
 import { formatUpgradeHead } from './headers.ts'
@@ -14,6 +15,8 @@ import {
   type RequestHead,
   type ResponseHead,
 } from './http1/head.ts'
+import { loggedPath } from './logged.ts'
+import type { Outcome } from './outcome.ts'
 import type { Upstream, UpstreamPool } from './pool.ts'
 import { formatRefusal, REFUSED, type Refusal, wantsPage } from './refusal.ts'
 import { splice } from './upgrade.ts'
@@ -26,17 +29,6 @@ export type Verdict =
   | { kind: 'answer'; status: number; head: string; body?: string }
   /** Not known yet; `cancel` when nobody waits any more. */
   | { kind: 'wait'; verdict: Promise<Verdict>; cancel: () => void }
-
-export type Outcome = {
-  head: RequestHead | undefined
-  plan: Plan | undefined
-  client: string
-  status: number
-  ms: number
-  reason?: string
-  /** A refusal that another try may not meet, such as of a port that nothing listens on yet. */
-  isPassing?: boolean
-}
 
 /** A link, and the sandbox that it is of. */
 export type SharedBy = { sandboxId: string; share: Share }
@@ -70,6 +62,9 @@ export class ClientConnection implements ExchangeOwner {
   #scanned = 0
   #head: RequestHead | undefined
   #exchange: Exchange | undefined
+  /** The exchange of this request, also when it is over. */
+  #last: Exchange | undefined
+  #bytesBefore = { in: 0, out: 0 }
   #cancelWait: (() => void) | undefined
   #startedAt = 0
   #deadline: number
@@ -150,6 +145,31 @@ export class ClientConnection implements ExchangeOwner {
     if (bytes === this.#passedBytes) return undefined
     this.#passedBytes = bytes
     return this.#trafficOf
+  }
+
+  /** What is under way to a sandbox. */
+  describe(): LiveConnection | undefined {
+    const plan = this.#last?.plan
+    const head = this.#head
+    if (!plan || !head || plan.target.group === '' || this.#state === 'lingering') return undefined
+    return {
+      sandboxId: plan.target.group,
+      port: plan.port,
+      client: this.clientAddress,
+      kind: this.#state === 'spliced' ? 'stream' : 'request',
+      method: head.method,
+      path: loggedPath(head.target),
+      ageMs: Math.round(performance.now() - this.#startedAt),
+      bytesIn: this.socket.bytesRead - this.#bytesBefore.in,
+      bytesOut: this.socket.bytesWritten - this.#bytesBefore.out,
+      ...(plan.share && { share: plan.share.id }),
+    }
+  }
+
+  /** Whether it is between requests, has one, or is a tunnel. */
+  get activity(): 'idle' | 'request' | 'stream' {
+    if (this.#state === 'spliced') return 'stream'
+    return this.#state === 'exchange' || this.#state === 'waiting' ? 'request' : 'idle'
   }
 
   /** The link by which what is under way is reached. */
@@ -278,6 +298,7 @@ export class ClientConnection implements ExchangeOwner {
         this.#sharedBy = share && { sandboxId: target.group, share }
         const exchange = new Exchange(head, verdict.plan, this, this.#context.pool)
         this.#exchange = exchange
+        this.#last = exchange
         // What was held back while the request waited is read now; the exchange holds it back again if it must.
         this.resumeReading()
         const end = exchange.start(bytes, 0)
@@ -319,6 +340,7 @@ export class ClientConnection implements ExchangeOwner {
     this.#trafficOf = undefined
     this.#sharedBy = undefined
     this.#head = undefined
+    this.#last = undefined
     this.#startedAt = 0
     // A slow client may still be taking the answer.
     this.setDeadline(this.socket.writableLength > 0 ? STALL_TIMEOUT_MS : IDLE_TIMEOUT_MS)
@@ -378,13 +400,22 @@ export class ClientConnection implements ExchangeOwner {
     this.#context.onClosed(this)
   }
 
+  #takeBytes(): { bytesIn: number; bytesOut: number } {
+    const { bytesRead, bytesWritten } = this.socket
+    const before = this.#bytesBefore
+    this.#bytesBefore = { in: bytesRead, out: bytesWritten }
+    return { bytesIn: bytesRead - before.in, bytesOut: bytesWritten - before.out }
+  }
+
   #report(status: number, reason?: string, isPassing = false): void {
     this.#context.report({
       head: this.#head,
-      plan: this.#exchange?.plan,
+      plan: this.#last?.plan,
       client: this.clientAddress,
       status,
       ms: this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt,
+      legs: this.#last?.legsSince(this.#startedAt) ?? NO_LEGS,
+      ...this.#takeBytes(),
       ...(reason !== undefined && { reason }),
       ...(isPassing && { isPassing }),
     })
@@ -392,6 +423,7 @@ export class ClientConnection implements ExchangeOwner {
 }
 
 const EMPTY = Buffer.alloc(0)
+const NO_LEGS = { waitMs: 0, connectMs: 0, firstByteMs: 0 }
 
 /** A server should overlook an empty line before a request (RFC 9112 2.2); two, and no more. */
 function skipEmptyLines(bytes: Buffer): number {

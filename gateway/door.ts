@@ -21,6 +21,7 @@ import type { Waker } from './wake.ts'
 
 /** Where sandboxes are: see routes-feed.ts. */
 export type RouteSource = {
+  readonly size?: number
   get(id: string): FeedRoute | undefined
   find(id: string): Promise<Lookup>
   onChange(listener: RouteListener): () => void
@@ -37,6 +38,8 @@ export type DoorOptions = {
   /** Absent: no link opens that opens once. */
   redeem?: Redeem
   guesses: Guesses
+  /** Is told of what opens nothing and was tried. */
+  onGuess?: () => void
   /** How long a request waits for a sandbox that is starting or waking. */
   holdMs: number
   /** How long a browser waits for one before it is shown that it waits. */
@@ -122,7 +125,10 @@ export function createDoor(options: DoorOptions): Door {
       case 'open':
         return pass(caller, found, grant)
       case 'closed':
-        if (grant.isGuess) guesses.note(client.address, now())
+        if (grant.isGuess) {
+          guesses.note(client.address, now())
+          options.onGuess?.()
+        }
         return refuse(refusalOf(grant.reason, isSuspect))
       case 'hand-over':
         return handOver(caller, grant.share, grant.secret)

@@ -20,6 +20,7 @@ import {
   type RequestHead,
   type ResponseHead,
 } from './http1/head.ts'
+import type { Legs } from './outcome.ts'
 import type { Target, Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
 import { REFUSED, type Refusal } from './refusal.ts'
 
@@ -82,6 +83,10 @@ export class Exchange implements UpstreamUser {
   #responseBody: BodyReader | undefined
   #closes = false
   #isBlocked = false
+  /** When it was begun, was connected, and began to be answered; 0 until then. */
+  readonly #began = performance.now()
+  #connectedAt = 0
+  #answeredAt = 0
   readonly #passRequest = (bytes: Buffer) => {
     if (this.#upstream && !this.#upstream.socket.write(bytes)) this.#owner.pauseReading()
   }
@@ -134,6 +139,16 @@ export class Exchange implements UpstreamUser {
     return end
   }
 
+  /** Where the time went of a request that came at `startedAt`. */
+  legsSince(startedAt: number): Legs {
+    const connected = this.#connectedAt === 0 ? this.#began : this.#connectedAt
+    return {
+      waitMs: Math.max(0, this.#began - startedAt),
+      connectMs: connected - this.#began,
+      firstByteMs: this.#answeredAt === 0 ? 0 : this.#answeredAt - connected,
+    }
+  }
+
   onClientDrain(): void {
     if (!this.#isBlocked) return
     this.#isBlocked = false
@@ -154,6 +169,7 @@ export class Exchange implements UpstreamUser {
   }
 
   onUpstreamConnect(): void {
+    this.#connectedAt = performance.now()
     this.#owner.setDeadline(FIRST_BYTE_TIMEOUT_MS)
   }
 
@@ -162,6 +178,7 @@ export class Exchange implements UpstreamUser {
   }
 
   onUpstreamData(chunk: Buffer, isBorrowed: boolean): void {
+    if (!this.#heard) this.#answeredAt = performance.now()
     this.#heard = true
     if (this.#state === 'streaming') this.#relay(chunk, isBorrowed)
     else if (this.#state === 'waiting') this.#readHead(chunk)

@@ -7,9 +7,11 @@ import { createLogger } from '../lib/log.ts'
 import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
 import { createReload } from '../lib/reload.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
+import { openAccessLog } from './access-log.ts'
 import { ActivityLog, ActivityReporter } from './activity.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
 import { createKeyCheck } from './key-check.ts'
+import { serveOwnSocket } from './own-socket.ts'
 import { createRedeem } from './redeem.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import { createGateway } from './server.ts'
@@ -34,6 +36,11 @@ const { dataDir, host } = config.server
 makeDataDir(dataDir)
 const instance = instanceOf(dataDir)
 const access = accessSettings(config)
+const { accessFile } = config.log
+const accessLog =
+  accessFile === undefined
+    ? undefined
+    : openAccessLog({ path: accessFile, domain: config.ingress.domain, log })
 // Control tells what of the configuration has changed, for all programs.
 const reload = createReload({
   settings,
@@ -47,7 +54,14 @@ const reload = createReload({
     access.keys = changed.ingress.secureAccess?.keys
   },
 })
-const stop = stopSignal(log, { hasTerminal: hasTerminal(), reload })
+const stop = stopSignal(log, {
+  hasTerminal: hasTerminal(),
+  reload: () => {
+    // Whoever moved it away sends the same signal.
+    accessLog?.reopen()
+    void reload()
+  },
+})
 const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
 const activity = new ActivityLog()
 const reporter = new ActivityReporter({ activity, socketPath: instance.feedSocket, log })
@@ -64,6 +78,7 @@ const gateway = createGateway({
   redeem: createRedeem({ socketPath: instance.feedSocket, routes, log }),
   holdMs: Math.max(HOLD_MS, config.ingress.wakeTimeoutMs),
   activity,
+  ...(accessLog && { accessLog }),
   log,
   logsRequests: () => level === 'debug',
 })
@@ -73,6 +88,15 @@ try {
 } catch (error) {
   refuse(describeListenError(systemCodeOf(error), messageOf(error), config.server))
 }
+const closeOwnSocket = await serveOwnSocket({
+  path: instance.gatewaySocket(process.pid),
+  figures: gateway.figures,
+  connections: gateway.connections,
+}).catch((error) => {
+  // Sandboxes are reached without it.
+  log.warn('control cannot ask for the numbers of this process', { error })
+  return () => {}
+})
 const following = routes.run(stop)
 const reporting = reporter.run(stop)
 const stopped = untilAborted(stop)
@@ -85,6 +109,8 @@ await stopped
 await gateway.close(DRAIN_MS)
 await following
 await reporting
+closeOwnSocket()
+await accessLog?.close()
 // What was seen until the end.
 await reporter.tell()
 log.info('stopped')

@@ -1,8 +1,8 @@
 // The one line that tells how a request went: a warning when it failed by a fault of ours or of a sandbox.
 
 import type { Logger } from '../lib/log.ts'
-import type { Outcome } from './connection.ts'
 import { loggedHost, loggedPath } from './logged.ts'
+import type { Outcome } from './outcome.ts'
 
 /** `logsRequests` says whether those that went well are told, too. */
 export function createRequestLog(log: Logger, logsRequests: () => boolean): (outcome: Outcome) => void {

@@ -2,9 +2,15 @@
 // hands it on. Everything it needs is handed in. One coarse clock ends what takes too long, so that no request needs a timer.
 
 import { createServer, type Server, type Socket } from 'node:net'
+import {
+  type GatewayConnections,
+  type GatewayFigures,
+  MAX_CONNECTIONS_TOLD,
+} from '../lib/api/gateway-admin.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { type AccessSettings, decideAccess } from './access.ts'
+import type { AccessLog } from './access-log.ts'
 import type { ActivityLog } from './activity.ts'
 import { ClientConnection, type ConnectionContext, type SharedBy, type Verdict } from './connection.ts'
 import { createDoor, type RouteSource } from './door.ts'
@@ -16,6 +22,7 @@ import { STREAM_BUFFER_BYTES, type Target, UpstreamPool } from './pool.ts'
 import type { Redeem } from './redeem.ts'
 import { createRequestLog } from './request-log.ts'
 import { decideRoute } from './route.ts'
+import { Tally } from './tally.ts'
 import type { Waker } from './wake.ts'
 
 export type GatewayOptions = {
@@ -30,6 +37,8 @@ export type GatewayOptions = {
   /** Where traffic is noted of the sandboxes that control wants to hear of. */
   activity?: Pick<ActivityLog, 'touch' | 'forget'>
   pool?: UpstreamPool
+  /** Where every request is written down. */
+  accessLog?: Pick<AccessLog, 'report'>
   wake?: Waker
   redeem?: Redeem
   /** How long a request waits for a sandbox that is starting or waking. */
@@ -47,6 +56,10 @@ export type Gateway = {
   server: Server
   /** Resolves with the port in use. */
   listen(address: { host: string; port: number }): Promise<number>
+  /** What was counted, and what there is. */
+  figures(): GatewayFigures
+  /** What is under way to sandboxes. */
+  connections(): GatewayConnections
   /** Takes no more connections, lets what runs end for `drainMs`, cuts the rest. */
   close(drainMs: number): Promise<void>
 }
@@ -59,6 +72,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   const { activity, pool = new UpstreamPool(), sweepMs = 250 } = options
   const { wake, redeem, holdMs = 10_000, pageMs = 1500, maxHeld = 1024, wallNow = Date.now } = options
   const connections = new Set<ClientConnection>()
+  const tally = new Tally()
+  const logRequest = createRequestLog(log, logsRequests)
   const controlTarget: Target = { key: 'control', group: '', connect: { path: controlSocket } }
   let now = performance.now()
   let isStopping = false
@@ -72,7 +87,11 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     pool,
     decide,
-    report: createRequestLog(log, logsRequests),
+    report(outcome) {
+      tally.count(outcome)
+      logRequest(outcome)
+      options.accessLog?.report(outcome)
+    },
     createRequestId,
     onClosed: (connection) => void connections.delete(connection),
   }
@@ -82,7 +101,14 @@ export function createGateway(options: GatewayOptions): Gateway {
     checkKey: options.checkKey,
     routes,
     ...(activity && { activity }),
-    ...(wake && { wake }),
+    ...(wake && {
+      wake: async (id) => {
+        const refusal = await wake(id)
+        tally.woke(refusal ? 'failed' : 'woken')
+        return refusal
+      },
+    }),
+    onGuess: () => tally.guessed(),
     ...(redeem && { redeem }),
     guesses: new Guesses(),
     holdMs,
@@ -170,6 +196,18 @@ export function createGateway(options: GatewayOptions): Gateway {
           resolve(typeof address === 'object' && address ? address.port : port)
         })
       }),
+    figures() {
+      const counts = { idle: 0, request: 0, stream: 0 }
+      for (const { activity: state } of connections) counts[state]++
+      return { families: tally.families({ connections: counts, routes: routes.size ?? 0 }) }
+    },
+    connections() {
+      const live = [...connections].flatMap((connection) => connection.describe() ?? [])
+      return {
+        connections: live.slice(0, MAX_CONNECTIONS_TOLD),
+        leftOut: Math.max(0, live.length - MAX_CONNECTIONS_TOLD),
+      }
+    },
     close: async (drainMs) => {
       isStopping = true
       now = performance.now()

@@ -5,6 +5,9 @@ import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
+/** What the names of the sockets of gateway processes begin with. */
+export const GATEWAY_SOCKET_PREFIX = 'gateway-'
+
 export type Instance = {
   /** Four hex characters, the same for the same data directory. */
   key: string
@@ -16,6 +19,8 @@ export type Instance = {
   controlSocket: string
   /** Control's routes feed, for the gateway alone. */
   feedSocket: string
+  /** Where a gateway process of this number answers control (lib/api/gateway-admin.ts). */
+  gatewaySocket: (pid: number) => string
   /** Egress's policy API, reached through the gateway as port 18080 of a sandbox. */
   policySocket: string
   /** Egress's administration, for control alone. */
@@ -32,6 +37,7 @@ export function instanceOf(dataDir: string, runRoot = '/run/opensandbox'): Insta
     runDir,
     controlSocket: join(runDir, 'control.sock'),
     feedSocket: join(runDir, 'feed.sock'),
+    gatewaySocket: (pid) => join(runDir, `${GATEWAY_SOCKET_PREFIX}${pid}.sock`),
     policySocket: join(runDir, 'policy.sock'),
     egressSocket: join(runDir, 'egress.sock'),
   }

@@ -6,7 +6,8 @@ import { requireOperator } from './tenant.ts'
 export function operationRoutes({
   settings,
   observation,
-}: Pick<AppDeps, 'settings' | 'observation'>): Hono<AppEnv> {
+  gateways,
+}: Pick<AppDeps, 'settings' | 'observation' | 'gateways'>): Hono<AppEnv> {
   const { metrics, readiness } = observation
   const routes = new Hono<AppEnv>()
 
@@ -26,8 +27,11 @@ export function operationRoutes({
       context.get('principal'),
       "the numbers are for the operator's keys, and for the token of metrics.token",
     )
-    const { contentType, text } = await metrics.format()
-    return context.body(text, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' })
+    const [{ contentType, text }, ofGateways = ''] = await Promise.all([
+      metrics.format(),
+      gateways?.formatMetrics(),
+    ])
+    return context.body(text + ofGateways, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' })
   })
 
   return routes

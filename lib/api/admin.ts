@@ -41,6 +41,30 @@ export const auditQuerySchema = z.object({
   limit: integer(1, 1000).default(100),
 })
 
+export const connectionsQuerySchema = z.object({
+  /** The id of one sandbox. */
+  sandbox: z.string().max(100).optional(),
+  limit: integer(1, 5000).default(1000),
+})
+
+export const connectionListSchema = z.object({
+  items: z.array(
+    z.object({
+      sandboxId: z.string(),
+      port: z.number(),
+      client: z.string(),
+      kind: z.enum(['request', 'stream']),
+      method: z.string(),
+      path: z.string(),
+      ageMs: z.number(),
+      bytesIn: z.number(),
+      bytesOut: z.number(),
+      share: z.string().optional(),
+    }),
+  ),
+  leftOut: z.number(),
+})
+
 const time = z.iso.datetime({ offset: true })
 
 const keySchema = z.object({

@@ -17,6 +17,10 @@ export class FakeRoutes implements RouteSource {
   /** Answers for ids that were never put. */
   onFind: (id: string) => Promise<Lookup> = async () => 'unknown'
 
+  get size(): number {
+    return this.#routes.size
+  }
+
   get(id: string): Route | undefined {
     return this.#routes.get(id)
   }

@@ -53,6 +53,7 @@ export type ControlAppOptions = {
   store?: Store
   askEgress?: AppDeps['askEgress']
   checkEgress?: Check
+  gateways?: AppDeps['gateways']
   execd?: Partial<ExecdClient>
   telemetry?: TelemetrySettings
   /** Whether pools are filled and templates built. */
@@ -162,6 +163,7 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     log,
     settings,
     observation,
+    ...(options.gateways && { gateways: options.gateways }),
     ...(images && { images }),
     askEgress,
     trustForwarded: options.trustForwarded ?? false,

@@ -1,7 +1,16 @@
-import { auditQuerySchema } from '../../../lib/api/admin.ts'
+import { auditQuerySchema, connectionsQuerySchema } from '../../../lib/api/admin.ts'
 import type { Operation } from './operation.ts'
 
 export const ADMIN_OPERATIONS: Operation[] = [
+  {
+    method: 'get',
+    path: '/v1/admin/connections',
+    id: 'listConnections',
+    summary: 'List what is under way to sandboxes through the gateway, the oldest first.',
+    tag: 'Administration',
+    query: connectionsQuerySchema,
+    answers: { 200: ['Requests and streams', 'ListConnectionsResponse'], 403: ['Not for this key'] },
+  },
   {
     method: 'get',
     path: '/v1/admin/keys',

@@ -52,6 +52,7 @@ export const SCHEMAS = {
   Tenant: admin.tenantSchema,
   ListTenantsResponse: admin.tenantListSchema,
   ListAuditResponse: admin.auditListSchema,
+  ListConnectionsResponse: admin.connectionListSchema,
   PullImageRequest: images.pullRequestSchema,
   Image: images.imageSchema,
   ImagePull: images.imagePullSchema,
