@@ -213,9 +213,17 @@ function addFigures(
   })
 }
 
-/** The first pools by their names, and all others as one. */
+/** The first pools by their names, of each tenant in turn so that none takes all the labels there are, and all others as one. */
 function labelled(pools: PoolFigures[]): [{ tenant: string; pool: string }, PoolFigures][] {
-  return pools.map((pool, at) => [
+  const places = new Map<string, number>()
+  const inTurn = pools
+    .map((pool) => {
+      const place = places.get(pool.tenant) ?? 0
+      places.set(pool.tenant, place + 1)
+      return { pool, place }
+    })
+    .sort((one, other) => one.place - other.place)
+  return inTurn.map(({ pool }, at) => [
     at < MAX_POOLS ? { tenant: pool.tenant, pool: pool.name } : { tenant: OTHERS, pool: OTHERS },
     pool,
   ])

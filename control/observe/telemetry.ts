@@ -10,6 +10,7 @@ import { formatMetrics } from '../../lib/otlp/metrics.ts'
 import { formatTraces, type Span } from '../../lib/otlp/traces.ts'
 import type { Observer } from './observer.ts'
 import type { RequestScope } from './request-scope.ts'
+import { SdkLabels } from './sdk-labels.ts'
 import type { TraceContext } from './trace-context.ts'
 
 export type TelemetrySettings = {
@@ -45,6 +46,7 @@ const MAX_SPANS_PER_EXPORT = 1024
 
 export function openTelemetry({ settings, version, scope, log }: TelemetryOptions): Telemetry {
   const histograms = { request: new Histogram(), create: new Histogram() }
+  const sdks = new SdkLabels()
   const startedAtMs = Date.now()
   const resource = { 'service.name': settings.serviceName, 'service.version': version }
   let waiting: Span[] = []
@@ -137,8 +139,10 @@ export function openTelemetry({ settings, version, scope, log }: TelemetryOption
       },
       runtimeCallDone: (done) => addInner(`runtime ${done.call}`, done, done.failure !== undefined),
       createPhaseDone: (done) => addInner(`create: ${done.phase}`, done, done.isFailed),
-      createReported: ({ language, version, success, ms }) =>
-        histograms.create.record(ms, { 'sdk.language': language, 'sdk.version': version, success }),
+      createReported({ success, ms, ...sdk }) {
+        const { language, version } = sdks.of(sdk)
+        histograms.create.record(ms, { 'sdk.language': language, 'sdk.version': version, success })
+      },
     },
     close: async (deadlineMs) => {
       await Promise.all([metrics.close(deadlineMs), traces.close(deadlineMs)])

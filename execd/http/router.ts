@@ -140,7 +140,9 @@ export function createRouter({ routes, token, log, observe }: RouterOptions): Ro
     if (!found) {
       const shorter = path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : undefined
       if (shorter && !shorter.startsWith('//') && find(method, shorter)) {
-        response.setHeader('Location', shorter + (at < 0 ? '' : url.slice(at)))
+        // Whoever cannot send the header needs the token in the next path, too.
+        const before = tokenInPath === undefined ? '' : `${TOKEN_IN_PATH}${tokenInPath}`
+        response.setHeader('Location', `${before}${shorter}${at < 0 ? '' : url.slice(at)}`)
         answerText(response, method === 'GET' ? 301 : 307, 'moved')
       } else answerText(response, 404, '404 page not found')
       return

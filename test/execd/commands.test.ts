@@ -483,6 +483,9 @@ describe('every route', () => {
   test('redirects a path with one slash too many', async () => {
     const response = await execd.call('/ping/?a=b', { redirect: 'manual' })
     expect([response.status, response.headers.get('location')]).toEqual([301, '/ping?a=b'])
+    // With the token that stood before it, for who cannot send the header.
+    const byPath = await fetch(`${execd.url}/-/secret-token/metrics/?a=b`, { redirect: 'manual' })
+    expect([byPath.status, byPath.headers.get('location')]).toEqual([301, '/-/secret-token/metrics?a=b'])
   })
 })
 

@@ -174,6 +174,24 @@ test('pools are told apart, and only so many of them', async () => {
   expect(named).toHaveLength(101 * 3)
 })
 
+test('a tenant with many pools leaves names to those of others', async () => {
+  const control = open()
+  const capacity = { bufferMin: 0, bufferMax: 0, poolMin: 0, poolMax: 3 }
+  const { pools } = control.pooling.deps
+  const insert = (tenant: string, name: string) =>
+    pools.insert({ tenant, name, template: {}, capacity, createdAt: 0, updatedAt: 0 })
+  for (let n = 0; n < 150; n++) insert('amber', `pool-${String(n).padStart(3, '0')}`)
+  insert('zinc', 'only')
+  const samples = await scrape(control)
+  const limit = (tenant: string, pool: string) =>
+    samples.get(`opensandbox_pool_capacity{tenant="${tenant}",pool="${pool}",bound="poolMax"}`)
+  expect([limit('zinc', 'only'), limit('amber', 'pool-098'), limit('amber', 'pool-099')]).toEqual([
+    3,
+    3,
+    undefined,
+  ])
+})
+
 test('the process, its event loop and its database are in it', async () => {
   const control = open()
   const began = performance.now()
