@@ -51,7 +51,14 @@ export function pickProxies(env: Record<string, string | undefined>): Record<str
 const HOUR_MS = 3_600_000
 
 /** How sandboxes are made and ended here. */
-export function lifeSettings({ server, runtime, storage, retention, ingress }: Config): LifeSettings {
+export function lifeSettings({
+  server,
+  runtime,
+  storage,
+  retention,
+  ingress,
+  renewIntent,
+}: Config): LifeSettings {
   return {
     allowedHostPaths: storage.allowedHostPaths,
     allowIsolatedSessions: runtime.allowIsolatedSessions,
@@ -63,6 +70,10 @@ export function lifeSettings({ server, runtime, storage, retention, ingress }: C
     deleteAnswerMs: 20_000,
     pauseTimeoutMs: 20_000,
     maxTimeoutMs: (server.maxSandboxTimeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000,
+    renewsOnAccess: renewIntent.enabled,
+    ...(renewIntent.minIntervalSeconds !== undefined && {
+      renewIntervalMs: renewIntent.minIntervalSeconds * 1000,
+    }),
     idempotencyMs: retention.idempotencyHours * HOUR_MS,
     wake: ingress.wake,
     wakeTimeoutMs: ingress.wakeTimeoutMs,

@@ -72,6 +72,8 @@ export type Config = {
     alwaysAllow: string[]
     upstreamDns: NameServer[]
   }
+  /** Renewal by traffic (contract: lifecycle.md 7.1). */
+  renewIntent: { enabled: boolean; minIntervalSeconds?: number }
   storage: { allowedHostPaths: string[] }
   /** How long is kept what nothing needs any more. */
   retention: {

@@ -37,6 +37,7 @@ export function openPooling({ lives, settings, execd, askEgress, ...waits }: Poo
     allowIsolatedSessions: lives.settings.allowIsolatedSessions,
     ...(lives.settings.pullPolicy && { pullPolicy: lives.settings.pullPolicy }),
     canPause: lives.runtime.canPause !== false,
+    ...(lives.settings.renewsOnAccess !== undefined && { renewsOnAccess: lives.settings.renewsOnAccess }),
     hasVolumes: lives.runtime.volumes !== undefined,
     ...(lives.runtime.abilities && { abilities: lives.runtime.abilities }),
     ...(lives.settings.defaultDiskBytes !== undefined && {

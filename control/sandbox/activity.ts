@@ -19,7 +19,13 @@ const LONGEST_UNWRITTEN_MS = 60_000
  */
 const GRACE_MS = 6000
 
-export type ActivitySettings = { maxTimeoutMs: number }
+export type ActivitySettings = {
+  maxTimeoutMs: number
+  /** Whether traffic renews anything, as it does when nothing else is said. */
+  renewsOnAccess?: boolean
+  /** At least so long is between two renewals of one sandbox that are written before its end is near. */
+  renewIntervalMs?: number
+}
 
 export type ActivityOptions = {
   store: Store
@@ -49,11 +55,11 @@ export function idleAtOf(row: Row): number | undefined {
 export function decideActivity(
   row: Row,
   at: number,
-  { now, maxTimeoutMs }: { now: number; maxTimeoutMs: number },
+  { now, maxTimeoutMs, renewsOnAccess = true }: Omit<ActivitySettings, 'renewIntervalMs'> & { now: number },
 ): SandboxChange | undefined {
   if (row.state !== 'Running' || row.hidden) return undefined
   const change: SandboxChange = {}
-  if (row.renewSeconds !== null && row.expiresAt !== null) {
+  if (renewsOnAccess && row.renewSeconds !== null && row.expiresAt !== null) {
     const expiresAt = Math.min(at + row.renewSeconds * 1000, now + maxTimeoutMs)
     if (expiresAt > row.expiresAt) change.expiresAt = expiresAt
   }
@@ -62,11 +68,17 @@ export function decideActivity(
 }
 
 /** Whether a change is large enough to be written before something depends on it. */
-export function isWorthWriting(row: Row, { expiresAt, activeAt }: SandboxChange): boolean {
-  const isMuch = (gainMs: number, seconds: number | null) =>
-    seconds !== null && gainMs >= Math.min((seconds * 1000) / WRITE_SHARE, LONGEST_UNWRITTEN_MS)
+export function isWorthWriting(
+  row: Row,
+  { expiresAt, activeAt }: SandboxChange,
+  renewIntervalMs?: number,
+): boolean {
+  const isMuch = (gainMs: number, seconds: number | null, leastMs?: number) =>
+    seconds !== null && gainMs >= (leastMs ?? Math.min((seconds * 1000) / WRITE_SHARE, LONGEST_UNWRITTEN_MS))
   return (
-    (expiresAt != null && row.expiresAt !== null && isMuch(expiresAt - row.expiresAt, row.renewSeconds)) ||
+    (expiresAt != null &&
+      row.expiresAt !== null &&
+      isMuch(expiresAt - row.expiresAt, row.renewSeconds, renewIntervalMs)) ||
     (activeAt != null && isMuch(activeAt - (row.activeAt ?? row.lastTransitionAt), row.idleSeconds))
   )
 }
@@ -119,7 +131,7 @@ export class Activity implements Disposable {
       if (!known || ageMs > MAX_AGE_MS || at <= known.seenAt || at <= known.endsFrom) continue
       known.seenAt = at
       const change = this.#decide(known.row, at)
-      if (change && isWorthWriting(known.row, change)) this.settle(id)
+      if (change && isWorthWriting(known.row, change, this.#options.settings.renewIntervalMs)) this.settle(id)
     }
   }
 
@@ -161,7 +173,7 @@ export class Activity implements Disposable {
 
   #decide(row: Row, at: number): SandboxChange | undefined {
     const { now, settings } = this.#options
-    return decideActivity(row, at, { now: now(), maxTimeoutMs: settings.maxTimeoutMs })
+    return decideActivity(row, at, { ...settings, now: now() })
   }
 
   #follow(id: string, row: SandboxRow | undefined): void {

@@ -59,6 +59,9 @@ export type LifeSettings = {
   pauseTimeoutMs: number
   /** How far ahead the end of a sandbox may lie, by whatever it is renewed; Infinity when nothing is configured. */
   maxTimeoutMs: number
+  /** What traffic does: see activity.ts. */
+  renewsOnAccess?: boolean
+  renewIntervalMs?: number
   /** For so long an Idempotency-Key stands for what it has made. */
   idempotencyMs: number
   /** Whether a request wakes a paused sandbox that does not say so itself; never when absent. */

@@ -22,6 +22,8 @@ export type PlanLimits = {
   allowIsolatedSessions: boolean
   /** Whether the runtime can pause. */
   canPause: boolean
+  /** Whether traffic renews anything; it does when nothing is said. */
+  renewsOnAccess?: boolean
   /** Whether it has named volumes. */
   hasVolumes: boolean
   /** When registries are asked, by the configuration. */
@@ -116,6 +118,10 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
   checkMetadata(metadata)
   const platform = request.platform && planPlatform(request.platform, limits.arch)
   const expiresAt = planExpiry(request.timeout, limits)
+  if (renewSeconds !== undefined && limits.renewsOnAccess === false)
+    warnings.push(
+      `extensions["${RENEW_EXTENSION}"] has no effect: renew_intent.enabled is false on this server`,
+    )
   if (renewSeconds !== undefined && expiresAt === undefined)
     warnings.push(`extensions["${RENEW_EXTENSION}"] has no effect without timeout: there is no end to renew`)
   if (request.credentialProxy?.enabled)

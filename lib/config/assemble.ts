@@ -60,6 +60,10 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       alwaysAllow: get('egress.always_allow'),
       upstreamDns: get('egress.upstream_dns'),
     },
+    renewIntent: {
+      enabled: get('renew_intent.enabled'),
+      ...optional('minIntervalSeconds', get<number | undefined>('renew_intent.min_interval_seconds')),
+    },
     storage: { allowedHostPaths: get('storage.allowed_host_paths') },
     retention: {
       eventsHours: get('retention.events_hours'),

@@ -92,6 +92,8 @@ export const SETTINGS = {
   'egress.always_allow': [policyTargets, []],
   'egress.upstream_dns': [nameServers, []],
   'storage.allowed_host_paths': [texts, []],
+  'renew_intent.enabled': [yesOrNo, true],
+  'renew_intent.min_interval_seconds': [integer(1, 86_400), undefined],
   'retention.events_hours': [integer(1, 87_600), 168],
   'retention.ended_sandboxes_hours': [integer(1, 87_600), 168],
   'retention.audit_hours': [integer(1, 87_600), 2160],
@@ -140,7 +142,7 @@ export const WITHOUT_MEANING = [
   'storage.ossfs_mount_root',
   'store.*',
   'secure_runtime.k8s_runtime_class',
-  'renew_intent.*',
+  'renew_intent.redis.*',
   'kubernetes.*',
   'agent_sandbox.*',
 ] // prettier-ignore

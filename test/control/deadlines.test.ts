@@ -252,6 +252,13 @@ test.each([
   ],
   ['no end, nothing to renew', { expiresAt: null }, 950_000, FREE, { activeAt: 950_000 }],
   ['did not ask for either', { renewSeconds: null, idleSeconds: null }, 950_000, FREE, undefined],
+  [
+    'only activity, where nothing is renewed by traffic',
+    {},
+    950_000,
+    { ...FREE, renewsOnAccess: false },
+    { activeAt: 950_000 },
+  ],
   ['paused', { state: 'Paused' as const }, 950_000, FREE, undefined],
   ['on its way out', { state: 'Stopping' as const }, 950_000, FREE, undefined],
   ['nobody knows of it', { hidden: true }, 950_000, FREE, undefined],
@@ -263,6 +270,9 @@ test('isWorthWriting(): a twentieth of what traffic gives, or a minute', () => {
   expect(isWorthWriting(ROW, { expiresAt: 1_014_999 })).toBe(false)
   expect(isWorthWriting(ROW, { expiresAt: 1_015_000 })).toBe(true)
   expect(isWorthWriting({ ...ROW, renewSeconds: 86_400 }, { expiresAt: 1_060_000 })).toBe(true)
+  // Or as long as the operator says.
+  expect(isWorthWriting(ROW, { expiresAt: 1_099_999 }, 100_000)).toBe(false)
+  expect(isWorthWriting(ROW, { expiresAt: 1_100_000 }, 100_000)).toBe(true)
   expect(isWorthWriting(ROW, { activeAt: 902_999 })).toBe(false)
   expect(isWorthWriting(ROW, { activeAt: 903_000 })).toBe(true)
 })
@@ -293,28 +303,34 @@ test('the database finds the same idle sandboxes as idleAtOf()', () => {
   expect(control.store.deadlines.dueIdle(60_004, 9)).toEqual([])
 })
 
-test('L18: what is told again and again is written rarely, and nothing of it is lost', async () => {
-  const { control, time } = openAt()
-  const id = await make(control, RENEWS)
-  time.now += 400_000
-  const written = vi.spyOn(control.store, 'change')
-  onTestFinished(() => written.mockRestore())
-  for (let at = 0; at < 100; at++) {
-    time.now += 2000
-    control.lives.activity.record([
-      { id, ageMs: 0 },
-      { id: 'unknown', ageMs: 0 },
-    ])
-  }
-  expect(written.mock.calls.length).toBeLessThanOrEqual(15)
-  expect(time.now).toBe(BEGIN + 600_000)
-  // Its first end is over, and what was not written yet counts when it is judged.
-  await expireSandbox(control.lives, id)
-  expect(endOf(control, id)).toBe(time.now + 300_000)
-  time.now += 300_000
-  await expireSandbox(control.lives, id)
-  expect(control.store.get(id)).toBeUndefined()
-})
+test.each([
+  [undefined, 15],
+  [90_000, 3],
+])(
+  'L18: what is told again and again is written rarely, and nothing of it is lost (%s)',
+  async (renewIntervalMs, most) => {
+    const { control, time } = openAt({ life: { ...(renewIntervalMs !== undefined && { renewIntervalMs }) } })
+    const id = await make(control, RENEWS)
+    time.now += 400_000
+    const written = vi.spyOn(control.store, 'change')
+    onTestFinished(() => written.mockRestore())
+    for (let at = 0; at < 100; at++) {
+      time.now += 2000
+      control.lives.activity.record([
+        { id, ageMs: 0 },
+        { id: 'unknown', ageMs: 0 },
+      ])
+    }
+    expect(written.mock.calls.length).toBeLessThanOrEqual(most)
+    expect(time.now).toBe(BEGIN + 600_000)
+    // Its first end is over, and what was not written yet counts when it is judged.
+    await expireSandbox(control.lives, id)
+    expect(endOf(control, id)).toBe(time.now + 300_000)
+    time.now += 300_000
+    await expireSandbox(control.lives, id)
+    expect(control.store.get(id)).toBeUndefined()
+  },
+)
 
 test('an end that was set earlier stands against traffic from before, and gives way to traffic after it', async () => {
   const { control, time } = openAt()
@@ -353,6 +369,16 @@ test('access.renew.extend.seconds has no warning with a timeout, and one without
   expect((await ask(RENEWS)).headers.get('opensandbox-warning')).toBeNull()
   const { headers } = await ask({ extensions: RENEWS.extensions })
   expect(headers.get('opensandbox-warning')).toContain('no effect without timeout')
+})
+
+test('where nothing is renewed by traffic, a create that asks for it is told so', async () => {
+  const { control, time } = openAt({ life: { renewsOnAccess: false } })
+  const { body, headers } = await control.call('POST', '/sandboxes', { ...MINIMAL, ...RENEWS })
+  expect(headers.get('opensandbox-warning')).toContain('renew_intent.enabled is false')
+  time.now += 500_000
+  control.lives.activity.record([{ id: String(body.id), ageMs: 0 }])
+  control.lives.activity.settle(String(body.id))
+  expect(endOf(control, String(body.id))).toBe(BEGIN + 600_000)
 })
 
 test('a sandbox without a timeout has no end, and none can be given to it', async () => {

@@ -87,6 +87,15 @@ describe('loadConfig()', () => {
     expect(problemsOf(toml).join('\n')).toContain(expected)
   })
 
+  test('reads what traffic renews, and leaves out where a queue would be', () => {
+    const { config, warnings } = load(
+      '[renew_intent]\nenabled = false\nmin_interval_seconds = 60\nredis.enabled = false\n',
+    )
+    expect(config.renewIntent).toEqual({ enabled: false, minIntervalSeconds: 60 })
+    expect(load('').config.renewIntent).toEqual({ enabled: true })
+    expect(warnings).toEqual([expect.stringContaining('renew_intent.redis.enabled')])
+  })
+
   test('takes the origins of everybody as a text, too', () => {
     expect(load('[server]\ncors_origins = "*"\n').config.server.corsOrigins).toEqual(['*'])
   })
