@@ -62,6 +62,7 @@ export function lifeSettings({
   return {
     allowedHostPaths: storage.allowedHostPaths,
     allowIsolatedSessions: runtime.allowIsolatedSessions,
+    ...(runtime.defaultDiskBytes !== undefined && { defaultDiskBytes: runtime.defaultDiskBytes }),
     pullPolicy: runtime.imagePullPolicy,
     stopGraceMs: runtime.stopGraceSeconds * 1000,
     // The image first, then at most as long as a client waits for an answer.

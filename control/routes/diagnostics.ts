@@ -14,6 +14,7 @@ import { readLastOutput } from '../sandbox/last-output.ts'
 import type { Lives } from '../sandbox/lives.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import type { PastSandbox, Transition } from '../store/sqlite.ts'
+import type { VolumeUse } from '../store/volumes.ts'
 import { visibleSandbox, visibleSubject } from './visible.ts'
 
 /** A line of a log is seldom longer than this on average; more is read than shown, and never more than this in all. */
@@ -27,6 +28,7 @@ const TEXT = { 'Content-Type': 'text/plain; charset=utf-8' }
 export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
   const { store } = lives
+  const factsOf = (row: SandboxRow) => formatFacts(row, store.volumes.usesOf(row.id))
 
   /** The last lines of the entrypoint's output, and whether there were more. */
   const readLog = async ({ id, past }: Subject, lines: number): Promise<Shown> => {
@@ -61,7 +63,7 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
   })
 
   routes.get('/sandboxes/:id/diagnostics/inspect', (context) =>
-    context.text(formatFacts(visibleSandbox(context, lives)), 200, TEXT),
+    context.text(factsOf(visibleSandbox(context, lives)), 200, TEXT),
   )
 
   routes.get('/sandboxes/:id/diagnostics/summary', async (context) => {
@@ -70,7 +72,7 @@ export function diagnosticsRoutes(lives: Lives): Hono<AppEnv> {
     const events = readEvents({ id: row.id }, query.event_limit).content || '(no events)\n'
     const log = (await readLog({ id: row.id }, query.tail)).content || '(no logs)\n'
     return context.text(
-      `== INSPECT ==\n${formatFacts(row)}\n== EVENTS ==\n${events}\n== LOGS ==\n${log}`,
+      `== INSPECT ==\n${factsOf(row)}\n== EVENTS ==\n${events}\n== LOGS ==\n${log}`,
       200,
       TEXT,
     )
@@ -120,7 +122,12 @@ function formatEvents(history: Transition[]): string {
 }
 
 // Only what is listed here is shown: no secret can slip in by being new.
-function formatFacts(row: SandboxRow): string {
+function formatFacts(row: SandboxRow, volumes: readonly VolumeUse[]): string {
+  const { memoryBytes, diskBytes, gpus } = row.limits
+  const mounts = [
+    ...row.mounts,
+    ...volumes.map(({ name, target, readOnly }) => ({ target: `${target} = volume "${name}"`, readOnly })),
+  ]
   const facts: Record<string, string> = {
     id: row.id,
     state: row.state,
@@ -131,10 +138,11 @@ function formatFacts(row: SandboxRow): string {
     created: formatTime(row.createdAt),
     expires: row.expiresAt === null ? 'never' : formatTime(row.expiresAt),
     cpu: row.limits.nanoCpus === undefined ? 'no limit' : `${row.limits.nanoCpus / 1e9}`,
-    memory: row.limits.memoryBytes === undefined ? 'no limit' : `${row.limits.memoryBytes} bytes`,
+    memory: memoryBytes === undefined ? 'no limit' : `${memoryBytes} bytes`,
+    disk: diskBytes === undefined ? 'no limit' : `${diskBytes} bytes`,
+    ...(gpus !== undefined && { gpus: gpus < 0 ? 'all' : `${gpus}` }),
     mounts:
-      row.mounts.map(({ target, readOnly }) => `${target}${readOnly ? ' (read-only)' : ''}`).join(', ') ||
-      'none',
+      mounts.map(({ target, readOnly }) => `${target}${readOnly ? ' (read-only)' : ''}`).join(', ') || 'none',
     'network policy': row.networkPolicy
       ? `default ${row.networkPolicy.defaultAction} at create`
       : "the operator's",
