@@ -1,4 +1,4 @@
-// How the address of a sandbox's port is written (contract: lifecycle.md 4.1, 4.2, gateway.md 1, design D11). Pure.
+// How the address of a sandbox's port is written (contract: lifecycle.md 4.1, 4.2, gateway.md 1). Pure.
 
 import { formatExpires, type SigningKeys, signRoute } from '../lib/signature.ts'
 import type { AppSettings } from './app-deps.ts'

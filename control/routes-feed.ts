@@ -1,4 +1,4 @@
-// The source of the routes feed (design D8, lib/api/routes-feed.ts): a table of routes that follows the store, a bounded log
+// The source of the routes feed (lib/api/routes-feed.ts): a table of routes that follows the store, a bounded log
 // of its changes with versions, and readers that each remember only how far they have read. A reader therefore costs nothing
 // while it is slow, and one that is slower than the whole log is cut off: it comes back and begins anew.
 

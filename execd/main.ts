@@ -1,4 +1,4 @@
-// execd: the daemon inside each sandbox, and the supervisor of the user's entrypoint (design D3, lib/api/guest.ts).
+// execd: the daemon inside each sandbox, and the supervisor of the user's entrypoint (lib/api/guest.ts).
 //
 //   node execd/main.ts [--exchange-dir DIR]
 //

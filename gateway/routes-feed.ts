@@ -1,4 +1,4 @@
-// The gateway's table of routes, kept current by control's feed (design D8, lib/api/routes-feed.ts). It lives in memory and
+// The gateway's table of routes, kept current by control's feed (lib/api/routes-feed.ts). It lives in memory and
 // is served from while control is away; the feed is taken up again where it broke off. An id that was never seen is asked for
 // once, however many requests wait for it, and that it does not exist is remembered for a moment.
 

@@ -1,5 +1,4 @@
-// Who may ask: the holder of a key, and without any key nobody but this machine's own programs (contract: lifecycle.md 1.2,
-// design D12).
+// Who may ask: the holder of a key, and without any key nobody but this machine's own programs (contract: lifecycle.md 1.2).
 
 import type { Context, MiddlewareHandler } from 'hono'
 import { API_KEY_HEADER, hashKey } from '../../lib/access.ts'

@@ -1,5 +1,5 @@
 // The images of the local runtime, each unpacked once and shared by all sandboxes that are made of it. A reference is resolved in this
-// order: alias, `host`, archive, what is on the machine and may be used by whoever asks, registry (design D6b).
+// order: alias, `host`, archive, what is on the machine and may be used by whoever asks, registry.
 
 import { join } from 'node:path'
 import type { PullPolicy } from '../../lib/api/images.ts'

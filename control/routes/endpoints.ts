@@ -18,7 +18,7 @@ import { publicHost } from '../public-host.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import { visibleSandbox } from './visible.ts'
 
-/** Where a port of a sandbox is reached (contract: lifecycle.md 4.1, design D11). It answers in every state, running or not. */
+/** Where a port of a sandbox is reached (contract: lifecycle.md 4.1). It answers in every state, running or not. */
 export function endpointRoutes({ lives, settings, access, proxy, trustForwarded }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
   routes.get('/sandboxes/:id/endpoints/:port', (context) => {

@@ -1,4 +1,4 @@
-// The API described for programs, made from the same schemas that check the requests (design D13), so that it cannot drift.
+// The API described for programs, made from the same schemas that check the requests, so that it cannot drift.
 
 import { z } from 'zod'
 import { API_KEY_HEADER } from '../../lib/access.ts'

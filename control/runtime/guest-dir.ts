@@ -1,4 +1,4 @@
-// The portable runtime directory (design D2): everything that execd needs to run in any root file system of this machine's
+// The portable runtime directory: everything that execd needs to run in any root file system of this machine's
 // architecture, even one with no shell and no C library. It holds Node, the loader and libraries that Node needs, a tiny
 // init, execd bundled into a few files, and `command.json`, the sandbox's first process.
 //

@@ -1,4 +1,4 @@
-// The port behind which sandboxes really run (design D6). Control decides what should exist and writes it down first; a
+// The port behind which sandboxes really run. Control decides what should exist and writes it down first; a
 // runtime makes it so, reports what is, and keeps no intent of its own. Every call may be repeated: removing twice is fine,
 // and a create that fails or is interrupted leaves nothing that `list` does not show and `remove` does not clear.
 
@@ -34,7 +34,7 @@ export type RuntimeSpec = {
   volumes?: VolumeMount[]
   /** Whether processes may make namespaces of their own, as isolated sessions need (docs/decisions/isolated-sessions.md). */
   allowNamespaces: boolean
-  /** The secret of execd in this sandbox (design D4). */
+  /** The secret of execd in this sandbox. */
   execdToken: string
   /** The secret of this sandbox's policy API. */
   egressToken: string

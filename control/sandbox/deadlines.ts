@@ -1,4 +1,4 @@
-// The clock of all sandboxes: one timer, set to the earliest deadline there is, however many sandboxes exist (design D5). A
+// The clock of all sandboxes: one timer, set to the earliest deadline there is, however many sandboxes exist. A
 // deadline is a column, so a restart forgets none and a renewal is only a write. What is due is done side by side, and one that
 // takes long holds up nobody else, nor does a tenant of whom many are due.
 

@@ -1,4 +1,4 @@
-// Makes rows and reality agree, at the start and for ever (design D5). Rows are the truth about what should be, the runtime
+// Makes rows and reality agree, at the start and for ever. Rows are the truth about what should be, the runtime
 // about what is. A list is only a hint that something differs: what is done is decided again in the sandbox's turn, with the
 // row and the runtime's answer as they are then.
 //

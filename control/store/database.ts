@@ -1,4 +1,4 @@
-// One SQLite file for all state (design D5). WAL with synchronous=NORMAL: a commit is in the operating system's hands when a
+// One SQLite file for all state. WAL with synchronous=NORMAL: a commit is in the operating system's hands when a
 // call returns, so it survives SIGKILL of this process at any moment; a power cut may lose the last ones, and takes the
 // sandboxes with it anyway.
 

@@ -1,6 +1,6 @@
 // Connections of sandboxes to addresses that a name led to. The kernel leads them here instead of outside; each is held until its
 // client has named a server (TLS by SNI, HTTP by Host), and goes on only when the policy allows the name and the address is one that
-// was answered for it (design D10). What names no server is closed: only a rule for the address opens it to other protocols.
+// was answered for it. What names no server is closed: only a rule for the address opens it to other protocols.
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { parseName } from '../../lib/api/network-policy.ts'

@@ -186,7 +186,7 @@ export function filterAnswer(
   return result
 }
 
-/** No answer is kept longer than its address stays open (contract: egress.md 4.2; weaknesses R5). */
+/** No answer is kept longer than its address stays open (contract: egress.md 4.2). */
 export const MAX_TTL_SECONDS = 300
 
 /** The same records, with at most this much time left in each. */

@@ -1,4 +1,4 @@
-// Starting a process in namespaces of its own, by bubblewrap. Where execd may not mount (design D6a: no sandbox has
+// Starting a process in namespaces of its own, by bubblewrap. Where execd may not mount (no sandbox has
 // CAP_SYS_ADMIN), it first makes a user namespace, mapped one to one onto the ids that the sandbox has, and is root in that
 // (docs/decisions/isolated-sessions.md). Overlays are mounted before bubblewrap runs, in the same mount namespace, because
 // the bubblewrap of most distributions cannot (I7); they go when the last process of the session does.

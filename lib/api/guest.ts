@@ -1,4 +1,4 @@
-// How a runtime hands a sandbox over to execd (design D2-D4). The runtime mounts two directories into the sandbox:
+// How a runtime hands a sandbox over to execd. The runtime mounts two directories into the sandbox:
 //
 //   /opt/opensandbox   the portable runtime directory, read-only, shared by all sandboxes (control/runtime/guest-dir.ts)
 //   /run/opensandbox   this sandbox's own exchange directory, writable, owned by the sandbox's root with mode 0700

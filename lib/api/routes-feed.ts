@@ -1,4 +1,4 @@
-// The feed by which control tells gateways where sandboxes are (design D8). NDJSON over HTTP on control's feed socket:
+// The feed by which control tells gateways where sandboxes are. NDJSON over HTTP on control's feed socket:
 //
 //   GET /routes?epoch={epoch}&since={version}   one event per line, for ever
 //   GET /routes/{id}                            one Route as JSON, or 404

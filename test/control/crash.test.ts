@@ -1,5 +1,5 @@
 // Control killed with SIGKILL at many moments of create and delete: what was acknowledged is there afterwards, what was not is
-// gone or whole, nothing half is left, and the next create works (design D5).
+// gone or whole, nothing half is left, and the next create works.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -201,7 +201,7 @@ describe('learning', () => {
     expect(await learn('a.example', '198.51.100.1')).toBe(false)
   })
 
-  test('of a name that was denied while its answer was awaited opens nothing (weaknesses R2)', async () => {
+  test('R2: a name that was denied while its answer was awaited opens nothing', async () => {
     const { learn, sandboxes, scripts } = await setup(allow('a.example'))
     await sandboxes.changePolicy('a', () => allow('b.example'))
     const before = scripts.length

@@ -1,4 +1,4 @@
-// Sandboxes on this machine by an OCI runtime, without a daemon (design D6a). Every step of a create (make-sandbox.ts) can be undone
+// Sandboxes on this machine by an OCI runtime, without a daemon. Every step of a create (make-sandbox.ts) can be undone
 // by `remove`, which looks at what is there and not at what should be; so an interrupted create, a crash and an ordinary delete all
 // end in the same way.
 
