@@ -23,14 +23,18 @@ import {
   type RuntimeSpec,
 } from '../runtime.ts'
 import { interfaceOf, isRunning, listSandboxIds } from '../sandbox-record.ts'
+import type { Snapshots } from '../snapshots.ts'
 import { unstageMounts } from '../staged-mounts.ts'
 import type { Volumes } from '../volumes.ts'
 import { type Container, decideState, exitCodeIn } from './container-state.ts'
 import { EngineRefusal } from './engine.ts'
 import { followEvents } from './events.ts'
+import type { DockerImage } from './images/inspect.ts'
 import { makeContainer } from './make-container.ts'
 import { type DockerParts, type DockerRecord, recordOf, sandboxPaths } from './parts.ts'
 import { findContainer, removeContainer, signalContainer } from './remove-container.ts'
+import { DockerSnapshots } from './snapshots.ts'
+import { Standstill } from './standstill.ts'
 import { createDockerVolumes } from './volumes.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
@@ -41,6 +45,8 @@ const INSPECT_TIMEOUT_MS = 10_000
 export class DockerRuntime implements Runtime {
   readonly name = 'docker'
   readonly #parts: DockerParts
+  readonly #snapshots: DockerSnapshots
+  readonly #standstill = new Standstill()
   /** Those whose end is our own doing. */
   readonly #removing = new Set<string>()
 
@@ -51,10 +57,15 @@ export class DockerRuntime implements Runtime {
     this.#parts = parts
     this.abilities = parts.abilities
     this.volumes = createDockerVolumes(parts)
+    this.#snapshots = new DockerSnapshots(parts, this.#standstill)
   }
 
   get images(): Images {
     return this.#parts.images
+  }
+
+  get snapshots(): Snapshots {
+    return this.#snapshots
   }
 
   get rootOwner(): { uid: number; gid: number } {
@@ -62,11 +73,11 @@ export class DockerRuntime implements Runtime {
   }
 
   async create(spec: RuntimeSpec, signal: AbortSignal, watch: CreateWatch = {}): Promise<RuntimeSandbox> {
-    const { images, addresses, instance, log } = this.#parts
+    const { addresses, instance, log } = this.#parts
     const phases = watchPhases(watch)
     try {
       // Held until a container, or nothing any more, needs it.
-      using lease = await images.lease(spec.image, signal, watch.progress)
+      using lease = await this.#groundOf(spec, signal, watch)
       const { image } = lease
       phases.mark('image')
       const record: DockerRecord = {
@@ -74,6 +85,7 @@ export class DockerRuntime implements Runtime {
         address: addresses.take(),
         interface: interfaceOf(spec.id, instance.interfacePrefix),
         image: image.id,
+        ground: { config: image.config, hostDirs: image.hostDirs },
         complete: false,
       }
       try {
@@ -100,12 +112,22 @@ export class DockerRuntime implements Runtime {
     }
   }
 
+  /** What a sandbox is made upon; its row keeps a snapshot from being removed. */
+  async #groundOf(
+    { image, snapshotId }: RuntimeSpec,
+    signal: AbortSignal,
+    { progress }: CreateWatch,
+  ): Promise<Disposable & { image: DockerImage }> {
+    if (snapshotId === undefined) return await this.#parts.images.lease(image, signal, progress)
+    return { image: await this.#snapshots.imageOf(snapshotId, signal), [Symbol.dispose]: () => {} }
+  }
+
   async pause(id: string, signal: AbortSignal): Promise<void> {
-    await this.#change(id, 'pause', signal)
+    await this.#standstill.apart(id, () => this.#change(id, 'pause', signal))
   }
 
   async resume(id: string, signal: AbortSignal): Promise<void> {
-    await this.#change(id, 'unpause', signal)
+    await this.#standstill.apart(id, () => this.#change(id, 'unpause', signal))
   }
 
   /** Asks first and looks why not afterwards, so that what works takes one call. */
@@ -193,13 +215,15 @@ export class DockerRuntime implements Runtime {
 
   #decide(id: string, record: DockerRecord | undefined, container: Container | undefined): RuntimeSandbox {
     const exit = readExit(sandboxPaths(this.#parts, id).exchange)
-    return decideState({
+    const sandbox = decideState({
       id,
       ...(record && { record }),
       ...(container && { container }),
       isRunning: record !== undefined && isRunning(record),
       ...(exit && { exit }),
     })
+    const isForAMoment = sandbox.state === 'paused' && this.#standstill.isHeld(id)
+    return isForAMoment ? { ...sandbox, state: 'running' } : sandbox
   }
 
   async logs(id: string, { maxBytes }: { maxBytes: number }): Promise<Uint8Array | undefined> {

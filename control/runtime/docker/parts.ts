@@ -9,6 +9,7 @@ import { pathsOf, readRecord, type SandboxPaths, type SandboxRecord } from '../s
 import type { Engine } from './engine.ts'
 import type { DockerImages } from './images.ts'
 import type { Ownership } from './ownership.ts'
+import type { Ground } from './snapshots.ts'
 
 export type DockerParts = RuntimeOptions & {
   engine: Engine
@@ -30,6 +31,8 @@ export type DockerParts = RuntimeOptions & {
 export type DockerRecord = SandboxRecord & {
   /** Docker's id of the container, once it runs. */
   container?: string
+  /** How it is run, for snapshots of it. */
+  ground?: Ground
 }
 
 export function sandboxPaths({ dataDir, instance }: DockerParts, id: string): SandboxPaths {

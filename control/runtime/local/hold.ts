@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Exclusive } from '../exclusive.ts'
 import { RuntimeError } from '../runtime.ts'
 import { type CgroupLayout, freezerOf, isFrozen, processesIn } from './cgroup.ts'
 
@@ -18,7 +19,7 @@ export type Held = { id: string; folder: string; cgroup: string }
 
 export class Holds {
   readonly #cgroups: CgroupLayout
-  readonly #last = new Map<string, Promise<void>>()
+  readonly #exclusive = new Exclusive()
   readonly #held = new Set<string>()
 
   constructor(cgroups: CgroupLayout) {
@@ -32,16 +33,7 @@ export class Holds {
 
   /** Does something with a sandbox that must not happen while it is held, nor while another such thing happens. */
   async apart<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(id)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#last.set(id, promise)
-    try {
-      await before
-      return await work()
-    } finally {
-      resolve()
-      if (this.#last.get(id) === promise) this.#last.delete(id)
-    }
+    return await this.#exclusive.run(id, work)
   }
 
   /** Does `work` while nothing in the sandbox runs. Rejects with `not_running` when it is paused. */
