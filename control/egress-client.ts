@@ -15,8 +15,8 @@ export type EgressRequest = {
   method: string
   token: string
   body?: Uint8Array
-  /** Instead of the policy: why it decides as it does about this name or address. */
-  explain?: string
+  /** Instead of the policy: what is asked about it, as the rest of the path with its query. */
+  question?: string
   signal: AbortSignal
 }
 export type EgressAnswer = { status: number; contentType: string; body: Uint8Array }
@@ -91,11 +91,11 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
     register: async (id, registration, signal) =>
       void (await admin('PUT', sandboxPath(id), signal, registration)),
     unregister: async (id, signal) => void (await admin('DELETE', sandboxPath(id), signal)),
-    async askPolicy({ id, method, token, body, explain, signal }) {
+    async askPolicy({ id, method, token, body, question = '', signal }) {
       return await askSocket({
         socketPath: sockets.policySocket,
         method,
-        path: `${sandboxPath(id)}/policy${explain === undefined ? '' : `/explain?target=${encodeURIComponent(explain)}`}`,
+        path: `${sandboxPath(id)}/policy${question}`,
         headers: {
           [EGRESS_TOKEN_HEADER]: token,
           ...(body && { 'content-type': 'application/json' }),

@@ -34,6 +34,7 @@ import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
 import { formatTeardown, tableName } from './nft/rules.ts'
+import { DecisionRecord } from './record.ts'
 import { createRefusedLog } from './refused-log.ts'
 import { openSandboxFiles } from './sandbox-files.ts'
 import { Sandboxes } from './sandboxes.ts'
@@ -149,7 +150,8 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   if (dns.port !== DNS_PORT)
     log.info('another program has port 53: sandboxes are led to another port', { port: dns.port })
   const flows = new Flows(FLOW_LIMITS)
-  const relay = createRelay({ sandboxes: () => sandboxes, flows, log })
+  const record = new DecisionRecord()
+  const relay = createRelay({ sandboxes: () => sandboxes, flows, record, log })
   const relayPort = await listenTransparently(relay)
   await openRouting(mark, runProgram)
   const base = { table, interfacePrefix, dnsPort: dns.port, relayPort, mark, ...network }
@@ -160,6 +162,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     defaultPolicy: policyByDefault(),
     floor: config.floor,
     flows,
+    record,
     log,
   })
   registered = sandboxes
@@ -167,6 +170,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   answerer = createAnswerer({
     sandboxes,
     upstream: new Upstream({ servers: nameServers(config) }),
+    record,
     log,
     signal: stop,
   })
@@ -183,14 +187,14 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     signal: stop,
   })
   const policy = await serve({
-    fetch: createPolicyApp({ sandboxes, log }).fetch,
+    fetch: createPolicyApp({ sandboxes, record, log }).fetch,
     listen: { socketPath: instance.policySocket },
     signal: stop,
   })
   log.info('ready', { subnet: network.subnet, gateway: network.gateway, sandboxes: sandboxes.size, table })
   reportReady()
 
-  await watch(sandboxes)
+  await watch(sandboxes, record)
   relay.close()
   flows.endEvery()
   await Promise.all([policy.closed, admin.closed, dns.closed])
@@ -204,11 +208,12 @@ function policyByDefault(): NetworkPolicy {
 }
 
 /** Until the stop: tells what the kernel refused, puts back rules that something removed, follows other firewalls. */
-async function watch(sandboxes: Sandboxes): Promise<void> {
+async function watch(sandboxes: Sandboxes, record: DecisionRecord): Promise<void> {
   const logRefused = createRefusedLog({
     nft,
     table,
     sandboxOf: (name) => sandboxes.byInterface(name),
+    record,
     log,
   })
   while (!stop.aborted) {

@@ -3,6 +3,7 @@
 
 import type { Logger } from '../lib/log.ts'
 import type { Nft, NftElement } from './nft/apply.ts'
+import type { DecisionRecord } from './record.ts'
 
 export type RefusedConnection = { interface: string; address: string; protocol: string; port: number }
 
@@ -11,14 +12,22 @@ export type RefusedLogOptions = {
   table: string
   /** The sandbox behind an interface. */
   sandboxOf: (interfaceName: string) => { id: string } | undefined
+  record: Pick<DecisionRecord, 'add'>
   log: Logger
 }
 
+const REASON = 'no rule opens this address, and no allowed name led to it by TCP'
 /** Lines per reading; the rest is counted. */
 const MAX_LINES = 50
 
 /** Gives a function that logs what was refused since its last call, and says whether the table was there. */
-export function createRefusedLog({ nft, table, sandboxOf, log }: RefusedLogOptions): () => Promise<boolean> {
+export function createRefusedLog({
+  nft,
+  table,
+  sandboxOf,
+  record,
+  log,
+}: RefusedLogOptions): () => Promise<boolean> {
   let before = new Set<string>()
   return async () => {
     const listed = await nft.list('set', 'inet', table, 'refused')
@@ -33,6 +42,11 @@ export function createRefusedLog({ nft, table, sandboxOf, log }: RefusedLogOptio
       if (!before.has(key)) fresh.push(refused)
     }
     before = seen
+    for (const { interface: name, address, protocol, port } of fresh) {
+      const id = sandboxOf(name)?.id
+      if (id !== undefined)
+        record.add(id, { kind: 'connection', verdict: 'deny', reason: REASON, address, protocol, port })
+    }
     for (const { interface: name, address, protocol, port } of fresh.slice(0, MAX_LINES))
       log.info('connection denied', {
         sandbox: sandboxOf(name)?.id ?? name,
@@ -40,7 +54,7 @@ export function createRefusedLog({ nft, table, sandboxOf, log }: RefusedLogOptio
         protocol,
         port: port || undefined,
         verdict: 'deny',
-        reason: 'no rule opens this address, and no allowed name led to it by TCP',
+        reason: REASON,
       })
     if (fresh.length > MAX_LINES)
       log.info('connections denied', { verdict: 'deny', unsaid: fresh.length - MAX_LINES })

@@ -21,6 +21,7 @@ import {
   type SandboxRules,
 } from './nft/rules.ts'
 import { compilePolicy, type Decision, decideName, type Floor, NO_FLOOR } from './policy/decide.ts'
+import type { DecisionRecord } from './record.ts'
 import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
 import { type Sandbox, SandboxTable } from './sandbox-table.ts'
 
@@ -33,6 +34,7 @@ export type SandboxesOptions = {
   floor?: Floor
   /** What is being relayed for them. */
   flows: Pick<Flows, 'retain' | 'endAll'>
+  record: Pick<DecisionRecord, 'remove'>
   log: Logger
   now?: () => number
 }
@@ -151,6 +153,7 @@ export class Sandboxes {
       } finally {
         this.#table.drop(sandbox)
         this.#options.flows.endAll(id)
+        this.#options.record.remove(id)
       }
     })
     // Something else has been at the table, which is built once more without this sandbox.

@@ -8,17 +8,20 @@ import { visibleSandbox } from './visible.ts'
 
 const TIMEOUT_MS = 15_000
 const METHODS = ['GET', 'PUT', 'PATCH', 'DELETE']
+/** What can be asked about a policy (egress/routes/policy.ts): additions to the contract. */
+const QUESTIONS = ['explain', 'events', 'proposal']
 
 /** The live egress policy: egress owns it, this hands requests on with the sandbox's own secret (contract: v1.1.md 1.2). */
 export function networkPolicyRoutes({ lives, askEgress }: AppDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
-  routes.get('/sandboxes/:id/networkpolicy/explain', (context) =>
-    handOn(context, { explain: context.req.query('target') ?? '' }),
-  )
+  for (const question of QUESTIONS)
+    routes.get(`/sandboxes/:id/networkpolicy/${question}`, (context) =>
+      handOn(context, `/${question}${new URL(context.req.url).search}`),
+    )
   routes.on(METHODS, '/sandboxes/:id/networkpolicy', (context) => handOn(context))
   return routes
 
-  async function handOn(context: Context<AppEnv>, asked: { explain?: string } = {}): Promise<Response> {
+  async function handOn(context: Context<AppEnv>, question?: string): Promise<Response> {
     const { method } = context.req
     const row = visibleSandbox(context, lives)
     if (!isLive(row.state))
@@ -37,7 +40,7 @@ export function networkPolicyRoutes({ lives, askEgress }: AppDeps): Hono<AppEnv>
         id: row.id,
         method,
         token: row.egressToken,
-        ...asked,
+        ...(question !== undefined && { question }),
         ...(body && { body }),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })

@@ -5,7 +5,8 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { parseName } from '../../lib/api/network-policy.ts'
 import type { Logger } from '../../lib/log.ts'
-import { decideAddress } from '../policy/decide.ts'
+import { type Decision, decideAddress } from '../policy/decide.ts'
+import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog, type RefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
@@ -19,6 +20,7 @@ export type RelayOptions = {
   /** Asked for at each connection: the server must have its port before the rules, and so the sandboxes, can be. */
   sandboxes: () => Pick<Sandboxes, 'byAddress' | 'get' | 'decide'>
   flows: Flows
+  record: Pick<DecisionRecord, 'add'>
   log: Logger
   /** Instead of what the kernel says, for tests without one. */
   destinationOf?: (socket: Socket) => Destination
@@ -63,6 +65,10 @@ class Relay {
   readonly #flow: Flow = { names: new Set(), end: () => this.#close() }
   #upstream: Socket | undefined
   #judge: Judge | undefined
+  readonly #begunAt = performance.now()
+  /** Why it was let through, or why not. */
+  #decision: Decision | undefined
+  #refusal: string | undefined
   /** The name that was judged last. */
   #asked: string | undefined
   /** The beginning of an answer whose status decides how to go on. */
@@ -100,6 +106,7 @@ class Relay {
     client.on('close', () => {
       clearTimeout(opening)
       flows.remove(this.#id, this.#flow)
+      this.#note()
       if (this.#upstream) this.#closeAfter(client, this.#upstream)
     })
   }
@@ -178,6 +185,7 @@ class Relay {
     const { name } = parsed
     this.#asked = name
     const decision = sandboxes.decide(sandbox, name)
+    this.#decision = decision
     if (decision.action === 'deny') return `the name that it asks for is denied: ${decision.reason}`
     if (!sandbox.learned.leads(name, this.#to.address))
       return 'its address is none that was answered for the name that it asks for'
@@ -187,7 +195,27 @@ class Relay {
     return undefined
   }
 
+  /** One event for each connection, when it is over. */
+  #note(): void {
+    const { address, port } = this.#to
+    const { reason, rule } = this.#decision ?? { reason: 'it ended before it had named a server' }
+    this.#options.record.add(this.#id, {
+      kind: 'connection',
+      verdict: this.#refusal === undefined && this.#upstream ? 'allow' : 'deny',
+      reason: this.#refusal ?? reason,
+      ...(rule !== undefined && { rule }),
+      ...(this.#asked !== undefined && { name: this.#asked }),
+      address,
+      protocol: 'tcp',
+      port,
+      bytesSent: this.#client.bytesRead,
+      bytesReceived: this.#upstream?.bytesRead ?? 0,
+      durationMs: Math.round(performance.now() - this.#begunAt),
+    })
+  }
+
   #refuse(reason: string): void {
+    this.#refusal = reason
     const { address, port } = this.#to
     const name = this.#asked
     this.#refusals(this.#id, {

@@ -4,6 +4,8 @@
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { closedReason } from '../policy/addresses.ts'
+import type { Decision } from '../policy/decide.ts'
+import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
@@ -29,6 +31,7 @@ export type Answerer = (message: Buffer, source: string, transport: Transport) =
 export type AnswererOptions = {
   sandboxes: Pick<Sandboxes, 'byAddress' | 'decide' | 'learn'>
   upstream: Pick<Upstream, 'ask'>
+  record: Pick<DecisionRecord, 'add'>
   log: Logger
   signal: AbortSignal
   maxPerSandbox?: number
@@ -37,10 +40,25 @@ export type AnswererOptions = {
 }
 
 export function createAnswerer(options: AnswererOptions): Answerer {
-  const { sandboxes, upstream, signal, maxPerSandbox = 256, maxTotal = 2048, now = Date.now } = options
+  const {
+    sandboxes,
+    upstream,
+    record,
+    signal,
+    maxPerSandbox = 256,
+    maxTotal = 2048,
+    now = Date.now,
+  } = options
   const refusals = createRefusalLog(options.log, 'name denied', now)
   const log = (sandbox: Sandbox, { name: asked, type }: Query, reason: string, rule?: string) => {
     const name = canonical(asked)
+    record.add(sandbox.id, {
+      kind: 'name',
+      verdict: 'deny',
+      reason,
+      ...(rule !== undefined && { rule }),
+      name: name.slice(0, 253),
+    })
     refusals(sandbox.id, {
       event: `${name} ${reason}`,
       what: { name: name.slice(0, 253), type },
@@ -91,7 +109,9 @@ export function createAnswerer(options: AnswererOptions): Answerer {
     }
     if (treatment === 'empty') return { rcode: RCODE.ok }
     try {
-      return await ask(sandbox, query, name)
+      const reply = await ask(sandbox, query, name)
+      if (query.type === 'A') noteAllowed(sandbox, name, decision)
+      return reply
     } catch (error) {
       options.log.warn('cannot resolve', {
         sandbox: sandbox.id,
@@ -101,6 +121,10 @@ export function createAnswerer(options: AnswererOptions): Answerer {
       })
       return { rcode: RCODE.failed }
     }
+  }
+
+  function noteAllowed({ id }: Sandbox, name: string, { reason, rule }: Decision): void {
+    record.add(id, { kind: 'name', verdict: 'allow', reason, ...(rule !== undefined && { rule }), name })
   }
 
   async function ask(sandbox: Sandbox, query: Query, name: string): Promise<Reply> {

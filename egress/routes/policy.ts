@@ -16,18 +16,21 @@ import { ApiError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { explain } from '../explain.ts'
 import { modeOf, patchPolicy, removeTargets } from '../policy/change.ts'
+import type { DecisionRecord } from '../record.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import { notFound, type Sandboxes } from '../sandboxes.ts'
 import { readBody } from './body.ts'
 
 const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
 const ENFORCEMENT_MODE = 'dns+nft'
+const MAX_EVENTS = 500
+const DEFAULT_EVENTS = 100
 const POLICY_METHODS = 'GET, POST, PUT, PATCH, DELETE'
 const VAULT_METHODS = 'GET, POST, PATCH, DELETE'
 
-export type PolicyDeps = { sandboxes: Sandboxes; log: Logger }
+export type PolicyDeps = { sandboxes: Sandboxes; record: DecisionRecord; log: Logger }
 
-export function policyRoutes({ sandboxes, log }: PolicyDeps): Hono {
+export function policyRoutes({ sandboxes, record, log }: PolicyDeps): Hono {
   const routes = new Hono()
 
   routes.all('/sandboxes/:id/healthz', (context) => {
@@ -58,6 +61,20 @@ export function policyRoutes({ sandboxes, log }: PolicyDeps): Hono {
   routes.get('/sandboxes/:id/policy/explain', (context) => {
     const sandbox = requireCaller(sandboxes, context)
     return json(context, explain(sandboxes, sandbox, context.req.query('target') ?? ''))
+  })
+
+  routes.get('/sandboxes/:id/policy/events', (context) => {
+    const { id } = requireCaller(sandboxes, context)
+    const after = readCount(context, 'after', { min: 0, max: Number.MAX_SAFE_INTEGER, absent: 0 })
+    const limit = readCount(context, 'limit', { min: 1, max: MAX_EVENTS, absent: DEFAULT_EVENTS })
+    return json(context, record.page(id, { after, limit }))
+  })
+  routes.get('/sandboxes/:id/policy/proposal', (context) => {
+    const { id } = requireCaller(sandboxes, context)
+    const denied = context.req.query('denied') ?? 'false'
+    if (denied !== 'true' && denied !== 'false')
+      throw new ApiError(400, 'INVALID_QUERY', 'denied must be "true" or "false"')
+    return json(context, record.propose(id, { includeDenied: denied === 'true' }))
   })
 
   // No secrets are kept here yet: reading finds none, and writing says why not (contract: egress.md 6.2).
@@ -180,6 +197,22 @@ function answer(context: Context, policy: NetworkPolicy, extra: Record<string, u
     ...(reason !== undefined && { reason }),
     ...rest,
   })
+}
+
+function readCount(
+  context: Context,
+  name: string,
+  { min, max, absent }: { min: number; max: number; absent: number },
+): number {
+  const text = context.req.query(name)
+  if (text === undefined) return absent
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (value >= min && value <= max) return value
+  throw new ApiError(
+    400,
+    'INVALID_QUERY',
+    `${name} must be a whole number from ${min} to ${max}, but it is ${JSON.stringify(text.slice(0, 40))}`,
+  )
 }
 
 function json(context: Context, body: unknown): Response {

@@ -2,6 +2,7 @@
 
 import { Flows } from '../../egress/connections/flows.ts'
 import { Nft } from '../../egress/nft/apply.ts'
+import { DecisionRecord } from '../../egress/record.ts'
 import type { SandboxFiles, StoredSandbox } from '../../egress/sandbox-files.ts'
 import { Sandboxes } from '../../egress/sandboxes.ts'
 import { createSilentLogger } from '../../lib/log.ts'
@@ -44,6 +45,7 @@ export function createFakeKernel() {
     remove: (id) => void files.delete(id),
   }
   const flows = new Flows({ perSandbox: 2, total: 3 })
+  const record = new DecisionRecord()
   const open = (defaultAction: 'allow' | 'deny' = 'allow') =>
     new Sandboxes({
       base: BASE,
@@ -51,8 +53,9 @@ export function createFakeKernel() {
       files: store,
       defaultPolicy: { defaultAction, egress: [] },
       flows,
+      record,
       log: createSilentLogger(),
       now: () => state.now,
     })
-  return { scripts, files, state, flows, open }
+  return { scripts, files, state, flows, record, open }
 }

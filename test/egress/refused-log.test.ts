@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { NftObject } from '../../egress/nft/apply.ts'
+import { DecisionRecord } from '../../egress/record.ts'
 import { createRefusedLog } from '../../egress/refused-log.ts'
 import { createLogger } from '../../lib/log.ts'
 
@@ -10,7 +11,9 @@ const element = (address: string, port: number, protocol = 'tcp', name = 'osbab1
 function setup() {
   const lines: string[] = []
   const state = { listed: [] as NftObject[] | undefined }
+  const record = new DecisionRecord()
   const look = createRefusedLog({
+    record,
     nft: { list: async () => state.listed },
     table: 't',
     sandboxOf: (name) => (name === 'osbab12aa' ? { id: 'sb' } : undefined),
@@ -19,7 +22,7 @@ function setup() {
   const show = (...elem: ReturnType<typeof element>[]) => {
     state.listed = [{ set: { name: 'refused', table: 't', elem } }]
   }
-  return { lines, look, show, state }
+  return { lines, look, show, state, record }
 }
 
 test('tells of a refused connection once, and again when it comes back', async () => {
@@ -38,11 +41,13 @@ test('tells of a refused connection once, and again when it comes back', async (
 })
 
 test('tells of so many and counts the rest', async () => {
-  const { lines, look, show } = setup()
+  const { lines, look, show, record } = setup()
   show(...Array.from({ length: 80 }, (_, port) => element('198.51.100.1', port + 1)))
   await look()
   expect(lines).toHaveLength(51)
   expect(lines[50]).toContain('unsaid=30')
+  // Whoever asks is told of all.
+  expect(record.page('sb', { after: 0, limit: 100 }).events).toHaveLength(80)
 })
 
 test('says that the table has gone', async () => {

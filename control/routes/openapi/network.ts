@@ -2,6 +2,33 @@ import { z } from 'zod'
 import { endpointQuerySchema } from '../../../lib/api/lifecycle.ts'
 import type { Operation } from './operation.ts'
 
+const POLICY_QUESTIONS = [
+  {
+    about: 'explain',
+    id: 'explainNetworkPolicy',
+    summary:
+      'Why the sandbox may reach a name or an address, or not: the decision, and the rule that it follows from.',
+    query: z.object({ target: z.string().describe('A host name or an IPv4 address') }),
+  },
+  {
+    about: 'events',
+    id: 'listNetworkPolicyEvents',
+    summary: 'What the sandbox tried and what was decided, the oldest first, as far back as it is kept.',
+    query: z.object({
+      after: z.int().min(0).optional().describe('The `next` of the page before'),
+      limit: z.int().min(1).max(500).optional(),
+    }),
+  },
+  {
+    about: 'proposal',
+    id: 'proposeNetworkPolicy',
+    summary: 'A policy that allows what the sandbox has reached so far, and nothing else.',
+    query: z.object({
+      denied: z.enum(['true', 'false']).optional().describe('Also what was denied to it'),
+    }),
+  },
+]
+
 export const NETWORK_OPERATIONS: Operation[] = [
   {
     method: 'get',
@@ -28,21 +55,21 @@ export const NETWORK_OPERATIONS: Operation[] = [
       answers: { 200: ['The state of the policy'], 404: ['No such sandbox'], 409: ['None is in force'] },
     }),
   ),
-  {
-    method: 'get',
-    path: '/v1/sandboxes/{id}/networkpolicy/explain',
-    id: 'explainNetworkPolicy',
-    summary:
-      'Why the sandbox may reach a name or an address, or not: the decision, and the rule that it follows from.',
-    tag: 'Network',
-    query: z.object({ target: z.string().describe('A host name or an IPv4 address') }),
-    answers: {
-      200: ['The decision'],
-      400: ['The target is neither'],
-      404: ['No such sandbox'],
-      409: ['None is in force'],
-    },
-  },
+  ...POLICY_QUESTIONS.map(
+    ({ about, query, ...rest }): Operation => ({
+      method: 'get',
+      path: `/v1/sandboxes/{id}/networkpolicy/${about}`,
+      ...rest,
+      tag: 'Network',
+      query,
+      answers: {
+        200: ['The answer'],
+        400: ['The query is not proper'],
+        404: ['No such sandbox'],
+        409: ['No policy is in force'],
+      },
+    }),
+  ),
   ...(['get', 'head', 'post', 'put', 'patch', 'delete'] as const).map(
     (method): Operation => ({
       method,

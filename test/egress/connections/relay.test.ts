@@ -71,7 +71,7 @@ async function listen(server: Server): Promise<number> {
 
 /** A relay whose only sandbox is this process. Its servers lie on the loopback address, which a rule must open. */
 async function openRelay(to: number, { perSandbox = 10 }: { perSandbox?: number } = {}) {
-  const { open } = createFakeKernel()
+  const { open, record } = createFakeKernel()
   const flows = new Flows({ perSandbox, total: 100 })
   const sandboxes = open()
   await sandboxes.register('sb', {
@@ -90,12 +90,13 @@ async function openRelay(to: number, { perSandbox = 10 }: { perSandbox?: number 
   const relay = createRelay({
     sandboxes: () => sandboxes,
     flows,
+    record,
     log,
     destinationOf: () => ({ address: '127.0.0.1', port: to }),
     openingMs: 300,
   })
   const port = await listen(relay)
-  return { port, flows, sandboxes }
+  return { port, flows, sandboxes, record }
 }
 
 async function tlsOutcome(port: number, servername: string): Promise<string> {
@@ -126,13 +127,24 @@ function get(port: number, host: string, body = ''): Promise<string> {
 }
 
 test('TLS goes through to the server of an allowed name, and no byte of another does', async () => {
-  const { port, flows } = await openRelay(tlsPort)
+  const { port, flows, record } = await openRelay(tlsPort)
   expect(await tlsOutcome(port, 'a.example')).toBe('hello')
   expect(await tlsOutcome(port, 'c.example')).toBe('ECONNRESET')
   // Allowed, but this is not where it lives.
   expect(await tlsOutcome(port, 'b.example')).toBe('ECONNRESET')
   expect(lines.join('')).toMatch(/connection denied sandbox=sb name=b\.example .*none that was answered for/)
   await expect.poll(() => flows.total).toBe(0)
+  const { events } = record.page('sb', { after: 0, limit: 10 })
+  events.sort((one, other) => (one.name ?? '').localeCompare(other.name ?? ''))
+  expect(events.map(({ name, verdict, reason }) => [name, verdict, reason])).toEqual([
+    ['a.example', 'allow', 'rule 0'],
+    ['b.example', 'deny', expect.stringContaining('none that was answered')],
+    ['c.example', 'deny', expect.stringContaining('is denied: no rule matches')],
+  ])
+  const [allowed, denied] = events
+  expect(allowed).toMatchObject({ kind: 'connection', address: '127.0.0.1', protocol: 'tcp', port: tlsPort })
+  expect(allowed?.bytesReceived).toBeGreaterThan(100)
+  expect(denied?.bytesReceived).toBe(0)
 })
 
 test('HTTP goes through whole, in both directions, and only for an allowed host', async () => {

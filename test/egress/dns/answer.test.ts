@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { createAnswerer } from '../../../egress/dns/answer.ts'
 import { Learned } from '../../../egress/learned.ts'
 import { compilePolicy, decideName } from '../../../egress/policy/decide.ts'
+import { DecisionRecord } from '../../../egress/record.ts'
 import type { Sandbox } from '../../../egress/sandbox-table.ts'
 import { createLogger } from '../../../lib/log.ts'
 
@@ -30,7 +31,9 @@ function setup({
   const events: string[] = []
   const lines: string[] = []
   let now = 0
+  const record = new DecisionRecord()
   const answer = createAnswerer({
+    record,
     sandboxes: {
       byAddress: (address) => (address === sandbox.address ? sandbox : undefined),
       decide: (one, name) => decideName(one.policy, name),
@@ -58,12 +61,15 @@ function setup({
   const later = (ms: number) => {
     now += ms
   }
-  return { query, answer, events, lines, later }
+  return { query, answer, events, lines, later, record }
 }
 
 test('an allowed name is asked, learned, and answered, in this order, and not for longer than it is open', async () => {
-  const { query, events } = setup()
+  const { query, events, record } = setup()
   const reply = await query('Good.Example')
+  expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
+    { kind: 'name', verdict: 'allow', name: 'good.example', reason: 'rule 0', rule: 'good.example' },
+  ])
   expect(events).toEqual(['ask A good.example', 'learn good.example 198.51.100.1 300'])
   expect(reply).toMatchObject({ rcode: 0, answers: [{ data: '198.51.100.1', ttl: 300 }] })
 })

@@ -25,7 +25,7 @@ async function setup(policy: NetworkPolicy | undefined = START) {
     ...(policy && { policy }),
   })
   kernel.scripts.length = 0
-  const app = createPolicyApp({ sandboxes, log: createSilentLogger() })
+  const app = createPolicyApp({ sandboxes, record: kernel.record, log: createSilentLogger() })
   const ask = async (method: string, path: string, body?: unknown, token: string | null = TOKEN) => {
     const response = await app.request(`/sandboxes/${path}`, {
       method,
@@ -62,10 +62,11 @@ describe('GET /policy', () => {
     const kernel = createFakeKernel()
     const sandboxes = kernel.open('allow')
     await sandboxes.register('sb-1', { address: '10.88.0.5', interface: 'osbab12aa', token: TOKEN })
-    const response = await createPolicyApp({ sandboxes, log: createSilentLogger() }).request(
-      '/sandboxes/sb-1/policy',
-      { headers: { 'OPENSANDBOX-EGRESS-AUTH': TOKEN } },
-    )
+    const response = await createPolicyApp({
+      sandboxes,
+      record: kernel.record,
+      log: createSilentLogger(),
+    }).request('/sandboxes/sb-1/policy', { headers: { 'OPENSANDBOX-EGRESS-AUTH': TOKEN } })
     expect(await response.json()).toEqual({
       status: 'ok',
       mode: 'allow_all',
@@ -273,5 +274,57 @@ describe('explain', () => {
     ])
     expect((await ask('GET', 'sb-1/policy/explain')).status).toBe(400)
     expect((await ask('GET', 'sb-1/policy/explain?target=a.example', undefined, null)).status).toBe(401)
+  })
+})
+
+describe('what was decided', () => {
+  test('is asked for page by page, and makes a proposal', async () => {
+    const { ask, record } = await setup()
+    record.add('sb-1', {
+      kind: 'name',
+      verdict: 'allow',
+      reason: 'rule 0',
+      rule: 'A.example',
+      name: 'a.example',
+    })
+    record.add('sb-1', {
+      kind: 'name',
+      verdict: 'deny',
+      reason: 'rule 1',
+      rule: '*.example',
+      name: 'x.example',
+    })
+    const { status, body } = await ask('GET', 'sb-1/policy/events?limit=1')
+    expect([status, body]).toEqual([
+      200,
+      { events: [expect.objectContaining({ sequence: 1, name: 'a.example' })], next: 1, lost: 0 },
+    ])
+    expect((await ask('GET', 'sb-1/policy/events?after=1')).body.events).toMatchObject([
+      { name: 'x.example' },
+    ])
+    const allowed = (...targets: string[]) => ({
+      defaultAction: 'deny',
+      egress: targets.map((target) => ({ action: 'allow', target })),
+    })
+    expect((await ask('GET', 'sb-1/policy/proposal')).body).toEqual(allowed('a.example'))
+    expect((await ask('GET', 'sb-1/policy/proposal?denied=true')).body).toEqual(
+      allowed('a.example', 'x.example'),
+    )
+  })
+
+  test.each([
+    ['events?after=-1', 'after must be a whole number from 0'],
+    ['events?limit=501', 'limit must be a whole number from 1 to 500, but it is "501"'],
+    ['proposal?denied=yes', 'denied must be "true" or "false"'],
+  ])('%s is refused', async (question, message) => {
+    const { ask } = await setup()
+    const { status, text } = await ask('GET', `sb-1/policy/${question}`)
+    expect([status, text]).toEqual([400, expect.stringContaining(message)])
+  })
+
+  test('is told to nobody without the token', async () => {
+    const { ask } = await setup()
+    for (const question of ['events', 'proposal'])
+      expect((await ask('GET', `sb-1/policy/${question}`, undefined, 'wrong')).status).toBe(401)
   })
 })
