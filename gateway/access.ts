@@ -69,7 +69,8 @@ function decideNavigation(
     ({ key, value }) => key === 'sec-fetch-mode' && value.toLowerCase() === 'navigate',
   )
   if (!isNavigation) return undefined
-  return `http://${formatHost(route.address, domain)}${portSuffixOf(head.host)}${route.target}`
+  // Without a scheme it stays what it is.
+  return `//${formatHost(route.address, domain)}${portSuffixOf(head.host)}${route.target}`
 }
 
 // Same origin means the very host and port that the request names, which was found to be this machine's. `null` is the

@@ -38,9 +38,8 @@ export function accessSettings(config: Config): AccessSettings {
 export function describeListenError(
   code: string | undefined,
   message: string,
-  server: Config['server'],
+  { host, port }: { host: string; port: number },
 ): string {
-  const { host, port } = server
   if (code === 'EADDRINUSE')
     return `Port ${port} on ${host} is in use: stop what uses it, or choose another with --port`
   if (code === 'EADDRNOTAVAIL') return `Cannot listen on "${host}": this machine has no such address`

@@ -3,9 +3,11 @@
 // server.ts and done in forward.ts.
 
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { LiveConnection } from '../lib/api/gateway-admin.ts'
 import type { Share } from '../lib/api/routes-feed.ts'
 import { Exchange, type ExchangeOwner, type Plan, STALL_TIMEOUT_MS } from './forward.ts'
+import { type Client, clientOf, type Origin } from './front/hops.ts'
 import { formatUpgradeHead } from './headers.ts'
 import { isEmpty } from './http1/framing.ts'
 import {
@@ -38,24 +40,36 @@ export type ConnectionContext = {
   readonly now: number
   readonly isStopping: boolean
   readonly pool: UpstreamPool
-  decide(head: RequestHead, clientAddress: string): Verdict
+  readonly headTimeoutMs: number
+  readonly idleTimeoutMs: number
+  decide(head: RequestHead, client: Client): Verdict
+  /** Who asks, of a request that a trusted hop has passed on. */
+  readClient(head: RequestHead, origin: Origin): Client
+  /** Takes over a connection that begins as one of HTTP/2. */
+  serveHttp2(socket: ClientSocket, origin: Origin): void
   report(outcome: Outcome): void
   createRequestId(): string
   onClosed(connection: ClientConnection): void
 }
 
-export const HEAD_TIMEOUT_MS = 10_000
-/** Longer than the SDKs keep theirs (95 s), so that the client is the one to close (contract: clients.md). */
-export const IDLE_TIMEOUT_MS = 100_000
 const LINGER_MS = 2000
 /** What a client has sent ahead while an earlier request is under way. */
 const MAX_AHEAD_BYTES = 64 * 1024
 const CR = 13
 const LF = 10
 
+/** A client's connection, or a stream within one. */
+export type ClientSocket = Duplex &
+  Pick<Socket, 'bytesRead' | 'bytesWritten' | 'destroySoon'> & {
+    resetAndDestroy(): unknown
+    setTimeout(ms: number, onTimeout: () => void): unknown
+  }
+
 export class ClientConnection implements ExchangeOwner {
-  readonly socket: Socket
-  readonly clientAddress: string
+  readonly socket: ClientSocket
+  readonly #origin: Origin
+  /** Who has made the request; of a trusted hop each may be another's. */
+  #asking: Client
   readonly #context: ConnectionContext
   #state: 'head' | 'waiting' | 'exchange' | 'lingering' | 'spliced' | 'closed' = 'head'
   #pending: Buffer | undefined
@@ -69,6 +83,7 @@ export class ClientConnection implements ExchangeOwner {
   #startedAt = 0
   #deadline: number
   #isAdvancing = false
+  #isFirst = true
   /** The sandbox whose traffic passes here, when control wants to hear of it, and how much has passed. */
   #trafficOf: string | undefined
   /** By whose leave it is reached, when that can end before the connection does. */
@@ -82,11 +97,12 @@ export class ClientConnection implements ExchangeOwner {
     this.#advance()
   }
 
-  constructor(socket: Socket, context: ConnectionContext) {
+  constructor(socket: ClientSocket, origin: Origin, context: ConnectionContext) {
     this.socket = socket
+    this.#origin = origin
+    this.#asking = clientOf(origin)
     this.#context = context
-    this.clientAddress = readAddress(socket)
-    this.#deadline = context.now + IDLE_TIMEOUT_MS
+    this.#deadline = context.now + context.idleTimeoutMs
     socket
       .on('data', this.#onData)
       .on('end', this.#onEnd)
@@ -155,7 +171,7 @@ export class ClientConnection implements ExchangeOwner {
     return {
       sandboxId: plan.target.group,
       port: plan.port,
-      client: this.clientAddress,
+      client: this.#asking.address,
       kind: this.#state === 'spliced' ? 'stream' : 'request',
       method: head.method,
       path: loggedPath(head.target),
@@ -200,7 +216,8 @@ export class ClientConnection implements ExchangeOwner {
   onBroken({ status, reason, untold }: { status: number; reason: string; untold: boolean }): void {
     this.#report(status, reason)
     this.#exchange = undefined
-    if (untold) this.socket.resetAndDestroy()
+    // In TLS an end without its farewell tells as much as a reset.
+    if (untold && !('encrypted' in this.socket)) this.socket.resetAndDestroy()
     else this.socket.destroy()
   }
 
@@ -268,7 +285,7 @@ export class ClientConnection implements ExchangeOwner {
       if (problem) this.#refuse(REFUSED.bad(problem.status, problem.problem), true)
       else if (this.#startedAt === 0) {
         this.#startedAt = performance.now()
-        this.setDeadline(HEAD_TIMEOUT_MS)
+        this.setDeadline(this.#context.headTimeoutMs)
       }
       this.#scanned = bytes.length
       return false
@@ -277,14 +294,29 @@ export class ClientConnection implements ExchangeOwner {
     if (this.#startedAt === 0) this.#startedAt = performance.now()
     const head = parseRequestHead(bytes.toString('latin1', start, end))
     if ('problem' in head) {
-      this.#refuse(REFUSED.bad(head.status, head.problem), true)
+      if (this.#isFirst && bytes.indexOf(HTTP2_PREFACE) === 0) this.#handOver(bytes)
+      else this.#refuse(REFUSED.bad(head.status, head.problem), true)
       return true
     }
     this.#head = head
+    this.#isFirst = false
     this.#deadline = 0
     this.#pending = end === bytes.length ? undefined : bytes.subarray(end)
-    this.#act(this.#context.decide(head, this.clientAddress), head)
+    if (this.#origin.isTrusted) this.#asking = this.#context.readClient(head, this.#origin)
+    this.#act(this.#context.decide(head, this.#asking), head)
     return true
+  }
+
+  /** A client of HTTP/2 that knows beforehand what is spoken here (RFC 9113 3.3). */
+  #handOver(bytes: Buffer): void {
+    const { socket } = this
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
+    socket.pause()
+    socket.unshift(bytes)
+    this.#state = 'closed'
+    this.#pending = undefined
+    this.#deadline = 0
+    this.#context.serveHttp2(socket, this.#origin)
   }
 
   #act(verdict: Verdict, head: RequestHead): void {
@@ -343,7 +375,7 @@ export class ClientConnection implements ExchangeOwner {
     this.#last = undefined
     this.#startedAt = 0
     // A slow client may still be taking the answer.
-    this.setDeadline(this.socket.writableLength > 0 ? STALL_TIMEOUT_MS : IDLE_TIMEOUT_MS)
+    this.setDeadline(this.socket.writableLength > 0 ? STALL_TIMEOUT_MS : this.#context.idleTimeoutMs)
     if (this.#pending !== undefined || this.#isHeld) this.#advance()
   }
 
@@ -411,7 +443,7 @@ export class ClientConnection implements ExchangeOwner {
     this.#context.report({
       head: this.#head,
       plan: this.#last?.plan,
-      client: this.clientAddress,
+      client: this.#asking.address,
       status,
       ms: this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt,
       legs: this.#last?.legsSince(this.#startedAt) ?? NO_LEGS,
@@ -424,17 +456,11 @@ export class ClientConnection implements ExchangeOwner {
 
 const EMPTY = Buffer.alloc(0)
 const NO_LEGS = { waitMs: 0, connectMs: 0, firstByteMs: 0 }
+const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\n')
 
 /** A server should overlook an empty line before a request (RFC 9112 2.2); two, and no more. */
 function skipEmptyLines(bytes: Buffer): number {
   let at = 0
   while (at < 4 && bytes[at] === CR && bytes[at + 1] === LF) at += 2
   return at
-}
-
-/** The client's address; an IPv4 address that came to an IPv6 socket is written as what it is. */
-function readAddress({ remoteAddress = 'unknown' }: Socket): string {
-  return remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.')
-    ? remoteAddress.slice(7)
-    : remoteAddress
 }

@@ -9,6 +9,7 @@ import type { AccessSettings } from './access.ts'
 import type { ActivityLog } from './activity.ts'
 import type { Verdict } from './connection.ts'
 import { formatShareCookie, readCredentials, withoutLink } from './credentials.ts'
+import type { Client } from './front/hops.ts'
 import { type ClosedReason, decideGrant, type Grant } from './grant.ts'
 import type { Guesses } from './guesses.ts'
 import type { RequestHead } from './http1/head.ts'
@@ -54,9 +55,6 @@ export type DoorOptions = {
 }
 
 export type Door = (route: SandboxRoute, head: RequestHead, client: Client) => Verdict
-
-/** Who asks. */
-export type Client = { address: string; isEncrypted: boolean }
 
 type Caller = { route: SandboxRoute; head: RequestHead; client: Client }
 type Opened = Extract<Grant, { kind: 'open' }>
@@ -185,7 +183,7 @@ export function createDoor(options: DoorOptions): Door {
     const { port } = route.address
     const forward = (to: RouteTarget): Verdict => {
       const { hasApiKey } = access
-      const plan = planSandbox(route, head, { found, to, clientAddress: client.address, hasApiKey, share })
+      const plan = planSandbox(route, head, { found, to, client, hasApiKey, share })
       if (plan.trafficOf !== undefined) activity?.touch(plan.trafficOf, now())
       return { kind: 'forward', plan }
     }

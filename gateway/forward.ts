@@ -2,7 +2,7 @@
 // same for the answer. Each side is read only as fast as the other takes it. Both ends may vanish at any moment: what has
 // not begun to be answered gets a refusal, what has is broken off, so that nobody takes half for all.
 
-import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import type { Share } from '../lib/api/routes-feed.ts'
 import { systemCodeOf } from '../lib/errors.ts'
 import {
@@ -42,7 +42,7 @@ export type Plan = {
 
 /** What an exchange asks of the connection that it belongs to. */
 export type ExchangeOwner = {
-  readonly socket: Socket
+  readonly socket: Writable
   /** The gateway's coarse clock. */
   readonly now: number
   readonly isStopping: boolean
@@ -360,7 +360,7 @@ export class Exchange implements UpstreamUser {
 }
 
 /** Writes a head and what follows it, in one piece when that is small. */
-function writeJoined(socket: Socket, head: string, parts: Buffer[]): boolean {
+function writeJoined(socket: Writable, head: string, parts: Buffer[]): boolean {
   const [only] = parts
   if (only === undefined) return socket.write(head, 'latin1')
   if (parts.length === 1 && only.length <= JOIN_BYTES) {

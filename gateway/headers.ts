@@ -3,6 +3,7 @@
 // gateway's or control's never reaches a sandbox (contract: gateway.md 4, lifecycle.md 4.4, v1.1.md 1.5). Pure.
 
 import { withoutShareCookies } from './credentials.ts'
+import type { Client } from './front/hops.ts'
 import type { SandboxAddress } from './host.ts'
 import { type Field, isMistakable } from './http1/fields.ts'
 import { type Framing, isEmpty } from './http1/framing.ts'
@@ -17,14 +18,17 @@ export type Passage = {
   host: string
   /** The path form's prefix, which is also put before the paths of redirects; empty otherwise. */
   prefix: string
-  clientAddress: string
+  client: Client
   /** The path form shares one origin, so one cookie jar, among all sandboxes: credentials do not pass (lifecycle.md 4.4). */
   dropCredentials: boolean
 }
 
+/** What stands outside for an address that only the sandbox knows. */
+export type InnerLocation = { inner: string; outer: string; prefix: string; isEncrypted: boolean }
+
 export type ResponsePassage = {
   /** The `Host` that the sandbox saw and clients cannot reach, and what stands for it outside. */
-  location?: { inner: string; outer: string; prefix: string }
+  location?: InnerLocation
   /** Complete lines to add. */
   extra: string
   close: boolean
@@ -88,7 +92,7 @@ const NEVER_BY_NAME = new Set([
 
 /** The head that goes to control or a sandbox. */
 export function formatRequestHead(head: RequestHead, passage: Passage): string {
-  const { to, prefix, clientAddress } = passage
+  const { to, prefix, client } = passage
   const never =
     CONNECTION | ANEW | (to === 'sandbox' ? OURS : 0) | (passage.dropCredentials ? CREDENTIALS : 0)
   const named = namesOf(head.connection)
@@ -103,7 +107,7 @@ export function formatRequestHead(head: RequestHead, passage: Passage): string {
     const kept = key === 'cookie' && to === 'sandbox' ? withoutShareCookies(value) : value
     if (kept !== '' || value === '') text += `${name}: ${kept}\r\n`
   }
-  text += `X-Forwarded-For: ${clientAddress}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ${head.host}\r\n`
+  text += `X-Forwarded-For: ${client.forwardedFor}\r\nX-Forwarded-Proto: ${client.isEncrypted ? 'https' : 'http'}\r\nX-Forwarded-Host: ${client.forwardedHost ?? head.host}\r\n`
   if (prefix !== '') text += `X-Forwarded-Prefix: ${prefix}\r\n`
   if (head.expectsContinue) text += 'Expect: 100-continue\r\n'
   text += formatFraming(head.framing)
@@ -168,16 +172,13 @@ const TRAILERS_REFUSED = new Set([
 ])
 
 /** What an address that only the sandbox knows is outside. */
-export function rewriteLocation(
-  value: string,
-  { inner, outer, prefix }: { inner: string; outer: string; prefix: string },
-): string {
+export function rewriteLocation(value: string, { inner, outer, prefix, isEncrypted }: InnerLocation): string {
   if (/^\/(?![/\\])/.test(value)) return `${prefix}${value}`
   const own = `http://${inner}`
   if (!value.toLowerCase().startsWith(own.toLowerCase())) return value
   const rest = value.slice(own.length)
   if (rest !== '' && !/^[/?#]/.test(rest)) return value
-  return `http://${outer}${prefix}${rest.startsWith('/') || prefix === '' ? rest : `/${rest}`}`
+  return `${isEncrypted ? 'https' : 'http'}://${outer}${prefix}${rest.startsWith('/') || prefix === '' ? rest : `/${rest}`}`
 }
 
 /** The `Host` under which a sandbox's own server knows itself. */

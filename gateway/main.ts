@@ -1,5 +1,7 @@
 // The gateway program: reads the configuration, listens, follows control's routes feed, serves until it is stopped.
 
+import { join } from 'node:path'
+import type { TlsConfig } from '../lib/config/front.ts'
 import { needsKey } from '../lib/config.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { instanceOf } from '../lib/instance.ts'
@@ -10,14 +12,16 @@ import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
 import { openAccessLog } from './access-log.ts'
 import { ActivityLog, ActivityReporter } from './activity.ts'
 import { accessSettings, describeListenError, HELP, USAGE } from './config.ts'
+import { Certificates } from './front/certificates.ts'
+import { parseRanges } from './front/hops.ts'
+import { openSelfSigned } from './front/self-signed.ts'
 import { createKeyCheck } from './key-check.ts'
 import { serveOwnSocket } from './own-socket.ts'
 import { createRedeem } from './redeem.ts'
 import { RoutesFeed } from './routes-feed.ts'
-import { createGateway } from './server.ts'
+import { createGateway, type ListenAddress } from './server.ts'
 import { createWaker } from './wake.ts'
 
-const DRAIN_MS = 3000
 /** How long a request waits for a sandbox that is starting. */
 const HOLD_MS = 10_000
 /** Control ends a wake at its time, and then says how it went. */
@@ -65,7 +69,15 @@ const stop = stopSignal(log, {
 const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
 const activity = new ActivityLog()
 const reporter = new ActivityReporter({ activity, socketPath: instance.feedSocket, log })
+const { front } = config
+const certificates = front.tls && (await loadCertificates(front.tls))
 const gateway = createGateway({
+  front: {
+    trustedProxies: parseRanges(front.trustedProxies),
+    proxyProtocol: parseRanges(front.proxyProtocol),
+    limits: front.limits,
+    ...(certificates && { certificates }),
+  },
   access,
   controlSocket: instance.controlSocket,
   checkKey: createKeyCheck({ socketPath: instance.feedSocket, log }),
@@ -82,12 +94,9 @@ const gateway = createGateway({
   log,
   logsRequests: () => level === 'debug',
 })
-let port: number
-try {
-  port = await gateway.listen(config.server)
-} catch (error) {
-  refuse(describeListenError(systemCodeOf(error), messageOf(error), config.server))
-}
+const isShared = front.processes > 1
+const port = await listen({ ...config.server, isShared })
+if (front.tls) await listen({ host, port: front.tls.port, isShared, isSecure: true })
 const closeOwnSocket = await serveOwnSocket({
   path: instance.gatewaySocket(process.pid),
   figures: gateway.figures,
@@ -98,6 +107,7 @@ const closeOwnSocket = await serveOwnSocket({
   return () => {}
 })
 const following = routes.run(stop)
+const renewing = certificates?.follow(stop)
 const reporting = reporter.run(stop)
 const stopped = untilAborted(stop)
 await Promise.race([routes.ready, stopped])
@@ -106,12 +116,33 @@ if (!stop.aborted) {
   reportReady({ port })
 }
 await stopped
-await gateway.close(DRAIN_MS)
+await gateway.close(front.drainMs)
 await following
 await reporting
 closeOwnSocket()
 await accessLog?.close()
+await renewing
 // What was seen until the end.
 await reporter.tell()
 log.info('stopped')
 process.exit(0)
+
+async function listen(address: ListenAddress): Promise<number> {
+  try {
+    return await gateway.listen(address)
+  } catch (error) {
+    refuse(describeListenError(systemCodeOf(error), messageOf(error), address))
+  }
+}
+
+/** Those of the configuration, or one of this installation's own. */
+async function loadCertificates({ certificates: files }: TlsConfig): Promise<Certificates> {
+  try {
+    if (files.length > 0) return await Certificates.load(files, log)
+    const { domain } = config.ingress
+    const names = [...new Set(['localhost', '*.localhost', domain, `*.${domain}`, '127.0.0.1', '::1'])]
+    return Certificates.of(openSelfSigned(join(dataDir, 'tls'), names, Date.now()), log)
+  } catch (error) {
+    refuse(messageOf(error))
+  }
+}

@@ -4,6 +4,7 @@
 import { NO_ORIGIN_POLICY } from '../lib/api/path-form.ts'
 import type { Route as FeedRoute, RouteTarget, Share } from '../lib/api/routes-feed.ts'
 import type { Plan } from './forward.ts'
+import type { Client } from './front/hops.ts'
 import { formatInnerHost, formatRequestHead } from './headers.ts'
 import type { RequestHead } from './http1/head.ts'
 import type { Target } from './pool.ts'
@@ -14,7 +15,7 @@ export type SandboxRoute = Extract<Route, { kind: 'sandbox' }>
 export type SandboxPassage = {
   found: FeedRoute
   to: RouteTarget
-  clientAddress: string
+  client: Client
   /** Whether the API needs a key, so that browsers need not be kept from it. */
   hasApiKey: boolean
   /** The link by which it is reached. */
@@ -24,7 +25,7 @@ export type SandboxPassage = {
 const PATH_SANDBOX_POLICY = `Content-Security-Policy: ${NO_ORIGIN_POLICY}\r\n`
 
 /** A request for control, which is at `target`. */
-export function planControl(head: RequestHead, clientAddress: string, target: Target): Plan {
+export function planControl(head: RequestHead, client: Client, target: Target): Plan {
   // Control speaks one protocol beside HTTP/1.1; others would make a tunnel past what is checked here.
   if (head.upgrade !== undefined && head.upgrade.toLowerCase() !== 'websocket') head.upgrade = undefined
   const requestHead = formatRequestHead(head, {
@@ -32,7 +33,7 @@ export function planControl(head: RequestHead, clientAddress: string, target: Ta
     target: head.target,
     host: head.host,
     prefix: '',
-    clientAddress,
+    client,
     dropCredentials: false,
   })
   return { target, requestHead, extra: '', port: 0 }
@@ -42,7 +43,7 @@ export function planControl(head: RequestHead, clientAddress: string, target: Ta
 export function planSandbox(
   { via, target, prefix, address }: SandboxRoute,
   head: RequestHead,
-  { found, to, clientAddress, hasApiKey, share }: SandboxPassage,
+  { found, to, client, hasApiKey, share }: SandboxPassage,
 ): Plan {
   const { id, generation } = found
   // By a path all sandboxes have one origin, and one cookie jar.
@@ -59,7 +60,7 @@ export function planSandbox(
     // be wrong; by header and by path it is told its own address (docs/decisions/host-header.md).
     host: via === 'host' ? head.host : inner,
     prefix,
-    clientAddress,
+    client,
     dropCredentials: sharesOrigin,
   })
   return {
@@ -69,7 +70,9 @@ export function planSandbox(
       connect: isTcp ? { host: to.host, port: to.port } : { path: to.socketPath },
     },
     requestHead,
-    ...(via !== 'host' && { location: { inner, outer: head.host, prefix } }),
+    ...(via !== 'host' && {
+      location: { inner, outer: client.forwardedHost ?? head.host, prefix, isEncrypted: client.isEncrypted },
+    }),
     // The second lock beside the redirect of navigations, for browsers that do not say what they do.
     extra: sharesOrigin && !hasApiKey ? PATH_SANDBOX_POLICY : '',
     port: address.port,

@@ -26,6 +26,8 @@ export type UpstreamUser = {
 export type PoolLimits = {
   /** Connections to one place, idle ones included. */
   perTarget: number
+  /** Connections to one sandbox, whatever the port. */
+  perGroup: number
   idlePerTarget: number
   idleTotal: number
 }
@@ -36,7 +38,7 @@ export type TakeOptions = {
   now: number
 }
 
-const LIMITS: PoolLimits = { perTarget: 1024, idlePerTarget: 64, idleTotal: 2048 }
+const LIMITS: PoolLimits = { perTarget: 1024, perGroup: 1024, idlePerTarget: 64, idleTotal: 2048 }
 /** Many servers close idle connections after 5 s without saying so, some after 2 s. */
 const IDLE_REPEATABLE_MS = 4000
 const IDLE_OTHERWISE_MS = 1500
@@ -174,7 +176,7 @@ export class UpstreamPool {
   /** A new connection; undefined when there are too many. */
   open(target: Target): Upstream | undefined {
     const count = this.#counts.get(target.key) ?? 0
-    if (count >= this.#limits.perTarget) return undefined
+    if (count >= this.#limits.perTarget || !this.#makeRoom(target.group)) return undefined
     this.#counts.set(target.key, count + 1)
     const upstream = new Upstream(target, this.#shared, (closed) => this.#forget(closed))
     let group = this.#groups.get(target.group)
@@ -184,6 +186,18 @@ export class UpstreamPool {
     }
     group.add(upstream)
     return upstream
+  }
+
+  /** Whether the sandbox may have one more; an idle one gives way. Control is no sandbox. */
+  #makeRoom(group: string): boolean {
+    const members = this.#groups.get(group)
+    if (group === '' || !members || members.size < this.#limits.perGroup) return true
+    for (const member of members) {
+      if (member.user || !member.connected || member.socket.destroyed) continue
+      member.socket.destroy()
+      return true
+    }
+    return false
   }
 
   /** Takes back a connection whose last answer was complete. */

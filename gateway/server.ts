@@ -1,19 +1,30 @@
 // The gateway: takes connections, decides each request (where it leads, whether it may, whether the sandbox can answer) and
 // hands it on. Everything it needs is handed in. One coarse clock ends what takes too long, so that no request needs a timer.
 
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import {
   type GatewayConnections,
   type GatewayFigures,
   MAX_CONNECTIONS_TOLD,
 } from '../lib/api/gateway-admin.ts'
+import type { FrontLimits } from '../lib/config/front.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { type AccessSettings, decideAccess } from './access.ts'
 import type { AccessLog } from './access-log.ts'
 import type { ActivityLog } from './activity.ts'
-import { ClientConnection, type ConnectionContext, type SharedBy, type Verdict } from './connection.ts'
+import {
+  ClientConnection,
+  type ClientSocket,
+  type ConnectionContext,
+  type SharedBy,
+  type Verdict,
+} from './connection.ts'
 import { createDoor, type RouteSource } from './door.ts'
+import type { Certificates } from './front/certificates.ts'
+import { Front } from './front/front.ts'
+import { type AddressRanges, type Client, type Origin, parseRanges, readClient } from './front/hops.ts'
+import { Http2Sessions } from './front/http2-sessions.ts'
 import { Guesses } from './guesses.ts'
 import type { RequestHead } from './http1/head.ts'
 import type { KeyCheck } from './key-check.ts'
@@ -48,14 +59,55 @@ export type GatewayOptions = {
   /** Milliseconds since 1970. */
   wallNow?: () => number
   maxHeld?: number
-  maxConnections?: number
+  front?: Partial<FrontOptions>
   sweepMs?: number
+}
+
+/** What stands before the gateway, and what it takes of each. */
+export type FrontOptions = {
+  trustedProxies: AddressRanges
+  proxyProtocol: AddressRanges
+  limits: FrontLimits
+  certificates: Certificates
+}
+
+const NOBODY = parseRanges([])
+export const LIMITS: FrontLimits = {
+  connections: 16_384,
+  connectionsPerClient: 1024,
+  connectionsPerSandbox: 1024,
+  headTimeoutMs: 10_000,
+  // Longer than the SDKs keep theirs (95 s), so that the client is the one to close (contract: clients.md).
+  idleTimeoutMs: 100_000,
+}
+
+const HEALTHY: Verdict = {
+  kind: 'answer',
+  status: 200,
+  head: 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nCache-Control: no-store\r\n',
+  body: 'OK',
+}
+/** Whoever balances load shall send no more. */
+const DRAINING: Verdict = {
+  kind: 'answer',
+  status: 503,
+  head: 'HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 8\r\nCache-Control: no-store\r\n',
+  body: 'draining',
+}
+
+export type ListenAddress = {
+  host: string
+  port: number
+  /** TLS is spoken there. */
+  isSecure?: boolean
+  /** Other gateways listen there, too. */
+  isShared?: boolean
 }
 
 export type Gateway = {
   server: Server
   /** Resolves with the port in use. */
-  listen(address: { host: string; port: number }): Promise<number>
+  listen(address: ListenAddress): Promise<number>
   /** What was counted, and what there is. */
   figures(): GatewayFigures
   /** What is under way to sandboxes. */
@@ -67,9 +119,24 @@ export type Gateway = {
 /** How often it is looked which streams and WebSockets have carried something. */
 const COLLECT_MS = 1000
 
+const SERVER_OPTIONS = {
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
+  allowHalfOpen: true,
+  highWaterMark: STREAM_BUFFER_BYTES,
+}
+
 export function createGateway(options: GatewayOptions): Gateway {
   const { access, controlSocket, routes, log, logsRequests = () => false } = options
-  const { activity, pool = new UpstreamPool(), sweepMs = 250 } = options
+  const {
+    trustedProxies = NOBODY,
+    proxyProtocol = NOBODY,
+    limits = LIMITS,
+    certificates,
+  } = options.front ?? {}
+  const { activity, sweepMs = 250 } = options
+  const { pool = new UpstreamPool({ perGroup: limits.connectionsPerSandbox }) } = options
   const { wake, redeem, holdMs = 10_000, pageMs = 1500, maxHeld = 1024, wallNow = Date.now } = options
   const connections = new Set<ClientConnection>()
   const tally = new Tally()
@@ -86,7 +153,11 @@ export function createGateway(options: GatewayOptions): Gateway {
       return isStopping
     },
     pool,
+    headTimeoutMs: limits.headTimeoutMs,
+    idleTimeoutMs: limits.idleTimeoutMs,
     decide,
+    readClient: (head, origin) => readClient(origin, head.fields, trustedProxies),
+    serveHttp2: (socket, origin) => sessions.accept(socket, origin),
     report(outcome) {
       tally.count(outcome)
       logRequest(outcome)
@@ -119,7 +190,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     isStopping: () => isStopping,
   })
 
-  function decide(head: RequestHead, clientAddress: string): Verdict {
+  function decide(head: RequestHead, client: Client): Verdict {
     const route = decideRoute(head, access.domain, access.hasUris)
     if (route.kind === 'invalid')
       return { kind: 'refuse', refusal: { status: 400, code: route.code, message: route.problem } }
@@ -134,16 +205,9 @@ export function createGateway(options: GatewayOptions): Gateway {
         status: 307,
         head: `HTTP/1.1 307 Temporary Redirect\r\nLocation: ${permission.location}\r\nContent-Length: 0\r\nCache-Control: no-store\r\nVary: Sec-Fetch-Mode\r\n`,
       }
-    if (route.kind === 'health')
-      return {
-        kind: 'answer',
-        status: 200,
-        head: `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nCache-Control: no-store\r\n`,
-        body: 'OK',
-      }
-    if (route.kind === 'control')
-      return { kind: 'forward', plan: planControl(head, clientAddress, controlTarget) }
-    return door(route, head, { address: clientAddress, isEncrypted: false })
+    if (route.kind === 'health') return isStopping ? DRAINING : HEALTHY
+    if (route.kind === 'control') return { kind: 'forward', plan: planControl(head, client, controlTarget) }
+    return door(route, head, client)
   }
 
   /** Whether a link still opens what is under way by it; one that opens once is known by another hash since. */
@@ -155,17 +219,28 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (!route || route.state === 'terminated' || route.state === 'failed') pool.cut(id)
     else pool.cut(id, keyPrefix(id, route.generation))
   })
-  const server = createServer(
-    {
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
-      allowHalfOpen: true,
-      highWaterMark: STREAM_BUFFER_BYTES,
-    },
-    (socket: Socket) => connections.add(new ClientConnection(socket, context)),
-  )
-  server.maxConnections = options.maxConnections ?? 16_384
+  const serve = (socket: ClientSocket, origin: Origin) => {
+    connections.add(new ClientConnection(socket, origin, context))
+  }
+  const sessions = new Http2Sessions({
+    idleTimeoutMs: limits.idleTimeoutMs,
+    highWaterMark: STREAM_BUFFER_BYTES,
+    serve,
+  })
+  const front = new Front({
+    trustedProxies,
+    proxyProtocol,
+    maxConnections: limits.connections,
+    maxPerClient: limits.connectionsPerClient,
+    helloTimeoutMs: limits.headTimeoutMs,
+    ...(certificates && { certificates }),
+    log,
+    serveHttp1: serve,
+    serveHttp2: (socket, origin) => sessions.accept(socket, origin),
+  })
+  const [server, secureServer] = [false, true].map((isTls) =>
+    createServer(SERVER_OPTIONS, (socket) => front.accept(socket, isTls)),
+  ) as [Server, Server]
   let collectedAt = now
   const collectTraffic = () => {
     collectedAt = now
@@ -186,13 +261,14 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   return {
     server,
-    listen: ({ host, port }) =>
+    listen: ({ host, port, isSecure = false, isShared = false }) =>
       new Promise((resolve, reject) => {
-        server.once('error', reject)
-        server.listen({ host, port, backlog: 1024 }, () => {
-          server.off('error', reject)
-          server.on('error', (error) => log.error('cannot take a connection', { error }))
-          const address = server.address()
+        const listener = isSecure ? secureServer : server
+        listener.once('error', reject)
+        listener.listen({ host, port, backlog: 1024, reusePort: isShared }, () => {
+          listener.off('error', reject)
+          listener.on('error', (error) => log.error('cannot take a connection', { error }))
+          const address = listener.address()
           resolve(typeof address === 'object' && address ? address.port : port)
         })
       }),
@@ -212,10 +288,13 @@ export function createGateway(options: GatewayOptions): Gateway {
       isStopping = true
       now = performance.now()
       collectTraffic()
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      const closed = Promise.all([server, secureServer].map(endListening))
+      front.stop()
+      sessions.stop()
       for (const connection of connections) connection.stop()
       const timer = setTimeout(() => {
         for (const connection of connections) connection.socket.destroy()
+        sessions.cut()
       }, drainMs)
       await closed
       clearTimeout(timer)
@@ -224,4 +303,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       pool.close()
     },
   }
+}
+
+/** Takes no more connections, and resolves when there are none. */
+function endListening(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    if (server.listening) server.close(() => resolve())
+    else resolve()
+  })
 }

@@ -1,14 +1,14 @@
 // After a 101 the two connections belong together and HTTP has ended: bytes go both ways until both sides have said their
 // last, or one of them breaks. Each is read only as fast as the other takes it.
 
-import type { Socket } from 'node:net'
+import type { ClientSocket } from './connection.ts'
 import type { Upstream } from './pool.ts'
 
 /** When one side has ended, so long may the other be silent before both are closed. */
 const HALF_CLOSED_TIMEOUT_MS = 5 * 60_000
 
 /** Joins a client's socket, which nobody else listens to any more, and an upstream. `onClosed` is called once, at the end. */
-export function splice(client: Socket, upstream: Upstream, onClosed: () => void): void {
+export function splice(client: ClientSocket, upstream: Upstream, onClosed: () => void): void {
   const { socket } = upstream
   let isOver = false
   const finish = () => {
@@ -54,7 +54,7 @@ export function splice(client: Socket, upstream: Upstream, onClosed: () => void)
   socket.resume()
 }
 
-function endAfter(socket: Socket): void {
+function endAfter(socket: Pick<ClientSocket, 'end' | 'destroy' | 'setTimeout'>): void {
   socket.end()
   socket.setTimeout(HALF_CLOSED_TIMEOUT_MS, () => socket.destroy())
 }

@@ -60,12 +60,14 @@ const program = (name: string, extra: string[] = []) =>
     args: [...childArgs, ...extra],
     env: process.env,
     log,
-    stopTimeoutMs: extra.includes(STOP_SANDBOXES) ? 60_000 : 15_000,
+    stopTimeoutMs: extra.includes(STOP_SANDBOXES)
+      ? 60_000
+      : 15_000 + (name === 'gateway' ? config.front.drainMs : 0),
   })
 const programs = [
   program('egress'),
   program('control', flags.has(STOP_SANDBOXES) ? [STOP_SANDBOXES] : []),
-  program('gateway'),
+  ...Array.from({ length: config.front.processes }, () => program('gateway')),
 ]
 
 const started: Program[] = []
@@ -88,6 +90,8 @@ try {
     console.error(`Cannot start: ${messageOf(error)}`)
   }
 }
+// Gateways let what is under way end, all at the same time; the others are needed until then.
+await Promise.all(started.splice(2).map((each) => each.stop()))
 for (const each of started.reverse()) await each.stop()
 try {
   // Empty when no sandbox is left.

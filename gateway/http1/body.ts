@@ -19,6 +19,8 @@ export type BodyReaderOptions = {
   decode?: boolean
   /** Which trailers pass. */
   keepTrailer?: (field: Field) => boolean
+  /** Told of the trailers that pass, which are left out when decoding. */
+  onTrailers?: (fields: Field[]) => void
 }
 
 const MAX_EXTENSION_BYTES = 256
@@ -73,6 +75,7 @@ class ChunkedReader implements BodyReader {
   problem: string | undefined
   readonly #decode: boolean
   readonly #keepTrailer: (field: Field) => boolean
+  readonly #onTrailers: ((fields: Field[]) => void) | undefined
   #state: ChunkState = 'size'
   #size = 0
   #digits = 0
@@ -81,9 +84,10 @@ class ChunkedReader implements BodyReader {
   #left = 0
   #trailer = ''
 
-  constructor({ decode = false, keepTrailer = () => false }: BodyReaderOptions) {
+  constructor({ decode = false, keepTrailer = () => false, onTrailers }: BodyReaderOptions) {
     this.#decode = decode
     this.#keepTrailer = keepTrailer
+    this.#onTrailers = onTrailers
   }
 
   get done(): boolean {
@@ -176,8 +180,9 @@ class ChunkedReader implements BodyReader {
         return at
       }
       this.#state = 'done'
-      if (this.#decode) return at
       const kept = fields.filter((field) => this.#keepTrailer(field))
+      if (kept.length > 0) this.#onTrailers?.(kept)
+      if (this.#decode) return at
       const text = kept.map(({ name, value }) => `${name}: ${value}\r\n`).join('')
       pass(Buffer.from(`${text}\r\n`, 'latin1'))
       return at

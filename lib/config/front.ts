@@ -8,6 +8,9 @@ import { readTable } from './read-table.ts'
 /** Files in PEM. */
 export type CertificateFiles = { certificate: string; key: string }
 
+/** Without certificates one is made. */
+export type TlsConfig = { port: number; certificates: CertificateFiles[] }
+
 export type FrontConfig = {
   /** How many gateways share the port. */
   processes: number
@@ -17,7 +20,7 @@ export type FrontConfig = {
   /** Addresses and ranges whose connections begin with who they are for. */
   proxyProtocol: string[]
   limits: FrontLimits
-  tls?: { port: number; certificates: CertificateFiles[] }
+  tls?: TlsConfig
   /** Names that may be given to sandboxes: names, `*.` and a name, or `*`. */
   customDomains: string[]
 }

@@ -92,9 +92,9 @@ describe('a document of a sandbox opened by its path', () => {
   const lines = ['Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document']
 
   test.each([
-    ['localhost:8080', 'http://abc-80.localhost:8080/x?y=1'],
-    ['127.0.0.1:8080', 'http://abc-80.localhost:8080/x?y=1'],
-    ['[::1]', 'http://abc-80.localhost/x?y=1'],
+    ['localhost:8080', '//abc-80.localhost:8080/x?y=1'],
+    ['127.0.0.1:8080', '//abc-80.localhost:8080/x?y=1'],
+    ['[::1]', '//abc-80.localhost/x?y=1'],
   ])('at %s is opened at %s', (host, location) => {
     for (const method of ['GET', 'HEAD', 'POST'])
       expect(decide({ method, host, target: '/sandboxes/abc/proxy/80/x?y=1', lines })).toEqual({
@@ -106,13 +106,13 @@ describe('a document of a sandbox opened by its path', () => {
   test('is redirected when there is an API key too', () => {
     const settings = { ...SETTINGS, hasApiKey: true }
     expect(decide({ settings, target: '/sandboxes/abc/proxy/80', lines })).toMatchObject({
-      location: 'http://abc-80.localhost:8080/',
+      location: '//abc-80.localhost:8080/',
     })
   })
 
   test('cannot lead to another host by its path', () => {
     expect(decide({ target: '/sandboxes/abc/proxy/80//evil.com', lines })).toMatchObject({
-      location: 'http://abc-80.localhost:8080//evil.com',
+      location: '//abc-80.localhost:8080//evil.com',
     })
   })
 

@@ -1,8 +1,8 @@
 // What takes too long, with the clock moved by the test: the gateway's one clock is `performance.now`.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { HEAD_TIMEOUT_MS, IDLE_TIMEOUT_MS } from '../../gateway/connection.ts'
 import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS, STALL_TIMEOUT_MS } from '../../gateway/forward.ts'
+import { LIMITS } from '../../gateway/server.ts'
 import { dial, head, startAnswering, startGateway, startRaw } from './support.ts'
 
 let ahead = 0
@@ -35,7 +35,7 @@ test('an idle connection outlives the 95 s of the SDKs, and not much more', asyn
   ahead += 95_000
   client.send(head('GET /'))
   await client.read('ok')
-  ahead += IDLE_TIMEOUT_MS + 1000
+  ahead += LIMITS.idleTimeoutMs + 1000
   expect(await client.ended()).not.toContain('408')
 })
 
@@ -46,7 +46,7 @@ test('a head that does not end: 408', async () => {
   await other.read('OK')
   client.send('a')
   await looks(3)
-  ahead += HEAD_TIMEOUT_MS + 1000
+  ahead += LIMITS.headTimeoutMs + 1000
   expect(await client.ended()).toMatch(/^HTTP\/1\.1 408 [\s\S]*GENERAL::REQUEST_TIMEOUT/)
 })
 

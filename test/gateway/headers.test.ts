@@ -15,7 +15,7 @@ const PASSAGE: Passage = {
   target: '/x',
   host: '10.0.0.2:80',
   prefix: '',
-  clientAddress: '192.0.2.1',
+  client: { address: '192.0.2.1', isEncrypted: false, forwardedFor: '192.0.2.1' },
   dropCredentials: false,
 }
 
@@ -192,7 +192,12 @@ describe('formatResponseHead()', () => {
 })
 
 describe('rewriteLocation()', () => {
-  const path = { inner: '10.0.0.2:80', outer: 'localhost:8080', prefix: '/sandboxes/a/proxy/80' }
+  const path = {
+    inner: '10.0.0.2:80',
+    outer: 'localhost:8080',
+    prefix: '/sandboxes/a/proxy/80',
+    isEncrypted: false,
+  }
   test.each([
     ['/login', '/sandboxes/a/proxy/80/login'],
     ['/', '/sandboxes/a/proxy/80/'],
@@ -214,6 +219,9 @@ describe('rewriteLocation()', () => {
     const header = { ...path, prefix: '' }
     expect(rewriteLocation('/login', header)).toBe('/login')
     expect(rewriteLocation('http://10.0.0.2:80/x', header)).toBe('http://localhost:8080/x')
+    expect(rewriteLocation('http://10.0.0.2:80/x', { ...header, isEncrypted: true })).toBe(
+      'https://localhost:8080/x',
+    )
   })
 })
 

@@ -269,7 +269,7 @@ test('a document opened by path is sent to the sandbox’s own name', async () =
       gateway.port,
       `GET /sandboxes/a/proxy/8000/x?y HTTP/1.1\r\nHost: localhost:${gateway.port}\r\nSec-Fetch-Mode: navigate\r\n${CLOSE}\r\n\r\n`,
     )
-    expect(text).toContain(`Location: http://a-8000.localhost:${gateway.port}/x?y\r\n`)
+    expect(text).toContain(`Location: //a-8000.localhost:${gateway.port}/x?y\r\n`)
   } else expect(answer.headers.get('location')).toBe(`http://a-8000.localhost:${gateway.port}/x?y`)
 })
 

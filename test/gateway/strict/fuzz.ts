@@ -18,7 +18,7 @@ export async function findLasting(lane: Lane, bytes: string): Promise<Disagreeme
     found = findDisagreements(bytes, await lane.ask(bytes, quietMs))
     if (found.every(({ reason }) => reason !== undefined)) return found
     // What was late belongs to this case and not to the next.
-    await lane.settle()
+    await lane.settle(quietMs)
   }
   return found
 }

@@ -39,7 +39,7 @@ type Recorder = { port: number; socketPath: string; take(): string[]; close(): v
 export type Lane = {
   ask(bytes: string, quietMs?: number): Promise<Opinions>
   /** Resolves when what was late has come, and forgets it. */
-  settle(): Promise<void>
+  settle(quietMs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -86,8 +86,8 @@ async function openLane(nginx: { recorder: Recorder; port: number } | undefined)
         ...(nginx && nginxs && { nginx: { requests: nginx.recorder.take(), end: nginxs } }),
       }
     },
-    settle: async () => {
-      await new Promise((resolve) => setTimeout(resolve, 2 * QUIET_MS))
+    settle: async (quietMs) => {
+      await new Promise((resolve) => setTimeout(resolve, 2 * quietMs))
       for (const recorder of [behind, direct, nginx?.recorder]) recorder?.take()
       reported.length = 0
     },

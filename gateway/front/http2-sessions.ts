@@ -1,0 +1,96 @@
+// Connections that speak HTTP/2: each of their streams is handed on as a connection of its own, but for gRPC, which stays HTTP/2 all the
+// way. What one connection can make the gateway do is bounded: streams at a time, fields, and how fast streams may be broken off.
+
+import { randomBytes } from 'node:crypto'
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import * as http2 from 'node:http2'
+import type { Duplex } from 'node:stream'
+import { MAX_HEAD_BYTES } from '../http1/head.ts'
+import { REFUSED } from '../refusal.ts'
+import type { Origin } from './hops.ts'
+import { formatHttp1Head, type Http2Problem } from './http2-head.ts'
+import { Http2Socket } from './http2-socket.ts'
+
+export type Http2SessionsOptions = {
+  idleTimeoutMs: number
+  highWaterMark: number
+  /** A request that goes on as HTTP/1.1. */
+  serve(socket: Http2Socket, origin: Origin): void
+}
+
+const MAX_STREAMS = 128
+const MAX_FIELDS = 160
+const WINDOW_BYTES = 1024 * 1024
+
+const SESSION_OPTIONS = {
+  settings: {
+    enableConnectProtocol: true,
+    maxConcurrentStreams: MAX_STREAMS,
+    maxHeaderListSize: MAX_HEAD_BYTES,
+    initialWindowSize: WINDOW_BYTES,
+  },
+  maxHeaderListPairs: MAX_FIELDS,
+  maxSettings: 32,
+  maxOutstandingPings: 10,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  // Breaking off streams costs a client nothing and the gateway much (CVE-2023-44487).
+  streamResetBurst: 200,
+  streamResetRate: 20,
+}
+
+export class Http2Sessions {
+  readonly #options: Http2SessionsOptions
+  readonly #sessions = new Set<ServerHttp2Session>()
+
+  constructor(options: Http2SessionsOptions) {
+    this.#options = options
+  }
+
+  accept(socket: Duplex, origin: Origin): void {
+    // The types say that it returns nothing.
+    const session = http2.performServerHandshake(socket, SESSION_OPTIONS) as unknown as ServerHttp2Session
+    this.#sessions.add(session)
+    session.setTimeout(this.#options.idleTimeoutMs, () => session.close())
+    session
+      .on('stream', (stream, _headers, flags, raw) => this.#take(stream, flags, raw, origin))
+      // The close that follows does what is to be done.
+      .on('error', () => {})
+      .on('close', () => {
+        this.#sessions.delete(session)
+        socket.destroy()
+      })
+  }
+
+  /** No more streams; those that are under way may end. */
+  stop(): void {
+    for (const session of this.#sessions) session.close()
+  }
+
+  cut(): void {
+    for (const session of this.#sessions) session.destroy()
+  }
+
+  #take(stream: ServerHttp2Stream, flags: number, raw: string[], origin: Origin): void {
+    stream.on('error', () => {})
+    const webSocketKey = randomBytes(16).toString('base64')
+    const isWhole = (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0
+    const head = formatHttp1Head(raw, { isWhole, webSocketKey })
+    if ('problem' in head) {
+      refuse(stream, head)
+      return
+    }
+    const method = head.text.slice(0, head.text.indexOf(' '))
+    const { highWaterMark } = this.#options
+    this.#options.serve(new Http2Socket({ stream, head, method, webSocketKey, highWaterMark }), origin)
+  }
+}
+
+/** Before it is known what is asked for. */
+function refuse(stream: ServerHttp2Stream, { status, problem }: Http2Problem): void {
+  const { code, message } = REFUSED.bad(status, problem)
+  const body = JSON.stringify({ code, message })
+  stream.respond({ ':status': status, 'content-type': 'application/json', 'content-length': body.length })
+  stream.end(body)
+  stream.close(http2.constants.NGHTTP2_NO_ERROR)
+}
