@@ -9,6 +9,7 @@ type Bench = { title: string; run(): Promise<BenchRow[]> }
 
 const BENCHES: Record<string, () => Promise<Bench>> = {
   sandbox: () => import('./sandbox.ts'),
+  runtimes: () => import('./runtimes.ts'),
   execd: () => import('./execd.ts'),
   pty: () => import('./pty.ts'),
   code: () => import('./code.ts'),
