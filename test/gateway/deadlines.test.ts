@@ -65,7 +65,7 @@ test('a sandbox that never begins its answer: 504 after ten minutes, and not bef
   await peer.ended()
 })
 
-test('a stream may be silent for as long as it likes', async () => {
+test('P5: a stream may be silent for as long as it likes', async () => {
   const gateway = await startGateway()
   const upstream = await startRaw()
   gateway.routes.put('a', upstream.port)

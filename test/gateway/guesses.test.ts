@@ -16,6 +16,18 @@ test('G3: who has guessed wrong twenty times is not heard, and gets a try back e
   expect(tries(guesses, '192.0.2.1', 1_000_000)).toBe(20)
 })
 
+test('S25: of the 32 bits of a signature a source can try less than a thousand values in an hour', () => {
+  const guesses = new Guesses()
+  let heard = 0
+  for (let now = 0; now < 3_600_000; now += 100) {
+    if (guesses.isSuspect('192.0.2.1', now)) continue
+    heard++
+    guesses.note('192.0.2.1', now)
+  }
+  expect(heard).toBeGreaterThan(20)
+  expect(heard).toBeLessThan(1000)
+})
+
 test('who goes on guessing has no more to wait for than who stopped', () => {
   const guesses = new Guesses()
   for (let at = 0; at < 10_000; at++) guesses.note('192.0.2.1', 0)
