@@ -116,7 +116,7 @@ if (!stop.aborted) {
   reportReady({ port })
 }
 await stopped
-await gateway.close(front.drainMs)
+await gateway.close(front.drainMs, front.drainNoticeMs)
 await following
 await reporting
 closeOwnSocket()

@@ -2,6 +2,7 @@
 // hands it on. Everything it needs is handed in. One coarse clock ends what takes too long, so that no request needs a timer.
 
 import { createServer, type Server } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type GatewayConnections,
   type GatewayFigures,
@@ -112,8 +113,8 @@ export type Gateway = {
   figures(): GatewayFigures
   /** What is under way to sandboxes. */
   connections(): GatewayConnections
-  /** Takes no more connections, lets what runs end for `drainMs`, cuts the rest. */
-  close(drainMs: number): Promise<void>
+  /** Serves on for `noticeMs` while it says that it is not ready, then takes no more connections, lets what runs end for `drainMs`, and cuts the rest. */
+  close(drainMs: number, noticeMs?: number): Promise<void>
 }
 
 /** How often it is looked which streams and WebSockets have carried something. */
@@ -143,6 +144,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const logRequest = createRequestLog(log, logsRequests)
   const controlTarget: Target = { key: 'control', group: '', connect: { path: controlSocket } }
   let now = performance.now()
+  let isReady = true
   let isStopping = false
 
   const context: ConnectionContext = {
@@ -205,7 +207,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         status: 307,
         head: `HTTP/1.1 307 Temporary Redirect\r\nLocation: ${permission.location}\r\nContent-Length: 0\r\nCache-Control: no-store\r\nVary: Sec-Fetch-Mode\r\n`,
       }
-    if (route.kind === 'health') return isStopping ? DRAINING : HEALTHY
+    if (route.kind === 'health') return isReady ? HEALTHY : DRAINING
     if (route.kind === 'control') return { kind: 'forward', plan: planControl(head, client, controlTarget) }
     return door(route, head, client)
   }
@@ -284,7 +286,9 @@ export function createGateway(options: GatewayOptions): Gateway {
         leftOut: Math.max(0, live.length - MAX_CONNECTIONS_TOLD),
       }
     },
-    close: async (drainMs) => {
+    close: async (drainMs, noticeMs = 0) => {
+      isReady = false
+      if (noticeMs > 0) await delay(noticeMs)
       isStopping = true
       now = performance.now()
       collectTraffic()

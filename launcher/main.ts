@@ -28,6 +28,7 @@ const log = createLogger({ program: 'launcher', level: () => level })
 for (const warning of warnings) log.warn(warning)
 
 const { dataDir, host, port } = config.server
+const { front } = config
 makeDataDir(dataDir)
 using lock = openLock(join(dataDir, 'launcher.lock'))
 if (!lock)
@@ -62,12 +63,12 @@ const program = (name: string, extra: string[] = []) =>
     log,
     stopTimeoutMs: extra.includes(STOP_SANDBOXES)
       ? 60_000
-      : 15_000 + (name === 'gateway' ? config.front.drainMs : 0),
+      : 15_000 + (name === 'gateway' ? front.drainMs + front.drainNoticeMs : 0),
   })
 const programs = [
   program('egress'),
   program('control', flags.has(STOP_SANDBOXES) ? [STOP_SANDBOXES] : []),
-  ...Array.from({ length: config.front.processes }, () => program('gateway')),
+  ...Array.from({ length: front.processes }, () => program('gateway')),
 ]
 
 const started: Program[] = []

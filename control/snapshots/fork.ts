@@ -118,9 +118,12 @@ async function policyInForce(
   }
 }
 
-function limitsOf({ limits: { nanoCpus, memoryBytes } }: SandboxRow): Record<string, string> {
+function limitsOf({ limits }: SandboxRow): Record<string, string> {
+  const { nanoCpus, memoryBytes, diskBytes, gpus } = limits
   return {
     ...(nanoCpus !== undefined && { cpu: String(nanoCpus / 1e9) }),
     ...(memoryBytes !== undefined && { memory: String(memoryBytes) }),
+    ...(diskBytes !== undefined && { disk: String(diskBytes) }),
+    ...(gpus !== undefined && { gpu: gpus < 0 ? 'all' : String(gpus) }),
   }
 }

@@ -15,6 +15,8 @@ export type FrontConfig = {
   /** How many gateways share the port. */
   processes: number
   drainMs: number
+  /** How long it is said before that a gateway is stopping. */
+  drainNoticeMs: number
   /** Addresses and ranges whose forwarding headers are believed. */
   trustedProxies: string[]
   /** Addresses and ranges whose connections begin with who they are for. */
@@ -86,6 +88,7 @@ export function frontOf(settings: Settings, resolvePath: (path: string) => strin
   return {
     processes: get('front.processes'),
     drainMs: get<number>('front.drain_seconds') * 1000,
+    drainNoticeMs: get<number>('front.drain_notice_seconds') * 1000,
     trustedProxies: get('front.trusted_proxies'),
     proxyProtocol: get('front.proxy_protocol'),
     limits: {

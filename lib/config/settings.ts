@@ -77,6 +77,7 @@ export const SETTINGS = {
   'ingress.wake_timeout_seconds': [integer(1, 300), 20],
   'front.processes': [integer(1, 64), 1],
   'front.drain_seconds': [integer(0, 3600), 3],
+  'front.drain_notice_seconds': [integer(0, 300), 0],
   'front.trusted_proxies': [addressRanges, []],
   'front.proxy_protocol': [addressRanges, []],
   'front.max_connections': [integer(1, 1_000_000), 16_384],

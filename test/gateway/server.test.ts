@@ -315,3 +315,16 @@ test.each([
   expect(requests).toEqual([expect.stringContaining('/-/…')])
   expect(gateway.lines.join('')).not.toMatch(/t0ken|s3cret/)
 })
+
+test('G6: it says for a while that it is not ready before it takes nothing more, and serves until then', async () => {
+  const gateway = await startGateway()
+  const upstream = await startAnswering('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  gateway.routes.put('a', upstream.port)
+  const closed = gateway.close(0, 500)
+  expect(
+    await exchange(gateway.port, 'GET /status.ok HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'),
+  ).toMatch(/^HTTP\/1\.1 503 [\s\S]*draining$/)
+  expect(await exchange(gateway.port, head('GET /', 'Connection: close'))).toMatch(/ok$/)
+  await closed
+  expect(gateway.server.listening).toBe(false)
+})

@@ -18,6 +18,7 @@ test('nobody before the gateway is believed, and nothing is encrypted, unless it
   expect(load('')).toEqual({
     processes: 1,
     drainMs: 3000,
+    drainNoticeMs: 0,
     trustedProxies: [],
     proxyProtocol: [],
     limits: {

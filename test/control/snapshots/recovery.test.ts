@@ -1,0 +1,135 @@
+// What a death of control leaves of snapshots: whole or gone, in rows and in the runtime, whatever it was doing.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { RuntimeError } from '../../../control/runtime/runtime.ts'
+import { SnapshotStore } from '../../../control/store/snapshots.ts'
+import { Store } from '../../../control/store/sqlite.ts'
+import { type ControlApp, MIGRATIONS } from '../../support/control-app.ts'
+import { createFakeRuntime } from '../../support/fake-runtime.ts'
+import { openSnapshots, ready, sandboxOf, take, until } from './support.ts'
+
+/** A database that outlives control, and the runtime beside it. */
+function openLasting() {
+  const folder = mkdtempSync(join(tmpdir(), 'snapshots-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const path = join(folder, 'control.db')
+  const runtime = createFakeRuntime()
+  const start = (): ControlApp =>
+    openSnapshots({ runtime, store: new Store({ path, migrationsDir: MIGRATIONS }) })
+  return { runtime, start }
+}
+
+/** A row as a process left it that was killed. */
+function leave(control: ControlApp, id: string, change: Parameters<SnapshotStore['move']>[2]): void {
+  new SnapshotStore(control.store.database).move(id, ['Ready', 'Creating', 'Failed'], change)
+}
+
+test('D10: one that was being taken is Ready when the runtime has it, and Failed when it has not', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const source = await sandboxOf(first)
+  const [whole, half] = [await ready(first, source), await ready(first, source)]
+  for (const id of [whole, half]) leave(first, id, { state: 'Creating', reason: 'snapshot_accepted' })
+  runtime.kept.delete(half)
+  const second = start()
+  expect((await until(second, whole, 'Ready')).status.reason).toBe('snapshot_recovery_ready')
+  expect((await until(second, half, 'Failed')).status).toMatchObject({
+    reason: 'snapshot_recovery_missing_image',
+    message: 'The server was stopped while the snapshot was taken: take it again',
+  })
+})
+
+test('D10: what the runtime has made too late, or for nobody, is removed', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const id = await ready(first, await sandboxOf(first))
+  leave(first, id, { state: 'Failed', reason: 'snapshot_runtime_timeout' })
+  runtime.kept.set('nobodys', { id: 'nobodys', sizeBytes: 1 })
+  const second = start()
+  await vi.waitFor(() => expect([...runtime.kept.keys()]).toEqual([]), { timeout: 5000 })
+  expect((await until(second, id, 'Failed')).status.reason).toBe('snapshot_runtime_timeout')
+})
+
+test('one that was being deleted is deleted', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const id = await ready(first, await sandboxOf(first))
+  leave(first, id, { state: 'Deleting', reason: 'snapshot_delete_requested' })
+  const second = start()
+  await vi.waitFor(async () => expect((await second.call('GET', `/v1/snapshots/${id}`)).status).toBe(404), {
+    timeout: 5000,
+  })
+  expect(runtime.kept.size).toBe(0)
+})
+
+test('one whose files somebody has removed says so, and no sandbox is made from it', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const id = await ready(first, await sandboxOf(first))
+  runtime.kept.clear()
+  const second = start()
+  expect((await until(second, id, 'Failed')).status.reason).toBe('snapshot_runtime_missing_image')
+  const refused = await second.call('POST', '/v1/sandboxes', { snapshotId: id, resourceLimits: {} })
+  expect(refused.body.code).toBe('SNAPSHOT::NOT_READY')
+})
+
+test('a runtime that cannot be asked is asked again, and nothing is decided until then', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const id = await ready(first, await sandboxOf(first))
+  leave(first, id, { state: 'Creating', reason: 'snapshot_accepted' })
+  let asked = 0
+  runtime.before = (call) => {
+    if (call === 'list-snapshots' && ++asked < 3) throw new Error('away')
+  }
+  const second = start()
+  await until(second, id, 'Ready')
+  expect(asked).toBeGreaterThanOrEqual(3)
+})
+
+test('a stop ends what is being taken, and the next start tells of it', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const source = await sandboxOf(first)
+  runtime.before = (call, _, signal) =>
+    call === 'snapshot'
+      ? new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      : undefined
+  const id = await take(first, source)
+  await vi.waitFor(() => expect(runtime.calls).toContain(`snapshot ${id}`))
+  await first.close()
+  runtime.before = () => {}
+  const second = start()
+  await until(second, id, 'Failed')
+})
+
+test('of two tenants one does not wait for what the other takes', async () => {
+  const control = openSnapshots()
+  const gate = Promise.withResolvers<void>()
+  onTestFinished(() => gate.resolve())
+  const source = await sandboxOf(control)
+  control.runtime.before = (call) => (call === 'snapshot' ? gate.promise : undefined)
+  for (let at = 0; at < 5; at++) await take(control, source)
+  await vi.waitFor(() =>
+    expect(control.runtime.calls.filter((call) => call.startsWith('snapshot '))).toHaveLength(2),
+  )
+  const store = new SnapshotStore(control.store.database)
+  const mine = store.inState('Creating')[0]
+  if (!mine) throw new Error('There is none')
+  store.insert({ ...mine, id: 'of-another', tenant: 'another' })
+  control.pooling.snapshotKeeper.wake()
+  await vi.waitFor(() => expect(control.runtime.calls).toContain('snapshot of-another'))
+})
+
+test('a full disk is a reason of its own', async () => {
+  const control = openSnapshots()
+  control.runtime.before = (call) => {
+    if (call === 'snapshot')
+      throw new RuntimeError('no_space', 'Cannot take the snapshot: no space left on the disk')
+  }
+  const id = await take(control, await sandboxOf(control))
+  expect((await until(control, id, 'Failed')).status.message).toContain('no space left')
+})
