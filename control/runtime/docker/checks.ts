@@ -6,7 +6,7 @@ import { hasProgram, type Machine } from '../machine.ts'
 export type DaemonInfo = {
   OSType?: string
   SecurityOptions?: string[]
-  Runtimes?: Record<string, unknown>
+  Runtimes?: Record<string, { path?: string; runtimeType?: string }>
   DockerRootDir?: string
   Driver?: string
   DriverStatus?: [string, string][]
@@ -39,8 +39,16 @@ export function findMissing(machine: Machine, info: DaemonInfo, ociRuntime: stri
     missing.push(
       `The Docker daemon knows no runtime "${ociRuntime}": it has ${runtimes.join(', ')}. Register it in its daemon.json, or change [secure_runtime].`,
     )
+  const program = ociRuntime === undefined ? undefined : info.Runtimes?.[ociRuntime]
+  if (KEEPS_OWN_NETWORK.test(`${program?.path ?? ''} ${program?.runtimeType ?? ''}`))
+    missing.push(
+      `The runtime "${ociRuntime}" takes the interfaces that there are when a container starts, and a sandbox is given its own after that: its sandboxes could not be reached. Use one that has the kernel's network namespace, such as runc or crun.`,
+    )
   return missing
 }
+
+/** gVisor has a network stack of its own, Kata Containers a virtual machine (docs/decisions/docker-network.md). */
+const KEEPS_OWN_NETWORK = /runsc|kata/
 
 function isRootless({ SecurityOptions = [] }: DaemonInfo): boolean {
   return SecurityOptions.some((option) => option.startsWith('name=rootless'))

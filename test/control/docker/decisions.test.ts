@@ -144,6 +144,13 @@ describe('findMissing()', () => {
     ['ip', { ...machine, has: (path) => !path.endsWith('/ip') }, {}, undefined, /iproute2/],
     ['Linux containers', machine, { OSType: 'windows' }, undefined, /windows containers/],
     ['a daemon of root', machine, { SecurityOptions: ['name=rootless'] }, undefined, /rootless/],
+    [
+      'a network for a runtime that takes its own',
+      machine,
+      { Runtimes: { secure: { path: '/usr/bin/runsc' } } },
+      'secure',
+      /could not be reached/,
+    ],
     ['a runtime', machine, {}, 'runsc', /no runtime "runsc": it has runc/],
   ])('tells when there is no %s', (_what, on, change, runtime, told) => {
     const missing = findMissing(on, { ...info, ...change }, runtime)
