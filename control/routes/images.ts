@@ -59,7 +59,8 @@ export function imageRoutes({ lives, images }: Pick<AppDeps, 'lives' | 'images'>
     return context.json(formatImage(pulled), 201)
   })
 
-  routes.delete('/admin/images/:id', async (context) => {
+  // Not for `gc`, which is an action and no image.
+  routes.delete('/admin/images/:id{(?:sha256:)?[0-9a-f]+}', async (context) => {
     const keeper = keeperFor(context)
     const removal = await keeper.images.remove(context.req.param('id'), context.req.raw.signal)
     if (removal === 'absent') throw refusal('GENERAL::NOT_FOUND', 'There is no image with this id')
