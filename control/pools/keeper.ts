@@ -13,11 +13,11 @@ import type { PoolMember, PoolRow } from '../store/pools.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import { giveBack } from './claim.ts'
 import { isClaimable, keyOf, type PlannedPool, type PoolDeps, planPool } from './pools.ts'
+import { capToQuotas, mostWarm } from './quota.ts'
 import { decideRefill } from './refill.ts'
+import { Starts } from './starts.ts'
 import { WarmHealth } from './warm-health.ts'
 
-/** So many warm sandboxes are started side by side. */
-const WIDTH = 4
 const BETWEEN_LOOKS_MS = 25
 const LONGEST_WAIT_MS = 10_000
 /** For the next start of a pool whose last one failed. */
@@ -26,32 +26,12 @@ const WARM_UP_TIMEOUT_MS = 10_000
 
 type Trouble = { failures: number; retryAt: number; message: string; inTemplate: boolean }
 
-/** The starts that are under way. Of several tenants none has all: its image may be one that takes an hour to fetch. */
-class Starts {
-  readonly #mostOfTenant: number
-  readonly #byTenant = new Map<string, number>()
-  #all = 0
-
-  constructor(pools: readonly PoolRow[]) {
-    const isShared = pools.some(({ tenant }) => tenant !== pools[0]?.tenant)
-    this.#mostOfTenant = isShared ? WIDTH - 1 : WIDTH
-  }
-
-  add(tenant: string, count: number): void {
-    this.#all += count
-    this.#byTenant.set(tenant, (this.#byTenant.get(tenant) ?? 0) + count)
-  }
-
-  /** How many more of a tenant may be begun. */
-  freeFor(tenant: string): number {
-    return Math.max(Math.min(WIDTH - this.#all, this.#mostOfTenant - (this.#byTenant.get(tenant) ?? 0)), 0)
-  }
-}
-
 export class PoolKeeper {
   readonly #deps: PoolDeps
   readonly #wake = new Wake()
   readonly #troubles = new Map<string, Trouble>()
+  /** How many are kept warm of those that a quota makes smaller than they are to be. */
+  readonly #capped = new Map<string, number>()
   /** Pools that have begun to be filled and are not full yet. */
   readonly #filling = new Set<string>()
   readonly #health: WarmHealth
@@ -74,7 +54,11 @@ export class PoolKeeper {
 
   /** Why a pool could not be filled, last time. */
   troubleOf(pool: PoolRow): string | undefined {
-    return this.#troubles.get(keyOf(pool))?.message
+    const capped = this.#capped.get(keyOf(pool))
+    return (
+      this.#troubles.get(keyOf(pool))?.message ??
+      (capped === undefined ? undefined : `The quota of its tenant lets it keep ${capped} warm`)
+    )
   }
 
   /** Forgets the failures of a pool that is another one now. */
@@ -136,13 +120,13 @@ export class PoolKeeper {
     for (const [key, count] of this.#beginning) starts.add(key.split('/')[0] ?? '', count)
     for (const members of byPool.values())
       for (const { tenant, warm, state } of members) if (warm && state === 'Pending') starts.add(tenant, 1)
-    for (const pool of known) {
-      const { tenant } = pool
-      const members = byPool.get(keyOf(pool)) ?? []
-      byPool.delete(keyOf(pool))
-      const planned = this.#plan(pool)
-      if (planned) starts.add(tenant, this.#tendOne(planned, members, starts.freeFor(tenant)))
+    const planned = known.flatMap((pool) => this.#plan(pool) ?? [])
+    for (const each of this.#withinQuotas(planned)) {
+      const { tenant } = each.pool
+      const members = byPool.get(keyOf(each.pool)) ?? []
+      starts.add(tenant, this.#tendOne(each, members, starts.freeFor(tenant)))
     }
+    for (const pool of known) byPool.delete(keyOf(pool))
     // What is left belongs to no pool that there is.
     for (const members of byPool.values())
       for (const member of members) if (member.warm) this.#remove(member.id, 'POOL_DELETED')
@@ -181,6 +165,15 @@ export class PoolKeeper {
     const count = Math.min(refill.make, free)
     for (let made = 0; made < count; made++) this.#make(planned)
     return count
+  }
+
+  #withinQuotas(planned: PlannedPool[]): PlannedPool[] {
+    const { quotas } = this.#deps.lives
+    const capped = capToQuotas(planned, (tenant) => quotas.of(tenant))
+    this.#capped.clear()
+    for (const [at, { pool }] of capped.entries())
+      if (pool !== planned[at]?.pool) this.#capped.set(keyOf(pool), mostWarm(pool.capacity))
+    return capped
   }
 
   #plan(pool: PoolRow): PlannedPool | undefined {

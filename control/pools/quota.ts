@@ -36,13 +36,7 @@ export function requireWithinQuota(
 export function overQuotaOf(quota: Quota, others: readonly Warm[], wanted: Warm): string | undefined {
   if (wanted.sandboxes === 0) return undefined
   const all = [...others, wanted]
-  const checks = [
-    ['sandboxes', quota.sandboxes, () => 1, 1, ''],
-    ['CPUs', quota.nanoCpus, ({ nanoCpus }: Limits) => nanoCpus, 1e9, 'cpu'],
-    ['bytes of memory', quota.memoryBytes, ({ memoryBytes }: Limits) => memoryBytes, 1, 'memory'],
-  ] as const
-  for (const [what, most, ofOne, unit, field] of checks) {
-    if (most === undefined) continue
+  for (const { what, most, ofOne, unit, field } of countedBy(quota)) {
     if (ofOne(wanted.limits) === undefined)
       return `its sandboxes need resourceLimits.${field}, as ${what} are counted`
     const sum = all.reduce((total, { sandboxes, limits }) => total + sandboxes * (ofOne(limits) ?? 0), 0)
@@ -50,4 +44,66 @@ export function overQuotaOf(quota: Quota, others: readonly Warm[], wanted: Warm)
       return `the pools of a tenant may together keep warm as much as its quota has, ${most / unit} ${what}, and this makes it ${sum / unit}`
   }
   return undefined
+}
+
+/**
+ * Pools as their tenants' quotas let them be kept, which may have been larger when they were made: each keeps no more warm than those
+ * before it have left. What the operator has said of a pool stands, and counts for none.
+ */
+export function capToQuotas<T extends Pick<PlannedPool, 'pool' | 'plan'>>(
+  planned: readonly T[],
+  quotaOf: (tenant: string) => Quota,
+): T[] {
+  const left = new Map<string, Counted[]>()
+  return planned.map((one) => {
+    const { pool, plan } = one
+    if (pool.byOperator) return one
+    const counted = left.get(pool.tenant) ?? countedBy(quotaOf(pool.tenant))
+    const wanted = mostWarm(pool.capacity)
+    const places = Math.min(wanted, ...counted.map(({ most, ofOne }) => placesIn(most, ofOne(plan.limits))))
+    left.set(
+      pool.tenant,
+      counted.map((each) => ({ ...each, most: each.most - places * (each.ofOne(plan.limits) ?? 0) })),
+    )
+    return places === wanted ? one : { ...one, pool: { ...pool, capacity: capTo(pool.capacity, places) } }
+  })
+}
+
+function placesIn(most: number, ofOne: number | undefined): number {
+  if (ofOne === undefined) return 0
+  return ofOne === 0 ? Number.POSITIVE_INFINITY : Math.max(0, Math.floor(most / ofOne))
+}
+
+function capTo(capacity: PoolCapacity, places: number): PoolCapacity {
+  const { bufferMin, bufferMax, poolMin } = capacity
+  return {
+    ...capacity,
+    bufferMin: Math.min(bufferMin, places),
+    bufferMax: Math.min(bufferMax, places),
+    poolMin: Math.min(poolMin, places),
+  }
+}
+
+type Counted = {
+  what: string
+  most: number
+  ofOne: (limits: Limits) => number | undefined
+  unit: number
+  field: string
+}
+
+/** What a quota counts of warm sandboxes. */
+function countedBy({ sandboxes, nanoCpus, memoryBytes }: Quota): Counted[] {
+  const all = [
+    { what: 'sandboxes', most: sandboxes, ofOne: () => 1, unit: 1, field: '' },
+    { what: 'CPUs', most: nanoCpus, ofOne: (limits: Limits) => limits.nanoCpus, unit: 1e9, field: 'cpu' },
+    {
+      what: 'bytes of memory',
+      most: memoryBytes,
+      ofOne: (limits: Limits) => limits.memoryBytes,
+      unit: 1,
+      field: 'memory',
+    },
+  ]
+  return all.flatMap(({ most, ...rest }) => (most === undefined ? [] : [{ ...rest, most }]))
 }

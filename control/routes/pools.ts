@@ -58,7 +58,16 @@ export function poolRoutes({ lives, pooling, access }: AppDeps): Hono<AppEnv> {
     const tenant = tenantOf(context)
     checkCapacity(capacitySpec)
     const at = lives.now()
-    const wanted = { tenant, name, template, capacity: capacitySpec, createdAt: at, updatedAt: at }
+    const byOperator = context.get('principal').tenant === undefined
+    const wanted = {
+      tenant,
+      name,
+      template,
+      capacity: capacitySpec,
+      byOperator,
+      createdAt: at,
+      updatedAt: at,
+    }
     const planned = planPool(deps, wanted)
     requireQuota(context, planned)
     const { warnings } = planned
@@ -83,12 +92,14 @@ export function poolRoutes({ lives, pooling, access }: AppDeps): Hono<AppEnv> {
     const pool = named(context)
     checkCapacity(capacitySpec)
     const wanted = { ...pool, capacity: capacitySpec, ...(template && { template }) }
-    const grows =
-      mostWarm(capacitySpec) > mostWarm(pool.capacity) && context.get('principal').tenant !== undefined
-    if (template || grows) requireQuota(context, planPool(deps, wanted))
+    const isOperator = context.get('principal').tenant === undefined
+    const grows = template !== undefined || mostWarm(capacitySpec) > mostWarm(pool.capacity)
+    if (grows) requireQuota(context, planPool(deps, wanted))
     const changed = pools.change(pool, {
       capacity: capacitySpec,
       ...(template && { template }),
+      // What the operator has given a tenant stays given while it asks for no more.
+      byOperator: isOperator || (pool.byOperator && !grows),
       updatedAt: lives.now(),
     })
     if (!changed) throw noPool()

@@ -7,7 +7,7 @@ import type { WakeMode } from '../../lib/wake-mode.ts'
 import type { Observer } from '../observe/observer.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { SandboxChange, SandboxRow } from '../store/rows.ts'
-import type { Limits } from '../store/schema.ts'
+import type { Limits, Quota } from '../store/schema.ts'
 import type { Store } from '../store/sqlite.ts'
 import type { Activity } from './activity.ts'
 import type { Doubts } from './doubts.ts'
@@ -22,6 +22,8 @@ export type Lives = {
   quotas: {
     /** Throws ApiError when a tenant may not have one more sandbox. */
     admit(tenant: string, limits: Limits): void
+    /** What is in force for a tenant. */
+    of(tenant: string): Quota
   }
   turns: Turns
   /** What has to be looked at again soon. */

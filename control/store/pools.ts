@@ -3,7 +3,7 @@
 import { and, asc, eq, isNotNull, isNull, ne, or } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import type { Database } from './database.ts'
-import { type PoolCapacity, pools, sandboxes } from './schema.ts'
+import { pools, sandboxes } from './schema.ts'
 
 export type PoolRow = typeof pools.$inferSelect
 export type PoolKey = { tenant: string; name: string }
@@ -46,13 +46,13 @@ export class PoolStore {
   }
 
   /** Writes a new pool, or returns undefined when its tenant has one of this name. */
-  insert(pool: PoolRow): PoolRow | undefined {
+  insert(pool: typeof pools.$inferInsert): PoolRow | undefined {
     return this.#database.orm.insert(pools).values(pool).onConflictDoNothing().returning().get()
   }
 
   change(
     { tenant, name }: PoolKey,
-    change: { capacity?: PoolCapacity; template?: Record<string, unknown>; updatedAt: number },
+    change: Partial<Pick<PoolRow, 'capacity' | 'template' | 'byOperator'>> & { updatedAt: number },
   ): PoolRow | undefined {
     return this.#database.orm
       .update(pools)

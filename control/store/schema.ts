@@ -198,6 +198,7 @@ export const pools = sqliteTable(
     capacity: text('capacity', { mode: 'json' }).$type<PoolCapacity>().notNull(),
     createdAt: integer('created_at').notNull(),
     updatedAt: integer('updated_at').notNull(),
+    byOperator: integer('by_operator', { mode: 'boolean' }).notNull().default(false),
   },
   (table) => [primaryKey({ columns: [table.tenant, table.name] })],
 )

@@ -156,6 +156,32 @@ describe('the pools of a tenant keep no more warm than its quota has', () => {
     expect((await control.call('PUT', '/pools/two?tenant=a', larger, as('operator'))).status).toBe(200)
   })
 
+  test('also when the quota is made smaller afterwards; what the operator has given stays', async () => {
+    const control = open({ sandboxes: 9 })
+    for (const [name, places] of [
+      ['one', 4],
+      ['two', 3],
+    ] as const)
+      expect((await control.call('POST', '/pools', wanted(name, places), as('key-a'))).status).toBe(201)
+    const given = { capacitySpec: capacity(2) }
+    await control.call('POST', '/pools', wanted('given', 1), as('key-a'))
+    await control.call('PUT', '/pools/given?tenant=a', given, as('operator'))
+    const warm = (name: string) => statusOf(control, `/v1/pools/${name}`, as('key-a'))
+    const quota = (sandboxes: number) =>
+      control.call('PUT', '/admin/tenants/a/quota', { sandboxes }, as('operator'))
+    await untilWarm(control, 4, '/v1/pools/one', as('key-a'))
+    await quota(5)
+    await control.call('PUT', '/pools/given', given, as('key-a'))
+    await untilWarm(control, 1, '/v1/pools/two', as('key-a'))
+    expect(await warm('two')).toMatchObject({ message: 'The quota of its tenant lets it keep 1 warm' })
+    await untilWarm(control, 4, '/v1/pools/one', as('key-a'))
+    await untilWarm(control, 2, '/v1/pools/given', as('key-a'))
+    await quota(7)
+    await control.call('PUT', '/pools/given', given, as('key-a'))
+    await untilWarm(control, 3, '/v1/pools/two', as('key-a'))
+    expect(await warm('two')).not.toHaveProperty('message')
+  })
+
   test('of what is counted, each must say how much it is', async () => {
     const control = open({ memoryBytes: 5 * 2 ** 30 })
     const pool = { ...wanted('one', 1), template: { ...SHAPE, resourceLimits: { cpu: '1' } } }
