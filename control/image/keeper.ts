@@ -104,9 +104,10 @@ export class ImageKeeper {
   /** Collects now and again, until the program stops, when there is a limit. */
   async run(): Promise<void> {
     const { limits, signal, log, everyMs = COLLECT_EVERY_MS } = this.#options
-    while (limits.maxAgeMs !== undefined || limits.maxBytes !== undefined) {
+    const isBound = limits.maxAgeMs !== undefined || limits.maxBytes !== undefined
+    while (!signal.aborted) {
       await pause(everyMs, signal)
-      if (signal.aborted) break
+      if (signal.aborted || !isBound) continue
       try {
         await this.collect(limits, signal)
       } catch (error) {

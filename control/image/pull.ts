@@ -9,6 +9,7 @@ import { imageFailure } from './failure.ts'
 import { followSize } from './follow-size.ts'
 import { DEFAULT_PATH, ID_MAP, type ImageConfig } from './image.ts'
 import { withLogin } from './login.ts'
+import { requirePlatform } from './platform.ts'
 import { failureOfPull } from './registry.ts'
 import type { Progress } from './shared-work.ts'
 import { withinSpace } from './space.ts'
@@ -118,8 +119,6 @@ async function copyToLayout(source: PullSource, layout: string, options: PullOpt
   }
 }
 
-const OCI_ARCHES: Partial<Record<NodeJS.Architecture, string>> = { x64: 'amd64', arm64: 'arm64' }
-
 async function checkPlatform(
   layout: string,
   shownAs: string,
@@ -128,13 +127,7 @@ async function checkPlatform(
   const found = JSON.parse(
     await toolOutput('skopeo', ['inspect', '--config', `oci:${layout}:image`], options),
   ) as { architecture?: string; os?: string }
-  const wanted = OCI_ARCHES[process.arch] ?? process.arch
-  // A root file system that was imported elsewhere may say nothing.
-  if (!found.architecture || found.architecture === wanted) return
-  throw new RuntimeError(
-    'platform_mismatch',
-    `Image "${shownAs}" is for ${found.os}/${found.architecture}, but this machine is linux/${wanted}`,
-  )
+  requirePlatform({ os: found.os ?? '', arch: found.architecture ?? '' }, shownAs)
 }
 
 /** The digest of the one manifest in a layout. */

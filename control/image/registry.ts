@@ -76,7 +76,11 @@ export function failureOfPull(
   if (isNoSpace(error)) return 'image_pull_failed'
   const text = error instanceof Error ? error.message : ''
   // A login that is refused, which some registries also say of what they do not have.
-  if (/unauthorized|authentication required|denied|forbidden|invalid username\/password/i.test(text))
+  if (
+    /unauthorized|authentication required|denied|forbidden|no basic auth credentials|invalid username\/password/i.test(
+      text,
+    )
+  )
     return 'image_denied'
   // Before what is not found, as names of hosts are not, either.
   if (FAULTS_OF_REGISTRIES.some((pattern) => pattern.test(text))) return 'registry_failed'

@@ -48,6 +48,8 @@ export type OpenOptions = {
   config?: string
   /** Lines of `[runtime]`. */
   runtimeConfig?: string
+  /** Names of images beside `debian`. */
+  images?: Record<string, string>
   /** A daemon that is there already; it is not disposed of. */
   docker?: TestDocker
   /** Added to the daemon.json of a daemon that is started. */
@@ -73,7 +75,7 @@ export async function openTestRuntime(name: RuntimeName, options: OpenOptions = 
     env: { SANDBOX_CONFIG_PATH: '/c.toml' },
     args: ['--data-dir', dataDir, '--runtime', name],
     readFile: () =>
-      `[runtime]\n${options.runtimeConfig ?? ''}\n[runtime.images]\n${DEBIAN} = ${JSON.stringify(debianTarball())}\n` +
+      `[runtime]\n${options.runtimeConfig ?? ''}\n[runtime.images]\n${tomlOf({ [DEBIAN]: debianTarball(), ...options.images })}\n` +
       `${docker ? `[docker]\nhost = ${JSON.stringify(docker.host)}\n` : ''}${options.config ?? ''}`,
   })
   let life = new AbortController()
@@ -110,6 +112,11 @@ export async function openTestRuntime(name: RuntimeName, options: OpenOptions = 
   }
   return opened
 }
+
+const tomlOf = (table: Record<string, string>) =>
+  Object.entries(table)
+    .map((pair) => pair.map((text) => JSON.stringify(text)).join(' = '))
+    .join('\n')
 
 /** A spec that asks for nothing in particular. */
 export function specOf(change: Partial<RuntimeSpec> = {}): RuntimeSpec {

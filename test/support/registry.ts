@@ -71,8 +71,11 @@ export function imageSaying(text: string): TestImage {
   ])
 }
 
-/** Serves on loopback until the test is over. */
-export async function serveRegistry(images: Record<string, TestImage> = {}): Promise<TestRegistry> {
+/** Serves on loopback until the test is over, or what is given calls its argument. */
+export async function serveRegistry(
+  images: Record<string, TestImage> = {},
+  atEnd: (close: () => void) => void = onTestFinished,
+): Promise<TestRegistry> {
   const registry: TestRegistry = {
     host: '',
     images: new Map(Object.entries(images)),
@@ -86,7 +89,7 @@ export async function serveRegistry(images: Record<string, TestImage> = {}): Pro
     answer(registry, request, response)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => {
+  atEnd(() => {
     server.close()
     server.closeAllConnections()
   })

@@ -27,9 +27,9 @@ export type ArchiveOptions = {
 /** Brings an archive into the daemon. Rejects with RuntimeError, or the signal's reason. */
 export async function bringArchive(engine: Engine, options: ArchiveOptions): Promise<void> {
   const { alias, path, name, signal, timeoutMs } = options
-  const kind = await archiveKindOf(path, signal)
   const folder = await mkdtemp(join(options.folder, '.new-'))
   try {
+    const kind = await archiveKindOf(path, signal)
     if (kind === 'rootfs') {
       const from = { repo: name.repository, tag: name.tag }
       await bring(engine, { signal, timeoutMs }, (abortSignal) =>

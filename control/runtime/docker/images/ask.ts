@@ -55,8 +55,11 @@ export async function askDigest(
 export function pullFailure(error: unknown, shownAs: string): unknown {
   if (!(error instanceof EngineRefusal)) return error
   const { status, message } = error
-  const told =
-    status === 404
+  // What comes after it is about a file of the image, and not about the image.
+  const isUnpacked = /failed to register layer|error processing tar/i.test(message)
+  const told = isUnpacked
+    ? 'image_pull_failed'
+    : status === 404
       ? 'image_not_found'
       : status === 401 || status === 403
         ? 'image_denied'

@@ -5,6 +5,7 @@ import type { Platform } from '../../../../lib/api/lifecycle.ts'
 import { systemCodeOf } from '../../../../lib/errors.ts'
 import { formatSize } from '../../../image/follow-size.ts'
 import { hostImageKey } from '../../../image/host.ts'
+import { requirePlatform } from '../../../image/platform.ts'
 import { pinned } from '../../../image/reference.ts'
 import type { PinnedReference, Target } from '../../../image/resolve.ts'
 import type { Progress } from '../../../image/shared-work.ts'
@@ -110,6 +111,7 @@ export function registrySource(
         const pulled = await inspectImage(engine, name, signal)
         if (!pulled)
           throw new RuntimeError('image_pull_failed', `Image "${shownAs}" was removed while it was pulled`)
+        requirePlatform(pulled, shownAs, request.platform)
         if (pulled.sizeBytes > maxBytes)
           throw new RuntimeError(
             'image_too_large',

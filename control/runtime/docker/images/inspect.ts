@@ -17,6 +17,9 @@ export type DockerImage = {
 
 export type InspectedImage = DockerImage & {
   sizeBytes: number
+  /** What it says that it is for; empty when it says nothing. */
+  os: string
+  arch: string
   /** Its names with a tag. */
   tags: string[]
   /** Its names with a digest: whatever was pulled or pushed has one. */
@@ -51,6 +54,8 @@ export async function inspectImage(
       },
       hostDirs: [],
       sizeBytes: found.Size,
+      os: found.Os ?? '',
+      arch: found.Architecture ?? '',
       tags: found.RepoTags ?? [],
       digests: found.RepoDigests ?? [],
       // A time before 1970 is how the daemon says that there is none.
