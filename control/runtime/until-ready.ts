@@ -18,7 +18,7 @@ export type Awaited = {
   /** Whether its first process still runs. */
   isRunning(): boolean
   /** Whether the kernel has ended processes of it for memory. */
-  wasOutOfMemory(): boolean
+  wasOutOfMemory(): boolean | Promise<boolean>
 }
 
 /** Resolves once the sandbox is ready. Rejects with RuntimeError, or the signal's reason. */
@@ -46,7 +46,7 @@ export async function untilReady(awaited: Awaited, signal: AbortSignal): Promise
     const why = over.signal.aborted
       ? 'it ended before it was ready'
       : `it was not ready within ${timeoutMs / 1000} seconds`
-    const oom = awaited.wasOutOfMemory() ? ' (killed: out of memory)' : ''
+    const oom = (await awaited.wasOutOfMemory()) ? ' (killed: out of memory)' : ''
     throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}${oom}`, { cause: error })
   } finally {
     over.abort()

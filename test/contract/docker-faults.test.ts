@@ -269,3 +269,22 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     expect(mounts).not.toContain(opened.dataDir)
   })
 })
+
+describe.skipIf(reason !== undefined)('on a Docker daemon with live-restore', () => {
+  test('sandboxes go on while the daemon is restarted, and are known again', async () => {
+    const opened = await openTestRuntime('docker', { daemonConfig: { 'live-restore': true } })
+    onTestFinished(() => opened.dispose())
+    const specs = [specOf(), specOf()]
+    const [running, frozen] = await Promise.all(specs.map((spec) => opened.runtime.create(spec, soon())))
+    const [first, second] = specs
+    if (!running || !frozen || !first || !second) throw new Error('Two were asked for')
+    await opened.runtime.pause(second.id, soon())
+    await opened.docker?.kill('SIGTERM')
+    expect((await runIn(running, first, 'echo alive')).stdout).toBe('alive')
+    await opened.docker?.start()
+    expect(await opened.runtime.inspect(first.id, soon())).toEqual(running)
+    expect(await opened.runtime.inspect(second.id, soon())).toEqual({ ...frozen, state: 'paused' })
+    await opened.runtime.resume(second.id, soon())
+    expect((await runIn(frozen, second, 'echo awake')).stdout).toBe('awake')
+  })
+})

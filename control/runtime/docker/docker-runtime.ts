@@ -210,7 +210,12 @@ export class DockerRuntime implements Runtime {
       if (id !== undefined) ours.set(id, ofListing(container))
     }
     const ids = new Set([...folders, ...ours.keys(), ...registered.map(({ id }) => id)])
-    return [...ids].map((id) => this.#decide(id, recordOf(this.#parts, id), ours.get(id)))
+    return [...ids].map((id) => {
+      const record = recordOf(this.#parts, id)
+      // One that was made while the daemon was listing is not in the list, and runs.
+      const isNew = !ours.has(id) && record !== undefined && isRunning(record)
+      return this.#decide(id, record, isNew ? { state: 'running' } : ours.get(id))
+    })
   }
 
   #decide(id: string, record: DockerRecord | undefined, container: Container | undefined): RuntimeSandbox {

@@ -17,6 +17,9 @@ import { makeContainerSpec } from './container-spec.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { openMounts, verifyMounts } from './mounts.ts'
 import { type DockerParts, type DockerRecord, sandboxPaths } from './parts.ts'
+import { findContainer } from './remove-container.ts'
+
+const LOOK_TIMEOUT_MS = 5000
 
 /** Makes a sandbox of an image, as far as the entrypoint of its user. What it has made when it fails is the caller's to clear. */
 export async function makeContainer(
@@ -68,8 +71,7 @@ export async function makeContainer(
       exchange: paths.exchange,
       timeoutMs: READY_TIMEOUT_MS + preStartTimeoutMs(spec.env),
       isRunning: () => isRunning(record),
-      // The daemon knows, and is asked for the message of an end; here the sandbox goes anyhow.
-      wasOutOfMemory: () => false,
+      wasOutOfMemory: () => wasOutOfMemory(parts, record),
     },
     signal,
   )
@@ -135,6 +137,16 @@ async function startContainer(
     )
   await verifyMounts(staged, State.Pid)
   record.init = { pid: State.Pid, startTime }
+}
+
+/** What the daemon says of the end; when it says nothing, neither does the message. */
+async function wasOutOfMemory(parts: DockerParts, { id, container }: DockerRecord): Promise<boolean> {
+  try {
+    const found = await findContainer(parts, { id, container }, AbortSignal.timeout(LOOK_TIMEOUT_MS))
+    return found?.State.OOMKilled ?? false
+  } catch {
+    return false // it does not answer
+  }
 }
 
 /** Whether a process is the container's, and not another one that has its number by now, or in another process namespace. */
