@@ -34,8 +34,8 @@ const BUSY_TIMEOUT_MS = 50
  * before, beside the requests; this is for when it cannot.
  */
 const LONGEST_LOG_PAGES = 16_384
-/** What the log's file is cut down to when it begins anew. */
-const KEPT_LOG_BYTES = 1 << 20
+/** What the log's file is cut down to when it begins anew. To cut holds requests up for 10 ms, so what is usual stays. */
+const KEPT_LOG_BYTES = 16 << 20
 
 /**
  * Opens the database and brings it up to the newest migration. Throws with what helps when it cannot be used, and when a newer

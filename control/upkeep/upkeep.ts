@@ -6,7 +6,7 @@ import type { Logger } from '../../lib/log.ts'
 import { pause } from '../async.ts'
 import type { Checkpointer } from '../store/checkpointer.ts'
 import type { Database } from '../store/database.ts'
-import { logSizeOf } from '../store/figures.ts'
+import { pendingLogOf } from '../store/figures.ts'
 import {
   canShrink,
   countPages,
@@ -105,7 +105,7 @@ async function trimAll({ database, log, signal }: UpkeepDeps, maxBytes: number):
 
 /** Takes the log into the file when it has become large. */
 export async function shortenWal({ database, checkpointer, signal }: UpkeepDeps): Promise<void> {
-  if (logSizeOf(database) < WAL_BYTES) return
+  if (pendingLogOf(database) < WAL_BYTES) return
   for (let done = 0; done < CHECKPOINTS && !signal.aborted; done++) {
     // Only a log that is in the file to its last page is begun anew.
     const { left } = await checkpointer.checkpoint()
