@@ -136,18 +136,29 @@ test('pause and resume, by the sandbox, by a manager and by an id alone', async 
   await resumed.close()
 })
 
-test('snapshots: none, and none to be had', async () => {
-  await expect(manager.createSnapshot(sandbox.id, { name: 's' })).rejects.toMatchObject(
-    refusal(501, 'SNAPSHOT::NOT_IMPLEMENTED'),
-  )
+test('snapshots: taken, found, made into a sandbox, kept while that is there', async () => {
+  await sandbox.files.writeFiles([{ path: '/workspace/kept', data: 'as it was' }])
+  const taken = await manager.createSnapshot(sandbox.id, { name: 's' })
+  expect([taken.sandboxId, taken.name, taken.status.state]).toEqual([sandbox.id, 's', 'Creating'])
+  await expect
+    .poll(async () => (await manager.getSnapshot(taken.id)).status.state, { timeout: 10_000 })
+    .toBe('Ready')
   const page = await manager.listSnapshots({
     sandboxId: sandbox.id,
     name: 's',
     states: ['Ready'],
     pageSize: 5,
   })
-  expect([page.items, page.pagination?.pageSize]).toEqual([[], 5])
-  for (const call of [() => manager.getSnapshot('none'), () => manager.deleteSnapshot('none')])
+  expect([page.items.map(({ id }) => id), page.pagination?.pageSize]).toEqual([[taken.id], 5])
+  const copy = await Sandbox.create({ connectionConfig, snapshotId: taken.id, resource: RESOURCE })
+  expect(await copy.files.readFile('/workspace/kept')).toBe('as it was')
+  await expect(manager.deleteSnapshot(taken.id)).rejects.toMatchObject(
+    refusal(409, 'SNAPSHOT::DELETE_CONFLICT'),
+  )
+  await copy.kill()
+  await copy.close()
+  await manager.deleteSnapshot(taken.id)
+  for (const call of [() => manager.getSnapshot(taken.id), () => manager.deleteSnapshot('none')])
     await expect(call()).rejects.toMatchObject(refusal(404, 'SNAPSHOT::NOT_FOUND'))
   await expect(
     Sandbox.create({ connectionConfig, snapshotId: 'none', resource: RESOURCE }),

@@ -200,12 +200,36 @@ async def check_pause_and_resume():
     await call(connected, "close")
 
 
-async def check_snapshots_are_none():
+async def check_snapshots():
     manager, id = State.manager, State.sandbox.id
-    for subject, args in ((State.sandbox, ()), (manager, (id,))):
-        await refused(501, "SNAPSHOT::NOT_IMPLEMENTED", subject, "create_snapshot", *args, name="s")
+    await call(State.sandbox.files, "write_file", "/workspace/kept", "as it was")
+    taken = await call(State.sandbox, "create_snapshot", name="s")
+    assert (taken.sandbox_id, taken.name, taken.status.state) == (id, "s", "Creating"), taken
+    other = await call(manager, "create_snapshot", id)
+    assert other.name is None, other
+    for snapshot in (taken, other):
+        for _ in range(200):
+            found = await call(manager, "get_snapshot", snapshot.id)
+            if found.status.state != "Creating":
+                break
+            await asyncio.sleep(0.05)
+        assert (found.status.state, found.status.reason) == ("Ready", "snapshot_runtime_ready"), found
     page = await call(manager, "list_snapshots", SnapshotFilter(sandbox_id=id, name="s", states=["Ready"], page_size=5))
-    assert page.snapshot_infos == [] and page.pagination.page_size == 5, page
+    assert [one.id for one in page.snapshot_infos] == [taken.id] and page.pagination.page_size == 5, page
+    copy = await call(BOX, "create", snapshot_id=taken.id, resource=RESOURCE, connection_config=CONFIG)
+    assert await call(copy.files, "read_file", "/workspace/kept") == "as it was"
+    info = await call(copy, "get_info")
+    assert info.snapshot_id == taken.id and info.image is None, info
+    await refused(409, "SNAPSHOT::DELETE_CONFLICT", manager, "delete_snapshot", taken.id)
+    await call(copy, "kill")
+    await call(copy, "close")
+    for snapshot in (taken, other):
+        await call(manager, "delete_snapshot", snapshot.id)
+        await refused(404, "SNAPSHOT::NOT_FOUND", manager, "get_snapshot", snapshot.id)
+
+
+async def check_snapshots_that_are_not_there():
+    manager = State.manager
     await refused(404, "SNAPSHOT::NOT_FOUND", manager, "get_snapshot", "none")
     await refused(404, "SNAPSHOT::NOT_FOUND", manager, "delete_snapshot", "none")
     await refused(404, "SNAPSHOT::NOT_FOUND", BOX, "create", snapshot_id="none", resource=RESOURCE, connection_config=CONFIG)

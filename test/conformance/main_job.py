@@ -311,16 +311,6 @@ async def check_server_proxy():
     await proxied.close()
 
 
-async def check_snapshots_are_said_to_be_unsupported():
-    try:
-        await State.sandbox.create_snapshot("s")
-    except SandboxApiException as error:
-        # The SDK reads the body of the statuses that its own OpenAPI file lists; 501 is not among them.
-        assert error.status_code == 501 and "SNAPSHOT::NOT_IMPLEMENTED" in str(error), error
-    else:
-        raise AssertionError("no error")
-
-
 async def check_kill_and_gone():
     await State.sandbox.kill()
     try:

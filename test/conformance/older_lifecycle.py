@@ -6,6 +6,7 @@ Prints one JSON line per check: {"name": ..., "ok": ..., "detail": ..., "missing
 SDK has no such call. Checks run in order, in one sandbox; the last one sees to it that no public method has been left out.
 """
 
+import asyncio
 import inspect
 import sys
 from datetime import datetime, timedelta, timezone
@@ -133,12 +134,22 @@ async def check_diagnostics():
     assert (await call(State.manager, "get_diagnostic_events", State.sandbox.id, "all")).kind == "events"
 
 
-async def check_snapshots_are_none():
-    await refused(501, State.sandbox, "create_snapshot", "s")
-    await refused(501, State.manager, "create_snapshot", State.sandbox.id, "s")
+async def check_snapshots():
+    taken = [await call(State.sandbox, "create_snapshot", "s")]
     from opensandbox.models.sandboxes import SnapshotFilter
 
-    assert (await call(State.manager, "list_snapshots", SnapshotFilter())).snapshot_infos == []
+    taken.append(await call(State.manager, "create_snapshot", State.sandbox.id, "t"))
+    for snapshot in taken:
+        while (await call(State.manager, "get_snapshot", snapshot.id)).status.state == "Creating":
+            await asyncio.sleep(0.05)
+    page = await call(State.manager, "list_snapshots", SnapshotFilter(states=["Ready"]))
+    assert {one.id for one in page.snapshot_infos} == {one.id for one in taken}, page
+    copy = await call(Sandbox, "create", snapshot_id=taken[0].id, connection_config=CONFIG)
+    assert (await call(copy, "get_info")).snapshot_id == taken[0].id
+    await call(copy, "kill")
+    await call(copy, "close")
+    for snapshot in taken:
+        await call(State.manager, "delete_snapshot", snapshot.id)
     await refused(404, State.manager, "get_snapshot", "none")
     await refused(404, State.manager, "delete_snapshot", "none")
 

@@ -2,6 +2,7 @@
 // for a key, one that asks for none, and one whose database is taken away for the length of a request.
 
 import Sqlite from 'better-sqlite3'
+import { expect, vi } from 'vitest'
 import { MINIMAL } from '../support/control-app.ts'
 import { type Ask, type ControlServer, type Reply, unknownId } from '../support/control-server.ts'
 
@@ -42,20 +43,19 @@ const VALID: Record<string, { body?: unknown; sandbox?: object; paused?: true }>
 
 const isProxy = (operation: string) => operation.includes('/proxy/')
 const isOpen = (operation: string) => isProxy(operation) || /\/(health|version)$/.test(operation)
-const isOfSnapshots = (operation: string) => / \S*\/snapshots/.test(operation)
 
 /** The cases of these operations, each with its statuses. */
 export function casesOf(operations: Map<string, string[]>): Case[] {
   const names = [...operations.keys()]
   return [
-    ...[...operations]
-      .filter(([name]) => !isOfSnapshots(name) || name === 'GET /snapshots')
-      .map(([name, statuses]) => spoilt(name, Number(statuses.find((status) => status.startsWith('2'))), {})),
+    ...[...operations].map(([name, statuses]) =>
+      spoilt(name, Number(statuses.find((status) => status.startsWith('2'))), {}),
+    ),
     ...SUCCEEDING,
     ...names.filter((name) => !isOpen(name)).map(withoutKey),
     ...names.map(fromElsewhere),
     ...names.filter((name) => /\{(sandbox_id|pool_name|template_id|snapshot_id)\}/.test(name)).map(ofNothing),
-    ...names.filter((name) => !isOpen(name) && !/ \/(snapshots|metrics)/.test(name)).map(withoutDatabase),
+    ...names.filter((name) => !isOpen(name) && !/ \/metrics/.test(name)).map(withoutDatabase),
     ...names.filter(isProxy).flatMap((name) => [withBadPort(name), toDeafPort(name)]),
     ...REFUSED,
     ...CONFLICTS,
@@ -86,12 +86,24 @@ async function valid(server: ControlServer, operation: string, prefix: string): 
     const { templateId = '' } = await create(server, '/templates', TEMPLATE)
     path = path.replace('{template_id}', templateId)
   }
+  if (path.includes('{snapshot_id}')) path = path.replace('{snapshot_id}', await snapshotOf(server))
   return {
     method,
     path: prefix + path.replace(/\{\w+\}/, unknownId()),
     body: operation === 'POST /pools' ? { ...POOL, name: unknownId() } : body,
     headers: { ...KEY, 'x-request-id': REQUEST_ID },
   }
+}
+
+/** A snapshot that is Ready. */
+async function snapshotOf(server: ControlServer): Promise<string> {
+  const sandbox = await create(server, '/sandboxes', MINIMAL)
+  const { id = '' } = await create(server, `/sandboxes/${sandbox.id}/snapshots`, {})
+  await vi.waitFor(async () => {
+    const { text } = await server.ask({ method: 'GET', path: `/snapshots/${id}`, headers: KEY })
+    expect((JSON.parse(text) as { status: { state: string } }).status.state).toBe('Ready')
+  })
+  return id
 }
 
 /** The valid request with something else in it. */
@@ -148,7 +160,7 @@ function withoutDatabase(operation: string): Case {
       const ask = await valid(broken, operation, prefix)
       const database = new Sqlite(broken.database)
       const rename = (from: string, to: string) => {
-        for (const table of ['sandboxes', 'events', 'pools', 'templates'])
+        for (const table of ['sandboxes', 'events', 'pools', 'templates', 'snapshots'])
           database.exec(`ALTER TABLE ${from}${table} RENAME TO ${to}${table}`)
       }
       rename('', 'lost_')
@@ -233,7 +245,6 @@ const REFUSED: Case[] = [
   spoilt('GET /templates', 422, { query: '?page=x' }),
   spoilt('DELETE /sandboxes/{sandbox_id}/networkpolicy', 422, { body: '' }),
   spoilt('POST /metrics/events', 422, { body: { ...METRICS, success: 'perhaps' } }),
-  spoilt('POST /sandboxes/{sandbox_id}/snapshots', 501, {}),
   spoilt('POST /sandboxes', 404, { body: { templateId: 'tpl-none', timeout: 60 } }, 'no such template'),
   spoilt('POST /sandboxes', 413, { body: `"${'x'.repeat(1 << 20)}"` }, 'too large'),
 ]
@@ -272,6 +283,14 @@ const CONFLICTS: Case[] = [
       const { id = '' } = await create(keyed, '/sandboxes', MINIMAL)
       const ask = await valid(keyed, 'POST /sandboxes/{sandbox_id}/renew-expiration', prefix)
       return await keyed.ask({ ...ask, path: ask.path.replace(/sandboxes\/[^/]+/, `sandboxes/${id}`) })
+    },
+  },
+  {
+    ...spoilt('DELETE /snapshots/{snapshot_id}', 409, {}, 'of one in use'),
+    ask: async ({ keyed }, prefix) => {
+      const ask = await valid(keyed, 'DELETE /snapshots/{snapshot_id}', prefix)
+      await create(keyed, '/sandboxes', { snapshotId: ask.path.split('/').at(-1), resourceLimits: {} })
+      return await keyed.ask(ask)
     },
   },
   {
