@@ -9,6 +9,7 @@ import { messageOf } from '../lib/errors.ts'
 import { createToken } from '../lib/id.ts'
 import type { Instance } from '../lib/instance.ts'
 import type { Logger } from '../lib/log.ts'
+import { openRenewQueue } from '../lib/renew-queue.ts'
 import { type ListenAddress, type Serving, serve } from '../lib/serve.ts'
 import { type Access, type AccessSettings, openAccess } from './access/access.ts'
 import { checkLocalCaller } from './access/local-caller.ts'
@@ -29,6 +30,7 @@ import type { Check } from './observe/readiness.ts'
 import { createRequestScope, type RequestScope } from './observe/request-scope.ts'
 import type { TelemetrySettings } from './observe/telemetry.ts'
 import { openPooling } from './pools/open-pooling.ts'
+import { runRenewIntents } from './renew-intents.ts'
 import { createSandboxProxy, sandboxIdOf } from './routes/proxy.ts'
 import { ProxyTraffic } from './routes/proxy-traffic.ts'
 import { RoutesFeed } from './routes-feed.ts'
@@ -70,6 +72,8 @@ export type ControlOptions = {
   imageLimits?: KeepLimits
   /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   listen?: { host: string; port: number }
+  /** A queue by which others tell of traffic. */
+  renewQueue?: { dsn: string; queueKey: string }
   /** Present when OpenTelemetry is configured. */
   telemetry?: TelemetrySettings
   /** By which the lines of `log` know their request. */
@@ -180,7 +184,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const firstPass = reconcile(lives)
   firstPass.catch((error) => log.error('the first look at the runtime failed', { error: messageOf(error) }))
   await settlesWithin(firstPass, FIRST_PASS_MS)
+  const { renewQueue } = options
+  const intentQueue = renewQueue && openRenewQueue({ dsn: renewQueue.dsn, key: renewQueue.queueKey, log })
   const loops = [
+    intentQueue &&
+      runRenewIntents({ queue: intentQueue, activity: lives.activity, now, log, signal: living.signal }),
     runReconciler(lives),
     runDeadlines(lives),
     runVolumes(lives),
@@ -207,9 +215,9 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     once,
     settings,
     observation,
+    gateways: createGateways({ runDir: dirname(instance.feedSocket), log }),
     log,
     askEgress: options.askEgress,
-    gateways: createGateways({ runDir: dirname(instance.feedSocket), log }),
     ...(images && { images }),
   }
   const app = createApp({ ...deps, trustForwarded: true })
@@ -260,6 +268,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   async function close(): Promise<void> {
     serving.abort()
     living.abort(new Error('The server is stopping'))
+    intentQueue?.close()
     for (const server of servers) await server.closed
     await Promise.all(loops)
     await lives.turns.idle()

@@ -108,6 +108,7 @@ try {
     imageLimits: imageLimits(config),
     maxBytesOfTenant: config.retention.maxMbOfTenant * 1024 * 1024,
     ...(listen && { listen }),
+    ...(config.renewQueue && { renewQueue: config.renewQueue }),
     ...(config.otel && { telemetry: telemetrySettings(config.otel) }),
     scope,
     log,

@@ -16,11 +16,17 @@ import { askControl } from './ask-control.ts'
 /** Of longer ago nothing is told: control would not believe it. */
 const MAX_AGE_MS = 10 * 60_000
 
+/** Who is told of traffic. */
+export type TrafficLog = {
+  /** At `at`, in milliseconds of any clock that goes on evenly; on which port, when it is a request. */
+  touch(id: string, at: number, port?: number): void
+  forget(id: string): void
+}
+
 /** When each sandbox had traffic last. As large as the table of routes at most, as whoever leaves it is forgotten. */
-export class ActivityLog {
+export class ActivityLog implements TrafficLog {
   readonly #seen = new Map<string, { at: number; toldAt: number }>()
 
-  /** Notes traffic at `at`, in milliseconds of any clock that goes on evenly. */
   touch(id: string, at: number): void {
     const seen = this.#seen.get(id)
     if (seen) seen.at = at

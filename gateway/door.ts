@@ -6,7 +6,7 @@ import type { Route as FeedRoute, RouteTarget, Share } from '../lib/api/routes-f
 import { Lanes } from '../lib/lanes.ts'
 import type { SigningKeys } from '../lib/signature.ts'
 import type { AccessSettings } from './access.ts'
-import type { ActivityLog } from './activity.ts'
+import type { TrafficLog } from './activity.ts'
 import type { Verdict } from './connection.ts'
 import { formatShareCookie, readCredentials, withoutLink } from './credentials.ts'
 import type { Client } from './front/hops.ts'
@@ -33,7 +33,7 @@ export type DoorOptions = {
   /** Asked where traffic needs a key. */
   checkKey: KeyCheck
   routes: RouteSource
-  activity?: Pick<ActivityLog, 'touch'>
+  activity?: Pick<TrafficLog, 'touch'>
   /** Absent: nothing is woken. */
   wake?: Waker
   /** Absent: no link opens that opens once. */
@@ -184,7 +184,7 @@ export function createDoor(options: DoorOptions): Door {
     const forward = (to: RouteTarget): Verdict => {
       const { hasApiKey } = access
       const plan = planSandbox(route, head, { found, to, client, hasApiKey, share })
-      if (plan.trafficOf !== undefined) activity?.touch(plan.trafficOf, now())
+      if (plan.trafficOf !== undefined) activity?.touch(plan.trafficOf, now(), plan.port)
       return { kind: 'forward', plan }
     }
     const special = found.ports?.[String(port)]

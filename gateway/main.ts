@@ -8,6 +8,7 @@ import { instanceOf } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
 import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
 import { createReload } from '../lib/reload.ts'
+import { openRenewQueue } from '../lib/renew-queue.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
 import { openAccessLog } from './access-log.ts'
 import { ActivityLog, ActivityReporter } from './activity.ts'
@@ -18,6 +19,7 @@ import { openSelfSigned } from './front/self-signed.ts'
 import { createKeyCheck } from './key-check.ts'
 import { serveOwnSocket } from './own-socket.ts'
 import { createRedeem } from './redeem.ts'
+import { RenewIntents } from './renew-intents.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import { createGateway, type ListenAddress } from './server.ts'
 import { createWaker } from './wake.ts'
@@ -68,6 +70,9 @@ const stop = stopSignal(log, {
 })
 const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
 const activity = new ActivityLog()
+const { renewQueue } = config
+const intentQueue = renewQueue && openRenewQueue({ dsn: renewQueue.dsn, key: renewQueue.queueKey, log })
+const intents = renewQueue && intentQueue && new RenewIntents({ ...renewQueue, queue: intentQueue, log })
 const reporter = new ActivityReporter({ activity, socketPath: instance.feedSocket, log })
 const { front } = config
 const certificates = front.tls && (await loadCertificates(front.tls))
@@ -89,7 +94,15 @@ const gateway = createGateway({
   }),
   redeem: createRedeem({ socketPath: instance.feedSocket, routes, log }),
   holdMs: Math.max(HOLD_MS, config.ingress.wakeTimeoutMs),
-  activity,
+  activity: intents
+    ? {
+        touch(id, at, port) {
+          activity.touch(id, at)
+          intents.note(id, port)
+        },
+        forget: (id) => activity.forget(id),
+      }
+    : activity,
   ...(accessLog && { accessLog }),
   log,
   logsRequests: () => level === 'debug',
@@ -108,7 +121,7 @@ const closeOwnSocket = await serveOwnSocket({
 })
 const following = routes.run(stop)
 const renewing = certificates?.follow(stop)
-const reporting = reporter.run(stop)
+const reporting = Promise.all([reporter.run(stop), intents?.run(stop)])
 const stopped = untilAborted(stop)
 await Promise.race([routes.ready, stopped])
 if (!stop.aborted) {
@@ -120,6 +133,7 @@ await gateway.close(front.drainMs, front.drainNoticeMs)
 await following
 await reporting
 closeOwnSocket()
+intentQueue?.close()
 await accessLog?.close()
 await renewing
 // What was seen until the end.

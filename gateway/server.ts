@@ -13,7 +13,7 @@ import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { type AccessSettings, decideAccess } from './access.ts'
 import type { AccessLog } from './access-log.ts'
-import type { ActivityLog } from './activity.ts'
+import type { TrafficLog } from './activity.ts'
 import {
   ClientConnection,
   type ClientSocket,
@@ -47,7 +47,7 @@ export type GatewayOptions = {
   /** Whether every request is logged, not only those that failed by a fault of ours or of a sandbox. */
   logsRequests?: () => boolean
   /** Where traffic is noted of the sandboxes that control wants to hear of. */
-  activity?: Pick<ActivityLog, 'touch' | 'forget'>
+  activity?: TrafficLog
   pool?: UpstreamPool
   /** Where every request is written down. */
   accessLog?: Pick<AccessLog, 'report'>

@@ -19,6 +19,7 @@ const FOR_START = [
 const FOR_LOCAL = [
   ['runc', 'runc', 'runs the sandboxes'],
   ['umoci', 'umoci', 'unpacks images'],
+  ['mkfs.ext4', 'e2fsprogs', 'makes the disks of sandboxes that have a limit'],
   [
     '/usr/share/containers/seccomp.json',
     'golang-github-containers-common',
@@ -33,6 +34,7 @@ const FOR_TEST = [
   ['docker-registry', 'docker-registry', 'is the registry that the tests pull from'],
   ['chromium', 'chromium', 'opens the pages of the example'],
   ['nginx', 'nginx-light', 'is the peer that the gateway is measured against'],
+  ['redis-server', 'redis-server', 'has the queue by which traffic is told'],
   ['wrk', 'wrk', 'makes the load of the benchmarks'],
   ['/bin/busybox', 'busybox-static', 'is the whole of the smallest test images'],
   ['curl', 'curl', 'is a client of the tests'],

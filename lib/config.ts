@@ -15,6 +15,7 @@ import { formatProblem, type Path } from './config/lines.ts'
 import { findOtelProblems, type OtelConfig } from './config/otel.ts'
 import { readFlags } from './config/read-flags.ts'
 import { readToml, type Unused } from './config/read-toml.ts'
+import { findRenewQueueProblems, type RenewQueueConfig } from './config/renew-queue.ts'
 import { ENVIRONMENT, FLAGS, SETTINGS, type SettingName, WITHOUT_MEANING } from './config/settings.ts'
 import { findTenantProblems, type TenantsConfig } from './config/tenants.ts'
 import type { NameServer } from './name-server.ts'
@@ -102,6 +103,8 @@ export type Config = {
   metrics: { token?: string }
   /** Present when telemetry is sent. */
   otel?: OtelConfig
+  /** Present when traffic is told by a queue in Redis, too. */
+  renewQueue?: RenewQueueConfig
 }
 
 /** All that is wrong with a configuration, one problem per line. */
@@ -214,6 +217,7 @@ export function readConfig({ env, args, ownFlags = [], readFile }: ConfigSources
     ...findTenantProblems(settings, places),
     ...findOtelProblems(settings, places),
     ...findIngressProblems(settings, places),
+    ...findRenewQueueProblems(settings, places),
     ...findFrontProblems(settings, places),
     ...findDockerProblems(settings, places),
   )

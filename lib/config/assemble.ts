@@ -9,6 +9,7 @@ import { dockerOf } from './docker.ts'
 import { frontOf } from './front.ts'
 import { ingressOf } from './ingress.ts'
 import { otelOf } from './otel.ts'
+import { renewQueueOf } from './renew-queue.ts'
 import type { SettingName } from './settings.ts'
 import { tenantsOf } from './tenants.ts'
 
@@ -89,6 +90,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
     ),
     metrics: { ...optional('token', get<string | undefined>('metrics.token')) },
     ...optional('otel', otelOf(settings)),
+    ...optional('renewQueue', renewQueueOf(settings)),
   }
 }
 

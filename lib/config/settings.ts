@@ -27,6 +27,7 @@ import { binds, capabilities, DROPPED_CAPABILITIES, environment, profile } from 
 import { addressRanges, certificateList, domainPatterns } from './front.ts'
 import { activeKey, signingKeys } from './ingress.ts'
 import { headerTable } from './otel.ts'
+import { redisUrl } from './renew-queue.ts'
 
 const LOG_LEVEL = oneOf('debug', 'info', 'warn', 'error', 'DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR')
 
@@ -95,6 +96,10 @@ export const SETTINGS = {
   'storage.allowed_host_paths': [texts, []],
   'renew_intent.enabled': [yesOrNo, true],
   'renew_intent.min_interval_seconds': [integer(1, 86_400), undefined],
+  'renew_intent.redis.enabled': [yesOrNo, false],
+  'renew_intent.redis.dsn': [redisUrl, undefined],
+  'renew_intent.redis.queue_key': [text, 'opensandbox:renew:intent'],
+  'renew_intent.redis.queue_max_length': [integer(0, 10_000_000), 0],
   'retention.events_hours': [integer(1, 87_600), 168],
   'retention.ended_sandboxes_hours': [integer(1, 87_600), 168],
   'retention.audit_hours': [integer(1, 87_600), 2160],
@@ -143,7 +148,7 @@ export const WITHOUT_MEANING = [
   'storage.ossfs_mount_root',
   'store.*',
   'secure_runtime.k8s_runtime_class',
-  'renew_intent.redis.*',
+  'renew_intent.redis.consumer_concurrency',
   'kubernetes.*',
   'agent_sandbox.*',
 ] // prettier-ignore

@@ -170,6 +170,19 @@ test('a key is replaced while it runs: the old one holds until it is taken out',
   expect((await fetch(`http://${next.endpoint}/`)).status).toBe(200)
 })
 
+test('G17: what passes the gateway is counted, and what is under way is told', async () => {
+  const metrics = await (await fetch(`${edge.url}/metrics`)).text()
+  expect(metrics).toMatch(/^opensandbox_gateway_requests_total\{to="app",status="2xx"\} [1-9]/m)
+  expect(metrics).toMatch(/^opensandbox_gateway_wakes_total\{outcome="woken"\} [1-9]/m)
+  const { endpoint, headers: ofExecd } = await endpointOf(44772)
+  const stream = await fetch(`http://${endpoint}/metrics/watch`, { headers: ofExecd ?? {} })
+  const { items } = await api('GET', `/admin/connections?sandbox=${id}`)
+  expect(items).toEqual([
+    expect.objectContaining({ sandboxId: id, port: 44772, kind: 'request', client: '127.0.0.1' }),
+  ])
+  await stream.body?.cancel()
+})
+
 test('G4: nothing that opens it was written to the log', async () => {
   const { endpoint } = await endpointOf(8000, inAnHour())
   await fetch(`http://${endpoint}/`)

@@ -87,13 +87,26 @@ describe('loadConfig()', () => {
     expect(problemsOf(toml).join('\n')).toContain(expected)
   })
 
-  test('reads what traffic renews, and leaves out where a queue would be', () => {
-    const { config, warnings } = load(
-      '[renew_intent]\nenabled = false\nmin_interval_seconds = 60\nredis.enabled = false\n',
+  test('reads what traffic renews, and where a queue for it is', () => {
+    const { config } = load(
+      '[renew_intent]\nenabled = false\nmin_interval_seconds = 90\nredis.enabled = false\n',
     )
-    expect(config.renewIntent).toEqual({ enabled: false, minIntervalSeconds: 60 })
+    expect(config.renewIntent).toEqual({ enabled: false, minIntervalSeconds: 90 })
+    expect(config.renewQueue).toBeUndefined()
     expect(load('').config.renewIntent).toEqual({ enabled: true })
-    expect(warnings).toEqual([expect.stringContaining('renew_intent.redis.enabled')])
+    const redis = '[renew_intent.redis]\nenabled = true\ndsn = "redis://u:secret@[::1]:6379/2"\n'
+    expect(load(redis).config.renewQueue).toEqual({
+      dsn: 'redis://u:secret@[::1]:6379/2',
+      queueKey: 'opensandbox:renew:intent',
+      maxLength: 0,
+      minIntervalMs: 60_000,
+    })
+    expect(problemsOf('[renew_intent.redis]\nenabled = true\n').join()).toContain(
+      'needs renew_intent.redis.dsn',
+    )
+    const wrong = problemsOf(redis.replace('redis://', 'http://')).join()
+    expect(wrong).toContain('must be a redis:// or rediss:// URL')
+    expect(wrong).not.toContain('secret')
   })
 
   test('takes the origins of everybody as a text, too', () => {
