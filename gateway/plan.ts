@@ -63,11 +63,13 @@ export function planSandbox(
     client,
     dropCredentials: sharesOrigin,
   })
+  const isH2c = isTcp && client.isHttp2 === true && isGrpc(head)
   return {
     target: {
-      key: `${keyPrefix(id, generation)}${isTcp ? `${to.host} ${to.port}` : to.socketPath}`,
+      key: `${keyPrefix(id, generation)}${isTcp ? `${to.host} ${to.port}` : to.socketPath}${isH2c ? ' h2c' : ''}`,
       group: id,
       connect: isTcp ? { host: to.host, port: to.port } : { path: to.socketPath },
+      ...(isH2c && { isH2c }),
     },
     requestHead,
     ...(via !== 'host' && {
@@ -79,6 +81,13 @@ export function planSandbox(
     ...(counts && { trafficOf: id }),
     ...(share && { share }),
   }
+}
+
+/** gRPC is HTTP/2 all the way, so who asks for it by HTTP/2 is led on by HTTP/2. */
+function isGrpc({ fields }: RequestHead): boolean {
+  return fields.some(
+    ({ key, value }) => key === 'content-type' && /^application\/grpc(?:$|[+;])/i.test(value),
+  )
 }
 
 /** What the keys of all connections to one life of a sandbox begin with. */

@@ -3,6 +3,8 @@
 // all its connections are cut, because nothing else might ever end them.
 
 import { connect, type Socket } from 'node:net'
+import { H2cSessions } from './h2c-sessions.ts'
+import { H2cSocket } from './h2c-socket.ts'
 
 export type Target = {
   /** Names the place and the sandbox's life: only what has the same key shares connections. */
@@ -10,6 +12,8 @@ export type Target = {
   /** The sandbox's id, or empty for control: what is cut together. */
   group: string
   connect: { host: string; port: number } | { path: string }
+  /** HTTP/2 is spoken there, without TLS. */
+  isH2c?: boolean
 }
 
 /** What uses a connection at the moment hears from it. */
@@ -65,7 +69,7 @@ const SOCKET_OPTIONS = {
  */
 export class Upstream {
   readonly target: Target
-  readonly socket: Socket
+  readonly socket: Socket | H2cSocket
   user: UpstreamUser | undefined
   connected = false
   /** Whether it has served a request before. */
@@ -76,10 +80,20 @@ export class Upstream {
   #error: Error | undefined
   #own: Uint8Array | undefined
 
-  constructor(target: Target, shared: Uint8Array, onClose: (upstream: Upstream) => void) {
+  constructor(
+    target: Target,
+    shared: Uint8Array,
+    sessions: H2cSessions,
+    onClose: (upstream: Upstream) => void,
+  ) {
     this.target = target
-    this.socket = connect({
-      ...target.connect,
+    this.socket = target.isH2c ? this.#openStream(sessions) : this.#connect(shared)
+    this.#listen(onClose)
+  }
+
+  #connect(shared: Uint8Array): Socket {
+    return connect({
+      ...this.target.connect,
       ...SOCKET_OPTIONS,
       onread: {
         buffer: () => this.#own ?? shared,
@@ -89,6 +103,16 @@ export class Upstream {
         },
       },
     })
+  }
+
+  #openStream(sessions: H2cSessions): H2cSocket {
+    return new H2cSocket(sessions.open(this.target), STREAM_BUFFER_BYTES).on('data', (chunk: Buffer) => {
+      if (this.user) this.user.onUpstreamData(chunk, false)
+      else this.socket.destroy()
+    })
+  }
+
+  #listen(onClose: (upstream: Upstream) => void): void {
     this.socket
       .on('connect', () => {
         this.connected = true
@@ -147,6 +171,7 @@ export class UpstreamPool {
   readonly #idle = new Map<string, Upstream[]>()
   readonly #counts = new Map<string, number>()
   readonly #groups = new Map<string, Set<Upstream>>()
+  readonly #sessions = new H2cSessions()
   #idleTotal = 0
 
   constructor(limits: Partial<PoolLimits> = {}) {
@@ -178,7 +203,7 @@ export class UpstreamPool {
     const count = this.#counts.get(target.key) ?? 0
     if (count >= this.#limits.perTarget || !this.#makeRoom(target.group)) return undefined
     this.#counts.set(target.key, count + 1)
-    const upstream = new Upstream(target, this.#shared, (closed) => this.#forget(closed))
+    const upstream = new Upstream(target, this.#shared, this.#sessions, (closed) => this.#forget(closed))
     let group = this.#groups.get(target.group)
     if (!group) {
       group = new Set()
@@ -207,7 +232,7 @@ export class UpstreamPool {
     const idle = this.#idle.get(key)
     const isFull =
       this.#idleTotal >= this.#limits.idleTotal || (idle?.length ?? 0) >= this.#limits.idlePerTarget
-    if (isFull || upstream.socket.destroyed) {
+    if (isFull || upstream.socket.destroyed || upstream.target.isH2c) {
       upstream.socket.destroy()
       return
     }
@@ -219,6 +244,7 @@ export class UpstreamPool {
 
   /** Cuts the connections of one sandbox, all of them or those of other lives than `exceptKey` begins with. */
   cut(group: string, exceptKeyPrefix?: string): void {
+    this.#sessions.cut(group, exceptKeyPrefix)
     for (const upstream of [...(this.#groups.get(group) ?? [])]) {
       if (exceptKeyPrefix !== undefined && upstream.target.key.startsWith(exceptKeyPrefix)) continue
       upstream.socket.destroy()
@@ -233,6 +259,7 @@ export class UpstreamPool {
 
   close(): void {
     for (const group of [...this.#groups.keys()]) this.cut(group)
+    this.#sessions.close()
   }
 
   #forget(upstream: Upstream): void {

@@ -54,7 +54,7 @@ export function splice(client: ClientSocket, upstream: Upstream, onClosed: () =>
   socket.resume()
 }
 
-function endAfter(socket: Pick<ClientSocket, 'end' | 'destroy' | 'setTimeout'>): void {
+function endAfter(socket: ClientSocket | Upstream['socket']): void {
   socket.end()
   socket.setTimeout(HALF_CLOSED_TIMEOUT_MS, () => socket.destroy())
 }

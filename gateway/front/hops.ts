@@ -11,6 +11,8 @@ export type Origin = {
   isEncrypted: boolean
   /** Whether what its requests say of the client is believed. */
   isTrusted: boolean
+  /** A stream of HTTP/2. */
+  isHttp2?: boolean
 }
 
 /** Who made a request, as its receiver is told. */
@@ -21,6 +23,7 @@ export type Client = {
   forwardedFor: string
   /** The name by which the client has called it, when a hop has changed that. */
   forwardedHost?: string
+  isHttp2?: boolean
 }
 
 export type AddressRanges = { has(address: string): boolean }
@@ -41,8 +44,8 @@ export function parseRanges(ranges: readonly string[]): AddressRanges {
 }
 
 /** The client of every request of a connection that is not trusted to tell of another. */
-export function clientOf({ address, isEncrypted }: Origin): Client {
-  return { address, isEncrypted, forwardedFor: address }
+export function clientOf({ address, isEncrypted, isHttp2 }: Origin): Client {
+  return { address, isEncrypted, forwardedFor: address, ...(isHttp2 && { isHttp2 }) }
 }
 
 /** The client of a request that has come over a trusted hop. */
@@ -63,6 +66,7 @@ export function readClient(origin: Origin, fields: readonly Field[], trusted: Ad
     isEncrypted: proto === 'https' || (proto !== 'http' && origin.isEncrypted),
     forwardedFor: hops.join(', '),
     ...(host !== undefined && isHost(host) && { forwardedHost: host }),
+    ...(origin.isHttp2 && { isHttp2: true }),
   }
 }
 

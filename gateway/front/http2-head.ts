@@ -1,7 +1,7 @@
 // A request of HTTP/2 as the head of HTTP/1.1 that means the same. What HTTP/2 forbids, and what would be more than one line or more than
 // one request in HTTP/1.1, is refused here; the text is read once more by the strict parser that reads all heads. Pure.
 
-import { IS_TOKEN, IS_VALUE } from '../http1/fields.ts'
+import { isFieldName, isFieldValue } from '../http1/fields.ts'
 import { isHost } from '../http1/head.ts'
 
 export type Http2Head = {
@@ -54,9 +54,9 @@ export function formatHttp1Head(
       continue
     }
     isPast = true
-    if (!isOf(name, IS_TOKEN) || /[A-Z]/.test(name))
+    if (!isFieldName(name) || /[A-Z]/.test(name))
       return bad('a field name holds a character that is not allowed')
-    if (!isOf(value, IS_VALUE, true)) return bad('a field value holds a control character')
+    if (!isFieldValue(value)) return bad('a field value holds a control character')
     if (CONNECTION_FIELDS.has(name)) return bad(`the field ${name} is not allowed in HTTP/2`)
     if (name === 'te' && value.toLowerCase() !== 'trailers') return bad('the field te may only be trailers')
     if (name === 'host') {
@@ -76,7 +76,7 @@ export function formatTrailers(raw: readonly string[]): string | undefined {
   let lines = ''
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const [name = '', value = ''] = [raw[at], raw[at + 1]]
-    if (!isOf(name, IS_TOKEN) || !isOf(value, IS_VALUE, true)) return undefined
+    if (!isFieldName(name) || !isFieldValue(value)) return undefined
     lines += `${name}: ${value}\r\n`
   }
   return lines
@@ -105,7 +105,7 @@ function compose({
   const path = pseudo.get(':path')
   const protocol = pseudo.get(':protocol')
   const authority = pseudo.get(':authority') ?? host
-  if (!isOf(method, IS_TOKEN)) return bad('the method holds a character that is not allowed')
+  if (!isFieldName(method)) return bad('the method holds a character that is not allowed')
   const isTunnel = method === 'CONNECT'
   if (isTunnel && protocol === undefined) return { status: 405, problem: 'CONNECT is not served here' }
   if (isTunnel && protocol !== 'websocket')
@@ -148,13 +148,6 @@ function compose({
         body: 'length',
         isTunnel,
       }
-}
-
-/** Whether every character is one of these; beyond latin1 there is none. */
-function isOf(text: string, table: Uint8Array, mayBeEmpty = false): boolean {
-  if (text === '') return mayBeEmpty
-  for (let at = 0; at < text.length; at++) if (table[text.charCodeAt(at)] !== 1) return false
-  return true
 }
 
 function bad(problem: string): Http2Problem {

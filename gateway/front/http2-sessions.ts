@@ -82,7 +82,10 @@ export class Http2Sessions {
     }
     const method = head.text.slice(0, head.text.indexOf(' '))
     const { highWaterMark } = this.#options
-    this.#options.serve(new Http2Socket({ stream, head, method, webSocketKey, highWaterMark }), origin)
+    this.#options.serve(new Http2Socket({ stream, head, method, webSocketKey, highWaterMark }), {
+      ...origin,
+      isHttp2: true,
+    })
   }
 }
 

@@ -45,6 +45,21 @@ export function isMistakable(key: string): boolean {
   return key.includes('_') && NOT_WITH_UNDERSCORES.test(key.replaceAll('_', '-'))
 }
 
+/** Whether a text is a field's name, as a whole. */
+export function isFieldName(text: string): boolean {
+  return text !== '' && isAllOf(text, IS_TOKEN)
+}
+
+/** Whether a text can be a field's value: nothing in it ends a line. */
+export function isFieldValue(text: string): boolean {
+  return isAllOf(text, IS_VALUE)
+}
+
+function isAllOf(text: string, table: Uint8Array): boolean {
+  for (let at = 0; at < text.length; at++) if (table[text.charCodeAt(at)] !== 1) return false
+  return true
+}
+
 /** Reads the lines of a trailer section, whose text ends with the empty line. */
 export function parseTrailers(text: string): Field[] | HeadProblem {
   const fields: Field[] = []
