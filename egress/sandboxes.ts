@@ -1,5 +1,4 @@
-// The sandboxes that egress knows: who has which address, under which policy, and what the kernel was told about it. Changes of
-// one sandbox happen one after the other; those of different sandboxes together.
+// The sandboxes that egress knows: who has which address, under which policy, and what the kernel was told about it.
 
 import { isDeepStrictEqual } from 'node:util'
 import type { EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
@@ -24,6 +23,7 @@ import { compilePolicy, type Decision, decideName, type Floor, NO_FLOOR } from '
 import type { DecisionRecord } from './record.ts'
 import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
 import { type Sandbox, SandboxTable } from './sandbox-table.ts'
+import { Turns } from './turns.ts'
 
 export type SandboxesOptions = {
   base: BaseRules
@@ -43,9 +43,7 @@ export class Sandboxes {
   readonly #options: SandboxesOptions
   readonly #now: () => number
   readonly #table = new SandboxTable()
-  /** The last change of each sandbox that has one under way. */
-  readonly #turns = new Map<string, Promise<unknown>>()
-  #repairing: Promise<unknown> | undefined
+  readonly #turns = new Turns()
   #defaultPolicy: NetworkPolicy
   #floor: Floor
 
@@ -96,20 +94,12 @@ export class Sandboxes {
   /** Builds the whole table again, for when something else has changed it. */
   repair(): Promise<void> {
     const { nft, base } = this.#options
-    const run = async () => {
-      await Promise.allSettled(this.#turns.values())
-      await nft.apply(formatTable(base, this.#rulesOfAll()))
-    }
-    const repairing = (this.#repairing ?? Promise.resolve()).catch(() => {}).then(run)
-    this.#repairing = repairing
-    return repairing.finally(() => {
-      if (this.#repairing === repairing) this.#repairing = undefined
-    })
+    return this.#turns.takeAll(() => nft.apply(formatTable(base, this.#rulesOfAll())))
   }
 
   /** Resolves once the rules are in the kernel. A sandbox that is there keeps the policy that it has by now. */
   register(id: string, registration: EgressRegistration): Promise<void> {
-    return this.#inTurn(id, async () => {
+    return this.#turns.take(id, async () => {
       const known = this.#table.get(id)
       this.#table.refuseTaken(id, registration)
       const { address, interface: name, token } = registration
@@ -137,7 +127,7 @@ export class Sandboxes {
 
   /** Resolves once nothing of the sandbox is left; also when there was nothing. */
   async remove(id: string): Promise<void> {
-    const isClean = await this.#inTurn(id, async () => {
+    const isClean = await this.#turns.take(id, async () => {
       const sandbox = this.#table.get(id)
       this.#options.files.remove(id)
       if (!sandbox) return true
@@ -168,7 +158,7 @@ export class Sandboxes {
     id: string,
     decide: (policy: NetworkPolicy) => NetworkPolicy | undefined,
   ): Promise<NetworkPolicy | undefined> {
-    return this.#inTurn(id, async () => {
+    return this.#turns.take(id, async () => {
       const sandbox = this.#table.get(id)
       if (!sandbox) throw notFound(id)
       const next = decide(sandbox.policy.policy)
@@ -184,9 +174,9 @@ export class Sandboxes {
     this.#defaultPolicy = defaultPolicy
     this.#floor = floor
     // One that is being registered has perhaps been judged by the old ones.
-    for (const id of new Set([...this.#table.ids(), ...this.#turns.keys()])) {
+    for (const id of new Set([...this.#table.ids(), ...this.#turns.ids()])) {
       try {
-        await this.#inTurn(id, async () => {
+        await this.#turns.take(id, async () => {
           const sandbox = this.#table.get(id)
           if (!sandbox || !(sandbox.isDefault || isFloorOther)) return
           const { isDefault } = sandbox
@@ -245,18 +235,6 @@ export class Sandboxes {
         error: messageOf(error),
       })
       return false
-    }
-  }
-
-  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
-    while (this.#repairing) await this.#repairing.catch(() => {})
-    const before = this.#turns.get(id) ?? Promise.resolve()
-    const turn = before.catch(() => {}).then(work)
-    this.#turns.set(id, turn)
-    try {
-      return await turn
-    } finally {
-      if (this.#turns.get(id) === turn) this.#turns.delete(id)
     }
   }
 
