@@ -58,13 +58,15 @@ test('the same key and body have the first answer again, word for word, and make
 
 test('the answer comes back with its warnings', async () => {
   const control = open()
-  const body = { ...MINIMAL, resourceLimits: { disk: '1Gi' } }
+  const body = { ...MINIMAL, resourceLimits: { 'ephemeral-storage': '1Gi' } }
   const answers = [
     await control.call('POST', '/sandboxes', body, KEY),
     await control.call('POST', '/sandboxes', body, KEY),
   ]
   for (const { headers } of answers)
-    expect(headers.get('opensandbox-warning')).toBe('resourceLimits.disk has no effect on this runtime')
+    expect(headers.get('opensandbox-warning')).toBe(
+      'resourceLimits.ephemeral-storage has no effect on this runtime',
+    )
 })
 
 test('another body under the same key is 422, also while the first is under way', async () => {

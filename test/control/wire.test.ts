@@ -288,7 +288,6 @@ test('L7: whatever goes wrong, the body is code and message, and the request has
     [422, await ask('POST', '/v1/sandboxes', { body: '{' })],
     [422, await ask('POST', '/v1/sandboxes', { body: '{}', headers: { 'content-type': 'text/plain' } })],
     [500, await ask('POST', `/v1/sandboxes/${id}/pause`)],
-    [501, await ask('POST', `/v1/sandboxes/${id}/snapshots`)],
     [502, await ask('GET', `/sandboxes/${id}/proxy/1/`)],
   ]
   for (const [status, answer] of answers) {

@@ -171,7 +171,7 @@ memory = 1024
     ],
     [
       '[quotas]\nsandboxes = 5\n',
-      '/c.toml:2: unknown key "quotas.sandboxes": [quotas] knows default, tenants',
+      '/c.toml:2: unknown key "quotas.sandboxes": [quotas] knows requests_per_minute, default, tenants',
     ],
   ])('%j is refused', (toml, expected) => {
     expect(read(toml).problems.join('\n')).toContain(expected)
