@@ -69,8 +69,7 @@ export function createDoor(options: DoorOptions): Door {
 
   return (route, head, client) => {
     const caller: Caller = { route, head, client }
-    const isGuarded = (route.via === 'path' || route.via === 'uri') && access.guardsTraffic
-    return isGuarded ? guard(caller) : lead(caller)
+    return route.via === 'path' && access.guardsTraffic ? guard(caller) : lead(caller)
   }
 
   /** To the sandbox, once control has said that it is the caller's. */

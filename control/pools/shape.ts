@@ -15,6 +15,8 @@ const OF_THE_CLAIM = [
   'expiresAt',
   'renewSeconds',
   'idleSeconds',
+  'secureAccess',
+  'wake',
   'warnings',
 ] as const satisfies (keyof CreatePlan)[]
 

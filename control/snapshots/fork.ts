@@ -93,6 +93,8 @@ export function requestOfFork(
     ...(metadata && { metadata }),
     ...(env && { env }),
     ...(networkPolicy && { networkPolicy }),
+    // What only some may reach is reached by nobody else through a copy of it.
+    ...(source.accessToken !== null && { secureAccess: true }),
     ...(isolation !== undefined && { extensions: { [ISOLATION_EXTENSION]: isolation } }),
     entrypoint: entrypoint ?? source.entrypoint,
     resourceLimits: resourceLimits ?? limitsOf(source),

@@ -252,6 +252,20 @@ describe('a create without poolRef', () => {
     expect(claimed.body).toMatchObject({ metadata: { a: 'b' }, allocation: { poolRef: 'p' } })
   })
 
+  test('gets one that is closed to others when it asks for that', async () => {
+    const control = openPools()
+    await makePool(control)
+    await untilWarm(control, 2)
+    const warm = running(control)
+    const asked = { secureAccess: true, extensions: { 'access.wake.on.request': 'always' } }
+    const claimed = await control.call('POST', '/v1/sandboxes', { ...LIKE_SHAPE, ...asked })
+    expect(warm).toContain(claimed.body.id)
+    expect(control.store.get(String(claimed.body.id))).toMatchObject({
+      accessToken: expect.stringMatching(/^[\w-]{32}$/),
+      wake: 'always',
+    })
+  })
+
   test.each<[string, Record<string, unknown>]>([
     ['another image', { image: { uri: 'alpine' } }],
     ['a login, which has to be proved', { image: { uri: 'debian', auth: { username: 'u', password: 'p' } } }],

@@ -70,6 +70,15 @@ describe('a fork', () => {
     await vi.waitFor(() => expect([control.runtime.kept.size, hidden(control)]).toEqual([0, 0]))
   })
 
+  test('of a sandbox that only some may reach is reached by a token of its own', async () => {
+    const control = open()
+    const source = await sandboxOf(control, { secureAccess: true })
+    const [copy] = itemsOf((await fork(control, source)).body)
+    const tokens = [source, copy?.id ?? ''].map((id) => control.store.get(id)?.accessToken)
+    expect(tokens).toEqual([expect.any(String), expect.any(String)])
+    expect(tokens[0]).not.toBe(tokens[1])
+  })
+
   test('needs no body: then it is one', async () => {
     const control = open()
     const forked = await fork(control, await sandboxOf(control))
