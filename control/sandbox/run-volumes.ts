@@ -7,7 +7,7 @@ import { Wake } from './wake.ts'
 const LIST_TIMEOUT_MS = 30_000
 /** How often is looked for what was asked for and never made. */
 const EVERY_MS = 60_000
-const AFTER_FAILURE = { firstMs: 1000, longestMs: 60_000 }
+const AFTER_FAILURE = { firstMs: 500, longestMs: 5000 }
 
 /**
  * Removes volumes that nobody has any more, until `lives.signal` aborts: what an earlier process has left at once, then whatever is

@@ -279,6 +279,25 @@ test('what only a cluster has is accepted with a warning', async () => {
   ])
 })
 
+test.each([
+  [{ cpu: '3' }, 'resourceLimits.cpu must be at most "2"'],
+  [{ memory: '2Gi' }, 'resourceLimits.memory must be at most "1024Mi"'],
+  [{ disk: '1Gi' }, 'resourceLimits.disk cannot be held here: no quotas'],
+  [{ gpu: '1' }, 'resourceLimits.gpu cannot be given here: no card'],
+  [{ cpu: 'abc' }, 'resourceLimits.cpu must be a number'],
+  [{ memory: '1.5Gi' }, 'resourceLimits.memory must be a whole number'],
+])(
+  'S10: %j is more than this machine has, and is refused before anything is made',
+  async (resourceLimits, message) => {
+    const abilities = { cpus: 2, memoryBytes: 2 ** 30, disk: 'no quotas', gpus: 'no card' }
+    const control = open({ runtime: { ...createFakeRuntime(), abilities } })
+    const answer = await control.call('POST', '/v1/sandboxes', { ...mounting('data'), resourceLimits })
+    expect([answer.status, answer.body.code]).toEqual([400, 'SANDBOX::INVALID_PARAMETER'])
+    expect(answer.body.message).toContain(message)
+    expect([control.store.all(), control.store.volumes.keys(), control.runtime.calls]).toEqual([[], [], []])
+  },
+)
+
 test('the disk of a create that names none is the configured one, and a pool and its claims agree on it', async () => {
   const control = open({ life: { defaultDiskBytes: 2 ** 30 } })
   await create(control, MINIMAL)
