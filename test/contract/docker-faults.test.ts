@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { pause } from '../../control/async.ts'
 import type { RuntimeEvent, RuntimeSpec } from '../../control/runtime/runtime.ts'
-import { OTHER_RUNTIME, startDocker, type TestDocker } from '../support/docker.ts'
+import { MAPPED_ID, OTHER_RUNTIME, startDocker, type TestDocker } from '../support/docker.ts'
 import { type OpenedRuntime, openTestRuntime, runIn, specOf, whyNot } from './runtimes.ts'
 
 const soon = () => AbortSignal.timeout(30_000)
@@ -105,6 +105,15 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
       SecurityOpt: ['no-new-privileges:true'],
     })
     expect([128 << 20, -1, 0]).toContain((host as { MemorySwap: number }).MemorySwap)
+  })
+
+  test('a sandbox whose processes may make namespaces is refused where its root is that of the machine', async () => {
+    const refused = opened.runtime.create(specOf({ allowNamespaces: true }), soon())
+    await expect(refused).rejects.toMatchObject({
+      failure: 'unsupported',
+      message: expect.stringContaining('userns-remap'),
+    })
+    await expectNothing()
   })
 
   test('a container that is killed from outside is known within a second, with its code', async () => {
@@ -286,5 +295,25 @@ describe.skipIf(reason !== undefined)('on a Docker daemon with live-restore', ()
     expect(await opened.runtime.inspect(second.id, soon())).toEqual({ ...frozen, state: 'paused' })
     await opened.runtime.resume(second.id, soon())
     expect((await runIn(frozen, second, 'echo awake')).stdout).toBe('awake')
+  })
+})
+
+describe.skipIf(reason !== undefined)('on a Docker daemon that maps users', () => {
+  test('root of a sandbox is nobody outside, and isolated sessions are possible', async () => {
+    const opened = await openTestRuntime('docker', { mapsUsers: true })
+    onTestFinished(() => opened.dispose())
+    expect(opened.runtime.rootOwner).toEqual({ uid: MAPPED_ID, gid: MAPPED_ID })
+    const spec = specOf({ allowNamespaces: true })
+    const sandbox = await opened.runtime.create(spec, soon())
+    expect((await runIn(sandbox, spec, 'id -u; cat /proc/self/uid_map')).stdout).toMatch(
+      new RegExp(`^0\\n\\s+0\\s+${MAPPED_ID}\\s+65536$`),
+    )
+    expect((await runIn(sandbox, spec, 'touch /workspace/x && stat -c %u /workspace/x')).stdout).toBe('0')
+    const inside = 'mount -t tmpfs x /mnt && echo mounted'
+    const isolated = `unshare --user --map-root-user --mount --pid --fork --mount-proc sh -c '${inside}'`
+    expect((await runIn(sandbox, spec, isolated)).stdout).toBe('mounted')
+    // What is not masked any more belongs to the root of the machine.
+    for (const path of ['/proc/sys/kernel/sysrq', '/proc/sysrq-trigger', '/proc/sys/kernel/core_pattern'])
+      expect((await runIn(sandbox, spec, `echo 1 > ${path}`)).exitCode, path).not.toBe(0)
   })
 })

@@ -54,16 +54,22 @@ export type OpenOptions = {
   docker?: TestDocker
   /** Added to the daemon.json of a daemon that is started. */
   daemonConfig?: Record<string, unknown>
+  /** Has the daemon that is started make nobody of the root of containers. */
+  mapsUsers?: boolean
 }
 
 const EGRESS = join(import.meta.dirname, '../../egress/main.ts')
 const never = () => AbortSignal.timeout(60_000)
 
 export async function openTestRuntime(name: RuntimeName, options: OpenOptions = {}): Promise<OpenedRuntime> {
+  const { daemonConfig = {}, mapsUsers = false } = options
+  const docker =
+    name === 'docker'
+      ? (options.docker ?? (await startDocker({ config: daemonConfig, mapsUsers })))
+      : undefined
   const dataDir = mkdtempSync(join(tmpdir(), `contract-${name}-`))
   const instance = instanceOf(dataDir)
   makeRunDir(instance)
-  const docker = name === 'docker' ? (options.docker ?? (await startDocker(options.daemonConfig))) : undefined
   const child: ChildProcess = fork(EGRESS, ['--data-dir', dataDir], {
     env: { PATH: process.env.PATH, HOME: '/nonexistent', OPENSANDBOX_LOG_LEVEL: 'warn' },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -85,9 +91,21 @@ export async function openTestRuntime(name: RuntimeName, options: OpenOptions = 
     const { signal } = life
     return await openRuntime({ config, instance, dataDir, egress, proxyEnvironment: {}, log: silent, signal })
   }
+  const endOthers = async () => {
+    life.abort()
+    child.kill('SIGTERM')
+    await ended
+    await promisify(execFile)(process.execPath, [EGRESS, '--data-dir', dataDir, '--teardown'])
+    if (docker && docker !== options.docker) await docker.dispose()
+    rmSync(dataDir, { recursive: true, force: true })
+    rmSync(instance.runDir, { recursive: true, force: true })
+  }
   const opened: OpenedRuntime = {
     name,
-    runtime: await open(),
+    runtime: await open().catch(async (error) => {
+      await endOthers()
+      throw error
+    }),
     egress,
     instance,
     dataDir,
@@ -101,13 +119,7 @@ export async function openTestRuntime(name: RuntimeName, options: OpenOptions = 
       const all = await opened.runtime.list(never())
       await Promise.all(all.map(({ id }) => opened.runtime.remove(id, { graceMs: 0 }, never())))
       await opened.runtime.close()
-      life.abort()
-      child.kill('SIGTERM')
-      await ended
-      await promisify(execFile)(process.execPath, [EGRESS, '--data-dir', dataDir, '--teardown'])
-      if (docker && docker !== options.docker) await docker.dispose()
-      rmSync(dataDir, { recursive: true, force: true })
-      rmSync(instance.runDir, { recursive: true, force: true })
+      await endOthers()
     },
   }
   return opened

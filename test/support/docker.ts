@@ -3,7 +3,16 @@
 // machine where these are services.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,6 +38,13 @@ export type TestDocker = {
   dispose(): Promise<void>
 }
 
+/** A user that every Debian has, and the first number of those that containers have outside. */
+const MAPPED_USER = 'games'
+export const MAPPED_ID = 2_000_000
+/** The daemon looks for the numbers in two files of the machine, which get another content for it alone. */
+const SHOW_OWN_IDS =
+  'mount --bind "$0/subuid" /etc/subuid && mount --bind "$0/subgid" /etc/subgid && exec "$@"'
+
 /** Why there can be no daemon on this machine; undefined when there can. */
 export function whyNoDocker(): string | undefined {
   if (process.getuid?.() !== 0) return 'a Docker daemon needs root'
@@ -37,9 +53,21 @@ export function whyNoDocker(): string | undefined {
     : 'there is no dockerd (Debian package docker.io)'
 }
 
-/** Starts a daemon and resolves once it answers. `config` is added to its daemon.json. */
-export async function startDocker(config: Record<string, unknown> = {}): Promise<TestDocker> {
+export type DockerOptions = {
+  /** Added to its daemon.json. */
+  config?: Record<string, unknown>
+  /** Has the root of containers be nobody outside. Such a one is not to be killed: its containerd would die with it. */
+  mapsUsers?: boolean
+}
+
+/** Starts a daemon and resolves once it answers. */
+export async function startDocker({
+  config = {},
+  mapsUsers = false,
+}: DockerOptions = {}): Promise<TestDocker> {
   const folder = mkdtempSync(join(tmpdir(), 'test-docker-'))
+  // Nobody walks to his files from here.
+  chmodSync(folder, 0o711)
   const socketPath = join(folder, 'docker.sock')
   const log = join(folder, 'log')
   writeFileSync(
@@ -49,13 +77,23 @@ export async function startDocker(config: Record<string, unknown> = {}): Promise
       ...config,
     }),
   )
-  const containerd = run('containerd', ['--config', writeContainerdConfig(folder)], log)
+  const containerd = mapsUsers
+    ? undefined
+    : run('containerd', ['--config', writeContainerdConfig(folder)], log)
+  if (mapsUsers)
+    for (const name of ['subuid', 'subgid'])
+      writeFileSync(join(folder, name), `${MAPPED_USER}:${MAPPED_ID}:65536\n`)
   let daemon: Running | undefined
   const start = async () => {
-    const started = run(
+    const [program = '', ...args] = [
+      ...(mapsUsers ? ['unshare', '--mount', 'sh', '-c', SHOW_OWN_IDS, folder] : []),
       'dockerd',
+      ...(mapsUsers ? ['--userns-remap', MAPPED_USER] : ['--containerd', join(folder, 'containerd.sock')]),
+    ]
+    const started = run(
+      program,
       [
-        ...['--containerd', join(folder, 'containerd.sock')],
+        ...args,
         ...['--config-file', join(folder, 'daemon.json')],
         ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
         ...['--pidfile', join(folder, 'pid'), '--host', `unix://${socketPath}`],
@@ -78,7 +116,11 @@ export async function startDocker(config: Record<string, unknown> = {}): Promise
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 120_000,
     })
-  await start()
+  await start().catch(async (error) => {
+    await containerd?.end('SIGTERM')
+    rmSync(folder, { recursive: true, force: true })
+    throw error
+  })
   return {
     host: `unix://${socketPath}`,
     socketPath,
@@ -91,7 +133,7 @@ export async function startDocker(config: Record<string, unknown> = {}): Promise
       const all = docker('ps', '--all', '--quiet').split('\n').filter(Boolean)
       if (all.length > 0) docker('rm', '--force', ...all)
       await kill('SIGTERM')
-      await containerd.end('SIGTERM')
+      await containerd?.end('SIGTERM')
       unmountBelow(folder)
       rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     },
