@@ -44,6 +44,7 @@ export function observeRuntime(runtime: Runtime, observer: Observer): Runtime {
       })
     },
     pause: (id, signal) => timed('pause', signal, () => runtime.pause(id, signal)),
+    ...(runtime.reclaim && { reclaim: (id: string) => runtime.reclaim?.(id) ?? Promise.resolve(undefined) }),
     resume: (id, signal) => timed('resume', signal, () => runtime.resume(id, signal)),
     remove: (id, options, signal) => timed('remove', signal, () => runtime.remove(id, options, signal)),
     inspect: (id, signal) => timed('inspect', signal, () => runtime.inspect(id, signal)),

@@ -143,6 +143,11 @@ export type Runtime = {
   create(spec: RuntimeSpec, signal: AbortSignal, watch?: CreateWatch): Promise<RuntimeSandbox>
   pause(id: string, signal: AbortSignal): Promise<void>
   resume(id: string, signal: AbortSignal): Promise<void>
+  /**
+   * Gives back what a paused sandbox has in memory and can read again from files. Resolves to the bytes that it keeps, or undefined when
+   * nobody knows. Absent where there is no such way.
+   */
+  reclaim?(id: string): Promise<number | undefined>
   /** TERM to the entrypoint, KILL after `graceMs`, then everything of it goes: mounts, network, cgroup, rules, files. */
   remove(id: string, options: { graceMs: number }, signal: AbortSignal): Promise<void>
   inspect(id: string, signal: AbortSignal): Promise<RuntimeSandbox | undefined>

@@ -15,6 +15,8 @@ import { decideStep } from './state.ts'
 
 /** SDKs compute a new end from the clock of their own machine. */
 const CLOCK_TOLERANCE_MS = 60_000
+/** How long a pause waits for the kernel to take back what memory it can. */
+const RECLAIM_MS = 2000
 
 /** The row of a sandbox that clients may know of. Throws 404. */
 export function requireSandbox({ store }: Pick<Lives, 'store'>, id: string): SandboxRow {
@@ -66,7 +68,24 @@ async function pauseTo(
     requireAvailable(error)
     throw refusal('DOCKER::SANDBOX_PAUSE_FAILED', 'The sandbox could not be paused', { cause: error })
   }
-  store.change(id, (current) => stepOf(current, 'paused', now(), told))
+  const message = [told.message, await whatItKeeps(lives, id)].filter(Boolean).join('. ')
+  store.change(id, (current) => stepOf(current, 'paused', now(), { ...told, ...(message && { message }) }))
+}
+
+/** Gives back what memory of a paused sandbox can be given back, and says what it keeps, if that is known soon. */
+async function whatItKeeps({ runtime, log }: Lives, id: string): Promise<string | undefined> {
+  if (!runtime.reclaim) return undefined
+  const reclaimed = runtime.reclaim(id).catch((error: unknown) => {
+    log.warn('the memory of a paused sandbox could not be given back', {
+      sandbox: id,
+      error: messageOf(error),
+    })
+    return undefined
+  })
+  const bytes = (await settlesWithin(reclaimed, RECLAIM_MS)) ? await reclaimed : undefined
+  return bytes === undefined
+    ? undefined
+    : `It keeps its files and ${Math.ceil(bytes / 2 ** 20)} MiB of memory`
 }
 
 /** Throws what another try in a moment may not meet. */

@@ -415,6 +415,29 @@ test('an idle sandbox is paused with its reason, resumed it has its time again',
   await loop
 })
 
+test.each([
+  ['tells what it keeps', async () => 15.2 * 2 ** 20, /^It keeps its files and 16 MiB of memory$/],
+  ['and says nothing of what nobody knows', async () => undefined, undefined],
+  [
+    'also when its memory cannot be given back',
+    async () => {
+      throw new Error('no such file')
+    },
+    undefined,
+  ],
+])('a sandbox is paused, %s', async (_, reclaim, message) => {
+  const { control } = openAt({ runtime: Object.assign(createFakeRuntime(), { reclaim }) })
+  const id = await make(control)
+  expect((await control.call('POST', `/sandboxes/${id}/pause`)).status).toBe(202)
+  const { status } = (await control.call('GET', `/sandboxes/${id}`)).body as {
+    status: { state: string; message?: string }
+  }
+  expect(status.state).toBe('Paused')
+  if (message) expect(status.message).toMatch(message)
+  else expect(status.message ?? '').toBe('')
+  await control.close()
+})
+
 test('traffic that comes while an idle sandbox awaits its pause keeps it running', async () => {
   const { control, time } = openAt()
   const id = await make(control, PAUSES)

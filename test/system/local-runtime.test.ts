@@ -2,12 +2,12 @@
 // nothing of it stays.
 
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import type { Sandbox } from '@alibaba-group/opensandbox'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { instanceOf } from '../../lib/instance.ts'
 import { type Edge, startEdge } from '../support/edge.ts'
 import { createSandbox, run } from '../support/sandbox.ts'
@@ -24,6 +24,8 @@ afterAll(async () => {
   await sandbox?.close()
   await edge?.dispose()
 })
+
+const isV1 = existsSync('/sys/fs/cgroup/memory')
 
 type Raw = { id: string; status: { state: string; reason?: string; message?: string } }
 
@@ -164,6 +166,42 @@ describe('limits bind', () => {
     expect(made).toBeLessThan(64)
     await bombed.close()
   })
+})
+
+test('a paused sandbox gives back the memory of files, says what it keeps, and goes on with all of it', async () => {
+  const { id } = await createRaw({
+    entrypoint: ['sh', '-c', 'head -c 100M /dev/zero > /var/big; sync /var/big; exec sleep 600'],
+  })
+  onTestFinished(() => void remove(id))
+  const parent = join(
+    '/sys/fs/cgroup',
+    isV1 ? 'memory' : '',
+    `opensandbox-${instanceOf(edge.dataDir).key}`,
+    id,
+  )
+  const used = () =>
+    Number(readFileSync(join(parent, isV1 ? 'memory.usage_in_bytes' : 'memory.current'), 'utf8')) / 2 ** 20
+  await vi.waitFor(() => expect(used()).toBeGreaterThan(100), { timeout: 20_000, interval: 50 })
+  // Only what is on the disk can be given back.
+  const unwritten = () =>
+    [
+      ...readFileSync(join(parent, 'memory.stat'), 'utf8').matchAll(
+        /^(?:total|file)_(?:dirty|writeback) (\d+)$/gm,
+      ),
+    ].reduce((sum, [, bytes]) => sum + Number(bytes), 0)
+  await vi.waitFor(() => expect(unwritten()).toBeLessThan(20 << 20), { timeout: 20_000, interval: 50 })
+  const change = async (what: string) =>
+    expect((await fetch(`${edge.url}/v1/sandboxes/${id}/${what}`, { method: 'POST' })).status).toBe(202)
+  await change('pause')
+  await vi.waitFor(async () => expect((await get(id)).status.state).toBe('Paused'))
+  const { status } = await get(id)
+  expect(used()).toBeLessThan(50)
+  expect(Number(/^It keeps its files and (\d+) MiB of memory$/.exec(status.message ?? '')?.[1])).toBeLessThan(
+    50,
+  )
+  await change('resume')
+  await vi.waitFor(async () => expect((await get(id)).status.state).toBe('Running'))
+  expect((await get(id)).status.message ?? '').not.toContain('It keeps')
 })
 
 describe('a sandbox ends', () => {

@@ -42,6 +42,14 @@ export function isFrozen(path: string, layout: CgroupLayout, { isDone = false } 
   return state === '1' || state === 'FROZEN' || (state === 'FREEZING' && !isDone)
 }
 
+/** The file that says how many bytes of memory a sandbox uses, and the one by which the kernel is asked to take back what it can. */
+export function memoryFilesOf(path: string, { version }: CgroupLayout): { usage: string; reclaim: string } {
+  const folder = join(MOUNT, version === 2 ? '' : 'memory', path)
+  return version === 2
+    ? { usage: join(folder, 'memory.current'), reclaim: join(folder, 'memory.reclaim') }
+    : { usage: join(folder, 'memory.usage_in_bytes'), reclaim: join(folder, 'memory.force_empty') }
+}
+
 /** The processes of a sandbox, as the host numbers them. */
 export function processesIn(path: string, { version }: CgroupLayout): number[] {
   const file = join(MOUNT, version === 2 ? '' : 'freezer', path, 'cgroup.procs')

@@ -5,14 +5,11 @@
 import { existsSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Exclusive } from '../exclusive.ts'
 import { RuntimeError } from '../runtime.ts'
-import { type CgroupLayout, freezerOf, isFrozen, processesIn } from './cgroup.ts'
+import { type CgroupLayout, isFrozen, processesIn } from './cgroup.ts'
+import { freeze, thaw } from './freezer.ts'
 
-/** A process that waits for a disk that does not answer cannot be frozen. */
-const FREEZE_TIMEOUT_MS = 5000
-const LOOK_EVERY_MS = 1
 const MARK = 'held'
 
 export type Held = { id: string; folder: string; cgroup: string }
@@ -44,7 +41,7 @@ export class Holds {
       await writeFile(join(held.folder, MARK), '')
       this.#held.add(held.id)
       try {
-        await this.#freeze(held.cgroup, signal)
+        await freeze(held.cgroup, this.#cgroups, signal)
         return await work()
       } finally {
         await this.#release(held)
@@ -57,24 +54,9 @@ export class Holds {
     if (existsSync(join(held.folder, MARK))) await this.#release(held)
   }
 
-  async #freeze(cgroup: string, signal: AbortSignal): Promise<void> {
-    const { path, freeze } = freezerOf(cgroup, this.#cgroups)
-    await writeFile(path, freeze)
-    const deadline = performance.now() + FREEZE_TIMEOUT_MS
-    while (!isFrozen(cgroup, this.#cgroups, { isDone: true })) {
-      if (performance.now() > deadline)
-        throw new RuntimeError('start_failed', 'The sandbox could not be made to stand still')
-      await delay(LOOK_EVERY_MS, undefined, { signal })
-    }
-  }
-
   async #release({ id, folder, cgroup }: Held): Promise<void> {
-    const { path, thaw } = freezerOf(cgroup, this.#cgroups)
     try {
-      await writeFile(path, thaw)
-    } catch (error) {
-      // It has ended, and its cgroup is gone.
-      if (existsSync(path)) throw error
+      await thaw(cgroup, this.#cgroups)
     } finally {
       this.#held.delete(id)
       await rm(join(folder, MARK), { force: true })

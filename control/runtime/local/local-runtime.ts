@@ -40,6 +40,7 @@ import { unstageMounts } from '../staged-mounts.ts'
 import type { Volumes } from '../volumes.ts'
 import { cgroupParentOf, isFrozen, readOomKills, removeCgroup } from './cgroup.ts'
 import { diskAbility, diskPathsOf, removeDisk } from './disk.ts'
+import { freeze, reclaimMemory, thaw } from './freezer.ts'
 import type { Holds } from './hold.ts'
 import { makeSandbox } from './make-sandbox.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
@@ -165,17 +166,30 @@ export class LocalRuntime implements Runtime {
   }
 
   async pause(id: string, signal: AbortSignal): Promise<void> {
+    const { oci, cgroups } = this.#parts
     await this.#holds.apart(id, async () => {
       const { state } = this.#mustFind(id)
       if (state !== 'running') throw new RuntimeError('not_running', `Sandbox "${id}" is ${state}`)
-      await this.#parts.oci.pause(id, signal)
+      if (!oci.pausesByFreezer) return await oci.pause(id, signal)
+      try {
+        await freeze(this.#cgroup(id), cgroups, signal)
+      } catch (error) {
+        await thaw(this.#cgroup(id), cgroups)
+        throw error
+      }
     })
   }
 
   async resume(id: string, signal: AbortSignal): Promise<void> {
+    const { oci, cgroups } = this.#parts
     const { state } = this.#mustFind(id)
     if (state !== 'paused') throw new RuntimeError('not_paused', `Sandbox "${id}" is ${state}`)
-    await this.#parts.oci.resume(id, signal)
+    if (oci.pausesByFreezer) await thaw(this.#cgroup(id), cgroups)
+    else await oci.resume(id, signal)
+  }
+
+  async reclaim(id: string): Promise<number | undefined> {
+    return await reclaimMemory(this.#cgroup(id), this.#parts.cgroups)
   }
 
   async remove(id: string, { graceMs }: { graceMs: number }, signal: AbortSignal): Promise<void> {

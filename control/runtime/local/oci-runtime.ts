@@ -1,7 +1,7 @@
 // The one place that starts the OCI runtime (`runc` or another with the same command line).
 
 import { readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { messageOf } from '../../../lib/errors.ts'
 import { outputOf, type RunProgram } from '../../../lib/run-program.ts'
 import { RuntimeError } from '../runtime.ts'
@@ -13,6 +13,8 @@ export type OciRuntime = {
     options: { bundle: string; pidFile: string; log: string },
     signal: AbortSignal,
   ): Promise<void>
+  /** Whether to pause is no more than to freeze the cgroup, so that we need not ask. */
+  readonly pausesByFreezer: boolean
   pause(id: string, signal: AbortSignal): Promise<void>
   resume(id: string, signal: AbortSignal): Promise<void>
   /** Kills what runs and removes all that the runtime has made; fine when there is nothing. */
@@ -20,6 +22,8 @@ export type OciRuntime = {
 }
 
 const TIMEOUT_MS = 20_000
+/** Others run sandboxes in a kernel of their own. */
+const FREEZERS = new Set(['runc', 'crun'])
 
 /** `program` is a name or a path; its state is kept under `root`. */
 export function createOciRuntime(
@@ -54,6 +58,7 @@ export function createOciRuntime(
         throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}`, { cause: error })
       }
     },
+    pausesByFreezer: FREEZERS.has(basename(program)),
     pause: (id, signal) => command('pause', [id], signal),
     resume: (id, signal) => command('resume', [id], signal),
     async delete(id, signal) {
