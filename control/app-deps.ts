@@ -5,8 +5,8 @@ import type { Logger } from '../lib/log.ts'
 import type { Access } from './access/access.ts'
 import type { Principal } from './access/principal.ts'
 import type { EgressAnswer, EgressRequest } from './egress-client.ts'
-import type { ImageKeeper } from './image/keeper.ts'
 import type { Gateways } from './gateways.ts'
+import type { ImageKeeper } from './image/keeper.ts'
 import type { Observation } from './observe/open-observation.ts'
 import type { Pooling } from './pools/open-pooling.ts'
 import type { SandboxProxy } from './routes/proxy.ts'
@@ -20,6 +20,8 @@ export type AppSettings = {
   domain: string
   /** How endpoints are written, where the configuration says so. */
   gateway?: { address: string; route: 'wildcard' | 'header' | 'uri' }
+  /** Names that sandboxes may be given; none when absent. */
+  customDomains?: readonly string[]
   maxTimeoutSeconds?: number
   /** Whose pages may use this API with a key, in lower case; any when absent. */
   corsOrigins?: readonly string[]

@@ -20,6 +20,7 @@ import { adminRoutes } from './routes/admin.ts'
 import { connectionRoutes } from './routes/connections.ts'
 import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { docsRoutes } from './routes/docs.ts'
+import { domainRoutes } from './routes/domains.ts'
 import { endpointRoutes } from './routes/endpoints.ts'
 import { eventRoutes } from './routes/events.ts'
 import { imageRoutes } from './routes/images.ts'
@@ -84,6 +85,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     app.route(prefix, endpointRoutes(deps))
     app.route(prefix, networkPolicyRoutes(deps))
     app.route(prefix, shareRoutes(deps))
+    app.route(prefix, domainRoutes(deps))
     app.route(prefix, eventRoutes(deps))
     app.route(prefix, diagnosticsRoutes(lives))
     app.route(prefix, metricsRoutes({ log, observer: deps.observation.observer }))

@@ -83,7 +83,7 @@ export function lifeSettings({
 
 /** What the API answers from. `machine` is Node's name of this machine's architecture. */
 export function appSettings(
-  { server, ingress, metrics }: Config,
+  { server, ingress, front, metrics }: Config,
   { version, machine }: { version: string; machine: string },
 ): AppSettings {
   return {
@@ -93,6 +93,7 @@ export function appSettings(
     }),
     corsOrigins: server.corsOrigins,
     domain: ingress.domain,
+    customDomains: front.customDomains,
     ...(ingress.gateway && { gateway: ingress.gateway }),
     arch: machine === 'x64' ? 'amd64' : machine,
     version,

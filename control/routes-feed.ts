@@ -10,6 +10,7 @@ import { createRequestId } from '../lib/id.ts'
 import type { WakeMode } from '../lib/wake-mode.ts'
 import { countsTraffic } from './sandbox/activity.ts'
 import { mayWake } from './sandbox/wake-on-request.ts'
+import type { DomainStore } from './store/domains.ts'
 import type { SandboxRow } from './store/rows.ts'
 import type { ShareRow, ShareStore } from './store/shares.ts'
 import type { Store } from './store/sqlite.ts'
@@ -44,6 +45,7 @@ export class RoutesFeed implements Disposable {
   readonly #routes = new Map<string, { route: Route; text: string }>()
   readonly #log: LoggedEvent[] = []
   readonly #options: Required<Omit<RoutesFeedOptions, 'store' | 'epoch'>>
+  readonly #domains: DomainStore
   readonly #shares: ShareStore
   readonly #stopWatching: () => void
   #version = 0
@@ -59,11 +61,13 @@ export class RoutesFeed implements Disposable {
   }: RoutesFeedOptions) {
     this.epoch = epoch
     this.#options = { policySocket, maxLog, pingMs, wake }
+    this.#domains = store.domains
     this.#shares = store.shares
     for (const row of store.all()) this.#follow(row.id, row)
     const watches = [
       store.watch(({ id, row }) => this.#follow(id, row)),
       store.shares.watch((id) => this.#follow(id, store.get(id))),
+      store.domains.watch((id) => this.#follow(id, store.get(id))),
     ]
     this.#stopWatching = () => {
       for (const stop of watches) stop()
@@ -156,12 +160,14 @@ export class RoutesFeed implements Disposable {
 
   #routeOf(row: SandboxRow): Route {
     const { policySocket, wake } = this.#options
+    const domains = this.#domains.of(row.id).map(({ name, port }) => ({ name, port }))
     return {
       id: row.id,
       state: STATES[row.state],
       ...(row.address !== null && { address: row.address }),
       ports: { [EGRESS_PORT]: { socketPath: policySocket, pathPrefix: `/sandboxes/${row.id}` } },
       generation: row.generation,
+      ...(domains.length > 0 && { domains }),
       ...(countsTraffic(row) && { countsTraffic: true }),
       ...(mayWake(row, wake) && { wakes: true }),
       ...(row.accessToken !== null && {

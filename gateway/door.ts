@@ -12,6 +12,7 @@ import { formatShareCookie, readCredentials, withoutLink } from './credentials.t
 import type { Client } from './front/hops.ts'
 import { type ClosedReason, decideGrant, type Grant } from './grant.ts'
 import type { Guesses } from './guesses.ts'
+import type { SandboxAddress } from './host.ts'
 import type { RequestHead } from './http1/head.ts'
 import { API_KEY_FIELD, type KeyCheck } from './key-check.ts'
 import { asksNotToRenew, planSandbox, type SandboxRoute } from './plan.ts'
@@ -25,6 +26,8 @@ export type RouteSource = {
   readonly size?: number
   get(id: string): FeedRoute | undefined
   find(id: string): Promise<Lookup>
+  /** The port of a sandbox that has a name of its own. */
+  findDomain?(name: string): SandboxAddress | undefined
   onChange(listener: RouteListener): () => void
 }
 

@@ -2,7 +2,7 @@
 // is not a sandbox's is control's (contract: gateway.md 2, lifecycle.md 4.4). Pure.
 
 import { readSignature } from '../lib/signature.ts'
-import { isSandboxId, parseHost, parseIngressTo, parsePort, type SandboxAddress } from './host.ts'
+import { isSandboxId, nameOf, parseHost, parseIngressTo, parsePort, type SandboxAddress } from './host.ts'
 import type { RequestHead } from './http1/head.ts'
 
 export type Route =
@@ -31,9 +31,14 @@ const PROXY_PATH = /^((?:\/v1)?\/sandboxes\/([^/?]+)\/proxy\/(\d+))(?=[/?]|$)(.*
 
 /**
  * Decides where a request goes. `domain` is the one below which the sandboxes' host names lie; `hasUris` says that sandboxes have
- * paths of their own, `/{id}/{port}/`, unsigned ones too.
+ * paths of their own, `/{id}/{port}/`, unsigned ones too; `findDomain` knows the sandboxes that have names of their own.
  */
-export function decideRoute(head: RequestHead, domain: string, hasUris = false): Route {
+export function decideRoute(
+  head: RequestHead,
+  domain: string,
+  hasUris = false,
+  findDomain: (name: string) => SandboxAddress | undefined = () => undefined,
+): Route {
   const token = readRoutingHeader(head)
   if (token !== undefined) {
     const address = token === null ? undefined : parseIngressTo(token)
@@ -46,6 +51,8 @@ export function decideRoute(head: RequestHead, domain: string, hasUris = false):
     return { kind: 'sandbox', via: 'host', address: reading.address, target: head.target, prefix: '' }
   if (reading.kind === 'invalid') return invalid('GENERAL::BAD_REQUEST', reading.problem)
   const { target } = head
+  const named = findDomain(nameOf(head.host))
+  if (named) return { kind: 'sandbox', via: 'host', address: named, target, prefix: '' }
   if (target.startsWith('/sandboxes/') || target.startsWith('/v1/sandboxes/')) return readProxyPath(target)
   if (target === '/status.ok') return { kind: 'health' }
   return readUri(target, hasUris) ?? { kind: 'control' }

@@ -8,6 +8,7 @@ import type { Route, RouteEvent } from '../lib/api/routes-feed.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { askControl } from './ask-control.ts'
+import type { SandboxAddress } from './host.ts'
 
 export type RoutesFeedOptions = {
   socketPath: string
@@ -38,6 +39,8 @@ export class RoutesFeed {
   readonly #asks = new Map<string, { answer: Promise<Lookup>; stale: boolean }>()
   readonly #unknown = new Map<string, number>()
   #routes = new Map<string, Route>()
+  /** Of the sandboxes that have names of their own. */
+  #domains = new Map<string, SandboxAddress>()
   /** The table that a reset builds up, until it is complete. */
   #next: Map<string, Route> | undefined
   #position: { epoch: string; version: number } | undefined
@@ -65,6 +68,10 @@ export class RoutesFeed {
 
   get(id: string): Route | undefined {
     return this.#routes.get(id)
+  }
+
+  findDomain(name: string): SandboxAddress | undefined {
+    return this.#domains.get(name)
   }
 
   /** Calls `listener` with every change from now on; the returned function ends that. */
@@ -189,6 +196,7 @@ export class RoutesFeed {
     this.#position = { epoch, version: 0 }
     const before = this.#routes
     this.#routes = next
+    this.#domains = new Map([...next.values()].flatMap(domainsOf))
     for (const id of before.keys()) if (!next.has(id)) this.#tell(id, undefined)
     for (const [id, route] of next) {
       const old = before.get(id)
@@ -198,11 +206,19 @@ export class RoutesFeed {
   }
 
   #put(route: Route): void {
+    this.#forgetDomains(route.id)
+    for (const [name, address] of domainsOf(route)) this.#domains.set(name, address)
     this.#routes.set(route.id, route)
     this.#tell(route.id, route)
   }
 
+  #forgetDomains(id: string): void {
+    for (const { name } of this.#routes.get(id)?.domains ?? [])
+      if (this.#domains.get(name)?.id === id) this.#domains.delete(name)
+  }
+
   #delete(id: string): void {
+    this.#forgetDomains(id)
     this.#routes.delete(id)
     this.#tell(id, undefined)
   }
@@ -255,6 +271,10 @@ export class RoutesFeed {
       request.on('error', (error) => reject(signal.aborted ? signal.reason : error))
     })
   }
+}
+
+function domainsOf({ id, domains = [] }: Route): [string, SandboxAddress][] {
+  return domains.map(({ name, port }) => [name, { id, port }])
 }
 
 function isSameRoute(a: Route, b: Route): boolean {

@@ -192,8 +192,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     isStopping: () => isStopping,
   })
 
+  const findDomain = (name: string) => routes.findDomain?.(name)
+
   function decide(head: RequestHead, client: Client): Verdict {
-    const route = decideRoute(head, access.domain, access.hasUris)
+    const route = decideRoute(head, access.domain, access.hasUris, findDomain)
     if (route.kind === 'invalid')
       return { kind: 'refuse', refusal: { status: 400, code: route.code, message: route.problem } }
     const permission = decideAccess(route, head, access)

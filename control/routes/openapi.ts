@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { API_KEY_HEADER } from '../../lib/access.ts'
 import { ADMIN_OPERATIONS } from './openapi/admin.ts'
 import { DIAGNOSTICS_OPERATIONS } from './openapi/diagnostics.ts'
+import { DOMAIN_OPERATIONS } from './openapi/domains.ts'
 import { IMAGE_OPERATIONS } from './openapi/images.ts'
 import { NETWORK_OPERATIONS } from './openapi/network.ts'
 import { type Operation, TEXT_TYPES } from './openapi/operation.ts'
@@ -21,6 +22,7 @@ const OPERATIONS: Operation[] = [
   ...NETWORK_OPERATIONS,
   ...DIAGNOSTICS_OPERATIONS,
   ...SHARE_OPERATIONS,
+  ...DOMAIN_OPERATIONS,
   ...TEMPLATE_OPERATIONS,
   ...POOL_OPERATIONS,
   ...SNAPSHOT_OPERATIONS,

@@ -147,6 +147,14 @@ export const audit = sqliteTable('audit', {
   code: text('code'),
 })
 
+export const domains = sqliteTable('domains', {
+  name: text('name').primaryKey(),
+  sandboxId: text('sandbox_id').notNull(),
+  port: integer('port').notNull(),
+  createdAt: integer('created_at').notNull(),
+  createdBy: text('created_by'),
+})
+
 export const shares = sqliteTable('shares', {
   id: text('id').primaryKey(),
   sandboxId: text('sandbox_id').notNull(),

@@ -6,6 +6,7 @@ import { and, asc, count, desc, eq, inArray, type SQL, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { DeadlineStore } from './deadlines.ts'
+import { DomainStore } from './domains.ts'
 import { EventLog, type NewEvent } from './events.ts'
 import { type OnceMark, OnceStore } from './once.ts'
 import {
@@ -44,6 +45,7 @@ export class Store {
   /** Which creates were sent with an Idempotency-Key. */
   readonly once: OnceStore
   readonly deadlines: DeadlineStore
+  readonly domains: DomainStore
   readonly shares: ShareStore
   readonly volumes: VolumeStore
   readonly #db
@@ -55,6 +57,7 @@ export class Store {
     this.events = new EventLog(this.database)
     this.once = new OnceStore(this.database)
     this.deadlines = new DeadlineStore(this.database)
+    this.domains = new DomainStore(this.database)
     this.shares = new ShareStore(this.database)
     this.volumes = new VolumeStore(this.database)
     this.#db = this.database.orm

@@ -32,6 +32,8 @@ export type Route = {
   generation: number
   /** Whether control wants to hear of this sandbox's traffic. */
   countsTraffic?: true
+  /** Names of its own, in lower case, each for one port. */
+  domains?: { name: string; port: number }[]
   /** The hash of what a request has to bring along; absent where everybody may come who knows the address. */
   accessHash?: string
   /** The links that open one of its ports. */

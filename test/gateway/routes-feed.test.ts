@@ -202,3 +202,31 @@ test('asks are bounded', async () => {
   expect(new Set(found)).toEqual(new Set(['unreachable']))
   expect(control.asks.length).toBeLessThanOrEqual(64)
 })
+
+test('names of their own lead to the sandboxes that have them, whatever changes', async () => {
+  const named = (id: string, port: number, ...names: string[]): Route => ({
+    ...route(id),
+    domains: names.map((name) => ({ name, port })),
+  })
+  const { control, feed, change } = await start({}, (fake) =>
+    fake.put(named('a', 80, 'one.example', 'two.example')),
+  )
+  await feed.ready
+  const found = () => ['one.example', 'two.example'].map((name) => feed.findDomain(name))
+  expect(found()).toEqual([
+    { id: 'a', port: 80 },
+    { id: 'a', port: 80 },
+  ])
+  control.put({ ...named('a', 81, 'two.example'), generation: 2 })
+  await change('a running 2')
+  expect(found()).toEqual([undefined, { id: 'a', port: 81 }])
+  // Another one has the name before this one is known to be gone.
+  control.put(named('b', 82, 'two.example'))
+  await change('b running 1')
+  control.delete('a')
+  await change('a gone')
+  expect(found()).toEqual([undefined, { id: 'b', port: 82 }])
+  control.delete('b')
+  await change('b gone')
+  expect(found()).toEqual([undefined, undefined])
+})

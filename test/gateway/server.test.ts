@@ -328,3 +328,28 @@ test('G6: it says for a while that it is not ready before it takes nothing more,
   await closed
   expect(gateway.server.listening).toBe(false)
 })
+
+test('a name of its own leads to the sandbox, whatever its case, with all its paths', async () => {
+  const gateway = await startGateway()
+  const upstream = await startAnswering(
+    (text) => `HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`,
+  )
+  gateway.routes.put('a', upstream.port)
+  gateway.routes.findDomain = (name) => (name === 'shop.example' ? { id: 'a', port: 8000 } : undefined)
+  for (const [host, path] of [
+    ['shop.example', '/status.ok'],
+    ['SHOP.example.:8080', '/v1/sandboxes'],
+    ['shop.EXAMPLE', '/sandboxes/b/proxy/80/'],
+  ]) {
+    const text = await exchange(
+      gateway.port,
+      `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    )
+    expect(text).toContain(`\r\n\r\nGET ${path} HTTP/1.1\r\nHost: ${host}\r\n`)
+  }
+  const other = await exchange(
+    gateway.port,
+    'GET / HTTP/1.1\r\nHost: www.shop.example\r\nConnection: close\r\n\r\n',
+  )
+  expect(other).toMatch(/^HTTP\/1\.1 403 [\s\S]*HOST_NOT_ALLOWED/)
+})

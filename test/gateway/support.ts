@@ -21,6 +21,9 @@ export class FakeRoutes implements RouteSource {
     return this.#routes.size
   }
 
+  /** Which sandbox has a name of its own. */
+  findDomain: (name: string) => { id: string; port: number } | undefined = () => undefined
+
   get(id: string): Route | undefined {
     return this.#routes.get(id)
   }

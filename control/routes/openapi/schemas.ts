@@ -3,6 +3,7 @@
 
 import * as admin from '../../../lib/api/admin.ts'
 import * as diagnostics from '../../../lib/api/diagnostics.ts'
+import * as domains from '../../../lib/api/domains.ts'
 import * as events from '../../../lib/api/events.ts'
 import * as images from '../../../lib/api/images.ts'
 import * as shapes from '../../../lib/api/lifecycle.ts'
@@ -25,6 +26,9 @@ export const SCHEMAS = {
   CreateShareRequest: shares.shareRequestSchema,
   NewShare: shares.newShareSchema,
   ListSharesResponse: shares.shareListSchema,
+  PutDomainRequest: domains.domainRequestSchema,
+  Domain: domains.domainSchema,
+  ListDomainsResponse: domains.domainListSchema,
   NetworkPolicy: shapes.networkPolicyRequestSchema,
   Diagnostics: diagnostics.diagnosticsSchema,
   Event: events.eventSchema,
