@@ -154,6 +154,7 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     docker.docker('start', name)
     expect(await opened.runtime.inspect(spec.id, soon())).toMatchObject({
       state: 'exited',
+      exitCode: 137,
       message: 'its container was started again from outside',
     })
     await remove(spec.id)

@@ -6,7 +6,6 @@ import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ContainerInfo, ContainerInspectInfo } from 'dockerode'
 import { messageOf } from '../../../lib/errors.ts'
-import { isNoSpace } from '../../image/failure.ts'
 import { removeTree } from '../../remove-tree.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
 import { readExit } from '../exit-file.ts'
@@ -29,6 +28,7 @@ import type { Volumes } from '../volumes.ts'
 import { type Container, decideState, exitCodeIn } from './container-state.ts'
 import { EngineRefusal } from './engine.ts'
 import { followEvents } from './events.ts'
+import { startFailure } from './failure.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { makeContainer } from './make-container.ts'
 import { type DockerParts, type DockerRecord, recordOf, sandboxPaths } from './parts.ts'
@@ -108,7 +108,7 @@ export class DockerRuntime implements Runtime {
       }
     } catch (error) {
       signal.throwIfAborted()
-      throw asRuntimeError(error)
+      throw startFailure(error, this.#parts.dataDir)
     }
   }
 
@@ -143,7 +143,7 @@ export class DockerRuntime implements Runtime {
     } catch (error) {
       if (!(error instanceof EngineRefusal)) throw error
       const state = (await this.inspect(id, signal))?.state ?? 'gone'
-      if (state === wanted) throw asRuntimeError(error)
+      if (state === wanted) throw startFailure(error, this.#parts.dataDir)
       throw new RuntimeError(verb === 'pause' ? 'not_running' : 'not_paused', `Sandbox "${id}" is ${state}`, {
         cause: error,
       })
@@ -266,16 +266,7 @@ function ofListing({ State, Status }: ContainerInfo): Container {
 }
 
 function ofInspect({ State }: ContainerInspectInfo): Container {
-  return { state: State.Status, exitCode: State.ExitCode, oomKilled: State.OOMKilled }
-}
-
-function asRuntimeError(error: unknown): unknown {
-  if (isNoSpace(error))
-    return new RuntimeError('no_space', 'Cannot start the sandbox: no space left on the disk', {
-      cause: error,
-    })
-  if (error instanceof RuntimeError) return error
-  // Ids of containers say nothing to who asks.
-  const why = messageOf(error).replace(/\b[0-9a-f]{64}\b/g, '…')
-  return new RuntimeError('start_failed', `Cannot start the sandbox: ${why}`, { cause: error })
+  // One that runs again has the code of no end.
+  const isOver = State.Status === 'exited' || State.Status === 'dead'
+  return { state: State.Status, ...(isOver && { exitCode: State.ExitCode, oomKilled: State.OOMKilled }) }
 }
