@@ -3,16 +3,8 @@
 // copied leads nowhere. Node has no such calls, so they go through koffi (docs/decisions/c-library.md).
 
 import { constants } from 'node:fs'
-import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
-
-type Call = (...args: unknown[]) => number
-type Koffi = { load(library: null): { func(prototype: string): Call }; errno(): number }
-
-const MODULE = join(
-  import.meta.dirname,
-  `../../../../node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
-)
+import { type Calls, openCalls } from './calls.ts'
 
 /** As the kernel has them on all architectures that we know. */
 export const AT_FDCWD = -100
@@ -70,45 +62,20 @@ export class SystemError extends Error {
 
 /** What the calls have in common, for one thread. Throws when this machine has no module for it. */
 export class Libc {
-  readonly #koffi: Koffi
-  readonly #calls
+  readonly #calls: Calls
+  readonly #errno: () => number
   readonly #stat = Buffer.alloc(256)
+  /** Whether the file system has said that it cannot share blocks. */
+  #cannotShare = false
   readonly #list = Buffer.alloc(LIST_BYTES)
   readonly #value = Buffer.alloc(MAX_XATTR_BYTES)
   readonly #times = Buffer.alloc(32)
   readonly #target = Buffer.alloc(8192)
 
   constructor() {
-    const module = { exports: {} }
-    process.dlopen(module, MODULE)
-    this.#koffi = module.exports as Koffi
-    const library = this.#koffi.load(null)
-    const func = (prototype: string) => library.func(prototype)
-    this.#calls = {
-      statx: func('int statx(int dir, const void *name, int flags, uint mask, void *out)'),
-      openat: func('int openat(int dir, const void *name, int flags, uint mode)'),
-      close: func('int close(int fd)'),
-      getdents64: func('int64 getdents64(int fd, void *out, uint64 size)'),
-      mkdirat: func('int mkdirat(int dir, const void *name, uint mode)'),
-      mknodat: func('int mknodat(int dir, const void *name, uint mode, uint64 device)'),
-      symlinkat: func('int symlinkat(const void *target, int dir, const void *name)'),
-      readlinkat: func('int64 readlinkat(int dir, const void *name, void *out, uint64 size)'),
-      linkat: func('int linkat(int dir, const void *name, int to, const void *toName, int flags)'),
-      unlinkat: func('int unlinkat(int dir, const void *name, int flags)'),
-      fchownat: func('int fchownat(int dir, const void *name, uint uid, uint gid, int flags)'),
-      fchmodat: func('int fchmodat(int dir, const void *name, uint mode, int flags)'),
-      utimensat: func('int utimensat(int dir, const void *name, const void *times, int flags)'),
-      llistxattr: func('int64 llistxattr(const void *path, void *out, uint64 size)'),
-      lgetxattr: func('int64 lgetxattr(const void *path, const void *name, void *out, uint64 size)'),
-      lsetxattr: func(
-        'int lsetxattr(const void *path, const void *name, const void *value, uint64 size, int flags)',
-      ),
-      lseek: func('int64 lseek(int fd, int64 offset, int whence)'),
-      ftruncate: func('int ftruncate(int fd, int64 size)'),
-      ioctl: func('int ioctl(int fd, uint64 request, uint64 value)'),
-      copy: func('int64 copy_file_range(int from, void *at, int to, void *toAt, uint64 size, uint flags)'),
-      syncfs: func('int syncfs(int fd)'),
-    }
+    const { calls, errno } = openCalls()
+    this.#calls = calls
+    this.#errno = errno
   }
 
   /** Nothing when there is no such name. */
@@ -246,12 +213,17 @@ export class Libc {
   }
 
   /** Copies what a file holds, its holes as holes; shares the blocks where the file system can. */
-  copyContent(from: number, to: number, size: number): void {
-    if (size === 0 || this.#calls.ioctl(to, FICLONE, from) === 0) return
-    this.#check('ftruncate', this.#calls.ftruncate(to, size))
-    for (let [start, end] = this.#nextData(from, 0, size); start < size; ) {
-      this.#copyRange(from, to, start, end)
-      ;[start, end] = this.#nextData(from, end, size)
+  copyContent(from: number, to: number, { size, blocks }: Stat): void {
+    if (size === 0) return
+    if (!this.#cannotShare) {
+      if (this.#calls.ioctl(to, FICLONE, from) === 0) return
+      this.#cannotShare = true
+    }
+    // Who has blocks for all of it has no holes, and need not be asked where they are.
+    if (blocks * 512 >= size) this.#copyRange(from, to, 0, size)
+    else {
+      this.#check('ftruncate', this.#calls.ftruncate(to, size))
+      for (const [start, end] of this.data(from, size)) this.#copyRange(from, to, start, end)
     }
   }
 
@@ -266,8 +238,10 @@ export class Libc {
   }
 
   #copyRange(from: number, to: number, start: number, end: number): void {
-    this.#check('lseek', this.#calls.lseek(from, start, 0))
-    this.#check('lseek', this.#calls.lseek(to, start, 0))
+    if (start > 0) {
+      this.#check('lseek', this.#calls.lseek(from, start, 0))
+      this.#check('lseek', this.#calls.lseek(to, start, 0))
+    }
     for (let at = start; at < end; ) {
       const done = this.#calls.copy(from, null, to, null, Math.min(end - at, COPY_CHUNK), 0)
       this.#check('copy_file_range', done)
@@ -302,7 +276,7 @@ export class Libc {
   }
 
   #code(): string {
-    return getSystemErrorName(-this.#koffi.errno())
+    return getSystemErrorName(-this.#errno())
   }
 
   #error(call: string): SystemError {

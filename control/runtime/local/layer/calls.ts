@@ -1,0 +1,48 @@
+// The functions of the C library that libc.ts is made of, by their prototypes.
+
+import { join } from 'node:path'
+
+type Call = (...args: unknown[]) => number
+type Koffi = { load(library: null): { func(prototype: string): Call }; errno(): number }
+
+const MODULE = join(
+  import.meta.dirname,
+  `../../../../node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
+)
+
+export type Calls = ReturnType<typeof openCalls>['calls']
+
+/** Throws when this machine has no module for it. `errno` is the number of the last call's error. */
+export function openCalls() {
+  const module = { exports: {} }
+  process.dlopen(module, MODULE)
+  const koffi = module.exports as Koffi
+  const library = koffi.load(null)
+  const func = (prototype: string) => library.func(prototype)
+  const calls = {
+    statx: func('int statx(int dir, const void *name, int flags, uint mask, void *out)'),
+    openat: func('int openat(int dir, const void *name, int flags, uint mode)'),
+    close: func('int close(int fd)'),
+    getdents64: func('int64 getdents64(int fd, void *out, uint64 size)'),
+    mkdirat: func('int mkdirat(int dir, const void *name, uint mode)'),
+    mknodat: func('int mknodat(int dir, const void *name, uint mode, uint64 device)'),
+    symlinkat: func('int symlinkat(const void *target, int dir, const void *name)'),
+    readlinkat: func('int64 readlinkat(int dir, const void *name, void *out, uint64 size)'),
+    linkat: func('int linkat(int dir, const void *name, int to, const void *toName, int flags)'),
+    unlinkat: func('int unlinkat(int dir, const void *name, int flags)'),
+    fchownat: func('int fchownat(int dir, const void *name, uint uid, uint gid, int flags)'),
+    fchmodat: func('int fchmodat(int dir, const void *name, uint mode, int flags)'),
+    utimensat: func('int utimensat(int dir, const void *name, const void *times, int flags)'),
+    llistxattr: func('int64 llistxattr(const void *path, void *out, uint64 size)'),
+    lgetxattr: func('int64 lgetxattr(const void *path, const void *name, void *out, uint64 size)'),
+    lsetxattr: func(
+      'int lsetxattr(const void *path, const void *name, const void *value, uint64 size, int flags)',
+    ),
+    lseek: func('int64 lseek(int fd, int64 offset, int whence)'),
+    ftruncate: func('int ftruncate(int fd, int64 size)'),
+    ioctl: func('int ioctl(int fd, uint64 request, uint64 value)'),
+    copy: func('int64 copy_file_range(int from, void *at, int to, void *toAt, uint64 size, uint flags)'),
+    syncfs: func('int syncfs(int fd)'),
+  }
+  return { calls, errno: () => koffi.errno() }
+}
