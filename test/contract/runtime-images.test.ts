@@ -423,6 +423,16 @@ describe.each(RUNTIME_NAMES)('images of the %s runtime', (name) => {
       expect(await pull('mine:1')).toMatchObject({ references: ['mine:1'], isShared: true })
     })
 
+    test("S7: the names that this and other installations give in the daemon are nobody's to use", async () => {
+      docker('import', join(folder, 'busybox.tar'), 'opensandbox-snapshots:of-somebody')
+      const pulled = await pull(guarded.push(`${layout}:test`, 'team/named:1'), { auth: LOGIN })
+      const ours = docker('images', '--format', '{{.Repository}}:{{.Tag}}').split('\n')
+      const name = ours.find((each) => each.endsWith(pulled.id)) ?? ''
+      expect(name).toMatch(/^opensandbox-.+\/pulled:/)
+      for (const uri of ['opensandbox-snapshots:of-somebody', name])
+        await expect(pull(uri, { policy: 'Never' })).rejects.toMatchObject({ failure: 'image_not_found' })
+    })
+
     /** The parts of the runtime that are about images, over a data directory of their own. */
     const openImages = async (dataDir: string, change: Partial<DockerImagesOptions> = {}) => {
       const { signal } = new AbortController()

@@ -24,6 +24,7 @@ import { FROM_REGISTRY, localContentId, localSource, registrySource, type Source
 import { DaemonContents } from './images/contents.ts'
 import { describeContent } from './images/describe.ts'
 import { type DockerImage, inspectImage } from './images/inspect.ts'
+import { isInternal } from './images/names.ts'
 import { Pending } from './images/pending.ts'
 import { countContainers, removeName } from './images/remove.ts'
 
@@ -197,7 +198,9 @@ export class DockerImages implements Images {
   ): Promise<DockerImage | undefined> {
     const name = formatReference(reference)
     const isAsked = policyOf(request, this.#options.policy) === 'Always'
-    if (reference.tag === undefined || isAsked || this.#ledger.find(name).shared) return undefined
+    // Snapshots of all tenants, and what was pulled by a login, lie under such names.
+    if (reference.tag === undefined || isInternal(reference)) return undefined
+    if (isAsked || this.#ledger.find(name).shared) return undefined
     const found = await inspectImage(this.#options.engine, name, signal)
     const isNamed = Object.hasOwn(this.#options.aliases, request.uri)
     return found && (found.digests.length === 0 || isNamed || request.isShared) ? found : undefined

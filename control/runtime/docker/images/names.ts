@@ -1,6 +1,7 @@
 // The names under which the daemon has the images of this installation. Whoever else uses the daemon keeps theirs: nothing is removed
 // but what bears such a name.
 
+import type { Reference } from '../../../image/reference.ts'
 import type { ImageOrigin } from '../../images.ts'
 
 /** `pulled`: brought by us, and removed by us. `found`: it was there before, and stays when we are done with it. */
@@ -12,6 +13,11 @@ export const ORIGINS: Record<NameKind, ImageOrigin> = {
   found: 'registry',
   archive: 'archive',
   host: 'host',
+}
+
+/** Whether a reference is a name that some installation gives: what lies there is nobody's to name, but by what it was made for. */
+export function isInternal({ registry, repository }: Reference): boolean {
+  return registry === 'docker.io' && /^(library\/)?opensandbox-/.test(repository)
 }
 
 export type OurName = { repository: string; tag: string; full: string }
