@@ -26,6 +26,8 @@ export type Access =
   | { action: 'redirect'; location: string }
 
 const ALLOW: Access = { action: 'allow' }
+/** Those of which nothing can be had. */
+const OPEN_KINDS: ReadonlySet<Route['kind']> = new Set(['health', 'network', 'invalid'])
 
 /** Decides whether a routed request may pass, or where the browser must look instead. */
 export function decideAccess(route: Route, head: RequestHead, settings: AccessSettings): Access {
@@ -36,7 +38,7 @@ export function decideAccess(route: Route, head: RequestHead, settings: AccessSe
       if (location !== undefined) return { action: 'redirect', location }
     }
   }
-  if (settings.hasApiKey || route.kind === 'health' || route.kind === 'invalid') return ALLOW
+  if (settings.hasApiKey || OPEN_KINDS.has(route.kind)) return ALLOW
   if (!isLoopbackName(head.host) && !settings.ownHosts.has(nameOf(head.host)))
     return {
       action: 'refuse',

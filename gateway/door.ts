@@ -24,6 +24,8 @@ import type { Waker } from './wake.ts'
 /** Where sandboxes are: see routes-feed.ts. */
 export type RouteSource = {
   readonly size?: number
+  /** False while control is away, and what is known may be old. */
+  readonly isCurrent?: boolean
   get(id: string): FeedRoute | undefined
   find(id: string): Promise<Lookup>
   /** The port of a sandbox that has a name of its own. */

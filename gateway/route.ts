@@ -8,6 +8,8 @@ import type { RequestHead } from './http1/head.ts'
 export type Route =
   | { kind: 'control' }
   | { kind: 'health' }
+  /** Whether what is known of sandboxes is current. */
+  | { kind: 'network' }
   | {
       kind: 'sandbox'
       via: 'header' | 'host' | 'path' | 'uri'
@@ -55,6 +57,7 @@ export function decideRoute(
   if (named) return { kind: 'sandbox', via: 'host', address: named, target, prefix: '' }
   if (target.startsWith('/sandboxes/') || target.startsWith('/v1/sandboxes/')) return readProxyPath(target)
   if (target === '/status.ok') return { kind: 'health' }
+  if (target === '/status.ok/network-readiness') return { kind: 'network' }
   return readUri(target, hasUris) ?? { kind: 'control' }
 }
 

@@ -45,6 +45,7 @@ export class RoutesFeed {
   #next: Map<string, Route> | undefined
   #position: { epoch: string; version: number } | undefined
   #nextEpoch = ''
+  #isCurrent = false
   #becomeReady: () => void = () => {}
 
   constructor(options: RoutesFeedOptions) {
@@ -64,6 +65,11 @@ export class RoutesFeed {
 
   get size(): number {
     return this.#routes.size
+  }
+
+  /** Whether control tells of changes at the moment. */
+  get isCurrent(): boolean {
+    return this.#isCurrent
   }
 
   get(id: string): Route | undefined {
@@ -107,6 +113,7 @@ export class RoutesFeed {
         await this.#follow(signal, () => {
           if (told) log.info('the routes feed is back', { routes: this.#routes.size })
           told = false
+          this.#isCurrent = true
           pauseMs = firstPauseMs
         })
       } catch (error) {
@@ -114,6 +121,7 @@ export class RoutesFeed {
         if (!told) log.warn('the routes feed broke off and is taken up again', { error: messageOf(error) })
         told = true
       }
+      this.#isCurrent = false
       // What came after a reset is not complete, so it is not used; the table is as it was before.
       this.#next = undefined
       // The wait ends early when the gateway stops, which the loop's condition sees.

@@ -88,6 +88,13 @@ const HEALTHY: Verdict = {
   head: 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nCache-Control: no-store\r\n',
   body: 'OK',
 }
+/** It goes on, by what it knows. */
+const DEGRADED: Verdict = {
+  kind: 'answer',
+  status: 200,
+  head: 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\nCache-Control: no-store\r\n',
+  body: 'DEGRADED',
+}
 /** Whoever balances load shall send no more. */
 const DRAINING: Verdict = {
   kind: 'answer',
@@ -210,6 +217,8 @@ export function createGateway(options: GatewayOptions): Gateway {
         head: `HTTP/1.1 307 Temporary Redirect\r\nLocation: ${permission.location}\r\nContent-Length: 0\r\nCache-Control: no-store\r\nVary: Sec-Fetch-Mode\r\n`,
       }
     if (route.kind === 'health') return isReady ? HEALTHY : DRAINING
+    // Sandboxes are reached all the same, so it is never a failure (contract: v1.1.md 4).
+    if (route.kind === 'network') return routes.isCurrent === false ? DEGRADED : HEALTHY
     if (route.kind === 'control') return { kind: 'forward', plan: planControl(head, client, controlTarget) }
     return door(route, head, client)
   }

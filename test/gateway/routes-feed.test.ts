@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { RoutesFeed, type RoutesFeedOptions } from '../../gateway/routes-feed.ts'
 import type { Route, RouteState } from '../../lib/api/routes-feed.ts'
 import { createSilentLogger } from '../../lib/log.ts'
@@ -64,7 +64,9 @@ test('it is served from while control is away, and taken up where it broke off',
   await feed.ready
   control.put(route('b'))
   await change('b running 1')
+  expect(feed.isCurrent).toBe(true)
   await control.stopFeed()
+  await vi.waitUntil(() => !feed.isCurrent)
   expect(feed.get('a')).toBeDefined()
   control.put(route('c'))
   control.delete('a')
@@ -72,6 +74,7 @@ test('it is served from while control is away, and taken up where it broke off',
   await change('a gone')
   expect(control.feedRequests.at(-1)).toEqual({ epoch: 'one', since: '2' })
   expect(changes).toEqual(['a running 1', 'b running 1', 'c running 1', 'a gone'])
+  await vi.waitUntil(() => feed.isCurrent)
 })
 
 test('a control of another life begins anew, and what it does not know is gone', async () => {

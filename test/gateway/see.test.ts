@@ -78,6 +78,15 @@ test('G17: every request is one line of JSON, with where its time went and nothi
   expect(readFileSync(path, 'utf8')).not.toMatch(/token|secret/)
 })
 
+test('whether what is known is current is told, and is never a failure', async () => {
+  const gateway = await startGateway()
+  const ask = () =>
+    exchange(gateway.port, `GET /status.ok/network-readiness HTTP/1.1\r\nHost: x\r\n${CLOSE}\r\n\r\n`)
+  expect(await ask()).toMatch(/^HTTP\/1\.1 200 .*\r\n\r\nOK$/s)
+  gateway.routes.isCurrent = false
+  expect(await ask()).toMatch(/^HTTP\/1\.1 200 .*\r\n\r\nDEGRADED$/s)
+})
+
 test('a log that was moved away goes on in a new file', async () => {
   const { path, accessLog } = openLog()
   const gateway = await startGateway({ accessLog })

@@ -13,6 +13,7 @@ import { createLogger } from '../../lib/log.ts'
 export class FakeRoutes implements RouteSource {
   readonly #routes = new Map<string, Route>()
   readonly #listeners = new Set<RouteListener>()
+  isCurrent = true
   readonly #onListener = new Set<() => void>()
   /** Answers for ids that were never put. */
   onFind: (id: string) => Promise<Lookup> = async () => 'unknown'
