@@ -21,6 +21,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { RuntimeSandbox, RuntimeSpec } from '../../control/runtime/runtime.ts'
 import type { VolumeMount, Volumes } from '../../control/runtime/volumes.ts'
+import { createSnapshotId } from '../../lib/id.ts'
 import { type OpenedRuntime, openTestRuntime, RUNTIME_NAMES, runIn, specOf, whyNot } from './runtimes.ts'
 
 const soon = () => AbortSignal.timeout(30_000)
@@ -224,6 +225,20 @@ describe.each(RUNTIME_NAMES)('volumes of the %s runtime', (name) => {
     else expect(abilities?.disk).toMatch(/storage driver|xfs/)
     const limit = `$(cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes)`
     expect((await run(one, `echo ${limit}`)).stdout).toBe(String(256 << 20))
+  })
+
+  test.runIf(name === 'local')('a sandbox with a disk of its own can be kept as a snapshot', async () => {
+    const { snapshots } = opened.runtime
+    if (!snapshots) throw new Error('the runtime takes no snapshots')
+    const limits = { memoryBytes: 256 << 20, diskBytes: 64 << 20 }
+    const source = await trying({ limits })
+    await run(source, 'echo kept > /root/kept; sync')
+    const snapshotId = createSnapshotId({ hidden: false })
+    onTestFinished(() => snapshots.remove(snapshotId, soon()))
+    await snapshots.create(source.spec.id, snapshotId, soon())
+    const restored = await make({ snapshotId, limits })
+    expect((await run(restored, 'cat /root/kept')).stdout).toBe('kept')
+    await opened.runtime.remove(restored.spec.id, { graceMs: 0 }, soon())
   })
 
   test.runIf(name === 'local')(

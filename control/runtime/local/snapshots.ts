@@ -7,7 +7,7 @@
 //   layers/{id}/root      the layer that was made with the snapshot
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { ID_MAP, type Image } from '../../image/image.ts'
@@ -202,8 +202,9 @@ export class LocalSnapshots implements Snapshots {
     signal: AbortSignal,
   ): Promise<{ sizeBytes: number; heldMs: number }> {
     const { cgroups } = this.#parts
-    // The upper layer may lie on a disk of the sandbox's own, to which a link leads.
-    const from = join(held.folder, 'upper', '.')
+    // The upper layer may lie on a disk of the sandbox's own, to which a link leads. Of one that is gone, the copy tells.
+    const upper = join(held.folder, 'upper')
+    const from = await realpath(upper).catch(() => upper)
     // Asked before the first pass and in the last one: what was written through memory in between is written by one of them.
     const early = await mappedFiles(held.cgroup, cgroups)
     await using thread = await LayerThread.openCopy({ from, to: layer, leaveOut: OWN_FILES }, signal)

@@ -42,6 +42,7 @@ export function openCalls() {
     ftruncate: func('int ftruncate(int fd, int64 size)'),
     ioctl: func('int ioctl(int fd, uint64 request, uint64 value)'),
     copy: func('int64 copy_file_range(int from, void *at, int to, void *toAt, uint64 size, uint flags)'),
+    sendfile: func('int64 sendfile(int to, int from, void *at, uint64 size)'),
     syncfs: func('int syncfs(int fd)'),
   }
   return { calls, errno: () => koffi.errno() }
