@@ -43,8 +43,10 @@ const OTHER_MOUNT_CALLS = [
   'open_tree',
   'umount',
 ] // prettier-ignore
+// The kernel counts keys by user, and the users of all sandboxes are the same ones: a sandbox that makes 200 would leave none to the others.
+const KEY_CALLS = ['add_key', 'keyctl', 'request_key']
 /** Calls that the profile has its say on no more. */
-const DECIDED_HERE = [...NAMESPACE_CALLS, ...OTHER_MOUNT_CALLS, 'clone', 'clone3']
+const DECIDED_HERE = [...NAMESPACE_CALLS, ...OTHER_MOUNT_CALLS, ...KEY_CALLS, 'clone', 'clone3']
 const EPERM = 1
 const ENOSYS = 38
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET (clone(2)). */
@@ -109,6 +111,7 @@ export function toOciSeccomp(
         ]
       }),
       ...(allowNamespaces ? NAMESPACES_ALLOWED : NAMESPACES_REFUSED),
+      { names: KEY_CALLS, action: 'SCMP_ACT_ERRNO', errnoRet: EPERM },
       // Its flags lie in memory, where a filter cannot look; programs fall back to clone.
       { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
     ],

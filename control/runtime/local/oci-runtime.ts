@@ -23,7 +23,7 @@ export type OciRuntime = {
 
 const TIMEOUT_MS = 20_000
 /** Others run sandboxes in a kernel of their own. */
-const FREEZERS = new Set(['runc', 'crun'])
+const OF_THIS_KERNEL = new Set(['runc', 'crun'])
 
 /** `program` is a name or a path; its state is kept under `root`. */
 export function createOciRuntime(
@@ -40,10 +40,13 @@ export function createOciRuntime(
       })
     }
   }
+  const isOfThisKernel = OF_THIS_KERNEL.has(basename(program))
+  // The kernel lets a user have 200 keys, and one of each sandbox would be one of the same user's. Nothing in it can use any (seccomp.ts).
+  const keyring = isOfThisKernel ? ['--no-new-keyring'] : []
   return {
     async run(id, { bundle, pidFile, log }, signal) {
       const logging = ['--log', log, '--log-format', 'json']
-      const args = ['run', '--detach', '--bundle', bundle, '--pid-file', pidFile, id]
+      const args = ['run', '--detach', ...keyring, '--bundle', bundle, '--pid-file', pidFile, id]
       try {
         await outputOf(program, ['--root', root, ...logging, ...args], {
           signal,
@@ -58,7 +61,7 @@ export function createOciRuntime(
         throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}`, { cause: error })
       }
     },
-    pausesByFreezer: FREEZERS.has(basename(program)),
+    pausesByFreezer: isOfThisKernel,
     pause: (id, signal) => command('pause', [id], signal),
     resume: (id, signal) => command('resume', [id], signal),
     async delete(id, signal) {
