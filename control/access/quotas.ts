@@ -55,6 +55,16 @@ export class Quotas {
     this.#note(tenant, quota.createsPerMinute)
   }
 
+  /** Lets one more snapshot of a tenant in that has so many, or throws 403. */
+  admitSnapshot(tenant: string, count: number): void {
+    const { snapshots } = this.of(tenant)
+    if (snapshots !== undefined && count >= snapshots)
+      throw refusal(
+        'KUBERNETES::QUOTA_EXCEEDED',
+        `Quota of tenant "${tenant}": at most ${snapshots} snapshots; there are ${count}: delete some`,
+      )
+  }
+
   #checkRate(tenant: string, perMinute: number | undefined): void {
     if (perMinute === undefined) return
     const now = this.#now()

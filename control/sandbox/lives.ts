@@ -22,6 +22,8 @@ export type Lives = {
   quotas: {
     /** Throws ApiError when a tenant may not have one more sandbox. */
     admit(tenant: string, limits: Limits): void
+    /** Throws ApiError when a tenant that has so many snapshots may not have one more. */
+    admitSnapshot(tenant: string, count: number): void
     /** What is in force for a tenant. */
     of(tenant: string): Quota
   }

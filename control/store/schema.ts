@@ -124,6 +124,7 @@ export type Quota = {
   nanoCpus?: number
   memoryBytes?: number
   createsPerMinute?: number
+  snapshots?: number
 }
 
 export const quotas = sqliteTable('quotas', {

@@ -116,6 +116,11 @@ export class SnapshotStore {
     )
   }
 
+  /** How many of a tenant clients see and have not deleted. */
+  countShown(tenant: string): number {
+    return this.list({ tenant, states: ['Creating', 'Ready', 'Failed'], limit: 0, offset: 0 }).total
+  }
+
   /** Hidden ones that no sandbox was made from, or that came to nothing. */
   unused(): SnapshotRow[] {
     return this.#database.orm

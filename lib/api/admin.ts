@@ -30,6 +30,7 @@ export const quotaSchema = exactFields({
   /** Bytes of all sandboxes together. */
   memoryBytes: integer(0).optional(),
   createsPerMinute: integer(0, 1_000_000).optional(),
+  snapshots: integer(0, 1_000_000).optional(),
 })
 export type QuotaBody = z.output<typeof quotaSchema>
 
@@ -89,6 +90,7 @@ export const tenantSchema = z.object({
     cpu: z.number().optional(),
     memoryBytes: z.number().optional(),
     createsPerMinute: z.number().optional(),
+    snapshots: z.number().optional(),
   }),
   used: z.object({ sandboxes: z.number(), cpu: z.number(), memoryBytes: z.number() }),
 })

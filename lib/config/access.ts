@@ -15,6 +15,7 @@ export type QuotaLimits = {
   nanoCpus?: number
   memoryBytes?: number
   createsPerMinute?: number
+  snapshots?: number
 }
 
 /** The name under which `server.api_key` is known. */
@@ -82,7 +83,7 @@ const memory = limit('an amount such as "64Gi", or a whole number of bytes', (v)
 })
 
 export const quota: Check = {
-  allowed: 'a table of sandboxes, cpu, memory and creates_per_minute',
+  allowed: 'a table of sandboxes, cpu, memory, creates_per_minute and snapshots',
   read: (value, report) => (isTable(value) ? readQuota(value, [], report) : undefined),
 }
 
@@ -125,12 +126,18 @@ export function withoutInfinite(limits: QuotaLimits): QuotaLimits {
 
 /** Keys that make the quota of a tenant; an unlimited one is infinite, so that it stands above a default. */
 function readQuota(table: Record<string, unknown>, at: Path, report: Report): QuotaLimits {
-  const fields = readTable(table, at, { sandboxes: count, cpu, memory, creates_per_minute: count }, report)
+  const fields = readTable(
+    table,
+    at,
+    { sandboxes: count, cpu, memory, creates_per_minute: count, snapshots: count },
+    report,
+  )
   const limits: [keyof QuotaLimits, unknown][] = [
     ['sandboxes', fields.sandboxes],
     ['nanoCpus', fields.cpu],
     ['memoryBytes', fields.memory],
     ['createsPerMinute', fields.creates_per_minute],
+    ['snapshots', fields.snapshots],
   ]
   return Object.fromEntries(limits.filter(([, value]) => value !== undefined)) as QuotaLimits
 }

@@ -18,6 +18,7 @@ export const SNAPSHOT_OPERATIONS: Operation[] = [
     answers: {
       202: ['The snapshot, Creating', 'Snapshot'],
       400: ['A label may not be'],
+      403: ['Beyond the quota of the tenant'],
       404: ['No such sandbox'],
       409: ['It does not run'],
       429: ['Too many are being taken: Retry-After says when to try again'],

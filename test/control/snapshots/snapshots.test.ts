@@ -125,6 +125,22 @@ describe('a snapshot', () => {
     ])
   })
 
+  test('beyond the quota of its tenant is refused, until one is deleted', async () => {
+    const control = openSnapshots({ access: { quotas: { default: { snapshots: 1 }, tenants: {} } } })
+    const source = await sandboxOf(control)
+    const id = await ready(control, source)
+    const refused = await control.call('POST', `/v1/sandboxes/${source}/snapshots`)
+    expect([refused.status, refused.body]).toEqual([
+      403,
+      {
+        code: 'KUBERNETES::QUOTA_EXCEEDED',
+        message: 'Quota of tenant "default": at most 1 snapshots; there are 1: delete some',
+      },
+    ])
+    await control.call('DELETE', `/v1/snapshots/${id}`)
+    await ready(control, source)
+  })
+
   test('is told of in the history of its sandbox', async () => {
     const control = openSnapshots()
     const source = await sandboxOf(control)
