@@ -175,7 +175,14 @@ export function createDoor(options: DoorOptions): Door {
   }
 
   function pass(caller: Caller, found: FeedRoute, how: Opened): Verdict {
-    return decideSandbox(caller, found, how) ?? hold(caller, found, how)
+    const decided = decideSandbox(caller, found, how)
+    // Nobody has shown anything yet: the app's answer is all there is to have, and no traffic.
+    if (how.isPreflight) {
+      if (decided?.kind !== 'forward') return refuse(REFUSED.closedToYou())
+      const { trafficOf: _, ...plan } = decided.plan
+      return { kind: 'forward', plan }
+    }
+    return decided ?? hold(caller, found, how)
   }
 
   /** What the state of a sandbox means for who may come in; undefined when it is worth waiting. */
@@ -188,7 +195,7 @@ export function createDoor(options: DoorOptions): Door {
     const forward = (to: RouteTarget): Verdict => {
       const { hasApiKey } = access
       const plan = planSandbox(route, head, { found, to, client, hasApiKey, share })
-      if (plan.trafficOf !== undefined) activity?.touch(plan.trafficOf, now(), plan.port)
+      if (plan.trafficOf !== undefined && !isPreflight) activity?.touch(plan.trafficOf, now(), plan.port)
       return { kind: 'forward', plan }
     }
     const special = found.ports?.[String(port)]
@@ -203,7 +210,7 @@ export function createDoor(options: DoorOptions): Door {
       case 'pending':
         return undefined
       case 'paused': {
-        const mayWake = found.wakes === true && options.wake && !isPreflight && !asksNotToRenew(head)
+        const mayWake = found.wakes === true && options.wake && !asksNotToRenew(head)
         return mayWake ? undefined : refuse(REFUSED.paused())
       }
       default:

@@ -6,6 +6,7 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { ConnectionConfig, Sandbox } from '@alibaba-group/opensandbox'
 import { type BrowserContext, chromium } from 'playwright-core'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type Edge, startEdge } from '../support/edge.ts'
@@ -90,6 +91,19 @@ test('S16: the token opens it, and without it nothing is open', async () => {
   expect((await fetch(`http://${endpoint}/ping`, { headers: ofExecd })).status).toBe(200)
   const { 'OpenSandbox-Secure-Access': _, ...without } = ofExecd
   expect((await fetch(`http://${endpoint}/ping`, { headers: without })).status).toBe(401)
+})
+
+test('the published SDK works with one, by what its endpoints tell', async () => {
+  const connectionConfig = new ConnectionConfig({ domain: `127.0.0.1:${edge.port}` })
+  const sandbox = await Sandbox.create({ connectionConfig, image: 'host', secureAccess: true })
+  try {
+    const { logs } = await sandbox.commands.run('echo in')
+    expect(logs.stdout.map((line) => line.text).join('')).toContain('in')
+    expect(await get(`${sandbox.id}-44772.localhost`, '/ping')).toBe(401)
+  } finally {
+    await sandbox.kill()
+    await sandbox.close()
+  }
 })
 
 test('a signed endpoint opens its port, but not what has a token of its own', async () => {

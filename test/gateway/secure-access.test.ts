@@ -384,11 +384,25 @@ describe('cookies and pages of others', () => {
 describe('G12: the question of a browser before a request', () => {
   const PREFLIGHT = ['Origin: https://app.example', 'Access-Control-Request-Method: POST']
 
-  test('it goes to the app, whose answer it is', async () => {
-    const { ask, seen } = await start()
+  test('it goes to the app, whose answer it is, and is no traffic', async () => {
+    const touched: string[] = []
+    const activity = { touch: (id: string) => void touched.push(id), forget: () => {} }
+    const { ask, seen } = await start({ activity }, { countsTraffic: true })
     expect(statusOf(await ask('OPTIONS /api', 'a-8000.localhost', ...PREFLIGHT))).toBe(200)
     expect(seen[0]).toContain('Access-Control-Request-Method: POST')
+    expect(touched).toEqual([])
+    const line = `OpenSandbox-Secure-Access: ${TOKEN}`
+    expect(statusOf(await ask('OPTIONS /api', 'a-8000.localhost', ...PREFLIGHT, line))).toBe(200)
+    expect(touched).toEqual(['a'])
   })
+
+  test.each(['pending', 'paused', 'stopping', 'terminated', 'failed'] as const)(
+    'of one that is %s it tells no more than any other request',
+    async (state) => {
+      const { ask } = await start({}, { state, ports: {}, wakes: true })
+      expect(statusOf(await ask('OPTIONS /api', 'a-8000.localhost', ...PREFLIGHT))).toBe(401)
+    },
+  )
 
   test.each([
     ['GET /', PREFLIGHT],
