@@ -22,7 +22,8 @@ function registeredRoutes(): Set<string> {
     const isProxy = path.includes('/proxy/')
     // Middleware stands in the same list.
     if (path.endsWith('*') && !isProxy) continue
-    const described = path.replace(/\/\*$/, '/{path}').replace(/:(\w+)/g, '{$1}')
+    // A parameter may say what it has to look like.
+    const described = path.replace(/\/\*$/, '/{path}').replace(/:(\w+)(\{[^/]+\})?/g, '{$1}')
     if (isProxy && !described.endsWith('/{path}')) continue
     for (const each of method === 'ALL' ? PASSED_ON : [method]) registered.add(`${each} ${described}`)
   }
