@@ -2,6 +2,7 @@
 // The row decides: it is written before the files are made and goes after them, so that whatever interrupts this can be finished.
 
 import { messageOf } from '../../lib/errors.ts'
+import { eachOf } from '../async.ts'
 import { refusal } from '../errors.ts'
 import type { VolumeMount, Volumes } from '../runtime/volumes.ts'
 import type { Store } from '../store/sqlite.ts'
@@ -13,6 +14,8 @@ const REMOVE_TIMEOUT_MS = 10 * 60_000
 /** So long after it was asked for, a volume that is not made yet will not be: whoever asked has gone. */
 export const ABANDONED_MS = 2 * MAKE_TIMEOUT_MS
 const MAX_VOLUMES_PER_TENANT = 10_000
+/** So many are removed side by side. */
+const WIDTH = 4
 
 /** Throws when a tenant does not have a volume that it asks for, or may not have one more. */
 export function requireVolumes({ volumes }: Store, tenant: string, claims: VolumeClaim[] = []): void {
@@ -74,6 +77,9 @@ export async function createVolume(
 
 /** Removes a volume with all that is in it. From then on its name is free; its files go in the background. */
 export function removeVolume({ volumes }: Store, wanted: VolumeName): void {
+  // What makes it now would put its files there once more, after they have gone.
+  if (volumes.get(wanted)?.lifetime === 'asked')
+    throw refusal('VOLUME::IN_USE', `The volume "${wanted.name}" is being made: try again in a moment`)
   const outcome = volumes.markRemoved(wanted)
   if (outcome === 'absent') throw noVolume()
   if (outcome === 'in_use')
@@ -88,17 +94,19 @@ export async function clearVolumes(lives: Lives): Promise<{ isDone: boolean }> {
   const { store, runtime, now, signal, log } = lives
   store.volumes.markAbandoned(now() - ABANDONED_MS)
   let isDone = true
-  for (const { key, name, tenant } of store.volumes.going()) {
+  // One with millions of files holds up nobody else's.
+  await eachOf(store.volumes.going(), WIDTH, async ({ key, name, tenant }) => {
+    if (signal.aborted) return
     try {
       await runtime.volumes?.remove(key, AbortSignal.any([signal, AbortSignal.timeout(REMOVE_TIMEOUT_MS)]))
       store.volumes.delete(key)
       log.info('volume is gone', { volume: name, tenant })
     } catch (error) {
-      if (signal.aborted) return { isDone: false }
+      if (signal.aborted) return
       isDone = false
       log.error('a volume could not be removed yet', { volume: name, tenant, error: messageOf(error) })
     }
-  }
+  })
   return { isDone }
 }
 

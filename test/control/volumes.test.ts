@@ -239,6 +239,22 @@ test.each(['', 'A', '-a', 'a/b', '..', 'a'.repeat(254), 5, undefined])(
   },
 )
 
+test('a volume is not removed while it is being made, and is made by one of those who ask at once', async () => {
+  const control = open()
+  let goOn = () => {}
+  control.runtime.before = () => new Promise<void>((resolve) => (goOn = resolve))
+  const making = control.call('POST', '/v1/volumes', { name: 'slow' })
+  await expect.poll(() => control.runtime.calls.length).toBe(1)
+  expect((await control.call('DELETE', '/v1/volumes/slow')).status).toBe(409)
+  expect((await control.call('POST', '/v1/volumes', { name: 'slow' })).status).toBe(409)
+  control.runtime.before = () => {}
+  goOn()
+  expect((await making).status).toBe(201)
+  expect((await control.call('DELETE', '/v1/volumes/slow')).status).toBe(204)
+  await settle(control)
+  expect([control.store.volumes.keys(), control.runtime.volumeKeys.size]).toEqual([[], 0])
+})
+
 test('one that was asked for and not made goes after a while', async () => {
   let now = Date.UTC(2026, 0, 1)
   const control = open({ now: () => now })
