@@ -2,11 +2,8 @@
 // many have been sent ahead. It owns the client's socket and nothing else; what happens with a request is decided in
 // server.ts and done in forward.ts.
 
-import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import type { LiveConnection } from '../lib/api/gateway-admin.ts'
-import type { Share } from '../lib/api/routes-feed.ts'
-import { Exchange, type ExchangeOwner, type Plan, STALL_TIMEOUT_MS } from './forward.ts'
+import { Exchange, type ExchangeOwner, STALL_TIMEOUT_MS } from './forward.ts'
 import { type Client, clientOf, type Origin } from './front/hops.ts'
 import { formatUpgradeHead } from './headers.ts'
 import { isEmpty } from './http1/framing.ts'
@@ -18,52 +15,16 @@ import {
   type ResponseHead,
 } from './http1/head.ts'
 import { loggedPath } from './logged.ts'
-import type { Outcome } from './outcome.ts'
-import type { Upstream, UpstreamPool } from './pool.ts'
+import type { Upstream } from './pool.ts'
 import { formatRefusal, REFUSED, type Refusal, wantsPage } from './refusal.ts'
 import { splice } from './upgrade.ts'
-
-/** What is to be done with a request. */
-export type Verdict =
-  | { kind: 'forward'; plan: Plan }
-  | { kind: 'refuse'; refusal: Refusal }
-  /** An answer of the gateway's own: its head without the empty line, and its body. */
-  | { kind: 'answer'; status: number; head: string; body?: string }
-  /** Not known yet; `cancel` when nobody waits any more. */
-  | { kind: 'wait'; verdict: Promise<Verdict>; cancel: () => void }
-
-/** A link, and the sandbox that it is of. */
-export type SharedBy = { sandboxId: string; share: Share }
-
-/** What a connection needs from the gateway that it belongs to. */
-export type ConnectionContext = {
-  readonly now: number
-  readonly isStopping: boolean
-  readonly pool: UpstreamPool
-  readonly headTimeoutMs: number
-  readonly idleTimeoutMs: number
-  decide(head: RequestHead, client: Client): Verdict
-  /** Who asks, of a request that a trusted hop has passed on. */
-  readClient(head: RequestHead, origin: Origin): Client
-  /** Takes over a connection that begins as one of HTTP/2. */
-  serveHttp2(socket: ClientSocket, origin: Origin): void
-  report(outcome: Outcome): void
-  createRequestId(): string
-  onClosed(connection: ClientConnection): void
-}
+import type { ClientSocket, ConnectionContext, SharedBy, Verdict } from './verdict.ts'
 
 const LINGER_MS = 2000
 /** What a client has sent ahead while an earlier request is under way. */
 const MAX_AHEAD_BYTES = 64 * 1024
 const CR = 13
 const LF = 10
-
-/** A client's connection, or a stream within one. */
-export type ClientSocket = Duplex &
-  Pick<Socket, 'bytesRead' | 'bytesWritten' | 'destroySoon'> & {
-    resetAndDestroy(): unknown
-    setTimeout(ms: number, onTimeout: () => void): unknown
-  }
 
 export class ClientConnection implements ExchangeOwner {
   readonly socket: ClientSocket

@@ -3,15 +3,8 @@
 // not begun to be answered gets a refusal, what has is broken off, so that nobody takes half for all.
 
 import type { Writable } from 'node:stream'
-import type { Share } from '../lib/api/routes-feed.ts'
 import { systemCodeOf } from '../lib/errors.ts'
-import {
-  formatInterimHead,
-  formatResponseHead,
-  isRepeatable,
-  mayBeTrailer,
-  type ResponsePassage,
-} from './headers.ts'
+import { formatInterimHead, formatResponseHead, isRepeatable, mayBeTrailer } from './headers.ts'
 import { type BodyReader, createBodyReader } from './http1/body.ts'
 import {
   findHeadEnd,
@@ -21,24 +14,9 @@ import {
   type ResponseHead,
 } from './http1/head.ts'
 import type { Legs } from './outcome.ts'
-import type { Target, Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
+import type { Plan } from './plan.ts'
+import type { Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
 import { REFUSED, type Refusal } from './refusal.ts'
-
-/** Where one request goes and how. */
-export type Plan = {
-  target: Target
-  /** The complete head for the receiver. */
-  requestHead: string
-  location?: NonNullable<ResponsePassage['location']>
-  /** Lines added to the answer's head. */
-  extra: string
-  /** The sandbox's port, or 0 for control. */
-  port: number
-  /** The sandbox whose traffic this is, when control wants to hear of it. */
-  trafficOf?: string
-  /** The link by which the sandbox is reached: what is under way ends with it. */
-  share?: Share
-}
 
 /** What an exchange asks of the connection that it belongs to. */
 export type ExchangeOwner = {

@@ -1,7 +1,7 @@
 // How a request went, for whoever writes it down or counts it.
 
-import type { Plan } from './forward.ts'
 import type { RequestHead } from './http1/head.ts'
+import type { Plan } from './plan.ts'
 
 /** Where the time of a request went, in milliseconds; 0 where it took none. */
 export type Legs = {

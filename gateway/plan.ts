@@ -3,12 +3,27 @@
 
 import { NO_ORIGIN_POLICY } from '../lib/api/path-form.ts'
 import type { Route as FeedRoute, RouteTarget, Share } from '../lib/api/routes-feed.ts'
-import type { Plan } from './forward.ts'
 import type { Client } from './front/hops.ts'
-import { formatInnerHost, formatRequestHead } from './headers.ts'
+import { formatInnerHost, formatRequestHead, type InnerLocation } from './headers.ts'
 import type { RequestHead } from './http1/head.ts'
 import type { Target } from './pool.ts'
 import type { Route } from './route.ts'
+
+/** Where one request goes and how. */
+export type Plan = {
+  target: Target
+  /** The complete head for the receiver. */
+  requestHead: string
+  location?: InnerLocation
+  /** Lines added to the answer's head. */
+  extra: string
+  /** The sandbox's port, or 0 for control. */
+  port: number
+  /** The sandbox whose traffic this is, when control wants to hear of it. */
+  trafficOf?: string
+  /** The link by which the sandbox is reached: what is under way ends with it. */
+  share?: Share
+}
 
 export type SandboxRoute = Extract<Route, { kind: 'sandbox' }>
 

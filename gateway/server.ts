@@ -14,13 +14,7 @@ import type { Logger } from '../lib/log.ts'
 import { type AccessSettings, decideAccess } from './access.ts'
 import type { AccessLog } from './access-log.ts'
 import type { TrafficLog } from './activity.ts'
-import {
-  ClientConnection,
-  type ClientSocket,
-  type ConnectionContext,
-  type SharedBy,
-  type Verdict,
-} from './connection.ts'
+import { ClientConnection } from './connection.ts'
 import { createDoor, type RouteSource } from './door.ts'
 import type { Certificates } from './front/certificates.ts'
 import { Front } from './front/front.ts'
@@ -35,6 +29,7 @@ import type { Redeem } from './redeem.ts'
 import { createRequestLog } from './request-log.ts'
 import { decideRoute } from './route.ts'
 import { Tally } from './tally.ts'
+import type { ClientSocket, ConnectionContext, SharedBy, Verdict } from './verdict.ts'
 import type { Waker } from './wake.ts'
 
 export type GatewayOptions = {

@@ -1,8 +1,8 @@
 // After a 101 the two connections belong together and HTTP has ended: bytes go both ways until both sides have said their
 // last, or one of them breaks. Each is read only as fast as the other takes it.
 
-import type { ClientSocket } from './connection.ts'
 import type { Upstream } from './pool.ts'
+import type { ClientSocket } from './verdict.ts'
 
 /** When one side has ended, so long may the other be silent before both are closed. */
 const HALF_CLOSED_TIMEOUT_MS = 5 * 60_000
