@@ -155,7 +155,7 @@ describe.each(RUNTIME_NAMES)('images of the %s runtime', (name) => {
     await expect(pull('127.0.0.1:1/x')).rejects.toMatchObject({ failure: 'registry_failed' })
   })
 
-  test('D13: a tag is pulled by its digest, which is told with the sandbox and in the list', async () => {
+  test('S7: a tag is pulled by its digest, which is told with the sandbox and in the list', async () => {
     const reference = open.push(`${layout}:test`, 'team/app:1')
     const { sandbox, stdout } = await run({ uri: reference }, 'echo $FROM_IMAGE')
     const { digest } = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')).manifests[0] as {

@@ -249,7 +249,28 @@ describe('a create', () => {
     expect((await control.call('POST', '/v1/sandboxes', withPolicy('Never'), ROOT)).status).toBe(202)
   })
 
-  test('shows the digest of what it got, and its image as it was asked for', async () => {
+  test('from a pool has what the pool says, and cannot say otherwise', async () => {
+    const { control } = open(undefined, { runsPooling: true })
+    const spec = { containers: [{ image: 'debian', imagePullPolicy: 'Always' }] }
+    const capacitySpec = { bufferMax: 1, bufferMin: 1, poolMax: 2, poolMin: 1 }
+    const made = await control.call(
+      'POST',
+      '/v1/pools',
+      { name: 'p', template: { spec }, capacitySpec },
+      ROOT,
+    )
+    expect(made.status, made.text).toBe(201)
+    await vi.waitFor(() => expect(control.runtime.specs).toHaveLength(1))
+    expect(control.runtime.specs[0]?.image).toEqual({ uri: 'debian', policy: 'Always' })
+    const extensions = { poolRef: 'p', 'image.pull.policy': 'Never' }
+    const refused = await control.call('POST', '/v1/sandboxes', { extensions }, ROOT)
+    expect([refused.status, refused.body.message]).toEqual([
+      400,
+      expect.stringMatching(/^extensions\["image\.pull\.policy"\] differs/),
+    ])
+  })
+
+  test('D13: shows the digest of what it got, and its image as it was asked for', async () => {
     const { control } = open(undefined)
     const digest = `sha256:${'a'.repeat(64)}`
     const { create } = control.runtime

@@ -1,0 +1,42 @@
+// What the configuration says of images.
+
+import { expect, test } from 'vitest'
+import { imageLimits } from '../../../control/config.ts'
+import { ConfigError, loadConfig } from '../../../lib/config.ts'
+
+const read = (lines: string) =>
+  loadConfig({ env: { SANDBOX_CONFIG_PATH: '/c.toml' }, args: [], readFile: () => `[runtime]\n${lines}` })
+    .config
+
+test('images are fetched when they are not there, may be large, and stay, when nothing is said', () => {
+  const config = read('')
+  expect(config.runtime).toMatchObject({
+    imagePullPolicy: 'IfNotPresent',
+    imageMaxUnpackedBytes: 64 * 2 ** 30,
+  })
+  expect(imageLimits(config)).toEqual({})
+})
+
+test('sizes are amounts or bytes, and ages hours', () => {
+  const config = read(
+    'image_pull_policy = "Never"\nimage_max_unpacked_bytes = 1000\nimage_max_bytes = "200Gi"\nimage_max_age_hours = 2',
+  )
+  expect(config.runtime).toMatchObject({ imagePullPolicy: 'Never', imageMaxUnpackedBytes: 1000 })
+  expect(imageLimits(config)).toEqual({ maxAgeMs: 7_200_000, maxBytes: 200 * 2 ** 30 })
+})
+
+test.each([
+  [
+    'image_pull_policy = "Sometimes"',
+    /"runtime.image_pull_policy" must be one of "IfNotPresent", "Always", "Never"/,
+  ],
+  ['image_max_bytes = "much"', /"runtime.image_max_bytes" must be an amount such as "64Gi"/],
+  ['image_max_bytes = 0', /must be an amount/],
+  ['image_max_unpacked_bytes = -1', /must be an amount/],
+  ['image_max_unpacked_bytes = 1.5', /must be an amount/],
+  ['image_max_age_hours = 0', /must be an integer from 1/],
+])('%s is refused with the line and what is allowed', (line, problem) => {
+  expect(() => read(line)).toThrow(ConfigError)
+  expect(() => read(line)).toThrow(problem)
+  expect(() => read(line)).toThrow('/c.toml:2')
+})
