@@ -1,12 +1,19 @@
 // The whole product on Docker as a user starts it: the first sandbox by the published SDK, pools and templates above the port, a daemon
 // that goes and comes back, and a restart of all programs.
 
+import { execFileSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { ConnectionConfig, Sandbox } from '@alibaba-group/opensandbox'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { pause } from '../../control/async.ts'
 import { startDocker, type TestDocker } from '../support/docker.ts'
 import { type Edge, startEdge } from '../support/edge.ts'
 import { createSandbox, run } from '../support/sandbox.ts'
 import { whyNot } from './runtimes.ts'
+
+// A restart of all programs takes long on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const reason = whyNot('docker')
 
@@ -26,6 +33,12 @@ describe.skipIf(reason !== undefined)(
     afterAll(async () => {
       await edge?.dispose()
       await docker?.dispose()
+    })
+
+    // What one test has left is no matter of the next.
+    afterEach(async () => {
+      const { items } = (await ask('GET', '/v1/sandboxes?pageSize=200')).body as { items: Raw[] }
+      await Promise.all(items.map(({ id }) => ask('DELETE', `/v1/sandboxes/${id}`)))
     })
 
     const ask = async (method: string, path: string, body?: object) => {
@@ -57,8 +70,12 @@ describe.skipIf(reason !== undefined)(
       })
       await sandbox.files.writeFiles([{ path: '/workspace/hello.txt', data: 'hello' }])
       expect((await run(sandbox, 'cat hello.txt; echo; echo $OPENSANDBOX_ID')).stdout).toContain(sandbox.id)
-      const page = await fetch(`${edge.url}/sandboxes/${sandbox.id}/proxy/8000/hello.txt`)
-      expect([page.status, await page.text()]).toEqual([200, 'hello'])
+      // Its web server takes a moment to listen.
+      await expect
+        .poll(async () => (await fetch(`${edge.url}/sandboxes/${sandbox.id}/proxy/8000/hello.txt`)).text(), {
+          timeout: 15_000,
+        })
+        .toBe('hello')
       const policy = await ask('GET', `/v1/sandboxes/${sandbox.id}/networkpolicy`)
       expect(policy).toMatchObject({ status: 200 })
       expect((await run(sandbox, 'getent hosts denied.example')).exitCode).not.toBe(0)
@@ -180,5 +197,45 @@ describe.skipIf(reason !== undefined)(
       await sandbox.close()
       expect(docker.docker('ps', '--all', '--quiet')).toBe('')
     })
+
+    test('control that is killed at any moment of a create leaves whole sandboxes or nothing', async () => {
+      for (const ms of [20, 150, 320]) {
+        const pid = controlPid(edge)
+        const creating = ask('POST', '/v1/sandboxes', REQUEST).catch(() => undefined)
+        await pause(ms, AbortSignal.timeout(10_000))
+        process.kill(pid, 'SIGKILL')
+        await creating
+        await expect
+          .poll(() => controlPid(edge) !== pid && controlPid(edge) > 0, { timeout: 20_000 })
+          .toBe(true)
+        // A create whose answer was lost may have been finished.
+        await expect
+          .poll(
+            async () => {
+              const listed = await ask('GET', '/v1/sandboxes?pageSize=200').catch(() => undefined)
+              if (listed?.status !== 200) return 'no answer'
+              const ids = (listed.body as { items: Raw[] }).items.map(({ id }) => id)
+              const names = docker.docker('ps', '--all', '--format', '{{.Names}}').split('\n').filter(Boolean)
+              const folders = readdirSync(join(edge.dataDir, 'sandboxes'))
+              const isWhole = names.length === ids.length && folders.length === ids.length
+              return isWhole && ids.every((id) => folders.includes(id))
+                ? 'whole'
+                : JSON.stringify({ ids, names })
+            },
+            { timeout: 20_000, interval: 100 },
+          )
+          .toBe('whole')
+      }
+      const { items } = (await ask('GET', '/v1/sandboxes?pageSize=200')).body as { items: Raw[] }
+      await Promise.all(items.map(({ id }) => ask('DELETE', `/v1/sandboxes/${id}`)))
+      expect(docker.docker('ps', '--all', '--quiet')).toBe('')
+    }, 120_000)
   },
 )
+
+function controlPid(edge: Edge): number {
+  const out = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(edge.launcherPid)], {
+    encoding: 'utf8',
+  })
+  return Number(/^\s*(\d+) .*\/control\/main\.ts/m.exec(out)?.[1])
+}
