@@ -18,6 +18,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   list: () => import('./list.ts'),
   control: () => import('./control.ts'),
   pool: () => import('./pool.ts'),
+  idle: () => import('./idle.ts'),
 }
 
 const wanted = process.argv.slice(2)
