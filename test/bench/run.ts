@@ -10,6 +10,7 @@ type Bench = { title: string; run(): Promise<BenchRow[]> }
 const BENCHES: Record<string, () => Promise<Bench>> = {
   sandbox: () => import('./sandbox.ts'),
   runtimes: () => import('./runtimes.ts'),
+  snapshots: () => import('./snapshots.ts'),
   execd: () => import('./execd.ts'),
   pty: () => import('./pty.ts'),
   code: () => import('./code.ts'),
