@@ -53,7 +53,7 @@ async function dialTls(port: number, options: object): Promise<{ peer: Peer; soc
 }
 
 describe('TLS', () => {
-  test('carries requests, and the sandbox is told so', async () => {
+  test('G11: carries requests, and the sandbox is told so', async () => {
     const gateway = await startSecure()
     const upstream = await startRaw()
     gateway.routes.put('a', upstream.port)
@@ -166,7 +166,7 @@ describe('TLS', () => {
     expect(said).toContain('OK')
   })
 
-  test('that does not begin in time, or is none, ends the connection and nothing else', async () => {
+  test('G8: that does not begin in time, or is none, ends the connection and nothing else', async () => {
     const gateway = await startSecure({ limits: { ...LIMITS, headTimeoutMs: 50 } })
     const silent = dial(gateway.securePort)
     expect(await silent.ended()).toBe('')
@@ -197,7 +197,7 @@ describe('TLS', () => {
 })
 
 describe('a hop that is trusted', () => {
-  test('tells who asks, how and for whom; others are not believed', async () => {
+  test('G11: tells who asks, how and for whom; others are not believed', async () => {
     const upstream = await startRaw()
     const forwarded = async (trustedProxies: FrontOptions['trustedProxies'], at: number) => {
       const gateway = await startGateway({ front: { trustedProxies } })
@@ -267,7 +267,7 @@ describe('a hop that is trusted', () => {
 })
 
 describe('who comes too often', () => {
-  test('a client is told so, and another is not', async () => {
+  test('G8: a client is told so, and another is not', async () => {
     const gateway = await startGateway({
       front: { proxyProtocol: LOOPBACK, limits: { ...LIMITS, connectionsPerClient: 2 } },
     })
