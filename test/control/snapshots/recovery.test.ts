@@ -90,7 +90,7 @@ test('a runtime that cannot be asked is asked again, and nothing is decided unti
   expect(asked).toBeGreaterThanOrEqual(3)
 })
 
-test('a stop ends what is being taken, and the next start tells of it', async () => {
+test('P12: a stop ends what is being taken, and the next start tells of it', async () => {
   const { runtime, start } = openLasting()
   const first = start()
   const source = await sandboxOf(first)

@@ -8,7 +8,7 @@ import { openSnapshots, read, ready, sandboxOf, take, until } from './support.ts
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 describe('a snapshot', () => {
-  test('is Creating, then Ready with its size, then has a digest; the source goes on', async () => {
+  test('L5: is Creating, then Ready with its size, then has a digest; its source is Running all the while', async () => {
     const control = openSnapshots()
     const gate = Promise.withResolvers<void>()
     control.runtime.before = (call) => (call === 'snapshot' ? gate.promise : undefined)
@@ -28,7 +28,7 @@ describe('a snapshot', () => {
       metadata: { a: 'b' },
       image: { uri: 'debian' },
     })
-    // L5: nobody sees it stand still.
+
     expect((await control.call('GET', `/v1/sandboxes/${source}`)).body.status).toMatchObject({
       state: 'Running',
     })
@@ -188,7 +188,7 @@ test('the list is by sandbox, exact name and states as they are written, the new
 })
 
 describe('a sandbox by snapshotId', () => {
-  test('is made from it, runs nothing unless told, and tells of it in the place of an image', async () => {
+  test('D2: is made from it with nothing of the source but its files, and tells of it in the place of an image', async () => {
     const control = openSnapshots()
     const id = await ready(
       control,
@@ -200,7 +200,6 @@ describe('a sandbox by snapshotId', () => {
     const shown = (await control.call('GET', `/v1/sandboxes/${created.body.id}`)).body
     expect(shown).toMatchObject({ snapshotId: id })
     expect(shown).not.toHaveProperty('image')
-    // S4, D2: nothing of the source but its files.
     expect(shown).not.toHaveProperty('metadata')
     expect(shown).not.toHaveProperty('expiresAt')
     expect(control.runtime.specs.at(-1)).toMatchObject({ snapshotId: id, image: { uri: 'debian' }, env: {} })
