@@ -11,7 +11,7 @@ import { keptIds } from '../../image/kept.ts'
 import { Ledger } from '../../image/ledger.ts'
 import { Pins } from '../../image/pins.ts'
 import { formatReference, type Reference } from '../../image/reference.ts'
-import { policyOf, resolveReference, targetOf } from '../../image/resolve.ts'
+import { resolveReference, targetOf } from '../../image/resolve.ts'
 import { type Progress, type SharedWork, shareWork } from '../../image/shared-work.ts'
 import { contentId } from '../../image/sources.ts'
 import { removeTree } from '../../remove-tree.ts'
@@ -21,10 +21,10 @@ import type { Engine } from './engine.ts'
 import { asHostImage } from './host-image.ts'
 import { askDigest } from './images/ask.ts'
 import { FROM_REGISTRY, localContentId, localSource, registrySource, type Source } from './images/bring.ts'
+import { findBuilt } from './images/built.ts'
 import { DaemonContents } from './images/contents.ts'
 import { describeContent } from './images/describe.ts'
-import { type DockerImage, inspectImage } from './images/inspect.ts'
-import { isInternal } from './images/names.ts'
+import type { DockerImage } from './images/inspect.ts'
 import { Pending } from './images/pending.ts'
 import { countContainers, removeName } from './images/remove.ts'
 
@@ -157,7 +157,11 @@ export class DockerImages implements Images {
     const { policy } = this.#options
     const { uri, auth, platform } = request
     for (;;) {
-      const built = await this.#findBuilt(reference, request, asked.signal)
+      const built = await findBuilt(
+        { ...this.#options, ledger: this.#ledger },
+        { reference, request },
+        asked.signal,
+      )
       if (built) return { image: built, [Symbol.dispose]: () => {} }
       const resolution = await resolveReference(
         {
@@ -185,25 +189,6 @@ export class DockerImages implements Images {
       await resolution.note(source.id)
       return withDigest(lease, resolution.reference.digest)
     }
-  }
-
-  /**
-   * What has this tag in the daemon and came from no registry: the operator has built or imported it, or gives it a name in the
-   * configuration.
-   */
-  async #findBuilt(
-    reference: Reference,
-    request: PullRequest,
-    signal: AbortSignal,
-  ): Promise<DockerImage | undefined> {
-    const name = formatReference(reference)
-    const isAsked = policyOf(request, this.#options.policy) === 'Always'
-    // Snapshots of all tenants, and what was pulled by a login, lie under such names.
-    if (reference.tag === undefined || isInternal(reference)) return undefined
-    if (isAsked || this.#ledger.find(name).shared) return undefined
-    const found = await inspectImage(this.#options.engine, name, signal)
-    const isNamed = Object.hasOwn(this.#options.aliases, request.uri)
-    return found && (found.digests.length === 0 || isNamed || request.isShared) ? found : undefined
   }
 
   async #isPresent(id: string, signal: AbortSignal): Promise<boolean> {
