@@ -171,3 +171,32 @@ test.each([
   expect(body.code).toBe('DOCKER::SANDBOX_IMAGE_PULL_FAILED')
   expect(body.message).toMatch(message)
 })
+
+test('operators see what lies here, fetch more, and remove what nothing needs', async () => {
+  const ask = async (method: string, path: string, body?: unknown) => {
+    const response = await fetch(`${edge.url}/v1/admin/images${path}`, {
+      method,
+      ...(body !== undefined && {
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }),
+    })
+    const text = await response.text()
+    return { status: response.status, body: (text === '' ? {} : JSON.parse(text)) as Record<string, unknown> }
+  }
+  const uri = reference('{registry}/team/test:1.0')
+  const pulled = await ask('POST', '', { image: { uri } })
+  expect([pulled.status, pulled.body]).toMatchObject([201, { references: [uri], users: 0, shared: true }])
+  expect((await ask('GET', '')).body.items).toContainEqual(pulled.body)
+  const sandbox = await createSandbox(edge, { image: uri })
+  const facts = await fetch(`${edge.url}/v1/sandboxes/${sandbox.id}/diagnostics/inspect`)
+  expect(await facts.text()).toContain(`image digest: ${pulled.body.digest}`)
+  expect((await ask('DELETE', `/${pulled.body.id}`)).status).toBe(409)
+  expect((await ask('POST', '/gc', { maxAgeHours: 0, maxBytes: 0 })).body.removed).not.toContainEqual(
+    expect.objectContaining({ id: pulled.body.id }),
+  )
+  await sandbox.kill()
+  await sandbox.close()
+  expect((await ask('DELETE', `/${pulled.body.id}`)).status).toBe(204)
+  expect((await ask('DELETE', `/${pulled.body.id}`)).status).toBe(404)
+}, 120_000)
