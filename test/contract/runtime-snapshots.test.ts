@@ -209,6 +209,22 @@ nohup python3 /workspace/w.py >/dev/null 2>&1 & sleep 0.3`,
     describe('by layers', () => {
       const layers = () => readdirSync(join(opened.dataDir, 'layers'))
 
+      test('a full disk is told as such, leaves nothing, and its sandbox as it was', async () => {
+        const source = await make()
+        await source.run('head -c 4M /dev/urandom > /workspace/large')
+        const folder = join(opened.dataDir, 'layers')
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder])
+        try {
+          const taking = snapshots.create(source.spec.id, createSnapshotId({ hidden: false }), soon())
+          await expect(taking).rejects.toMatchObject({ failure: 'no_space' })
+          expect(layers()).toEqual([])
+        } finally {
+          execFileSync('umount', [folder])
+        }
+        expect(await source.run('stat -c %s /workspace/large')).toBe(String(4 << 20))
+        await take(source.spec.id)
+      })
+
       test('a layer goes with the last that needs it', async () => {
         const before = layers()
         const source = await make()

@@ -87,6 +87,7 @@ class Reader {
   }
 
   #blockAt(file: number, at: number, length: number): void {
+    this.#libc.checkIn()
     let filled = 0
     while (filled < length) {
       const got = readSync(file, this.#block, filled, length - filled, at + filled)

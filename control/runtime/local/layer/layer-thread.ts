@@ -20,13 +20,15 @@ export type Pass = Extract<LayerAnswer, { what: 'passed' }>
 
 export class LayerThread implements AsyncDisposable {
   readonly #worker: Worker
+  readonly #stop = new Int32Array(new SharedArrayBuffer(4))
+  readonly #gone: Promise<void>
   #settle: { resolve: (answer: LayerAnswer) => void; reject: (error: unknown) => void } | undefined
   #answer: LayerAnswer | undefined
   #ended: unknown
 
   private constructor(work: LayerWork, signal: AbortSignal) {
     this.#worker = new Worker(new URL('./layer-worker.ts', import.meta.url), {
-      workerData: work,
+      workerData: { work, stop: this.#stop },
       execArgv: [],
     })
     const end = (error: unknown) => {
@@ -35,9 +37,10 @@ export class LayerThread implements AsyncDisposable {
     }
     const onAbort = () => {
       end(signal.reason)
-      void this.#worker.terminate()
+      this.#end()
     }
     signal.addEventListener('abort', onAbort, { once: true })
+    this.#gone = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
     this.#worker
       .on('message', (answer: LayerAnswer) => {
         if (this.#settle) this.#settle.resolve(answer)
@@ -82,7 +85,14 @@ export class LayerThread implements AsyncDisposable {
 
   /** Resolves once it does nothing any more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#worker.terminate()
+    this.#end()
+    await this.#gone
+  }
+
+  /** Has it close what it has open, and end. */
+  #end(): void {
+    Atomics.store(this.#stop, 0, 1)
+    this.#worker.postMessage({ what: 'end' } satisfies LayerOrder)
   }
 
   async #next(): Promise<LayerAnswer> {

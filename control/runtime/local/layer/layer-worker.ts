@@ -10,7 +10,7 @@ export type LayerWork =
   | { what: 'copy'; from: string; to: string; leaveOut: string[] }
   | { what: 'digest'; layer: string; firstId: number }
 
-export type LayerOrder = { what: 'pass'; isLive: boolean; forced: string[] }
+export type LayerOrder = { what: 'pass'; isLive: boolean; forced: string[] } | { what: 'end' }
 
 export type LayerAnswer =
   | { what: 'ready' }
@@ -41,24 +41,36 @@ function open(libc: Libc, path: string): number {
 }
 
 attempt(() => {
-  const work = workerData as LayerWork
-  const libc = new Libc()
+  const { work, stop } = workerData as { work: LayerWork; stop: Int32Array }
+  // Descriptors are the process's: a thread that was terminated would leave them open.
+  const libc = new Libc(() => {
+    if (Atomics.load(stop, 0) === 1) throw new Error('The work was ended')
+  })
   if (work.what === 'digest') {
     const root = open(libc, work.layer)
-    // What a power cut would take is no content yet.
-    libc.sync(root)
-    tell({ what: 'digest', digest: digestOf(libc, root, work.firstId) })
-    libc.close(root)
+    try {
+      // What a power cut would take is no content yet.
+      libc.sync(root)
+      tell({ what: 'digest', digest: digestOf(libc, root, work.firstId) })
+    } finally {
+      libc.close(root)
+    }
     return
   }
   const from = open(libc, work.from)
   const to = open(libc, work.to)
   const copy = new LayerCopy(libc, { from, to, leaveOut: new Set(work.leaveOut) })
-  parentPort?.on('message', ({ isLive, forced }: LayerOrder) =>
+  parentPort?.on('message', (order: LayerOrder) => {
+    if (order.what === 'end') {
+      for (const fd of [from, to]) libc.close(fd)
+      parentPort?.close()
+      return
+    }
+    const { isLive, forced } = order
     attempt(() => {
       const result = copy.pass({ isLive, forced: new Set(forced) })
       tell({ what: 'passed', ...result, sizeBytes: isLive ? 0 : copy.sizeBytes() })
-    }),
-  )
+    })
+  })
   tell({ what: 'ready' })
 })

@@ -64,6 +64,7 @@ export class SystemError extends Error {
 export class Libc {
   readonly #calls: Calls
   readonly #errno: () => number
+  readonly checkIn: () => void
   readonly #stat = Buffer.alloc(256)
   /** Whether the file system has said that it cannot share blocks. */
   #cannotShare = false
@@ -74,7 +75,9 @@ export class Libc {
   readonly #times = Buffer.alloc(32)
   readonly #target = Buffer.alloc(8192)
 
-  constructor() {
+  /** `checkIn` is called all the time, and throws to end the work: what is open is closed on the way out. */
+  constructor(checkIn: () => void = () => {}) {
+    this.checkIn = checkIn
     const { calls, errno } = openCalls()
     this.#calls = calls
     this.#errno = errno
@@ -82,6 +85,7 @@ export class Libc {
 
   /** Nothing when there is no such name. */
   stat(dir: number, name: Name): Stat | undefined {
+    this.checkIn()
     const flags = name.length === 1 ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW
     const out = this.#stat
     if (this.#calls.statx(dir, name, flags, STATX_BASIC_STATS, out) !== 0) {
@@ -245,6 +249,7 @@ export class Libc {
       this.#check('lseek', this.#calls.lseek(to, start, 0))
     }
     for (let at = start; at < end; ) {
+      this.checkIn()
       const size = Math.min(end - at, COPY_CHUNK)
       const done = this.#isFromOtherDisk
         ? this.#calls.sendfile(to, from, null, size)
