@@ -1,10 +1,11 @@
-// Both runtimes in one table, on the same image and beside `docker run` of it on the same daemon with nothing added: that one has no
-// network of its own here, which makes it faster than it is elsewhere.
+// Both runtimes in one table, on the same image and beside `docker run` of it with nothing added, on a daemon with the settings that it
+// has by itself.
 
-import { startDocker, type TestDocker, whyNoDocker } from '../support/docker.ts'
+import { startDocker, whyNoDocker } from '../support/docker.ts'
 import { type Edge, startEdge } from '../support/edge.ts'
 import { debianTarball } from '../support/images.ts'
 import { type BenchSandbox, createSandbox, exec, removeSandbox } from './bench-sandbox.ts'
+import { withDocker } from './docker.ts'
 import { output } from './program.ts'
 import { median, repeat, timeOf } from './samples.ts'
 import type { BenchRow } from './table.ts'
@@ -15,7 +16,6 @@ const CLAIMS = 20
 const PAUSES = 20
 const FILL_TIMEOUT_MS = 120_000
 const IMAGE = { image: { uri: 'debian' } }
-const PEER_IMAGE = 'opensandbox-bench'
 
 export const title = 'Runtimes'
 
@@ -25,19 +25,17 @@ export async function run(): Promise<BenchRow[]> {
   const config = `[runtime.images]\ndebian = ${JSON.stringify(debianTarball())}\n`
   const local = await measure(await startEdge({ config }))
   if (whyNoDocker() !== undefined) return rowsOf('local', local)
+  const docker = await measureDocker(config)
+  const peer = await withDocker(measurePeer)
+  const budget = peer && { cold: Math.round(peer.cold * 1.15), burst: Math.round(peer.burst) }
+  return [...rowsOf('local', local, peer), ...rowsOf('docker', docker, peer, budget)]
+}
+
+async function measureDocker(config: string): Promise<Figures> {
   const docker = await startDocker()
   try {
-    docker.docker('import', debianTarball(), PEER_IMAGE)
     const options = { config, args: ['--runtime', 'docker'], env: { DOCKER_HOST: docker.host } }
-    const figures = await measure(await startEdge(options))
-    const peer = await measurePeer(docker)
-    return [
-      ...rowsOf('local', local, peer),
-      ...rowsOf('docker', figures, peer, {
-        cold: Math.round(peer.cold * 1.15),
-        burst: Math.round(peer.burst),
-      }),
-    ]
+    return await measure(await startEdge(options))
   } finally {
     await docker.dispose()
   }
@@ -138,8 +136,8 @@ async function measureClaims(edge: Edge): Promise<number[]> {
   return took
 }
 
-async function measurePeer({ host }: TestDocker): Promise<{ cold: number; burst: number }> {
-  const one = () => output('docker', ['--host', host, 'run', '--rm', PEER_IMAGE, 'true'])
+async function measurePeer(image: string): Promise<{ cold: number; burst: number }> {
+  const one = () => output('docker', ['run', '--rm', image, 'true'])
   await one()
   return {
     cold: median(await repeat(CREATES, () => timeOf(one))),
