@@ -96,12 +96,19 @@ describe('the operator’s floor', () => {
   })
 })
 
-test('a name under four thousand rules is decided on within a millisecond', () => {
-  const rules = Array.from({ length: 4096 }, (_, index) => `allow *.n${index}.example`)
-  const compiled = policy('deny', ...rules)
-  const startedAt = performance.now()
-  for (let count = 0; count < 100; count++) decideName(compiled, `a.b.c.n${count}.example`)
-  expect((performance.now() - startedAt) / 100).toBeLessThan(1)
+test('a name is decided on as soon under four thousand rules as under sixteen', () => {
+  const fastestUnder = (count: number) => {
+    const rules = Array.from({ length: count }, (_, index) => `allow *.n${index}.example`)
+    const compiled = policy('deny', ...rules)
+    const rounds = Array.from({ length: 20 }, () => {
+      const startedAt = performance.now()
+      for (let index = 0; index < 200; index++) decideName(compiled, `a.b.c.n${index % count}.example`)
+      return performance.now() - startedAt
+    })
+    return Math.min(...rounds)
+  }
+  // Who looks at the rules one by one takes 256 times as long.
+  expect(fastestUnder(4096)).toBeLessThan(25 * fastestUnder(16))
 })
 
 describe('addresses', () => {
