@@ -38,6 +38,7 @@ const FOR_TEST = [
   ['wrk', 'wrk', 'makes the load of the benchmarks'],
   ['/bin/busybox', 'busybox-static', 'is the whole of the smallest test images'],
   ['curl', 'curl', 'is a client of the tests'],
+  ['openssl', 'openssl', 'makes the certificates of the tests'],
   ['promtool', 'prometheus', 'checks what the programs tell Prometheus'],
   ['bwrap', 'bubblewrap', 'isolates sessions within a sandbox'],
   ['python3', 'python3', 'runs the published Python SDK'],
