@@ -173,7 +173,7 @@ function nameOfPeer({ remoteAddress, remotePort }: Socket): string {
 }
 
 /** The other side's address; an IPv4 address that came to an IPv6 socket is written as what it is. */
-export function addressOf({ remoteAddress = 'unknown' }: Socket): string {
+function addressOf({ remoteAddress = 'unknown' }: Socket): string {
   return remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.')
     ? remoteAddress.slice(7)
     : remoteAddress

@@ -19,11 +19,6 @@ export type Check = {
 /** Reports that something within a value is wrong: what, and in whole words why. */
 export type Report = (at: Path, problem: string) => void
 
-export const anyText: Check = {
-  allowed: 'a text',
-  read: (v) => (typeof v === 'string' ? v : undefined),
-}
-
 export const text: Check = {
   allowed: 'a text that is not empty',
   read: (v) => (typeof v === 'string' && v !== '' ? v : undefined),
