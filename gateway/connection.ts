@@ -1,6 +1,6 @@
 // One client connection: heads are read one after the other, each request is decided and answered before the next, however
 // many have been sent ahead. It owns the client's socket and nothing else; what happens with a request is decided in
-// server.ts and done in forward.ts.
+// decide.ts and done in forward.ts.
 
 import type { LiveConnection } from '../lib/api/gateway-admin.ts'
 import { Exchange, type ExchangeOwner, STALL_TIMEOUT_MS } from './forward.ts'

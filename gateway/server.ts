@@ -1,5 +1,5 @@
-// The gateway: takes connections, decides each request (where it leads, whether it may, whether the sandbox can answer) and
-// hands it on. Everything it needs is handed in. One coarse clock ends what takes too long, so that no request needs a timer.
+// The gateway: takes connections, hands their requests to what decides them (decide.ts), and ends both. Everything it needs is
+// handed in. One coarse clock ends what takes too long, so that no request needs a timer.
 
 import { createServer, type Server } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -11,25 +11,24 @@ import {
 import type { FrontLimits } from '../lib/config/front.ts'
 import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
-import { type AccessSettings, decideAccess } from './access.ts'
+import type { AccessSettings } from './access.ts'
 import type { AccessLog } from './access-log.ts'
 import type { TrafficLog } from './activity.ts'
 import { ClientConnection } from './connection.ts'
+import { createDecide } from './decide.ts'
 import { createDoor, type RouteSource } from './door.ts'
 import type { Certificates } from './front/certificates.ts'
 import { Front } from './front/front.ts'
-import { type AddressRanges, type Client, type Origin, parseRanges, readClient } from './front/hops.ts'
+import { type AddressRanges, type Origin, parseRanges, readClient } from './front/hops.ts'
 import { Http2Sessions } from './front/http2-sessions.ts'
 import { Guesses } from './guesses.ts'
-import type { RequestHead } from './http1/head.ts'
 import type { KeyCheck } from './key-check.ts'
-import { keyPrefix, planControl } from './plan.ts'
-import { STREAM_BUFFER_BYTES, type Target, UpstreamPool } from './pool.ts'
+import { keyPrefix } from './plan.ts'
+import { STREAM_BUFFER_BYTES, UpstreamPool } from './pool.ts'
 import type { Redeem } from './redeem.ts'
 import { createRequestLog } from './request-log.ts'
-import { decideRoute } from './route.ts'
 import { Tally } from './tally.ts'
-import type { ClientSocket, ConnectionContext, SharedBy, Verdict } from './verdict.ts'
+import type { ClientSocket, ConnectionContext, SharedBy } from './verdict.ts'
 import type { Waker } from './wake.ts'
 
 export type GatewayOptions = {
@@ -75,27 +74,6 @@ export const LIMITS: FrontLimits = {
   headTimeoutMs: 10_000,
   // Longer than the SDKs keep theirs (95 s), so that the client is the one to close (contract: clients.md).
   idleTimeoutMs: 100_000,
-}
-
-const HEALTHY: Verdict = {
-  kind: 'answer',
-  status: 200,
-  head: 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nCache-Control: no-store\r\n',
-  body: 'OK',
-}
-/** It goes on, by what it knows. */
-const DEGRADED: Verdict = {
-  kind: 'answer',
-  status: 200,
-  head: 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\nCache-Control: no-store\r\n',
-  body: 'DEGRADED',
-}
-/** Whoever balances load shall send no more. */
-const DRAINING: Verdict = {
-  kind: 'answer',
-  status: 503,
-  head: 'HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 8\r\nCache-Control: no-store\r\n',
-  body: 'draining',
 }
 
 export type ListenAddress = {
@@ -144,32 +122,9 @@ export function createGateway(options: GatewayOptions): Gateway {
   const connections = new Set<ClientConnection>()
   const tally = new Tally()
   const logRequest = createRequestLog(log, logsRequests)
-  const controlTarget: Target = { key: 'control', group: '', connect: { path: controlSocket } }
   let now = performance.now()
   let isReady = true
   let isStopping = false
-
-  const context: ConnectionContext = {
-    get now() {
-      return now
-    },
-    get isStopping() {
-      return isStopping
-    },
-    pool,
-    headTimeoutMs: limits.headTimeoutMs,
-    idleTimeoutMs: limits.idleTimeoutMs,
-    decide,
-    readClient: (head, origin) => readClient(origin, head.fields, trustedProxies),
-    serveHttp2: (socket, origin) => sessions.accept(socket, origin),
-    report(outcome) {
-      tally.count(outcome)
-      logRequest(outcome)
-      options.accessLog?.report(outcome)
-    },
-    createRequestId,
-    onClosed: (connection) => void connections.delete(connection),
-  }
 
   const door = createDoor({
     access,
@@ -193,29 +148,34 @@ export function createGateway(options: GatewayOptions): Gateway {
     wallNow,
     isStopping: () => isStopping,
   })
+  const decide = createDecide({
+    access,
+    routes,
+    door,
+    controlTarget: { key: 'control', group: '', connect: { path: controlSocket } },
+    isReady: () => isReady,
+  })
 
-  const findDomain = (name: string) => routes.findDomain?.(name)
-
-  function decide(head: RequestHead, client: Client): Verdict {
-    const route = decideRoute(head, access.domain, access.hasUris, findDomain)
-    if (route.kind === 'invalid')
-      return { kind: 'refuse', refusal: { status: 400, code: route.code, message: route.problem } }
-    const permission = decideAccess(route, head, access)
-    if (permission.action === 'refuse') {
-      const { code, message } = permission
-      return { kind: 'refuse', refusal: { status: 403, code, message } }
-    }
-    if (permission.action === 'redirect')
-      return {
-        kind: 'answer',
-        status: 307,
-        head: `HTTP/1.1 307 Temporary Redirect\r\nLocation: ${permission.location}\r\nContent-Length: 0\r\nCache-Control: no-store\r\nVary: Sec-Fetch-Mode\r\n`,
-      }
-    if (route.kind === 'health') return isReady ? HEALTHY : DRAINING
-    // Sandboxes are reached all the same, so it is never a failure (contract: v1.1.md 4).
-    if (route.kind === 'network') return routes.isCurrent === false ? DEGRADED : HEALTHY
-    if (route.kind === 'control') return { kind: 'forward', plan: planControl(head, client, controlTarget) }
-    return door(route, head, client)
+  const context: ConnectionContext = {
+    get now() {
+      return now
+    },
+    get isStopping() {
+      return isStopping
+    },
+    pool,
+    headTimeoutMs: limits.headTimeoutMs,
+    idleTimeoutMs: limits.idleTimeoutMs,
+    decide,
+    readClient: (head, origin) => readClient(origin, head.fields, trustedProxies),
+    serveHttp2: (socket, origin) => sessions.accept(socket, origin),
+    report(outcome) {
+      tally.count(outcome)
+      logRequest(outcome)
+      options.accessLog?.report(outcome)
+    },
+    createRequestId,
+    onClosed: (connection) => void connections.delete(connection),
   }
 
   /** Whether a link still opens what is under way by it; one that opens once is known by another hash since. */
