@@ -8,6 +8,9 @@ import { join } from 'node:path'
 import { systemCodeOf } from '../../lib/errors.ts'
 import type { Image } from '../image/image.ts'
 
+/** A process as the host sees it, named so that no later one is taken for it. */
+export type FirstProcess = { pid: number; startTime: string }
+
 export type SandboxRecord = {
   id: string
   address: string
@@ -19,8 +22,8 @@ export type SandboxRecord = {
   base?: Image
   /** The layers of snapshots between it and the sandbox's own, from the top. */
   layers?: string[]
-  /** The first process, as the host sees it, once there is one. */
-  init?: { pid: number; startTime: string }
+  /** Once there is one. */
+  init?: FirstProcess
   /** Set once everything of the create is done; without it, the sandbox is incomplete. */
   complete: boolean
 }

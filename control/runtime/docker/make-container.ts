@@ -1,18 +1,14 @@
-// A create on Docker, from the record to the entrypoint: side by side the container (execd starts and waits) with its network, and
-// egress's rules; only then execd gets its boot file, starts the user's entrypoint, and says that it is ready.
+// A create on Docker: the record and the exchange directory, then the daemon is asked for the container, which execd starts in and waits
+// while the rest is as everywhere (bring-up.ts).
 
 import { existsSync, readFileSync } from 'node:fs'
 import { chmod, lchown, mkdir } from 'node:fs/promises'
-import { preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
 import { settleAll } from '../../async.ts'
-import { makeBootFile } from '../boot-file.ts'
-import { handOver } from '../hand-over.ts'
+import { bringUp } from '../bring-up.ts'
 import { openFilesLimit } from '../machine.ts'
-import { connectSandbox } from '../network.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
-import { isRunning, startTimeOf, writeRecord } from '../sandbox-record.ts'
-import { READY_TIMEOUT_MS, untilReady } from '../until-ready.ts'
+import { type FirstProcess, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { makeContainerSpec } from './container-spec.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { openMounts, verifyMounts } from './mounts.ts'
@@ -32,53 +28,29 @@ export async function makeContainer(
   }: { spec: RuntimeSpec; image: DockerImage; record: DockerRecord; watch: PhaseWatch },
   signal: AbortSignal,
 ): Promise<void> {
-  const { config, egress, gateway, programs, rootOwner, log } = parts
+  const { config, rootOwner } = parts
   const { id } = spec
   const paths = sandboxPaths(parts, id)
   await mkdir(paths.folder, { mode: 0o711 })
   await settleAll([writeRecord(paths.record, record), makeExchange(paths.exchange, rootOwner)])
   watch.mark('root')
-  const registered = egress.register(
-    id,
+  await bringUp(
+    parts,
     {
-      address: record.address,
-      interface: record.interface,
-      ...(spec.networkPolicy && { policy: spec.networkPolicy }),
-      token: spec.egressToken,
-    },
-    signal,
-  )
-  const started = async () => {
-    await startContainer(parts, { spec, image, record }, signal)
-    watch.mark('start')
-    const { pid } = record.init ?? { pid: 0 }
-    // execd starts while the network is made. It runs nothing of the user's before it has its boot file.
-    await settleAll([
-      writeRecord(paths.record, record),
-      connectSandbox({ ...record, gateway, run: programs.run }, pid, signal),
-    ])
-  }
-  // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
-  await settleAll([registered, started()])
-  watch.mark('network')
-  const given = {
-    ...image.config,
-    env: { ...image.config.env, ...config.docker.sandboxEnv, OPENSANDBOX_ID: id },
-  }
-  await handOver(paths.exchange, makeBootFile(spec, given, config.runtime.stopGraceSeconds * 1000), rootOwner)
-  await untilReady(
-    {
-      exchange: paths.exchange,
-      timeoutMs: READY_TIMEOUT_MS + preStartTimeoutMs(spec.env),
-      isRunning: () => isRunning(record),
+      spec,
+      record,
+      paths,
+      owner: rootOwner,
+      given: {
+        ...image.config,
+        env: { ...image.config.env, ...config.docker.sandboxEnv, OPENSANDBOX_ID: id },
+      },
+      watch,
+      start: () => startContainer(parts, { spec, image, record }, signal),
       wasOutOfMemory: () => wasOutOfMemory(parts, record),
     },
     signal,
   )
-  watch.mark('ready')
-  record.complete = true
-  await writeRecord(paths.record, record)
-  log.debug('sandbox made', { sandbox: id, ...watch.times() })
 }
 
 async function makeExchange(path: string, owner: { uid: number; gid: number }): Promise<void> {
@@ -95,7 +67,7 @@ async function startContainer(
   parts: DockerParts,
   { spec, image, record }: { spec: RuntimeSpec; image: DockerImage; record: DockerRecord },
   signal: AbortSignal,
-): Promise<void> {
+): Promise<FirstProcess> {
   const { engine, ownership, guest, namespaces, config } = parts
   if (spec.allowNamespaces && 'refusal' in namespaces)
     throw new RuntimeError('unsupported', namespaces.refusal)
@@ -136,7 +108,7 @@ async function startContainer(
         : 'The first process of the sandbox ended at once',
     )
   await verifyMounts(staged, State.Pid)
-  record.init = { pid: State.Pid, startTime }
+  return { pid: State.Pid, startTime }
 }
 
 /** What the daemon says of the end; when it says nothing, neither does the message. */

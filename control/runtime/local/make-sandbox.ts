@@ -1,23 +1,20 @@
-// A create, from the record to the entrypoint: root, then side by side `run` (execd starts and waits), network and egress rules; only
-// then execd gets its boot file, starts the user's entrypoint, and says that it is ready.
+// A create on this machine: the record, then side by side the root and the OCI runtime's file, from which its first process is run; the
+// rest is as everywhere (bring-up.ts).
 
 import { readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { preStartTimeoutMs } from '../../../lib/api/lifecycle-hooks.ts'
 import { settleAll } from '../../async.ts'
 import type { Image } from '../../image/image.ts'
-import { makeBootFile } from '../boot-file.ts'
-import { handOver } from '../hand-over.ts'
+import { bringUp } from '../bring-up.ts'
 import { openFilesLimit } from '../machine.ts'
-import { connectSandbox } from '../network.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
-import { isRunning, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
+import { type FirstProcess, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { stageMounts } from '../staged-mounts.ts'
-import { READY_TIMEOUT_MS, untilReady } from '../until-ready.ts'
 import { readOomKills } from './cgroup.ts'
 import { diskPathsOf, makeDisk } from './disk.ts'
+import type { OciRuntime } from './oci-runtime.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
 import { makeOwned, mountRoot, ROOT_OWNER } from './root.ts'
 import { makeSpec } from './spec.ts'
@@ -42,7 +39,7 @@ export async function makeSandbox(
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const { config, oci, programs, egress, gateway, guest, cgroups, seccomp, log } = parts
+  const { config, oci, programs, gateway, guest, cgroups, seccomp } = parts
   const { id } = spec
   const paths = sandboxPaths(parts, id)
   await mkdir(paths.folder, { mode: 0o711 })
@@ -93,49 +90,34 @@ export async function makeSandbox(
     )
   await settleAll([files(), root()])
   watch.mark('root')
-  const pidFile = join(paths.folder, 'init.pid')
-  const registered = egress.register(
-    id,
+  await bringUp(
+    parts,
     {
-      address: record.address,
-      interface: record.interface,
-      ...(spec.networkPolicy && { policy: spec.networkPolicy }),
-      token: spec.egressToken,
-    },
-    signal,
-  )
-  const started = async () => {
-    await oci.run(id, { bundle: paths.folder, pidFile, log: join(paths.folder, 'oci.log') }, signal)
-    watch.mark('start')
-    const pid = Number(readFileSync(pidFile, 'utf8'))
-    const startTime = startTimeOf(pid)
-    if (startTime === undefined)
-      throw new RuntimeError('start_failed', 'The first process of the sandbox ended at once')
-    record.init = { pid, startTime }
-    // execd starts while the network is made. It runs nothing of the user's before it has its boot file.
-    await settleAll([
-      writeRecord(paths.record, record),
-      connectSandbox({ ...record, gateway, run: programs.run }, pid, signal),
-    ])
-  }
-  // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.
-  await settleAll([registered, started()])
-  watch.mark('network')
-  const boot = makeBootFile(spec, image.config, config.runtime.stopGraceSeconds * 1000)
-  await handOver(paths.exchange, boot, ROOT_OWNER)
-  await untilReady(
-    {
-      exchange: paths.exchange,
-      timeoutMs: READY_TIMEOUT_MS + preStartTimeoutMs(spec.env),
-      isRunning: () => isRunning(record),
+      spec,
+      record,
+      paths,
+      owner: ROOT_OWNER,
+      given: image.config,
+      watch,
+      start: () => startFirstProcess(oci, { id, bundle: paths.folder }, signal),
       wasOutOfMemory: () => readOomKills(sandboxCgroup(parts, id), cgroups) > 0,
     },
     signal,
   )
-  watch.mark('ready')
-  record.complete = true
-  await writeRecord(paths.record, record)
-  log.debug('sandbox made', { sandbox: id, ...watch.times() })
+}
+
+async function startFirstProcess(
+  oci: OciRuntime,
+  { id, bundle }: { id: string; bundle: string },
+  signal: AbortSignal,
+): Promise<FirstProcess> {
+  const pidFile = join(bundle, 'init.pid')
+  await oci.run(id, { bundle, pidFile, log: join(bundle, 'oci.log') }, signal)
+  const pid = Number(readFileSync(pidFile, 'utf8'))
+  const startTime = startTimeOf(pid)
+  if (startTime === undefined)
+    throw new RuntimeError('start_failed', 'The first process of the sandbox ended at once')
+  return { pid, startTime }
 }
 
 function etcFiles(id: string, address: string, gateway: string): Record<string, string> {
