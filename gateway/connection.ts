@@ -7,13 +7,8 @@ import { Exchange, type ExchangeOwner, STALL_TIMEOUT_MS } from './forward.ts'
 import { type Client, clientOf, type Origin } from './front/hops.ts'
 import { formatUpgradeHead } from './headers.ts'
 import { isEmpty } from './http1/framing.ts'
-import {
-  checkUnfinishedHead,
-  findHeadEnd,
-  parseRequestHead,
-  type RequestHead,
-  type ResponseHead,
-} from './http1/head.ts'
+import type { RequestHead, ResponseHead } from './http1/head.ts'
+import { readNextHead } from './http1/next-head.ts'
 import { loggedPath } from './logged.ts'
 import type { Upstream } from './pool.ts'
 import { formatRefusal, REFUSED, type Refusal, wantsPage } from './refusal.ts'
@@ -23,8 +18,6 @@ import type { ClientSocket, ConnectionContext, SharedBy, Verdict } from './verdi
 const LINGER_MS = 2000
 /** What a client has sent ahead while an earlier request is under way. */
 const MAX_AHEAD_BYTES = 64 * 1024
-const CR = 13
-const LF = 10
 
 export class ClientConnection implements ExchangeOwner {
   readonly socket: ClientSocket
@@ -232,33 +225,25 @@ export class ClientConnection implements ExchangeOwner {
 
   /** Whether a head was read. */
   #readHead(bytes: Buffer): boolean {
-    const start = skipEmptyLines(bytes)
-    if (start === bytes.length) {
+    const next = readNextHead(bytes, this.#scanned)
+    if (next.kind === 'none') {
       this.#pending = undefined
       return false
     }
-    const end = findHeadEnd(bytes, Math.max(start, this.#scanned - 3))
-    if (end < 0) {
-      const problem = checkUnfinishedHead(
-        start === 0 ? bytes : bytes.subarray(start),
-        Math.max(0, this.#scanned - start),
-      )
-      if (problem) this.#refuse(REFUSED.bad(problem.status, problem.problem), true)
-      else if (this.#startedAt === 0) {
-        this.#startedAt = performance.now()
-        this.setDeadline(this.#context.headTimeoutMs)
-      }
+    const isBegun = this.#startedAt !== 0
+    if (!isBegun) this.#startedAt = performance.now()
+    if (next.kind === 'unfinished') {
+      if (!isBegun) this.setDeadline(this.#context.headTimeoutMs)
       this.#scanned = bytes.length
       return false
     }
     this.#scanned = 0
-    if (this.#startedAt === 0) this.#startedAt = performance.now()
-    const head = parseRequestHead(bytes.toString('latin1', start, end))
-    if ('problem' in head) {
+    if (next.kind === 'bad') {
       if (this.#isFirst && bytes.indexOf(HTTP2_PREFACE) === 0) this.#handOver(bytes)
-      else this.#refuse(REFUSED.bad(head.status, head.problem), true)
+      else this.#refuse(REFUSED.bad(next.status, next.problem), true)
       return true
     }
+    const { head, end } = next
     this.#head = head
     this.#isFirst = false
     this.#deadline = 0
@@ -418,10 +403,3 @@ export class ClientConnection implements ExchangeOwner {
 const EMPTY = Buffer.alloc(0)
 const NO_LEGS = { waitMs: 0, connectMs: 0, firstByteMs: 0 }
 const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\n')
-
-/** A server should overlook an empty line before a request (RFC 9112 2.2); two, and no more. */
-function skipEmptyLines(bytes: Buffer): number {
-  let at = 0
-  while (at < 4 && bytes[at] === CR && bytes[at + 1] === LF) at += 2
-  return at
-}
