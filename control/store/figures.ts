@@ -1,6 +1,6 @@
 // How much there is, for whoever watches: counted when it is asked for, in a few statements over indexed columns.
 
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { systemCodeOf } from '../../lib/errors.ts'
@@ -57,26 +57,12 @@ export function logSizeOf({ raw }: Pick<Database, 'raw'>): number {
   }
 }
 
-/** Where the index of the log says how many pages the log has, and how many of those are in the database (sqlite.org/walformat.html). */
-const LOGGED_AT = 16
-const TAKEN_AT = 96
-
-/** Bytes of the log that are not in the database yet. The file may be longer: what follows is left of an earlier log. */
+/**
+ * Bytes of the log that are not in the database yet. The file may be longer: what follows is left of an earlier log. SQLite itself is
+ * asked: whoever opens and closes a file of the database beside it takes away the locks that this process has on it.
+ */
 export function pendingLogOf({ raw }: Pick<Database, 'raw'>): number {
-  if (raw.memory) return 0
-  const index = new Uint32Array(TAKEN_AT / 4 + 1)
-  let fd: number
-  try {
-    fd = openSync(`${raw.name}-shm`, 'r')
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return 0
-    throw error
-  }
-  try {
-    readSync(fd, index, 0, index.byteLength, 0)
-  } finally {
-    closeSync(fd)
-  }
-  const pages = (index[LOGGED_AT / 4] ?? 0) - (index[TAKEN_AT / 4] ?? 0)
+  const [found] = raw.pragma('wal_checkpoint(NOOP)') as { log: number; checkpointed: number }[]
+  const pages = (found?.log ?? 0) - (found?.checkpointed ?? 0)
   return Math.max(pages, 0) * Number(raw.pragma('page_size', { simple: true }))
 }

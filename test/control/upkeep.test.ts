@@ -1,6 +1,6 @@
 // Upkeep: what has been kept long enough goes, slice by slice, and nothing else does; the log of the database stays short.
 
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -20,6 +20,7 @@ import { nextSlice, pauseAfter } from '../../control/upkeep/slices.ts'
 import { type Retention, runUpkeep, shortenWal, tidy, type UpkeepDeps } from '../../control/upkeep/upkeep.ts'
 import { createSilentLogger } from '../../lib/log.ts'
 import { createControlApp, MIGRATIONS, MINIMAL } from '../support/control-app.ts'
+import { sandboxRow } from '../support/sandbox-row.ts'
 
 const NOW = 1_800_000_000_000
 const TABLE: Record<KeptForATime, { name: string; time: string }> = {
@@ -265,6 +266,19 @@ test('a file that has become mostly empty gives its pages back', async () => {
   await tidy(depsOf(store))
   expect([full > 5000, pages() < 100]).toEqual([true, true])
   expect(raw.pragma('integrity_check', { simple: true })).toBe('ok')
+})
+
+test('whoever else opens the database finds that it is in use, also when the log has been looked at', () => {
+  const store = openFile()
+  const { name } = store.database.raw
+  store.insert(sandboxRow({ id: 'before' }))
+  const shared = statSync(`${name}-shm`)
+  // By this lock another process knows that the index of the log is not its own to make anew.
+  const isLocked = () =>
+    new RegExp(` ${process.pid} \\S+:${shared.ino} `).test(readFileSync('/proc/locks', 'utf8'))
+  expect(isLocked()).toBe(true)
+  expect(pendingLogOf(store.database)).toBeGreaterThan(0)
+  expect(isLocked()).toBe(true)
 })
 
 test('the log of the database is taken into it beside this thread, and begins anew', async () => {
