@@ -2,20 +2,15 @@
 // by `remove`, which looks at what is there and not at what should be; so an interrupted create, a crash and an ordinary delete all
 // end in the same way.
 
-import { existsSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
+import { messageOf } from '../../../lib/errors.ts'
 import { isNoSpace } from '../../image/failure.ts'
 import type { Image } from '../../image/image.ts'
-import { removeTree } from '../../remove-tree.ts'
 import type { AddressPool } from '../addresses.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
-import { readExit } from '../exit-file.ts'
 import type { Images } from '../images.ts'
-import { disconnectSandbox } from '../network.ts'
 import { type PhaseWatch, watchPhases } from '../phase-watch.ts'
 import { Places } from '../places.ts'
 import {
@@ -29,30 +24,27 @@ import {
 } from '../runtime.ts'
 import {
   interfaceOf,
-  isRunning,
   listSandboxIds,
   readRecord,
   type SandboxPaths,
   type SandboxRecord,
 } from '../sandbox-record.ts'
 import type { Snapshots } from '../snapshots.ts'
-import { unstageMounts } from '../staged-mounts.ts'
 import type { Volumes } from '../volumes.ts'
-import { cgroupParentOf, isFrozen, readOomKills, removeCgroup } from './cgroup.ts'
-import { diskAbility, diskPathsOf, removeDisk } from './disk.ts'
+import { cgroupParentOf, removeCgroup } from './cgroup.ts'
+import { diskAbility } from './disk.ts'
+import { EndWatch } from './end-watch.ts'
+import { type Found, findSandbox } from './find-sandbox.ts'
 import { freeze, reclaimMemory, thaw } from './freezer.ts'
 import type { Holds } from './hold.ts'
 import { makeSandbox } from './make-sandbox.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
-import { ROOT_OWNER, unmountRoot } from './root.ts'
+import { clearSandbox, endGently } from './remove-sandbox.ts'
+import { ROOT_OWNER } from './root.ts'
 import type { LocalSnapshots } from './snapshots.ts'
 import { createLocalVolumes } from './volumes.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
-/** How often the first processes of sandboxes are looked at. */
-const WATCH_EVERY_MS = 250
-/** What execd needs beyond the grace of the entrypoint to end by itself. */
-const EXTRA_GRACE_MS = 1500
 
 export class LocalRuntime implements Runtime {
   readonly name = 'local'
@@ -62,6 +54,7 @@ export class LocalRuntime implements Runtime {
   readonly #parts: Parts
   readonly #snapshots: LocalSnapshots
   readonly #holds: Holds
+  readonly #ends: EndWatch
   /**
    * Each create keeps one processor busy, so that more at once are no sooner ready, and everything else waits for them: with 20 at once on 2
    * processors twice as often as with one more than there are processors.
@@ -72,6 +65,11 @@ export class LocalRuntime implements Runtime {
     this.#parts = parts
     this.#snapshots = snapshots
     this.#holds = holds
+    this.#ends = new EndWatch({
+      dataDir: parts.dataDir,
+      runDir: parts.instance.runDir,
+      find: (id) => this.#find(id),
+    })
     this.abilities = {
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
@@ -195,43 +193,14 @@ export class LocalRuntime implements Runtime {
   async remove(id: string, { graceMs }: { graceMs: number }, signal: AbortSignal): Promise<void> {
     await this.#snapshots.giveUp(id)
     const record = readRecord(this.#paths(id).record)
-    if (record?.complete && graceMs > 0) await this.#endGently(record, graceMs, signal)
+    if (record?.complete && graceMs > 0) await endGently(this.#parts, { record, graceMs }, signal)
     await this.#clear(id, record, signal)
   }
 
-  async #endGently(record: SandboxRecord, graceMs: number, signal: AbortSignal): Promise<void> {
-    if (!record.init || !isRunning(record)) return
-    // A frozen process takes no signal.
-    if (isFrozen(this.#cgroup(record.id), this.#parts.cgroups))
-      await this.#parts.oci.resume(record.id, signal)
-    try {
-      process.kill(record.init.pid, 'SIGTERM')
-    } catch (error) {
-      if (systemCodeOf(error) !== 'ESRCH') throw error // it has ended by itself meanwhile
-    }
-    const deadline = performance.now() + graceMs + EXTRA_GRACE_MS
-    while (isRunning(record) && performance.now() < deadline) await delay(10, undefined, { signal })
-  }
-
-  /** Removes whatever there is of a sandbox, in the reverse order of its making. */
+  /** Removes whatever there is of a sandbox. */
   async #clear(id: string, record: SandboxRecord | undefined, signal: AbortSignal): Promise<void> {
-    const { oci, egress, addresses, cgroups, instance, programs } = this.#parts
-    const { run } = programs
-    const paths = this.#paths(id)
-    if (existsSync(join(instance.runDir, 'runc', id)) || record?.init) {
-      if (record?.init && isRunning(record) && isFrozen(this.#cgroup(id), cgroups))
-        await oci.resume(id, signal)
-      await oci.delete(id, signal)
-    }
-    await disconnectSandbox(record?.interface ?? interfaceOf(id, instance.interfacePrefix), run, signal)
-    // Only once nothing of it can send any more.
-    await egress.unregister(id, signal)
-    await unmountRoot(paths.root, run, signal)
-    await unstageMounts(paths.mounts, run, signal)
-    await removeCgroup(this.#cgroup(id), cgroups)
-    await removeDisk(diskPathsOf(paths), run, signal)
-    await removeTree(paths.folder, signal, run)
-    if (record) addresses.release(record.address)
+    await clearSandbox(this.#parts, { id, record }, signal)
+    this.#ends.forget(id)
     if (record?.layers) await this.#snapshots.collect()
   }
 
@@ -257,21 +226,9 @@ export class LocalRuntime implements Runtime {
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<RuntimeEvent> {
-    const { dataDir, log } = this.#parts
-    const told = new Set<string>()
-    while (!signal.aborted) {
-      const ids = await listSandboxIds(dataDir)
-      for (const id of ids) {
-        if (told.has(id)) continue
-        const sandbox = this.#find(id)
-        if (sandbox?.state !== 'exited') continue
-        told.add(id)
-        log.debug('sandbox ended', { sandbox: id, exitCode: sandbox.exitCode })
-        yield { type: 'exited', sandbox }
-      }
-      for (const id of told) if (!ids.includes(id)) told.delete(id)
-      // The end of the waiting is the end of the loop.
-      await delay(WATCH_EVERY_MS, undefined, { signal }).catch(() => {})
+    for await (const sandbox of this.#ends.ends(signal)) {
+      this.#parts.log.debug('sandbox ended', { sandbox: sandbox.id, exitCode: sandbox.exitCode })
+      yield { type: 'exited', sandbox }
     }
   }
 
@@ -290,22 +247,8 @@ export class LocalRuntime implements Runtime {
     return found
   }
 
-  #find(id: string): RuntimeSandbox | undefined {
-    const paths = this.#paths(id)
-    if (!existsSync(paths.folder)) return undefined
-    const record = readRecord(paths.record)
-    if (!record?.complete) return { id, state: 'incomplete' }
-    const { address } = record
-    if (isRunning(record)) {
-      const paused = isFrozen(this.#cgroup(id), this.#parts.cgroups) && !this.#holds.isHeld(id)
-      return { id, state: paused ? 'paused' : 'running', address }
-    }
-    const exit = readExit(paths.exchange)
-    const oom = readOomKills(this.#cgroup(id), this.#parts.cgroups) > 0
-    const message =
-      exit?.message ??
-      (oom ? 'killed: out of memory' : exit ? undefined : 'ended from outside, or the machine was restarted')
-    return { id, state: 'exited', exitCode: exit?.exitCode ?? 137, ...(message !== undefined && { message }) }
+  #find(id: string): Found {
+    return findSandbox(this.#parts, this.#holds, id)
   }
 
   #paths(id: string): SandboxPaths {
