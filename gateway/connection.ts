@@ -3,6 +3,7 @@
 // decide.ts and done in forward.ts.
 
 import type { LiveConnection } from '../lib/api/gateway-admin.ts'
+import { ByteMeter } from './byte-meter.ts'
 import { Exchange, type ExchangeOwner, STALL_TIMEOUT_MS } from './forward.ts'
 import { type Client, clientOf, type Origin } from './front/hops.ts'
 import { formatUpgradeHead } from './headers.ts'
@@ -32,17 +33,16 @@ export class ClientConnection implements ExchangeOwner {
   #exchange: Exchange | undefined
   /** The exchange of this request, also when it is over. */
   #last: Exchange | undefined
-  #bytesBefore = { in: 0, out: 0 }
+  readonly #meter: ByteMeter
   #cancelWait: (() => void) | undefined
   #startedAt = 0
   #deadline: number
   #isAdvancing = false
   #isFirst = true
-  /** The sandbox whose traffic passes here, when control wants to hear of it, and how much has passed. */
+  /** The sandbox whose traffic passes here, when control wants to hear of it. */
   #trafficOf: string | undefined
   /** By whose leave it is reached, when that can end before the connection does. */
   #sharedBy: SharedBy | undefined
-  #passedBytes = 0
   #isHeld = false
   readonly #onData = (chunk: Buffer) => this.#receive(chunk)
   readonly #onEnd = () => this.#onClientEnd()
@@ -53,6 +53,7 @@ export class ClientConnection implements ExchangeOwner {
 
   constructor(socket: ClientSocket, origin: Origin, context: ConnectionContext) {
     this.socket = socket
+    this.#meter = new ByteMeter(socket)
     this.#origin = origin
     this.#asking = clientOf(origin)
     this.#context = context
@@ -110,11 +111,7 @@ export class ClientConnection implements ExchangeOwner {
 
   /** The sandbox that something has passed for since the last call, when control wants to hear of it. */
   takeTraffic(): string | undefined {
-    if (this.#trafficOf === undefined) return undefined
-    const bytes = this.socket.bytesRead + this.socket.bytesWritten
-    if (bytes === this.#passedBytes) return undefined
-    this.#passedBytes = bytes
-    return this.#trafficOf
+    return this.#trafficOf !== undefined && this.#meter.hasMoved() ? this.#trafficOf : undefined
   }
 
   /** What is under way to a sandbox. */
@@ -130,8 +127,7 @@ export class ClientConnection implements ExchangeOwner {
       method: head.method,
       path: loggedPath(head.target),
       ageMs: Math.round(performance.now() - this.#startedAt),
-      bytesIn: this.socket.bytesRead - this.#bytesBefore.in,
-      bytesOut: this.socket.bytesWritten - this.#bytesBefore.out,
+      ...this.#meter.passed,
       ...(plan.share && { share: plan.share.id }),
     }
   }
@@ -378,13 +374,6 @@ export class ClientConnection implements ExchangeOwner {
     this.#context.onClosed(this)
   }
 
-  #takeBytes(): { bytesIn: number; bytesOut: number } {
-    const { bytesRead, bytesWritten } = this.socket
-    const before = this.#bytesBefore
-    this.#bytesBefore = { in: bytesRead, out: bytesWritten }
-    return { bytesIn: bytesRead - before.in, bytesOut: bytesWritten - before.out }
-  }
-
   #report(status: number, reason?: string, isPassing = false): void {
     this.#context.report({
       head: this.#head,
@@ -393,7 +382,7 @@ export class ClientConnection implements ExchangeOwner {
       status,
       ms: this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt,
       legs: this.#last?.legsSince(this.#startedAt) ?? NO_LEGS,
-      ...this.#takeBytes(),
+      ...this.#meter.take(),
       ...(reason !== undefined && { reason }),
       ...(isPassing && { isPassing }),
     })
