@@ -1,9 +1,9 @@
 // Connections that the kernel refused, as lines in the log. The kernel notes each once in a set of bounded size; this reads it.
 // It is also how egress learns that its table has gone.
 
-import type { Logger } from '../lib/log.ts'
-import type { Nft, NftElement } from './nft/apply.ts'
-import type { DecisionRecord } from './record.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { DecisionRecord } from '../record.ts'
+import type { Nft, NftElement } from './apply.ts'
 
 export type RefusedConnection = { interface: string; address: string; protocol: string; port: number }
 

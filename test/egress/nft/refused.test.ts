@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import type { NftObject } from '../../egress/nft/apply.ts'
-import { DecisionRecord } from '../../egress/record.ts'
-import { createRefusedLog } from '../../egress/refused-log.ts'
-import { createLogger } from '../../lib/log.ts'
+import type { NftObject } from '../../../egress/nft/apply.ts'
+import { createRefusedLog } from '../../../egress/nft/refused.ts'
+import { DecisionRecord } from '../../../egress/record.ts'
+import { createLogger } from '../../../lib/log.ts'
 
 const element = (address: string, port: number, protocol = 'tcp', name = 'osbab12aa') => ({
   elem: { val: { concat: [name, address, protocol, port] }, expires: 50 },
