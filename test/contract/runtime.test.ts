@@ -253,10 +253,10 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
       expect((await runIn(each.sandbox, each.spec, 'hostname')).stdout).toBe(each.spec.id)
   })
 
-  test('the image says who runs the entrypoint, where and with what, and the caller stands above it', async () => {
+  test('the image says who runs the entrypoint, where and with what, and the caller stands above it; it knows what it is called', async () => {
     const { spec: given, sandbox: made } = await make({ env: { LANG: 'de_DE.UTF-8', MINE: 'x y' } })
-    const { stdout } = await runIn(made, given, 'id -u; pwd; echo $LANG "$MINE"')
-    expect(stdout).toBe('0\n/workspace\nde_DE.UTF-8 x y')
+    const { stdout } = await runIn(made, given, 'id -u; pwd; echo $LANG "$MINE" $OPENSANDBOX_ID')
+    expect(stdout).toBe(`0\n/workspace\nde_DE.UTF-8 x y ${given.id}`)
   })
 
   test('finds everything again after a restart, paused ones too', async () => {

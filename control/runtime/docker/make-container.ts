@@ -41,10 +41,7 @@ export async function makeContainer(
       record,
       paths,
       owner: rootOwner,
-      given: {
-        ...image.config,
-        env: { ...image.config.env, ...config.docker.sandboxEnv, OPENSANDBOX_ID: id },
-      },
+      given: { ...image.config, env: { ...image.config.env, ...config.docker.sandboxEnv } },
       watch,
       start: () => startContainer(parts, { spec, image, record }, signal),
       wasOutOfMemory: () => wasOutOfMemory(parts, record),
