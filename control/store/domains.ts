@@ -1,6 +1,7 @@
 // Names of their own that sandboxes are reached by.
 
 import { and, asc, count, eq } from 'drizzle-orm'
+import { Watchers } from '../watchers.ts'
 import type { Database } from './database.ts'
 import { domains } from './schema.ts'
 
@@ -8,7 +9,7 @@ export type DomainRow = typeof domains.$inferSelect
 
 export class DomainStore {
   readonly #database: Database
-  readonly #watchers = new Set<(sandboxId: string) => void>()
+  readonly #watchers = new Watchers<[sandboxId: string]>()
 
   constructor(database: Database) {
     this.#database = database
@@ -16,8 +17,7 @@ export class DomainStore {
 
   /** Calls `watcher` after every change of a sandbox's names, until the returned function is called. */
   watch(watcher: (sandboxId: string) => void): () => void {
-    this.#watchers.add(watcher)
-    return () => void this.#watchers.delete(watcher)
+    return this.#watchers.add(watcher)
   }
 
   /** Gives a name to a port, or another port to a name that the sandbox has. Says why it cannot. */
@@ -36,7 +36,7 @@ export class DomainStore {
       orm.insert(domains).values(row).run()
       return 'put'
     })
-    if (outcome === 'put') this.#tell(row.sandboxId)
+    if (outcome === 'put') this.#watchers.tell(row.sandboxId)
     return outcome
   }
 
@@ -56,11 +56,7 @@ export class DomainStore {
         .delete(domains)
         .where(and(eq(domains.name, name), eq(domains.sandboxId, sandboxId)))
         .run().changes > 0
-    if (isGone) this.#tell(sandboxId)
+    if (isGone) this.#watchers.tell(sandboxId)
     return isGone
-  }
-
-  #tell(sandboxId: string): void {
-    for (const watcher of this.#watchers) watcher(sandboxId)
   }
 }

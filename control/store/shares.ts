@@ -1,6 +1,7 @@
 // The links that were shared. What they carry is never here, only its hash.
 
 import { and, asc, eq, gt, isNull, lte, sql } from 'drizzle-orm'
+import { Watchers } from '../watchers.ts'
 import type { Database } from './database.ts'
 import { shares } from './schema.ts'
 
@@ -8,7 +9,7 @@ export type ShareRow = typeof shares.$inferSelect
 
 export class ShareStore {
   readonly #database: Database
-  readonly #watchers = new Set<(sandboxId: string) => void>()
+  readonly #watchers = new Watchers<[sandboxId: string]>()
 
   constructor(database: Database) {
     this.#database = database
@@ -16,8 +17,7 @@ export class ShareStore {
 
   /** Calls `watcher` after every change of a sandbox's links, until the returned function is called. */
   watch(watcher: (sandboxId: string) => void): () => void {
-    this.#watchers.add(watcher)
-    return () => void this.#watchers.delete(watcher)
+    return this.#watchers.add(watcher)
   }
 
   /** Writes a new one, in the place of those that have ended. False when the sandbox has `most` that hold. */
@@ -90,6 +90,6 @@ export class ShareStore {
 
   /** Lets the watchers know that links of these sandboxes have changed. */
   tell(sandboxIds: readonly string[]): void {
-    for (const id of sandboxIds) for (const watcher of this.#watchers) watcher(id)
+    for (const id of sandboxIds) this.#watchers.tell(id)
   }
 }

@@ -1,9 +1,10 @@
-// The state of control: the rows of sandboxes with what belongs to them. Every change of one is told to the watchers after it is committed, which is how the routes feed and the
-// deadline clock know.
+// The state of control: the rows of sandboxes with what belongs to them. Every change of one is told to the watchers after it is
+// committed, which is how the routes feed and the deadline clock know.
 
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { and, asc, count, desc, eq, inArray, type SQL, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
+import { Watchers } from '../watchers.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { DeadlineStore } from './deadlines.ts'
 import { DomainStore } from './domains.ts'
@@ -50,7 +51,7 @@ export class Store {
   readonly volumes: VolumeStore
   readonly #db
   readonly #rows
-  readonly #watchers = new Set<(event: StoreEvent) => void>()
+  readonly #watchers = new Watchers<[event: StoreEvent]>()
 
   constructor(options: DatabaseOptions) {
     this.database = openDatabase(options)
@@ -66,8 +67,7 @@ export class Store {
 
   /** Calls `watcher` after every change, until the returned function is called. */
   watch(watcher: (event: StoreEvent) => void): () => void {
-    this.#watchers.add(watcher)
-    return () => void this.#watchers.delete(watcher)
+    return this.#watchers.add(watcher)
   }
 
   /** Writes a new row with what it mounts, and the key that asked for it; what is left out has its default. */
@@ -193,7 +193,7 @@ export class Store {
       }
       return row
     })
-    if (gone) this.#announce({ id, tenant: gone.tenant })
+    if (gone) this.#watchers.tell({ id, tenant: gone.tenant })
     return gone !== undefined
   }
 
@@ -261,7 +261,7 @@ export class Store {
   /** Lets the watchers know that something was written about a sandbox that is no change of its row. */
   tell({ id, tenant }: { id: string; tenant: string }): void {
     const row = this.get(id)
-    this.#announce({ id, tenant, ...(row && { row }) })
+    this.#watchers.tell({ id, tenant, ...(row && { row }) })
   }
 
   close(): void {
@@ -296,10 +296,6 @@ export class Store {
   }
 
   #tell(row: SandboxRow): void {
-    this.#announce({ id: row.id, tenant: row.tenant, row })
-  }
-
-  #announce(event: StoreEvent): void {
-    for (const watcher of this.#watchers) watcher(event)
+    this.#watchers.tell({ id: row.id, tenant: row.tenant, row })
   }
 }

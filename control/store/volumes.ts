@@ -3,6 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import type { Statement } from 'better-sqlite3'
+import { Watchers } from '../watchers.ts'
 import type { Database } from './database.ts'
 
 /** `making`: its files may not be there yet. `removing`: they may not be there any more, and its name is free. */
@@ -56,7 +57,7 @@ const LEFT_OVER = `state <> 'removing' AND lifetime <> 'kept'
 export class VolumeStore {
   readonly #database: Database
   readonly #prepared
-  readonly #watchers = new Set<() => void>()
+  readonly #watchers = new Watchers<[]>()
 
   constructor(database: Database) {
     this.#database = database
@@ -65,8 +66,7 @@ export class VolumeStore {
 
   /** Calls `watcher` whenever files have to go, until the returned function is called. */
   watch(watcher: () => void): () => void {
-    this.#watchers.add(watcher)
-    return () => void this.#watchers.delete(watcher)
+    return this.#watchers.add(watcher)
   }
 
   get(wanted: VolumeName): VolumeRow | undefined {
@@ -164,7 +164,7 @@ export class VolumeStore {
   }
 
   #tell(marked: number): void {
-    if (marked > 0) for (const watcher of this.#watchers) watcher()
+    if (marked > 0) this.#watchers.tell()
   }
 }
 
