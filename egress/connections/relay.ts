@@ -3,14 +3,14 @@
 // was answered for it. What names no server is closed: only a rule for the address opens it to other protocols.
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { parseName } from '../../lib/api/network-policy.ts'
 import type { Logger } from '../../lib/log.ts'
-import { type Decision, decideAddress } from '../policy/decide.ts'
+import type { Decision } from '../policy/decide.ts'
 import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog, type RefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import { looksLikeTls } from './client-hello.ts'
+import { decideServer } from './decide-server.ts'
 import type { Flow, Flows } from './flows.ts'
 import { HttpRequests, looksLikeHttp } from './http-requests.ts'
 import type { CheckName, Judge, Judged } from './judge.ts'
@@ -175,24 +175,15 @@ class Relay {
     return looksLikeHttp(first) ? new HttpRequests(this.#check) : undefined
   }
 
-  /** Asked for each name as it comes: the policy may have changed since the connection was opened. */
   readonly #check: CheckName = (text) => {
     const sandboxes = this.#options.sandboxes()
     const sandbox = sandboxes.get(this.#id)
     if (!sandbox) return 'its sandbox is gone'
-    const parsed = parseName(text)
-    if ('problem' in parsed) return `the name that it asks for ${parsed.problem}`
-    const { name } = parsed
-    this.#asked = name
-    const decision = sandboxes.decide(sandbox, name)
-    this.#decision = decision
-    if (decision.action === 'deny') return `the name that it asks for is denied: ${decision.reason}`
-    if (!sandbox.learned.leads(name, this.#to.address))
-      return 'its address is none that was answered for the name that it asks for'
-    const byAddress = decideAddress(sandbox.policy, this.#to.address, { learned: true })
-    if (byAddress.action === 'deny') return byAddress.reason
-    this.#flow.names.add(name)
-    return undefined
+    const { name, decision, problem } = decideServer(sandboxes, sandbox, { address: this.#to.address, text })
+    this.#asked = name ?? this.#asked
+    this.#decision = decision ?? this.#decision
+    if (name !== undefined && problem === undefined) this.#flow.names.add(name)
+    return problem
   }
 
   /** One event for each connection, when it is over. */

@@ -1,0 +1,34 @@
+// Whether a connection may be for the server that its client names: the policy allows the name, the address was answered for it,
+// and no rule closes the address itself. Asked for each name as it comes, as the policy may have changed since the connection was opened.
+
+import { parseName } from '../../lib/api/network-policy.ts'
+import { type Decision, decideAddress } from '../policy/decide.ts'
+import type { Sandbox } from '../sandbox-table.ts'
+import type { Sandboxes } from '../sandboxes.ts'
+
+export type ServerDecision = {
+  /** In canonical form, as soon as it is a name. */
+  name?: string
+  /** What the policy says of the name. */
+  decision?: Decision
+  /** Absent when the connection may go on. */
+  problem?: string
+}
+
+export function decideServer(
+  sandboxes: Pick<Sandboxes, 'decide'>,
+  sandbox: Sandbox,
+  { address, text }: { address: string; text: string },
+): ServerDecision {
+  const parsed = parseName(text)
+  if ('problem' in parsed) return { problem: `the name that it asks for ${parsed.problem}` }
+  const { name } = parsed
+  const decision = sandboxes.decide(sandbox, name)
+  const asked = { name, decision }
+  if (decision.action === 'deny')
+    return { ...asked, problem: `the name that it asks for is denied: ${decision.reason}` }
+  if (!sandbox.learned.leads(name, address))
+    return { ...asked, problem: 'its address is none that was answered for the name that it asks for' }
+  const byAddress = decideAddress(sandbox.policy, address, { learned: true })
+  return byAddress.action === 'deny' ? { ...asked, problem: byAddress.reason } : asked
+}
