@@ -26,8 +26,9 @@ export class H2cSessions {
       forget()
       session.close()
     })
-    // Each of its streams hears of an error itself.
+    // Each of its streams hears of an error itself, however many there are.
     session
+      .setMaxListeners(0)
       .on('error', () => {})
       .on('goaway', forget)
       .on('close', forget)

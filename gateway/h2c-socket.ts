@@ -64,8 +64,9 @@ export class H2cSocket extends Duplex {
     if ('problem' in head) done(new Error(head.problem))
     else if (this.#session.closed || this.#session.destroyed) done(new Error('The connection has ended'))
     else {
-      this.#begin(head)
-      this.#sendBody(bytes, end, done)
+      const error = attempt(() => this.#begin(head))
+      if (error) done(error)
+      else this.#sendBody(bytes, end, done)
     }
   }
 
@@ -81,12 +82,13 @@ export class H2cSocket extends Duplex {
   }
 
   #begin(head: RequestHead): void {
-    const headers: Record<string, string | string[]> = {
+    const headers = noFields()
+    Object.assign(headers, {
       ':method': head.method,
       ':scheme': 'http',
       ':authority': head.host,
       ':path': head.target,
-    }
+    })
     for (const { key, value } of head.fields) if (!CONNECTION_FIELDS.has(key)) add(headers, key, value)
     const isWhole = isEmpty(head.framing)
     const hasTrailers = head.framing.kind === 'chunked'
@@ -96,12 +98,16 @@ export class H2cSocket extends Duplex {
       decode: true,
       keepTrailer: () => true,
       onTrailers: (fields) => {
-        const trailers: Record<string, string | string[]> = {}
+        const trailers = noFields()
         for (const { key, value } of fields) add(trailers, key, value)
         this.#trailers = trailers
       },
     })
-    if (hasTrailers) stream.once('wantTrailers', () => stream.sendTrailers(this.#trailers))
+    if (hasTrailers)
+      stream.once('wantTrailers', () => {
+        const error = attempt(() => stream.sendTrailers(this.#trailers))
+        if (error) this.destroy(error)
+      })
     this.#readAnswer(stream, head.method)
   }
 
@@ -161,6 +167,21 @@ export class H2cSocket extends Duplex {
     else done()
     if (body.done) stream.end()
   }
+}
+
+/** HTTP/2 takes some fields once only, and others never, and says so by throwing. */
+function attempt(act: () => void): Error | undefined {
+  try {
+    act()
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
+
+/** A client may name a field as what every object has. */
+function noFields(): Record<string, string | string[]> {
+  return Object.create(null)
 }
 
 function add(headers: Record<string, string | string[]>, key: string, value: string): void {

@@ -73,6 +73,8 @@ export class Http2Sessions {
 
   #take(stream: ServerHttp2Stream, flags: number, raw: string[], origin: Origin): void {
     stream.on('error', () => {})
+    // It was broken off in the packet that it came in.
+    if (stream.destroyed || stream.closed) return
     const webSocketKey = randomBytes(16).toString('base64')
     const isWhole = (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0
     const head = formatHttp1Head(raw, { isWhole, webSocketKey })

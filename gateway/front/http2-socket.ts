@@ -183,7 +183,10 @@ export class Http2Socket extends Duplex {
       const options = { ...AS_IT_IS, endStream: body.done, waitForTrailers: mayHaveTrailers }
       stream.respond({ ':status': head.status, ...headers }, options)
       if (mayHaveTrailers)
-        stream.once('wantTrailers', () => this.#send(() => stream.sendTrailers(this.#trailers)))
+        stream.once('wantTrailers', () => {
+          if (this.#send(() => stream.sendTrailers(this.#trailers)) !== undefined)
+            stream.close(INTERNAL_ERROR)
+        })
     })
   }
 
@@ -222,7 +225,8 @@ export class Http2Socket extends Duplex {
 }
 
 function headersOf(fields: readonly Field[]): OutgoingHttpHeaders {
-  const headers: Record<string, string[]> = {}
+  // A sandbox may name a field as what every object has.
+  const headers: Record<string, string[]> = Object.create(null)
   for (const { key, value } of fields) {
     if (CONNECTION_FIELDS.has(key)) continue
     headers[key] = [...(headers[key] ?? []), value]

@@ -14,6 +14,7 @@ import { Certificates } from '../../../gateway/front/certificates.ts'
 import { makeSelfSigned } from '../../../gateway/front/self-signed.ts'
 import { createLogger } from '../../../lib/log.ts'
 import { dial, startAnswering, startGateway, startRaw, type TestGateway } from '../support.ts'
+import { frame, PREFACE, pack } from './frames.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 const HOST = 'a-8000.localhost'
@@ -245,33 +246,6 @@ describe('a WebSocket over HTTP/2', () => {
   })
 })
 
-/** Frames by hand, as a client of nghttp2 would refuse to send them. */
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head.writeUInt8(type, 3)
-  head.writeUInt8(flags, 4)
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, payload])
-}
-
-/** Literals without an index (RFC 7541 6.2.2). */
-function pack(fields: readonly (readonly [string, string])[]): Buffer {
-  const text = (value: string) => {
-    const bytes = Buffer.from(value, 'latin1')
-    const length =
-      bytes.length < 127
-        ? [bytes.length]
-        : [127, ((bytes.length - 127) & 127) | 128, (bytes.length - 127) >> 7]
-    return Buffer.concat([Buffer.from(length), bytes])
-  }
-  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]))
-}
-
-const PREFACE = Buffer.concat([
-  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-  frame(4, 0, 0, Buffer.alloc(0)),
-])
 const BASE = [
   [':method', 'POST'],
   [':scheme', 'http'],
