@@ -11,8 +11,8 @@ import type { RuntimeOptions } from './open-runtime.ts'
 import type { PhaseWatch } from './phase-watch.ts'
 import type { RuntimeSpec } from './runtime.ts'
 import {
-  type FirstProcess,
   isRunning,
+  type NamedProcess,
   type SandboxPaths,
   type SandboxRecord,
   writeRecord,
@@ -34,7 +34,7 @@ export type Begun = {
   given: RunConfig
   watch: PhaseWatch
   /** Has the first process run. It runs nothing of the user's before it has its boot file. */
-  start(): Promise<FirstProcess>
+  start(): Promise<NamedProcess>
   /** Whether the kernel has ended processes of it for memory. */
   wasOutOfMemory(): boolean | Promise<boolean>
 }

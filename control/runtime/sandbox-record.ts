@@ -9,7 +9,7 @@ import { systemCodeOf } from '../../lib/errors.ts'
 import type { Image } from '../image/image.ts'
 
 /** A process as the host sees it, named so that no later one is taken for it. */
-export type FirstProcess = { pid: number; startTime: string }
+export type NamedProcess = { pid: number; startTime: string }
 
 export type SandboxRecord = {
   id: string
@@ -23,7 +23,7 @@ export type SandboxRecord = {
   /** The layers of snapshots between it and the sandbox's own, from the top. */
   layers?: string[]
   /** Once there is one. */
-  init?: FirstProcess
+  init?: NamedProcess
   /** Set once everything of the create is done; without it, the sandbox is incomplete. */
   complete: boolean
 }

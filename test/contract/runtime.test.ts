@@ -5,13 +5,14 @@
 // interface's name inside, the image's files and the process tree are the same on both.
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { pause } from '../../control/async.ts'
 import type { RuntimeEvent, RuntimeSandbox, RuntimeSpec } from '../../control/runtime/runtime.ts'
 import { interfaceOf } from '../../control/runtime/sandbox-record.ts'
+import { GUEST_DIR } from '../../lib/api/guest.ts'
 import { type OpenedRuntime, openTestRuntime, RUNTIME_NAMES, runIn, specOf, whyNot } from './runtimes.ts'
 
 const soon = () => AbortSignal.timeout(30_000)
@@ -74,13 +75,29 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
     expect(await opened.runtime.logs('no-such', { maxBytes: 10 }, soon())).toBeUndefined()
   })
 
-  test('S2 S11: a sandbox has one network of its own, and no port of it is open on this machine', async () => {
+  test('S2, S11, P9: a sandbox has one network of its own, and no port of it is open on this machine', async () => {
     const names = (await runIn(sandbox, spec, 'ls /sys/class/net')).stdout.split('\n').sort()
     expect(names).toEqual(['eth0', 'lo'])
     const routes = (await runIn(sandbox, spec, 'cat /proc/net/route')).stdout
     expect(routes).toContain('eth0')
     const listening = execFileSync('ss', ['-Hltn'], { encoding: 'utf8' })
     expect(listening).not.toContain(':44772')
+  })
+
+  test('P7: execd is not copied into a sandbox, but the same and read-only in all of them', async () => {
+    const other = await make()
+    const look = `stat -c %d:%i ${GUEST_DIR}; touch ${GUEST_DIR}/mine`
+    const [one, two] = await Promise.all([runIn(sandbox, spec, look), runIn(other.sandbox, other.spec, look)])
+    expect(one.stdout).toMatch(/^\d+:\d+$/)
+    expect(two.stdout).toBe(one.stdout)
+    expect([one.exitCode, two.exitCode]).toEqual([1, 1])
+  })
+
+  test('L20: processes whose parents are gone are reaped', async () => {
+    await runIn(sandbox, spec, 'for i in 1 2 3 4 5; do (sleep 0.1 &) ; done')
+    await expect
+      .poll(async () => (await runIn(sandbox, spec, 'ps -eo stat= | grep -c Z')).stdout, { timeout: 10_000 })
+      .toBe('0')
   })
 
   test('S3: sandboxes reach neither each other nor the ports of this machine', async () => {
@@ -196,7 +213,7 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
     await following
   })
 
-  test('gives the entrypoint time to tidy up, and no more than that', async () => {
+  test('L20: gives the entrypoint time to tidy up, and no more than that', async () => {
     const polite = await make({
       entrypoint: [
         'python3',
@@ -230,6 +247,15 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
     const given = specOf(change)
     const refused = await opened.runtime.create(given, soon()).catch((error: unknown) => error)
     expect(refused).toMatchObject({ failure: expect.stringMatching(failure) })
+    expect(await traces(given.id)).toEqual(nothing)
+  })
+
+  test('S24: what fails by the machine is told without places of it, and leaves nothing', async () => {
+    const given = specOf()
+    mkdirSync(join(opened.dataDir, 'sandboxes', given.id))
+    const refused = await opened.runtime.create(given, soon()).catch((error: unknown) => error)
+    expect(refused).toMatchObject({ failure: 'start_failed', message: expect.stringContaining('EEXIST') })
+    expect((refused as Error).message).not.toContain(opened.dataDir)
     expect(await traces(given.id)).toEqual(nothing)
   })
 

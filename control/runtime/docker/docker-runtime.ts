@@ -3,7 +3,6 @@
 // can be undone by `remove`, which looks at what is there and not at what should be.
 
 import { existsSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { ContainerInfo, ContainerInspectInfo } from 'dockerode'
 import { messageOf } from '../../../lib/errors.ts'
 import { removeTree } from '../../remove-tree.ts'
@@ -24,11 +23,12 @@ import {
 import { interfaceOf, isRunning, listSandboxIds } from '../sandbox-record.ts'
 import type { Snapshots } from '../snapshots.ts'
 import { unstageMounts } from '../staged-mounts.ts'
+import { startFailure } from '../start-failure.ts'
+import { untilEnded } from '../until-ended.ts'
 import type { Volumes } from '../volumes.ts'
 import { type Container, decideState, exitCodeIn } from './container-state.ts'
 import { EngineRefusal } from './engine.ts'
 import { followEvents } from './events.ts'
-import { startFailure } from './failure.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { makeContainer } from './make-container.ts'
 import { type DockerParts, type DockerRecord, recordOf, sandboxPaths } from './parts.ts'
@@ -38,8 +38,6 @@ import { Standstill } from './standstill.ts'
 import { createDockerVolumes } from './volumes.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
-/** What execd needs beyond the grace of the entrypoint to end by itself. */
-const EXTRA_GRACE_MS = 1500
 const INSPECT_TIMEOUT_MS = 10_000
 
 export class DockerRuntime implements Runtime {
@@ -108,7 +106,7 @@ export class DockerRuntime implements Runtime {
       }
     } catch (error) {
       signal.throwIfAborted()
-      throw startFailure(error, this.#parts.dataDir)
+      throw startFailure(error, this.#parts)
     }
   }
 
@@ -143,7 +141,7 @@ export class DockerRuntime implements Runtime {
     } catch (error) {
       if (!(error instanceof EngineRefusal)) throw error
       const state = (await this.inspect(id, signal))?.state ?? 'gone'
-      if (state === wanted) throw startFailure(error, this.#parts.dataDir)
+      if (state === wanted) throw startFailure(error, this.#parts)
       throw new RuntimeError(verb === 'pause' ? 'not_running' : 'not_paused', `Sandbox "${id}" is ${state}`, {
         cause: error,
       })
@@ -164,8 +162,7 @@ export class DockerRuntime implements Runtime {
   async #endGently(record: DockerRecord, graceMs: number, signal: AbortSignal): Promise<void> {
     if (!record.container || !isRunning(record)) return
     await signalContainer(this.#parts, record.container, 'SIGTERM', signal)
-    const deadline = performance.now() + graceMs + EXTRA_GRACE_MS
-    while (isRunning(record) && performance.now() < deadline) await delay(10, undefined, { signal })
+    await untilEnded(record, graceMs, signal)
   }
 
   /** Removes whatever there is of a sandbox, in the reverse order of its making. */

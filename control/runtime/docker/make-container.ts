@@ -8,7 +8,7 @@ import { bringUp } from '../bring-up.ts'
 import { openFilesLimit } from '../machine.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
-import { type FirstProcess, startTimeOf, writeRecord } from '../sandbox-record.ts'
+import { type NamedProcess, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { makeContainerSpec } from './container-spec.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { openMounts, verifyMounts } from './mounts.ts'
@@ -64,7 +64,7 @@ async function startContainer(
   parts: DockerParts,
   { spec, image, record }: { spec: RuntimeSpec; image: DockerImage; record: DockerRecord },
   signal: AbortSignal,
-): Promise<FirstProcess> {
+): Promise<NamedProcess> {
   const { engine, ownership, guest, namespaces, config } = parts
   if (spec.allowNamespaces && 'refusal' in namespaces)
     throw new RuntimeError('unsupported', namespaces.refusal)

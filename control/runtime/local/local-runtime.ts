@@ -6,9 +6,7 @@ import { rmdir } from 'node:fs/promises'
 import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../../../lib/errors.ts'
-import { isNoSpace } from '../../image/failure.ts'
 import type { Image } from '../../image/image.ts'
-import type { AddressPool } from '../addresses.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
 import type { Images } from '../images.ts'
 import { type PhaseWatch, watchPhases } from '../phase-watch.ts'
@@ -30,6 +28,7 @@ import {
   type SandboxRecord,
 } from '../sandbox-record.ts'
 import type { Snapshots } from '../snapshots.ts'
+import { startFailure } from '../start-failure.ts'
 import type { Volumes } from '../volumes.ts'
 import { cgroupParentOf, removeCgroup } from './cgroup.ts'
 import { diskAbility } from './disk.ts'
@@ -96,12 +95,15 @@ export class LocalRuntime implements Runtime {
         watch.phaseDone?.(phase)
       },
     })
-    // Held until the record, or nothing any more, needs it.
-    using ground = await this.#groundOf(spec, signal, watch)
-    leave = await this.#places.take(spec.tenant ?? '', signal)
-    phases.mark('image')
     try {
+      // Held until the record, or nothing any more, needs it.
+      using ground = await this.#groundOf(spec, signal, watch)
+      leave = await this.#places.take(spec.tenant ?? '', signal)
+      phases.mark('image')
       return await this.#make(spec, ground, phases, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw startFailure(error, this.#parts)
     } finally {
       leave()
     }
@@ -130,7 +132,7 @@ export class LocalRuntime implements Runtime {
     const { addresses, instance, log } = this.#parts
     const record: SandboxRecord = {
       id: spec.id,
-      address: takeAddress(addresses),
+      address: addresses.take(),
       interface: interfaceOf(spec.id, instance.interfacePrefix),
       image: image.id,
       base: image,
@@ -151,8 +153,7 @@ export class LocalRuntime implements Runtime {
           error: messageOf(trouble),
         }),
       )
-      signal.throwIfAborted()
-      throw asRuntimeError(error)
+      throw error
     }
     const { digest } = image
     return {
@@ -258,21 +259,4 @@ export class LocalRuntime implements Runtime {
   #cgroup(id: string): string {
     return sandboxCgroup(this.#parts, id)
   }
-}
-
-function takeAddress(addresses: AddressPool): string {
-  try {
-    return addresses.take()
-  } catch (error) {
-    throw new RuntimeError('start_failed', messageOf(error), { cause: error })
-  }
-}
-
-function asRuntimeError(error: unknown): unknown {
-  if (isNoSpace(error))
-    return new RuntimeError('no_space', 'Cannot start the sandbox: no space left on the disk', {
-      cause: error,
-    })
-  if (error instanceof RuntimeError) return error
-  return new RuntimeError('start_failed', `Cannot start the sandbox: ${messageOf(error)}`, { cause: error })
 }

@@ -10,7 +10,7 @@ import { bringUp } from '../bring-up.ts'
 import { openFilesLimit } from '../machine.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
-import { type FirstProcess, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
+import { type NamedProcess, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { stageMounts } from '../staged-mounts.ts'
 import { readOomKills } from './cgroup.ts'
 import { diskPathsOf, makeDisk } from './disk.ts'
@@ -110,7 +110,7 @@ async function startFirstProcess(
   oci: OciRuntime,
   { id, bundle }: { id: string; bundle: string },
   signal: AbortSignal,
-): Promise<FirstProcess> {
+): Promise<NamedProcess> {
   const pidFile = join(bundle, 'init.pid')
   await oci.run(id, { bundle, pidFile, log: join(bundle, 'oci.log') }, signal)
   const pid = Number(readFileSync(pidFile, 'utf8'))

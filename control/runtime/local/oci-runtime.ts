@@ -58,7 +58,7 @@ export function createOciRuntime(
       } catch (error) {
         signal.throwIfAborted()
         const why = (await lastLogMessage(log)) ?? messageOf(error)
-        throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}`, { cause: error })
+        throw new Error(why, { cause: error })
       }
     },
     pausesByFreezer: isOfThisKernel,

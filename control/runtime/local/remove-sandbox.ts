@@ -2,19 +2,16 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { systemCodeOf } from '../../../lib/errors.ts'
 import { removeTree } from '../../remove-tree.ts'
 import { disconnectSandbox } from '../network.ts'
 import { interfaceOf, isRunning, type SandboxRecord } from '../sandbox-record.ts'
 import { unstageMounts } from '../staged-mounts.ts'
+import { untilEnded } from '../until-ended.ts'
 import { isFrozen, removeCgroup } from './cgroup.ts'
 import { diskPathsOf, removeDisk } from './disk.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
 import { unmountRoot } from './root.ts'
-
-/** What execd needs beyond the grace of the entrypoint to end by itself. */
-const EXTRA_GRACE_MS = 1500
 
 export async function endGently(
   parts: Parts,
@@ -29,8 +26,7 @@ export async function endGently(
   } catch (error) {
     if (systemCodeOf(error) !== 'ESRCH') throw error // it has ended by itself meanwhile
   }
-  const deadline = performance.now() + graceMs + EXTRA_GRACE_MS
-  while (isRunning(record) && performance.now() < deadline) await delay(10, undefined, { signal })
+  await untilEnded(record, graceMs, signal)
 }
 
 /** Removes a sandbox in the reverse order of its making; fine when there is nothing. */

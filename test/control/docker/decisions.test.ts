@@ -5,10 +5,8 @@ import { findMissing, rootOwnerOf } from '../../../control/runtime/docker/checks
 import { decideState, exitCodeIn, type Found } from '../../../control/runtime/docker/container-state.ts'
 import { chooseVersion, EngineRefusal, readFailure } from '../../../control/runtime/docker/engine.ts'
 import { readEvent } from '../../../control/runtime/docker/events.ts'
-import { startFailure } from '../../../control/runtime/docker/failure.ts'
 import { socketOf } from '../../../control/runtime/docker/host.ts'
 import type { Machine } from '../../../control/runtime/machine.ts'
-import { RuntimeError } from '../../../control/runtime/runtime.ts'
 
 const RECORD = { address: '10.0.0.2', complete: true }
 
@@ -215,26 +213,4 @@ test.each([
   ['', undefined],
 ])('readEvent(%s)', (line, event) => {
   expect(readEvent(line)).toEqual(event)
-})
-
-describe('startFailure()', () => {
-  test('S24: says why, without ids of containers and places of this machine', () => {
-    const id = 'ab'.repeat(32)
-    const told = startFailure(
-      new EngineRefusal(500, `error mounting "/srv/osb/sandboxes/s1/exchange" of ${id}: not found`),
-      '/srv/osb',
-    )
-    expect(told).toMatchObject({
-      failure: 'start_failed',
-      message: 'Cannot start the sandbox: error mounting "…/sandboxes/s1/exchange" of …: not found',
-    })
-  })
-
-  test('a full disk is told as such, and what is explained already is left as it is', () => {
-    expect(startFailure(new Error('write: no space left on device'), '/d')).toMatchObject({
-      failure: 'no_space',
-    })
-    const known = new RuntimeError('unavailable', 'away')
-    expect(startFailure(known, '/d')).toBe(known)
-  })
 })
