@@ -19,7 +19,14 @@ import {
   parseLearnedSet,
   type SandboxRules,
 } from './nft/rules.ts'
-import { compilePolicy, type Decision, decideName, type Floor, NO_FLOOR } from './policy/decide.ts'
+import {
+  compilePolicy,
+  type Decision,
+  decideAddress,
+  decideName,
+  type Floor,
+  NO_FLOOR,
+} from './policy/decide.ts'
 import type { DecisionRecord } from './record.ts'
 import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
 import { type Sandbox, SandboxTable } from './sandbox-table.ts'
@@ -258,7 +265,12 @@ export class Sandboxes {
       file?.commit()
       this.#table.drop(sandbox)
       this.#table.put({ ...sandbox, isDefault, policy, coming: undefined })
-      flows.retain(id, (learnedName) => decideName(policy, learnedName).action === 'allow')
+      flows.retain(
+        id,
+        ({ names, address: server }) =>
+          decideAddress(policy, server, { learned: true }).action === 'allow' &&
+          [...names].every((used) => decideName(policy, used).action === 'allow'),
+      )
     } catch (error) {
       file?.discard()
       throw error

@@ -1,7 +1,9 @@
 // The connections that are being relayed, by sandbox: so that they end when their sandbox goes, or when its policy no longer allows a
-// name that they were opened for.
+// name that they were opened for, or their server's address.
 
 export type Flow = {
+  /** Of its server. */
+  readonly address: string
   /** Names that the client has used, in canonical form. */
   readonly names: Set<string>
   end: () => void
@@ -38,10 +40,9 @@ export class Flows {
     if (flows.size === 0) this.#flows.delete(id)
   }
 
-  /** Ends those of a sandbox that have used a name which is not allowed. */
-  retain(id: string, isAllowed: (name: string) => boolean): void {
-    for (const flow of [...(this.#flows.get(id) ?? [])])
-      if ([...flow.names].some((name) => !isAllowed(name))) flow.end()
+  /** Ends those of a sandbox that may not go on. */
+  retain(id: string, isAllowed: (flow: Flow) => boolean): void {
+    for (const flow of [...(this.#flows.get(id) ?? [])]) if (!isAllowed(flow)) flow.end()
   }
 
   /** Ends all of a sandbox. */

@@ -62,7 +62,7 @@ class Relay {
   readonly #client: Socket
   readonly #id: string
   readonly #to: Destination
-  readonly #flow: Flow = { names: new Set(), end: () => this.#close() }
+  readonly #flow: Flow
   #upstream: Socket | undefined
   #judge: Judge | undefined
   readonly #begunAt = performance.now()
@@ -84,6 +84,7 @@ class Relay {
     this.#client = client
     this.#id = sandbox.id
     this.#to = to
+    this.#flow = { address: to.address, names: new Set(), end: () => this.#close() }
   }
 
   begin(): void {
@@ -186,8 +187,9 @@ class Relay {
     return problem
   }
 
-  /** One event for each connection, when it is over. */
+  /** One event for each connection, when it is over. What is kept of a sandbox has gone with it. */
   #note(): void {
+    if (!this.#options.sandboxes().get(this.#id)) return
     const { address, port } = this.#to
     const { reason, rule } = this.#decision ?? { reason: 'it ended before it had named a server' }
     this.#options.record.add(this.#id, {

@@ -123,7 +123,9 @@ export function createAnswerer(options: AnswererOptions): Answerer {
     }
   }
 
-  function noteAllowed({ id }: Sandbox, name: string, { reason, rule }: Decision): void {
+  function noteAllowed({ id, address }: Sandbox, name: string, { reason, rule }: Decision): void {
+    // It may have gone while the answer was awaited, and what is kept of it has gone with it.
+    if (sandboxes.byAddress(address)?.id !== id) return
     record.add(id, { kind: 'name', verdict: 'allow', reason, ...(rule !== undefined && { rule }), name })
   }
 

@@ -17,7 +17,7 @@ export const BASE = {
   mark: 7,
 }
 
-export function createFakeKernel() {
+export function createFakeKernel({ flows = new Flows({ perSandbox: 2, total: 3 }) } = {}) {
   const scripts: string[] = []
   const files = new Map<string, StoredSandbox>()
   const state = {
@@ -44,7 +44,6 @@ export function createFakeKernel() {
     prepare: (sandbox) => ({ commit: () => void files.set(sandbox.id, sandbox), discard: () => {} }),
     remove: (id) => void files.delete(id),
   }
-  const flows = new Flows({ perSandbox: 2, total: 3 })
   const record = new DecisionRecord()
   const open = (defaultAction: 'allow' | 'deny' = 'allow') =>
     new Sandboxes({

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { Flows } from '../../../egress/connections/flows.ts'
 import { createRelay } from '../../../egress/connections/relay.ts'
+import type { NetworkPolicy } from '../../../lib/api/network-policy.ts'
 import { createLogger } from '../../../lib/log.ts'
 import { createFakeKernel } from '../fake-kernel.ts'
 
@@ -71,8 +72,8 @@ async function listen(server: Server): Promise<number> {
 
 /** A relay whose only sandbox is this process. Its servers lie on the loopback address, which a rule must open. */
 async function openRelay(to: number, { perSandbox = 10 }: { perSandbox?: number } = {}) {
-  const { open, record } = createFakeKernel()
   const flows = new Flows({ perSandbox, total: 100 })
+  const { open, record } = createFakeKernel({ flows })
   const sandboxes = open()
   await sandboxes.register('sb', {
     address: '127.0.0.1',
@@ -197,20 +198,42 @@ test('so many connections of one sandbox and no more; the next has room when one
 })
 
 test('R1: connections end with their name, and with their sandbox', async () => {
-  const { port, flows, sandboxes } = await openRelay(tlsPort)
+  const { port, flows, sandboxes, record } = await openRelay(tlsPort)
   const held = await hold(port)
   const closed = new Promise((resolve) => held.on('close', resolve))
-  flows.retain('sb', (name) => name === 'a.example')
-  expect(held.destroyed).toBe(false)
-  flows.retain('sb', () => false)
+  await sandboxes.changePolicy('sb', allowing('a.example', '127.0.0.0/8'))
+  expect(flows.total).toBe(1)
+  await sandboxes.changePolicy('sb', allowing('b.example', '127.0.0.0/8'))
   await closed
+  await sandboxes.changePolicy('sb', allowing('a.example', '127.0.0.0/8'))
+  await sandboxes.learn({ id: 'sb' }, 'a.example', ['127.0.0.1'], 60)
   const again = await hold(port)
   const gone = new Promise((resolve) => again.on('close', resolve))
-  flows.endAll('sb')
-  await gone
   await sandboxes.remove('sb')
+  await gone
   expect(await tlsOutcome(port, 'a.example')).toBe('ECONNRESET')
+  // Nothing is kept of who is gone.
+  await expect.poll(() => flows.total).toBe(0)
+  expect(record.page('sb', { after: 0, limit: 10 }).events).toEqual([])
 })
+
+test('R1: a connection ends when a rule closes the address of its server', async () => {
+  const { port, sandboxes } = await openRelay(tlsPort)
+  const held = await hold(port)
+  const closed = new Promise((resolve) => held.on('close', resolve))
+  await sandboxes.changePolicy('sb', (policy) => ({
+    ...policy,
+    egress: [{ action: 'deny', target: '127.0.0.1' }, ...policy.egress],
+  }))
+  await closed
+})
+
+function allowing(...targets: string[]) {
+  return (policy: NetworkPolicy): NetworkPolicy => ({
+    ...policy,
+    egress: targets.map((target) => ({ action: 'allow', target })),
+  })
+}
 
 async function hold(port: number): Promise<Socket> {
   const socket = connectTls({ port, host: '127.0.0.1', servername: 'a.example', rejectUnauthorized: false })
