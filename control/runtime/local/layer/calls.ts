@@ -1,6 +1,7 @@
-// The functions of the C library that libc.ts is made of, by their prototypes.
+// The functions of the C library that libc.ts and content.ts are made of, by their prototypes, and how they fail.
 
 import { join } from 'node:path'
+import { getSystemErrorName } from 'node:util'
 
 type Call = (...args: unknown[]) => number
 type Koffi = { load(library: null): { func(prototype: string): Call }; errno(): number }
@@ -10,16 +11,36 @@ const MODULE = join(
   `../../../../node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
 )
 
-export type Calls = ReturnType<typeof openCalls>['calls']
+/** A call to the system that failed; `code` as Node's errors have it. */
+class SystemError extends Error {
+  readonly code: string
+  constructor(call: string, code: string) {
+    super(`${code}: ${call}`)
+    this.name = 'SystemError'
+    this.code = code
+  }
+}
 
-/** Throws when this machine has no module for it. `errno` is the number of the last call's error. */
+export type Calls = ReturnType<typeof openCalls>
+
+/** Throws when this machine has no module for it. */
 export function openCalls() {
   const module = { exports: {} }
   process.dlopen(module, MODULE)
   const koffi = module.exports as Koffi
   const library = koffi.load(null)
   const func = (prototype: string) => library.func(prototype)
-  const calls = {
+  /** Why the last call failed. */
+  const code = () => getSystemErrorName(-koffi.errno())
+  const error = (call: string) => new SystemError(call, code())
+  return {
+    code,
+    error,
+    /** What a call has given back; throws when it failed. */
+    check(call: string, result: number): number {
+      if (result < 0) throw error(call)
+      return result
+    },
     statx: func('int statx(int dir, const void *name, int flags, uint mask, void *out)'),
     openat: func('int openat(int dir, const void *name, int flags, uint mode)'),
     close: func('int close(int fd)'),
@@ -45,5 +66,4 @@ export function openCalls() {
     sendfile: func('int64 sendfile(int to, int from, void *at, uint64 size)'),
     syncfs: func('int syncfs(int fd)'),
   }
-  return { calls, errno: () => koffi.errno() }
 }

@@ -200,7 +200,7 @@ export class LayerCopy {
       if (opened?.kind !== KIND.file || opened.inode !== found.inode) return false
       const target = this.#libc.createFile(to, name)
       try {
-        this.#libc.copyContent(source, target, opened)
+        this.#libc.content.copy(source, target, opened)
       } finally {
         this.#libc.close(target)
       }

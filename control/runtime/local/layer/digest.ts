@@ -74,7 +74,7 @@ class Reader {
     if (file === undefined) throw new Error('The layer was changed while its digest was read')
     try {
       let next = 0
-      for (const [start, end] of this.#libc.data(file, size)) {
+      for (const [start, end] of this.#libc.content.data(file, size)) {
         // Extents need not begin where our blocks do.
         for (let at = Math.max(start - (start % BLOCK), next); at < end; at += BLOCK) {
           this.#blockAt(file, at, Math.min(BLOCK, size - at))

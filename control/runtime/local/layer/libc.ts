@@ -3,8 +3,8 @@
 // copied leads nowhere. Node has no such calls, so they go through koffi (docs/decisions/c-library.md).
 
 import { constants } from 'node:fs'
-import { getSystemErrorName } from 'node:util'
 import { type Calls, openCalls } from './calls.ts'
+import { Content } from './content.ts'
 
 /** As the kernel has them on all architectures that we know. */
 export const AT_FDCWD = -100
@@ -12,11 +12,7 @@ const AT_SYMLINK_NOFOLLOW = 0x100
 const AT_EMPTY_PATH = 0x1000
 const AT_REMOVEDIR = 0x200
 const STATX_BASIC_STATS = 0x7ff
-const SEEK_DATA = 3
-const SEEK_HOLE = 4
-const FICLONE = 0x40049409
 const S_IFMT = 0o170000
-const COPY_CHUNK = 16 << 20
 const LIST_BYTES = 64 << 10
 const MAX_XATTR_BYTES = 64 << 10
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants
@@ -50,26 +46,13 @@ export const KIND = {
   device: 0o020000,
 } as const
 
-/** A call to the system that failed; `code` as Node's errors have it. */
-export class SystemError extends Error {
-  readonly code: string
-  constructor(call: string, code: string) {
-    super(`${code}: ${call}`)
-    this.name = 'SystemError'
-    this.code = code
-  }
-}
-
 /** What the calls have in common, for one thread. Throws when this machine has no module for it. */
 export class Libc {
   readonly #calls: Calls
-  readonly #errno: () => number
   readonly checkIn: () => void
+  /** What files hold that are open. */
+  readonly content: Content
   readonly #stat = Buffer.alloc(256)
-  /** Whether the file system has said that it cannot share blocks. */
-  #cannotShare = false
-  /** Whether the two sides have turned out to be different file systems, between which only bytes go. */
-  #isFromOtherDisk = false
   readonly #list = Buffer.alloc(LIST_BYTES)
   readonly #value = Buffer.alloc(MAX_XATTR_BYTES)
   readonly #times = Buffer.alloc(32)
@@ -78,9 +61,8 @@ export class Libc {
   /** `checkIn` is called all the time, and throws to end the work: what is open is closed on the way out. */
   constructor(checkIn: () => void = () => {}) {
     this.checkIn = checkIn
-    const { calls, errno } = openCalls()
-    this.#calls = calls
-    this.#errno = errno
+    this.#calls = openCalls()
+    this.content = new Content(this.#calls, checkIn)
   }
 
   /** Nothing when there is no such name. */
@@ -89,8 +71,8 @@ export class Libc {
     const flags = name.length === 1 ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW
     const out = this.#stat
     if (this.#calls.statx(dir, name, flags, STATX_BASIC_STATS, out) !== 0) {
-      if (this.#code() === 'ENOENT') return undefined
-      throw this.#error('statx')
+      if (this.#calls.code() === 'ENOENT') return undefined
+      throw this.#calls.error('statx')
     }
     const mode = out.readUInt16LE(28)
     const time = (at: number): [bigint, number] => [out.readBigInt64LE(at), out.readUInt32LE(at + 8)]
@@ -123,7 +105,7 @@ export class Libc {
 
   createFile(dir: number, name: Name): number {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
-    return this.#check('openat', this.#calls.openat(dir, name, flags, 0o600))
+    return this.#calls.check('openat', this.#calls.openat(dir, name, flags, 0o600))
   }
 
   close(fd: number): void {
@@ -132,9 +114,9 @@ export class Libc {
 
   /** The names in a directory that is open. */
   *names(fd: number): Generator<Name> {
-    this.#check('lseek', this.#calls.lseek(fd, 0, 0))
+    this.#calls.check('lseek', this.#calls.lseek(fd, 0, 0))
     for (;;) {
-      const size = this.#check('getdents64', this.#calls.getdents64(fd, this.#list, LIST_BYTES))
+      const size = this.#calls.check('getdents64', this.#calls.getdents64(fd, this.#list, LIST_BYTES))
       if (size === 0) return
       const found: Name[] = []
       for (let at = 0; at < size; at += this.#list.readUInt16LE(at + 16)) {
@@ -148,25 +130,25 @@ export class Libc {
   }
 
   makeDirectory(dir: number, name: Name): void {
-    this.#check('mkdirat', this.#calls.mkdirat(dir, name, 0o700))
+    this.#calls.check('mkdirat', this.#calls.mkdirat(dir, name, 0o700))
   }
 
   /** A fifo, a socket, or the device that stands for what is not there any more in an overlay. */
   makeNode(dir: number, name: Name, mode: number): void {
-    this.#check('mknodat', this.#calls.mknodat(dir, name, mode, 0))
+    this.#calls.check('mknodat', this.#calls.mknodat(dir, name, mode, 0))
   }
 
   makeLink(target: Buffer, dir: number, name: Name): void {
-    this.#check('symlinkat', this.#calls.symlinkat(target, dir, name))
+    this.#calls.check('symlinkat', this.#calls.symlinkat(target, dir, name))
   }
 
   /** Where a link leads, with a zero at the end; nothing when it is none any more. */
   readLink(dir: number, name: Name): Buffer | undefined {
     const size = this.#calls.readlinkat(dir, name, this.#target, this.#target.length - 1)
     if (size < 0) {
-      const code = this.#code()
+      const code = this.#calls.code()
       if (code === 'ENOENT' || code === 'EINVAL') return undefined
-      throw this.#error('readlinkat')
+      throw this.#calls.error('readlinkat')
     }
     this.#target[size] = 0
     return Buffer.from(this.#target.subarray(0, size + 1))
@@ -178,15 +160,15 @@ export class Libc {
   }
 
   remove(dir: number, name: Name, isDirectory: boolean): void {
-    this.#check('unlinkat', this.#calls.unlinkat(dir, name, isDirectory ? AT_REMOVEDIR : 0))
+    this.#calls.check('unlinkat', this.#calls.unlinkat(dir, name, isDirectory ? AT_REMOVEDIR : 0))
   }
 
   setOwner(dir: number, name: Name, { uid, gid }: Stat): void {
-    this.#check('fchownat', this.#calls.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW))
+    this.#calls.check('fchownat', this.#calls.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW))
   }
 
   setMode(dir: number, name: Name, { mode }: Stat): void {
-    this.#check('fchmodat', this.#calls.fchmodat(dir, name, mode, 0))
+    this.#calls.check('fchmodat', this.#calls.fchmodat(dir, name, mode, 0))
   }
 
   setTimes(dir: number, name: Name, { atime, mtime }: Stat): void {
@@ -194,7 +176,7 @@ export class Libc {
       this.#times.writeBigInt64LE(sec, at * 16)
       this.#times.writeBigInt64LE(BigInt(nsec), at * 16 + 8)
     }
-    this.#check('utimensat', this.#calls.utimensat(dir, name, this.#times, AT_SYMLINK_NOFOLLOW))
+    this.#calls.check('utimensat', this.#calls.utimensat(dir, name, this.#times, AT_SYMLINK_NOFOLLOW))
   }
 
   /** The extended attributes of a name, by their names; none where the file system has no such thing. */
@@ -202,8 +184,8 @@ export class Libc {
     const path = pathIn(dir, name)
     const size = this.#calls.llistxattr(path, this.#value, MAX_XATTR_BYTES)
     if (size <= 0) {
-      if (size === 0 || ['ENOTSUP', 'ENOENT'].includes(this.#code())) return []
-      throw this.#error('llistxattr')
+      if (size === 0 || ['ENOTSUP', 'ENOENT'].includes(this.#calls.code())) return []
+      throw this.#calls.error('llistxattr')
     }
     const names = split(Buffer.from(this.#value.subarray(0, size)))
     return names.flatMap((attribute): [Buffer, Buffer][] => {
@@ -215,84 +197,19 @@ export class Libc {
 
   setAttribute(dir: number, name: Name, [attribute, value]: [Buffer, Buffer]): void {
     const done = this.#calls.lsetxattr(pathIn(dir, name), attribute, value, value.length, 0)
-    this.#check('lsetxattr', done)
-  }
-
-  /** Copies what a file holds, its holes as holes; shares the blocks where the file system can. */
-  copyContent(from: number, to: number, { size, blocks }: Stat): void {
-    if (size === 0) return
-    if (!this.#cannotShare) {
-      if (this.#calls.ioctl(to, FICLONE, from) === 0) return
-      this.#cannotShare = true
-    }
-    // Who has blocks for all of it has no holes, and need not be asked where they are.
-    if (blocks * 512 >= size) this.#copyRange(from, to, 0, size)
-    else {
-      this.#check('ftruncate', this.#calls.ftruncate(to, size))
-      for (const [start, end] of this.data(from, size)) this.#copyRange(from, to, start, end)
-    }
-  }
-
-  /** Where data begins and ends at or after an offset; both the size when there is no more. */
-  #nextData(fd: number, at: number, size: number): [number, number] {
-    if (at >= size) return [size, size]
-    const start = this.#calls.lseek(fd, at, SEEK_DATA)
-    // There is only a hole behind it; or the file has become shorter.
-    if (start < 0) return [size, size]
-    const end = this.#calls.lseek(fd, start, SEEK_HOLE)
-    return [Math.min(start, size), Math.min(end < 0 ? size : end, size)]
-  }
-
-  #copyRange(from: number, to: number, start: number, end: number): void {
-    if (start > 0) {
-      this.#check('lseek', this.#calls.lseek(from, start, 0))
-      this.#check('lseek', this.#calls.lseek(to, start, 0))
-    }
-    for (let at = start; at < end; ) {
-      this.checkIn()
-      const size = Math.min(end - at, COPY_CHUNK)
-      const done = this.#isFromOtherDisk
-        ? this.#calls.sendfile(to, from, null, size)
-        : this.#calls.copy(from, null, to, null, size, 0)
-      if (done === 0) return // it has become shorter
-      if (done > 0) at += done
-      // A sandbox with a disk of its own.
-      else if (!this.#isFromOtherDisk && this.#code() === 'EXDEV') this.#isFromOtherDisk = true
-      else throw this.#error('copy')
-    }
-  }
-
-  /** The parts of a file that are no holes. */
-  *data(fd: number, size: number): Generator<[start: number, end: number]> {
-    for (let [start, end] = this.#nextData(fd, 0, size); start < size; ) {
-      yield [start, end]
-      ;[start, end] = this.#nextData(fd, end, size)
-    }
+    this.#calls.check('lsetxattr', done)
   }
 
   /** Brings everything of a file system to its disk. */
   sync(fd: number): void {
-    this.#check('syncfs', this.#calls.syncfs(fd))
+    this.#calls.check('syncfs', this.#calls.syncfs(fd))
   }
 
   #open(dir: number, name: Name, flags: number): number | undefined {
     const fd = this.#calls.openat(dir, name, flags, 0)
     if (fd >= 0) return fd
-    if (['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'].includes(this.#code())) return undefined
-    throw this.#error('openat')
-  }
-
-  #check(call: string, result: number): number {
-    if (result < 0) throw this.#error(call)
-    return result
-  }
-
-  #code(): string {
-    return getSystemErrorName(-this.#errno())
-  }
-
-  #error(call: string): SystemError {
-    return new SystemError(call, this.#code())
+    if (['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'].includes(this.#calls.code())) return undefined
+    throw this.#calls.error('openat')
   }
 }
 
