@@ -1,7 +1,7 @@
 // The part of the port that is about images: what a runtime keeps of them on the machine, how it comes and how it goes. Who may use
 // what is decided here too: an image that came by a login is used only by who shows that its registry lets them.
 
-import type { PullPolicy } from '../../lib/api/images.ts'
+import type { ImageOrigin, PullPolicy } from '../../lib/api/images.ts'
 import type { Platform } from '../../lib/api/lifecycle.ts'
 
 export type ImageAuth = { username: string; password: string }
@@ -16,9 +16,6 @@ export type ImageRequest = {
   /** The machine's own when absent. */
   platform?: Platform
 }
-
-export const IMAGE_ORIGINS = ['registry', 'archive', 'host', 'snapshot'] as const
-export type ImageOrigin = (typeof IMAGE_ORIGINS)[number]
 
 /** An image that lies on the machine. */
 export type StoredImage = {

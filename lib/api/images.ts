@@ -8,6 +8,9 @@ import { exactFields, integer, text } from './lifecycle-coerce.ts'
 export const PULL_POLICIES = ['IfNotPresent', 'Always', 'Never'] as const
 export type PullPolicy = (typeof PULL_POLICIES)[number]
 
+export const IMAGE_ORIGINS = ['registry', 'archive', 'host'] as const
+export type ImageOrigin = (typeof IMAGE_ORIGINS)[number]
+
 const time = z.iso.datetime({ offset: true })
 
 export const pullRequestSchema = exactFields({
@@ -24,7 +27,7 @@ export const imageSchema = z.object({
   id: z.string(),
   references: z.array(z.string()),
   digest: z.string().optional(),
-  origin: z.enum(['registry', 'archive', 'host', 'snapshot']),
+  origin: z.enum(IMAGE_ORIGINS),
   sizeBytes: z.number(),
   shared: z.boolean(),
   createdAt: time,

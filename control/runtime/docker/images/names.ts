@@ -1,8 +1,8 @@
 // The names under which the daemon has the images of this installation. Whoever else uses the daemon keeps theirs: nothing is removed
 // but what bears such a name.
 
+import type { ImageOrigin } from '../../../../lib/api/images.ts'
 import type { Reference } from '../../../image/reference.ts'
-import type { ImageOrigin } from '../../images.ts'
 
 /** `pulled`: brought by us, and removed by us. `found`: it was there before, and stays when we are done with it. */
 export const NAME_KINDS = ['pulled', 'found', 'archive', 'host'] as const
