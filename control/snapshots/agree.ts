@@ -4,7 +4,8 @@
 //   Creating, unsettled     whole      Ready
 //   Creating, unsettled     nothing    Failed
 //   Ready                   nothing    Failed: somebody has removed it
-//   Failed                  whole      removed: it came too late
+//   Failed for that         whole      Ready: it was not to be found for a while, as by another daemon
+//   Failed otherwise        whole      removed: it came too late
 //   none                    whole      removed: an orphan
 //
 // What is worked at is left alone.
@@ -12,6 +13,7 @@
 import { messageOf } from '../../lib/errors.ts'
 import type { Snapshots } from '../runtime/snapshots.ts'
 import { moveSnapshot } from './move.ts'
+import { STEPS } from './steps.ts'
 import type { SnapshotDeps } from './take.ts'
 
 const LIST_TIMEOUT_MS = 30_000
@@ -46,10 +48,14 @@ export async function agreeSnapshots(
   for (const { id } of ready)
     if (!found.has(id) && !isBusy(id))
       moveSnapshot(deps, id, 'lost', { message: 'What it was made of is not there any more' })
-  for (const id of found.keys()) {
+  for (const [id, { sizeBytes, digest = null }] of found) {
     if (isBusy(id)) continue
     const row = snapshots.get(id)
     if (row && row.state !== 'Failed') continue
+    if (row?.reason === STEPS.lost.reason) {
+      moveSnapshot(deps, id, 'found', { sizeBytes, digest })
+      continue
+    }
     try {
       await runtime.remove(id, AbortSignal.any([lives.signal, AbortSignal.timeout(REMOVE_TIMEOUT_MS)]))
       lives.log.info('removed a snapshot that nobody knows of', { snapshot: id })

@@ -13,6 +13,8 @@ export const STEPS = {
   not_recovered: { from: ['Creating'], to: 'Failed', reason: 'snapshot_recovery_missing_image' },
   /** Somebody has removed what it was made of. */
   lost: { from: ['Ready'], to: 'Failed', reason: 'snapshot_runtime_missing_image' },
+  /** It is there again: another daemon was asked, or a disk was not mounted. Only from `lost`. */
+  found: { from: ['Failed'], to: 'Ready', reason: 'snapshot_recovery_ready' },
   delete: { from: ['Ready', 'Failed'], to: 'Deleting', reason: 'snapshot_delete_requested' },
   /** It is in use after all, and stays what it was. */
   kept: { from: ['Deleting'], to: 'Ready', reason: 'snapshot_runtime_ready' },

@@ -76,6 +76,21 @@ test('one whose files somebody has removed says so, and no sandbox is made from 
   expect(refused.body.code).toBe('SNAPSHOT::NOT_READY')
 })
 
+test('one that was not to be found for a while, as by another daemon, is Ready again once it is', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const id = await ready(first, await sandboxOf(first))
+  const kept = new Map(runtime.kept)
+  runtime.kept.clear()
+  const second = start()
+  await until(second, id, 'Failed')
+  await second.close()
+  for (const [name, snapshot] of kept) runtime.kept.set(name, snapshot)
+  const third = start()
+  expect((await until(third, id, 'Ready')).status.reason).toBe('snapshot_recovery_ready')
+  expect([...runtime.kept.keys()]).toEqual([id])
+})
+
 test('a runtime that cannot be asked is asked again, and nothing is decided until then', async () => {
   const { runtime, start } = openLasting()
   const first = start()
