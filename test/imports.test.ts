@@ -21,7 +21,10 @@ function importsOf(folder: string): Import[] {
   )
 }
 
-test.each([...PROGRAMS, 'lib'])('%s imports only itself and lib', (folder) => {
+/** Folders that know nothing of the program that they are in (docs/architecture.md). */
+const BY_THEMSELVES = ['gateway/http1', 'egress/policy']
+
+test.each([...PROGRAMS, 'lib', ...BY_THEMSELVES])('%s imports only itself and lib', (folder) => {
   const imports = importsOf(folder)
   expect(imports.length).toBeGreaterThan(0)
   const broken = imports.filter(({ to }) => !to.startsWith(`${folder}/`) && !to.startsWith('lib/'))
