@@ -151,7 +151,10 @@ export function createDoor(options: DoorOptions): Door {
       if (given === 'unreachable') return refuse(REFUSED.noControl())
       if (given === 'used') return refuse(REFUSED.deadLink())
       if (isNavigation) return handOver(caller, share, given.secret)
-      const passed = pass(caller, found, { kind: 'open', share })
+      // It may have gone while control was asked, and its address may be another's by now.
+      const current = routes.get(found.id)
+      if (!current || !isStillOpen(current, share)) return refuse(REFUSED.deadLink())
+      const passed = pass(caller, current, { kind: 'open', share })
       if (passed.kind !== 'wait') return passed
       cancel = passed.cancel
       return passed.verdict

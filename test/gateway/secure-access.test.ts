@@ -329,6 +329,27 @@ describe('a link that opens once', () => {
     expect(seen).toEqual([])
   })
 
+  test.each([
+    ['has gone', undefined],
+    ['runs elsewhere', { generation: 2 }],
+  ])('a sandbox that %s while control was asked is not asked at its old address', async (_, change) => {
+    const other = await startAnswering(OK.replace('ok', 'no'))
+    const { gateway, get, seen } = await start(
+      {
+        redeem: async () => {
+          const ports = { 8000: { host: '127.0.0.1', port: other.port } }
+          if (change) gateway.routes.put('a', 0, { ...gateway.routes.get('a'), ...change, ports })
+          else gateway.routes.delete('a')
+          return { secret: SESSION }
+        },
+      },
+      { shares: [once] },
+    )
+    const answer = await get('/', `OpenSandbox-Share: ${linkOf(once)}`)
+    expect(seen).toEqual([])
+    expect(statusOf(answer)).toBe(change ? 200 : 404)
+  })
+
   test('its secret is no cookie before it was used', async () => {
     const { get } = await start({}, { shares: [once] })
     expect(statusOf(await get('/', `Cookie: ${cookieOf(once)}`))).toBe(401)
