@@ -388,16 +388,13 @@ test.each<[string, string, unknown, number, string]>([
   ['GET', '/snapshots/s', undefined, 404, 'SNAPSHOT::NOT_FOUND'],
   ['DELETE', '/snapshots/s', undefined, 404, 'SNAPSHOT::NOT_FOUND'],
   ['GET', '/snapshots?page=0', undefined, 422, 'GENERAL::INVALID_REQUEST'],
-])(
-  "what there is none of has the contract's answer: %s %s %j",
-  async (method, path, body, status, code) => {
-    const control = open()
-    for (const prefix of ['', '/v1']) {
-      const answer = await control.call(method, `${prefix}${path}`, body)
-      expect([answer.status, answer.body.code]).toEqual([status, code])
-    }
-  },
-)
+])("what there is none of has the contract's answer: %s %s %j", async (method, path, body, status, code) => {
+  const control = open()
+  for (const prefix of ['', '/v1']) {
+    const answer = await control.call(method, `${prefix}${path}`, body)
+    expect([answer.status, answer.body.code]).toEqual([status, code])
+  }
+})
 
 test('diagnostics show the last lines of the output, also of a sandbox that is gone', async () => {
   const control = open()
