@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { TlsConfig } from '../lib/config/front.ts'
 import { needsKey } from '../lib/config.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
-import { instanceOf } from '../lib/instance.ts'
+import { gatewaySocketOf, instanceOf } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
 import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
 import { createReload } from '../lib/reload.ts'
@@ -111,7 +111,7 @@ const isShared = front.processes > 1
 const port = await listen({ ...config.server, isShared })
 if (front.tls) await listen({ host, port: front.tls.port, isShared, isSecure: true })
 const closeOwnSocket = await serveOwnSocket({
-  path: instance.gatewaySocket(process.pid),
+  path: gatewaySocketOf(instance, process.pid),
   figures: gateway.figures,
   connections: gateway.connections,
 }).catch((error) => {

@@ -19,8 +19,6 @@ export type Instance = {
   controlSocket: string
   /** Control's routes feed, for the gateway alone. */
   feedSocket: string
-  /** Where a gateway process of this number answers control (lib/api/gateway-admin.ts). */
-  gatewaySocket: (pid: number) => string
   /** Egress's policy API, reached through the gateway as port 18080 of a sandbox. */
   policySocket: string
   /** Egress's administration, for control alone. */
@@ -37,10 +35,14 @@ export function instanceOf(dataDir: string, runRoot = '/run/opensandbox'): Insta
     runDir,
     controlSocket: join(runDir, 'control.sock'),
     feedSocket: join(runDir, 'feed.sock'),
-    gatewaySocket: (pid) => join(runDir, `${GATEWAY_SOCKET_PREFIX}${pid}.sock`),
     policySocket: join(runDir, 'policy.sock'),
     egressSocket: join(runDir, 'egress.sock'),
   }
+}
+
+/** Where a gateway process of this number answers control (lib/api/gateway-admin.ts). */
+export function gatewaySocketOf({ runDir }: Instance, pid: number): string {
+  return join(runDir, `${GATEWAY_SOCKET_PREFIX}${pid}.sock`)
 }
 
 /**
