@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { type Config, isLoopback, needsKey } from '../lib/config.ts'
 import { messageOf } from '../lib/errors.ts'
 import { instanceOf, makeRunDir } from '../lib/instance.ts'
+import { createLineWriter } from '../lib/line-writer.ts'
 import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import {
@@ -56,7 +57,12 @@ if (listen && !isLoopback(listen.host) && !needsKey(config))
 
 const scope = createRequestScope()
 let { level } = config.log
-const log = createScopedLogger(createLogger({ program: 'control', level: () => level }), scope)
+const lines = createLineWriter((text) => void process.stderr.write(text))
+process.on('exit', lines.flush)
+const log = createScopedLogger(
+  createLogger({ program: 'control', level: () => level, write: lines.write }),
+  scope,
+)
 for (const warning of warnings) log.warn(warning)
 const { dataDir } = config.server
 makeDataDir(dataDir)

@@ -15,7 +15,7 @@ export type LoggerOptions = {
   program: string
   /** A function where the level changes while this runs. */
   level?: LogLevel | (() => LogLevel)
-  write?: (line: string) => void
+  write?: (line: string, level: LogLevel) => void
   now?: () => Date
 }
 
@@ -32,6 +32,7 @@ export function createLogger({
     if (LOG_LEVELS.indexOf(name) < LOG_LEVELS.indexOf(levelNow())) return
     put(
       `${now().toISOString()} ${name} ${program} ${quoteIfNeeded(message, /[\n\r]/)}${formatFields(fields)}\n`,
+      name,
     )
   }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }

@@ -80,6 +80,9 @@ async function fromPool(deps: FulfilDeps, request: CreateRequest, order: PoolOrd
   for (const field of ['platform', 'volumes'] as const)
     if (request[field] !== undefined)
       throw refusal('SANDBOX::INVALID_PARAMETER', `${field} cannot be used together with extensions.poolRef`)
+  // As a rule there is one, and nothing has to be watched for it.
+  const atOnce = await takeFromPool(deps, request, order)
+  if (atOnce) return atOnce
   const waiting = AbortSignal.any([caller, lives.signal, AbortSignal.timeout(poolWaitMs)])
   for (;;) {
     const changed = waitForChange(lives.store, {
@@ -87,16 +90,8 @@ async function fromPool(deps: FulfilDeps, request: CreateRequest, order: PoolOrd
       concerns: ({ tenant }) => tenant === owner.tenant,
     })
     try {
-      // Looked up each time: while this waits, the pool may be changed or go.
-      const claims = planClaims(deps, request, poolRef, owner)
-      for (const claim of claims) {
-        const row = await claimWarm(deps, claim, caller)
-        if (row) return { row, warnings: claim.plan.warnings }
-      }
-      for (const claim of claims) {
-        const row = await makeCold(deps, claim, caller)
-        if (row) return { row, warnings: claim.plan.warnings }
-      }
+      const taken = await takeFromPool(deps, request, order)
+      if (taken) return taken
       if (await changed.happened) continue
     } finally {
       changed.cancel()
@@ -110,6 +105,24 @@ async function fromPool(deps: FulfilDeps, request: CreateRequest, order: PoolOrd
       { headers: { 'Retry-After': String(seconds) } },
     )
   }
+}
+
+/** A warm one, or one that is made now, of the pool as it is now: while a create waits, it may be changed or go. */
+async function takeFromPool(
+  deps: FulfilDeps,
+  request: CreateRequest,
+  { poolRef, owner, caller }: PoolOrder,
+): Promise<Fulfilled | undefined> {
+  const claims = planClaims(deps, request, poolRef, owner)
+  for (const claim of claims) {
+    const row = await claimWarm(deps, claim, caller)
+    if (row) return { row, warnings: claim.plan.warnings }
+  }
+  for (const claim of claims) {
+    const row = await makeCold(deps, claim, caller)
+    if (row) return { row, warnings: claim.plan.warnings }
+  }
+  return undefined
 }
 
 /** Makes one now, when none is warm and the pool may have one more. */

@@ -1,8 +1,9 @@
 // Pools: what is asked for, and which sandboxes are theirs.
 
-import { and, asc, eq, isNotNull, isNull, ne, or } from 'drizzle-orm'
+import { and, asc, eq, isNotNull, isNull, ne, or, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import type { Database } from './database.ts'
+import { prepareOldestWarm } from './rows.ts'
 import { pools, sandboxes } from './schema.ts'
 
 export type PoolRow = typeof pools.$inferSelect
@@ -22,17 +23,15 @@ export type PoolMember = {
 
 export class PoolStore {
   readonly #database: Database
+  readonly #prepared
 
   constructor(database: Database) {
     this.#database = database
+    this.#prepared = prepareAll(database)
   }
 
   get({ tenant, name }: PoolKey): PoolRow | undefined {
-    return this.#database.orm
-      .select()
-      .from(pools)
-      .where(and(eq(pools.tenant, tenant), eq(pools.name, name)))
-      .get()
+    return this.#prepared.get.get({ tenant, name })
   }
 
   /** Those of a tenant, or of all, by tenant and name. */
@@ -104,21 +103,7 @@ export class PoolStore {
 
   /** Whether a pool has a sandbox of this shape to give. */
   hasWarm({ tenant, name }: PoolKey, revision: string): boolean {
-    const found = this.#database.orm
-      .select({ id: sandboxes.id })
-      .from(sandboxes)
-      .where(
-        and(
-          eq(sandboxes.pool, name),
-          eq(sandboxes.warm, true),
-          eq(sandboxes.tenant, tenant),
-          eq(sandboxes.poolRevision, revision),
-          eq(sandboxes.state, 'Running'),
-        ),
-      )
-      .limit(1)
-      .get()
-    return found !== undefined
+    return this.#prepared.oldestWarm.get({ tenant, pool: name, revision }) !== undefined
   }
 
   /** Those whose claim began and was not finished: nobody knows of them. */
@@ -136,5 +121,17 @@ export class PoolStore {
       )
       .all()
       .map(({ id }) => id)
+  }
+}
+
+/** What each claim asks. */
+function prepareAll(database: Database) {
+  return {
+    get: database.orm
+      .select()
+      .from(pools)
+      .where(and(eq(pools.tenant, sql.placeholder('tenant')), eq(pools.name, sql.placeholder('name'))))
+      .prepare(),
+    oldestWarm: prepareOldestWarm(database),
   }
 }

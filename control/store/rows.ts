@@ -2,7 +2,7 @@
 // others is the business of sqlite.ts.
 
 import type { Statement } from 'better-sqlite3'
-import { eq, getTableColumns, sql } from 'drizzle-orm'
+import { and, asc, eq, getTableColumns, sql } from 'drizzle-orm'
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import type { Database } from './database.ts'
 import { labels, sandboxes } from './schema.ts'
@@ -14,6 +14,9 @@ export type SandboxChange = Partial<Omit<SandboxRow, 'id' | 'createdAt' | 'tenan
 export type TakenValues = SandboxChange & { createdAt: number }
 /** What of a row is compared with what the runtime has. */
 export type Standing = Pick<SandboxRow, 'id' | 'state' | 'address'>
+
+/** Sandboxes of one shape that a pool keeps warm. */
+export type WarmKey = { tenant: string; pool: string; revision: string }
 
 type Values = Record<string, unknown>
 
@@ -35,6 +38,11 @@ export class SandboxRows {
 
   standings(): Standing[] {
     return this.#prepared.standings.all()
+  }
+
+  /** The id of the sandbox that a pool has kept warm for longest. */
+  oldestWarm(of: WarmKey): string | undefined {
+    return this.#prepared.oldestWarm.get(of)?.id
   }
 
   /** Writes a row with its labels; what is left out has its default. */
@@ -79,8 +87,28 @@ export class SandboxRows {
   }
 }
 
+/** Finds the one of a `WarmKey` that can be claimed next. */
+export function prepareOldestWarm({ orm }: Database) {
+  return orm
+    .select({ id: sandboxes.id })
+    .from(sandboxes)
+    .where(
+      and(
+        eq(sandboxes.pool, sql.placeholder('pool')),
+        eq(sandboxes.warm, true),
+        eq(sandboxes.tenant, sql.placeholder('tenant')),
+        eq(sandboxes.poolRevision, sql.placeholder('revision')),
+        eq(sandboxes.state, 'Running'),
+      ),
+    )
+    .orderBy(asc(sandboxes.createdAt), asc(sandboxes.id))
+    .limit(1)
+    .prepare()
+}
+
 /** What is asked all the time. */
-function prepareAll({ orm, raw }: Database) {
+function prepareAll(database: Database) {
+  const { orm, raw } = database
   const names = Object.keys(COLUMNS)
   return {
     get: orm
@@ -88,6 +116,7 @@ function prepareAll({ orm, raw }: Database) {
       .from(sandboxes)
       .where(eq(sandboxes.id, sql.placeholder('id')))
       .prepare(),
+    oldestWarm: prepareOldestWarm(database),
     insert: raw.prepare<Values>(
       `INSERT INTO sandboxes (${names.map((name) => COLUMNS[name]?.name).join()})
         VALUES (${names.map((name) => `@${name}`).join()})`,

@@ -2,7 +2,7 @@
 // committed, which is how the routes feed and the deadline clock know.
 
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { and, asc, count, desc, eq, inArray, type SQL, sql } from 'drizzle-orm'
+import { and, count, desc, eq, inArray, type SQL, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import { Watchers } from '../watchers.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
@@ -17,6 +17,7 @@ import {
   SandboxRows,
   type Standing,
   type TakenValues,
+  type WarmKey,
 } from './rows.ts'
 import { labels, pastSandboxes, sandboxes } from './schema.ts'
 import { ShareStore } from './shares.ts'
@@ -124,28 +125,11 @@ export class Store {
    * Takes the oldest sandbox that a pool keeps warm out of it, and writes what it is from now on. It stays hidden until
    * `reveal`. One transaction, so none is given out twice.
    */
-  takeWarm(
-    { tenant, pool, revision }: { tenant: string; pool: string; revision: string },
-    values: TakenValues,
-  ): SandboxRow | undefined {
+  takeWarm(of: WarmKey, values: TakenValues): SandboxRow | undefined {
     const row = this.database.transact(() => {
-      const found = this.#db
-        .select({ id: sandboxes.id })
-        .from(sandboxes)
-        .where(
-          and(
-            eq(sandboxes.pool, pool),
-            eq(sandboxes.warm, true),
-            eq(sandboxes.tenant, tenant),
-            eq(sandboxes.poolRevision, revision),
-            eq(sandboxes.state, 'Running'),
-          ),
-        )
-        .orderBy(asc(sandboxes.createdAt), asc(sandboxes.id))
-        .limit(1)
-        .get()
+      const id = this.#rows.oldestWarm(of)
       // Its new owner is told of it by `reveal`.
-      return found && this.#write(found.id, { ...values, warm: false, acknowledged: false })
+      return id === undefined ? undefined : this.#write(id, { ...values, warm: false, acknowledged: false })
     })
     if (row) this.#tell(row)
     return row
