@@ -3,7 +3,6 @@
 
 import { isIP } from 'node:net'
 import type { Route as FeedRoute, RouteTarget, Share } from '../lib/api/routes-feed.ts'
-import { Lanes } from '../lib/lanes.ts'
 import type { SigningKeys } from '../lib/signature.ts'
 import type { AccessSettings } from './access.ts'
 import type { TrafficLog } from './activity.ts'
@@ -11,6 +10,7 @@ import { formatShareCookie, readCredentials, withoutLink } from './credentials.t
 import type { Client } from './front/hops.ts'
 import { type ClosedReason, decideGrant, type Grant } from './grant.ts'
 import type { Guesses } from './guesses.ts'
+import { createHold } from './hold.ts'
 import type { SandboxAddress } from './host.ts'
 import type { RequestHead } from './http1/head.ts'
 import { API_KEY_FIELD, type KeyCheck } from './key-check.ts'
@@ -70,7 +70,12 @@ const refuse = (refusal: Refusal): Verdict => ({ kind: 'refuse', refusal })
 
 export function createDoor(options: DoorOptions): Door {
   const { access, routes, activity, guesses, now, wallNow } = options
-  const places = new Lanes(options.maxHeld)
+  const wait = createHold({
+    onChange: (listener) => routes.onChange(listener),
+    ...(options.wake && { wake: options.wake }),
+    maxHeld: options.maxHeld,
+    isStopping: options.isStopping,
+  })
 
   return (route, head, client) => {
     const caller: Caller = { route, head, client }
@@ -221,40 +226,18 @@ export function createDoor(options: DoorOptions): Door {
     }
   }
 
-  /** A request for a sandbox that is starting, or waking, waits for it, so that clients need not try again. */
   function hold(caller: Caller, found: FeedRoute, how: Opened): Verdict {
-    const { id } = caller.route.address
-    const isWaking = found.state === 'paused'
-    const late = refuse(isWaking ? REFUSED.waking() : REFUSED.starting())
-    if (!places.isOpenTo(id) || options.isStopping()) return late
-    const leave = places.take(id)
-    let finish: (verdict: Verdict) => void = () => {}
-    const verdict = new Promise<Verdict>((resolve) => {
-      finish = resolve
+    return wait({
+      id: caller.route.address.id,
+      isWaking: found.state === 'paused',
+      atMostMs: wantsPage(caller.head) ? options.pageMs : options.holdMs,
+      decide(changed) {
+        if (!changed) return refuse(unknown(caller))
+        // It may have been closed, or a link revoked, while the request waited.
+        if (!isStillOpen(changed, how.share)) return refuse(refusalOf('nothing', false))
+        return decideSandbox(caller, changed, how)
+      },
     })
-    let isOver = false
-    const end = (decided: Verdict) => {
-      if (isOver) return
-      isOver = true
-      leave()
-      clearTimeout(timer)
-      forget()
-      finish(decided)
-    }
-    const timer = setTimeout(() => end(late), wantsPage(caller.head) ? options.pageMs : options.holdMs)
-    const forget = routes.onChange((changedId, changed) => {
-      if (changedId !== id) return
-      if (!changed) return end(refuse(unknown(caller)))
-      // It may have been closed, or a link revoked, while the request waited.
-      if (!isStillOpen(changed, how.share)) return end(refuse(refusalOf('nothing', false)))
-      const decided = decideSandbox(caller, changed, how)
-      if (decided) end(decided)
-    })
-    if (isWaking)
-      void options.wake?.(id).then((refusal) => {
-        if (refusal) end(refuse(refusal))
-      })
-    return { kind: 'wait', verdict, cancel: () => end(late) }
   }
 }
 
