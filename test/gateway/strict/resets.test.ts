@@ -2,16 +2,13 @@
 // answer, and no connection is left over.
 
 import { createServer } from 'node:http'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { dial, exchange, head, startGateway, startRaw, type TestGateway } from '../support.ts'
 
 /** Resolves when the gateway has no clients any more. */
 async function untilEmpty({ server }: TestGateway): Promise<void> {
-  for (;;) {
-    const count = await new Promise<number>((resolve) => server.getConnections((_, found) => resolve(found)))
-    if (count === 0) return
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
+  const count = () => new Promise<number>((resolve) => server.getConnections((_, found) => resolve(found)))
+  await vi.waitUntil(async () => (await count()) === 0, { timeout: 10_000, interval: 5 })
 }
 
 async function startCounting(): Promise<{ port: number; bodies: string[]; open: () => number }> {
