@@ -1,112 +1,64 @@
-// Every way in which an image comes to this machine: tarball, OCI archive, `docker save` archive, registry.
+// Images of a whole distribution in the running product, from a registry and from a tarball. The ways in which an image comes, each by a
+// small one, are in test/contract/runtime-images.test.ts.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Edge, freePort, startEdge } from '../support/edge.ts'
-import { debianTarball } from '../support/images.ts'
+import { type Edge, startEdge } from '../support/edge.ts'
+import { debianTarball, ociLayout } from '../support/images.ts'
+import { type RealRegistry, startRegistry } from '../support/real-registry.ts'
 import { createSandbox, run } from '../support/sandbox.ts'
 
 let edge: Edge
 let folder: string
-let registry: ChildProcess
-let registryPort: number
+let registry: RealRegistry
+/** A Debian in the registry, which says who runs it, where and with what. */
+let pushed: string
 
 beforeAll(async () => {
   const tarball = debianTarball()
   folder = mkdtempSync(join(tmpdir(), 'images-'))
-  const tool = (program: string, ...args: string[]) =>
-    execFileSync(program, args, { stdio: 'pipe', cwd: folder, timeout: 120_000 })
-  tool('umoci', 'init', '--layout', 'layout')
-  tool('umoci', 'new', '--image', 'layout:test')
-  tool('umoci', 'raw', 'add-layer', '--image', 'layout:test', tarball)
-  tool(
-    'umoci',
-    'config',
-    '--image',
-    'layout:test',
+  const config = [
     '--config.env',
     'FROM_IMAGE=yes',
     '--config.workingdir',
     '/srv',
     '--config.user',
     '1000:1000',
-  )
-  tool('skopeo', 'copy', '--quiet', '--insecure-policy', 'oci:layout:test', 'oci-archive:oci.tar')
-  tool(
-    'skopeo',
-    'copy',
-    '--quiet',
-    '--insecure-policy',
-    'oci:layout:test',
-    'docker-archive:docker.tar:test:latest',
-  )
-
-  registryPort = await freePort()
-  writeFileSync(
-    join(folder, 'registry.yml'),
-    `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${folder}/registry\nhttp:\n  addr: 127.0.0.1:${registryPort}\n`,
-  )
-  registry = spawn('docker-registry', ['serve', join(folder, 'registry.yml')], { stdio: 'ignore' })
-  tool(
-    'curl',
-    '-sf',
-    '--retry',
-    '20',
-    '--retry-connrefused',
-    '--retry-max-time',
-    '20',
-    `http://127.0.0.1:${registryPort}/v2/`,
-  )
-  tool(
-    'skopeo',
-    'copy',
-    '--quiet',
-    '--insecure-policy',
-    '--dest-tls-verify=false',
-    'oci:layout:test',
-    `docker://127.0.0.1:${registryPort}/team/test:1.0`,
-  )
-
+  ]
+  const layout = ociLayout(folder, 'layout', tarball, config)
+  registry = await startRegistry()
+  pushed = registry.push(`${layout}:test`, 'team/test:1.0')
   edge = await startEdge({
     config: `[runtime]
-insecure_registries = ["127.0.0.1:${registryPort}"]
+insecure_registries = ["${registry.host}"]
 [runtime.images]
 tarball = "${tarball}"
-oci = "${folder}/oci.tar"
-docker = "${folder}/docker.tar"
-layout = "${folder}/layout"
-broken = "${folder}/registry.yml"
 gone = "${folder}/gone.tar"
-short = "127.0.0.1:${registryPort}/team/test:1.0"
+short = "${pushed}"
 `,
   })
 }, 300_000)
 
 afterAll(async () => {
   await edge?.dispose()
-  registry?.kill()
+  registry?.dispose()
   if (folder) rmSync(folder, { recursive: true, force: true })
 }, 120_000)
 
-const reference = (name: string) => name.replace('{registry}', `127.0.0.1:${registryPort}`)
-
-test.each(['oci', 'docker', 'layout', '{registry}/team/test:1.0', 'short'])(
-  'image "%s" runs with its environment, directory and user',
-  async (name) => {
-    const sandbox = await createSandbox(edge, { image: reference(name), readyTimeoutSeconds: 120 })
+test('an image of a registry runs with its environment, directory and user, by a name of the configuration too', async () => {
+  for (const image of [pushed, 'short']) {
+    const sandbox = await createSandbox(edge, { image, readyTimeoutSeconds: 120 })
     const done = await run(
       sandbox,
       'echo $FROM_IMAGE; pwd; id -u; python3 -c "print(6 * 7)"; . /etc/os-release; echo $ID',
     )
-    expect(done.stdout).toBe('yes\n/srv\n1000\n42\ndebian')
+    expect(done.stdout, image).toBe('yes\n/srv\n1000\n42\ndebian')
     await sandbox.kill()
     await sandbox.close()
-  },
-  180_000,
-)
+  }
+}, 180_000)
 
 test('a root file system tarball runs, and its root can install files everywhere', async () => {
   const sandbox = await createSandbox(edge, { image: 'tarball' })
@@ -154,7 +106,6 @@ test.each(['--help', '/etc/passwd', 'a b', 'UPPER/case:tag:tag'])(
 
 test.each([
   ['{registry}/team/none:1.0', /none/],
-  ['broken', /broken/],
   ['gone', /gone\.tar.*ENOENT/],
   ['docker-archive:/etc/passwd', /no image/],
 ])('image "%s" is refused with its name', async (name, message) => {
@@ -162,7 +113,7 @@ test.each([
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
-      image: { uri: reference(name) },
+      image: { uri: name.replace('{registry}', registry.host) },
       entrypoint: ['true'],
       resourceLimits: { cpu: '1', memory: '64Mi' },
     }),
@@ -184,11 +135,10 @@ test('operators see what lies here, fetch more, and remove what nothing needs', 
     const text = await response.text()
     return { status: response.status, body: (text === '' ? {} : JSON.parse(text)) as Record<string, unknown> }
   }
-  const uri = reference('{registry}/team/test:1.0')
-  const pulled = await ask('POST', '', { image: { uri } })
-  expect([pulled.status, pulled.body]).toMatchObject([201, { references: [uri], users: 0, shared: true }])
+  const pulled = await ask('POST', '', { image: { uri: pushed } })
+  expect([pulled.status, pulled.body]).toMatchObject([201, { references: [pushed], users: 0, shared: true }])
   expect((await ask('GET', '')).body.items).toContainEqual(pulled.body)
-  const sandbox = await createSandbox(edge, { image: uri })
+  const sandbox = await createSandbox(edge, { image: pushed })
   const facts = await fetch(`${edge.url}/v1/sandboxes/${sandbox.id}/diagnostics/inspect`)
   expect(await facts.text()).toContain(`image digest: ${pulled.body.digest}`)
   expect((await ask('DELETE', `/${pulled.body.id}`)).status).toBe(409)
