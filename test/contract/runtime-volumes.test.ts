@@ -13,6 +13,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -271,6 +272,25 @@ describe.each(RUNTIME_NAMES)('volumes of the %s runtime', (name) => {
       expect(
         execFileSync('losetup', ['--list', '--output', 'BACK-FILE'], { encoding: 'utf8' }),
       ).not.toContain(disk.spec.id)
+    },
+  )
+
+  test.runIf(name === 'docker')(
+    'what a sandbox with a disk tells the host does not count for the disk of the host, and goes with it',
+    async () => {
+      const spec = specOf({ limits: { memoryBytes: 256 << 20, diskBytes: 64 << 20 } })
+      const folder = join(opened.dataDir, 'sandboxes', spec.id)
+      let room: number | undefined
+      const phaseDone = (step: string) => {
+        if (step !== 'root') return
+        const { blocks, bsize } = statfsSync(join(folder, 'exchange'))
+        room = blocks * bsize
+      }
+      // The daemon of the tests limits no disk, and refuses: what was made before that has to go.
+      await expect(opened.runtime.create(spec, soon(), { phaseDone })).rejects.toThrow(/storage-opt/)
+      expect(room).toBe(32 << 20)
+      expect(existsSync(folder)).toBe(false)
+      expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(spec.id)
     },
   )
 })

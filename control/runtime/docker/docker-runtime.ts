@@ -22,7 +22,7 @@ import {
 } from '../runtime.ts'
 import { interfaceOf, isRunning, listSandboxIds } from '../sandbox-record.ts'
 import type { Snapshots } from '../snapshots.ts'
-import { unstageMounts } from '../staged-mounts.ts'
+import { unmountAll, unstageMounts } from '../staged-mounts.ts'
 import { startFailure } from '../start-failure.ts'
 import { untilEnded } from '../until-ended.ts'
 import type { Volumes } from '../volumes.ts'
@@ -176,8 +176,10 @@ export class DockerRuntime implements Runtime {
     )
     // Only once nothing of it can send any more.
     await egress.unregister(id, signal)
-    await unstageMounts(sandboxPaths(this.#parts, id).mounts, programs.run, signal)
-    await removeTree(sandboxPaths(this.#parts, id).folder, signal, programs.run)
+    const paths = sandboxPaths(this.#parts, id)
+    await unstageMounts(paths.mounts, programs.run, signal)
+    await unmountAll(paths.exchange, programs.run, signal)
+    await removeTree(paths.folder, signal, programs.run)
     if (record) addresses.release(record.address)
   }
 

@@ -2,9 +2,11 @@
 // while the rest is as everywhere (bring-up.ts).
 
 import { existsSync, readFileSync } from 'node:fs'
-import { chmod, lchown, mkdir } from 'node:fs/promises'
+import { lstat, mkdir } from 'node:fs/promises'
+import { EXCHANGE_DIR } from '../../../lib/api/guest.ts'
 import { settleAll } from '../../async.ts'
 import { bringUp } from '../bring-up.ts'
+import { makeExchange } from '../exchange.ts'
 import { openFilesLimit } from '../machine.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
@@ -32,7 +34,12 @@ export async function makeContainer(
   const { id } = spec
   const paths = sandboxPaths(parts, id)
   await mkdir(paths.folder, { mode: 0o711 })
-  await settleAll([writeRecord(paths.record, record), makeExchange(paths.exchange, rootOwner)])
+  const exchange = {
+    owner: rootOwner,
+    isLimited: spec.limits.diskBytes !== undefined,
+    run: parts.programs.run,
+  }
+  await settleAll([writeRecord(paths.record, record), makeExchange(paths.exchange, exchange, signal)])
   watch.mark('root')
   await bringUp(
     parts,
@@ -48,12 +55,6 @@ export async function makeContainer(
     },
     signal,
   )
-}
-
-async function makeExchange(path: string, owner: { uid: number; gid: number }): Promise<void> {
-  await mkdir(path)
-  await chmod(path, 0o700)
-  await lchown(path, owner.uid, owner.gid)
 }
 
 /**
@@ -104,8 +105,18 @@ async function startContainer(
         ? 'The processes of the Docker daemon cannot be seen from here: control has to run in its process namespace'
         : 'The first process of the sandbox ended at once',
     )
-  await verifyMounts(staged, State.Pid)
+  await verifyMounts([...staged, ...(await exchangeOf(parts, spec))], State.Pid)
   return { pid: State.Pid, startTime }
+}
+
+/** The exchange directory, where it is a mount that the daemon has to see. */
+async function exchangeOf(
+  parts: DockerParts,
+  { id, limits }: RuntimeSpec,
+): Promise<Parameters<typeof verifyMounts>[0]> {
+  if (limits.diskBytes === undefined) return []
+  const { dev: device, ino: inode } = await lstat(sandboxPaths(parts, id).exchange)
+  return [{ target: EXCHANGE_DIR, device, inode }]
 }
 
 /** What the daemon says of the end; when it says nothing, neither does the message. */

@@ -42,7 +42,10 @@ export async function openMounts(
 }
 
 /** Looks from within a container whether everything that was to be mounted is. Rejects when something else is in its place. */
-export async function verifyMounts(staged: StagedMount[], pid: number): Promise<void> {
+export async function verifyMounts(
+  staged: Pick<StagedMount, 'device' | 'inode' | 'target'>[],
+  pid: number,
+): Promise<void> {
   if (staged.length === 0) return
   const points = readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
     .split('\n')

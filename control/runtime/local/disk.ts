@@ -1,18 +1,14 @@
 // The disk of one sandbox (`resourceLimits.disk`): a file system of its own in a sparse file, in which its upper layer lies. It holds
 // against root in the sandbox, it counts inodes as well as bytes, and it needs nothing of the file system below it
-// (docs/decisions/disk-limits.md). What the sandbox tells the host, its exchange directory, lies beside it in memory: a sandbox
-// whose disk is full can still end as it should, and cannot fill the host's disk by that way either.
+// (docs/decisions/disk-limits.md). The directory by which it speaks to the host lies beside it (control/runtime/exchange.ts).
 
 import { existsSync, statfsSync } from 'node:fs'
 import { mkdir, open, rm, rmdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { outputOf, type RunProgram } from '../../../lib/run-program.ts'
-import type { Owner } from '../held-path.ts'
 import { unmountAll } from '../staged-mounts.ts'
 
 const TIMEOUT_MS = 60_000
-const EXCHANGE_BYTES = 32 << 20
-const EXCHANGE_FILES = 4096
 /** Without a journal, as after a crash of the machine nobody mounts it again; without reserved blocks, as nobody here is root. */
 const MAKE = [
   '-q',
@@ -29,16 +25,16 @@ const MAKE = [
 /** What is deleted in the sandbox is given back to the host at once. */
 const MOUNT = 'loop,noatime,discard'
 
-export type DiskPaths = { file: string; mountPoint: string; exchange: string; folder: string }
+export type DiskPaths = { file: string; mountPoint: string; folder: string }
 
-export function diskPathsOf({ folder, exchange }: { folder: string; exchange: string }): DiskPaths {
-  return { file: join(folder, 'disk.img'), mountPoint: join(folder, 'disk'), exchange, folder }
+export function diskPathsOf({ folder }: { folder: string }): DiskPaths {
+  return { file: join(folder, 'disk.img'), mountPoint: join(folder, 'disk'), folder }
 }
 
-/** Makes and mounts the disk, and the exchange directory beside it. */
+/** Makes and mounts the disk. */
 export async function makeDisk(
   paths: DiskPaths,
-  { bytes, owner, run }: { bytes: number; owner: Owner; run: RunProgram },
+  { bytes, run }: { bytes: number; run: RunProgram },
   signal: AbortSignal,
 ): Promise<void> {
   const options = { signal, timeoutMs: TIMEOUT_MS, by: run }
@@ -48,13 +44,6 @@ export async function makeDisk(
   await mkdir(paths.mountPoint, { mode: 0o711 })
   await outputOf('mount', ['-t', 'ext4', '-o', MOUNT, paths.file, paths.mountPoint], options)
   await rmdir(join(paths.mountPoint, 'lost+found'))
-  const memory = `size=${EXCHANGE_BYTES},nr_inodes=${EXCHANGE_FILES},mode=0700,uid=${owner.uid},gid=${owner.gid}`
-  await mkdir(paths.exchange, { mode: 0o700 })
-  await outputOf(
-    'mount',
-    ['-t', 'tmpfs', '-o', `${memory},nosuid,nodev,noexec`, 'exchange', paths.exchange],
-    options,
-  )
   // Where they lie without a disk.
   for (const name of ['upper', 'work']) await symlink(join('disk', name), join(paths.folder, name))
 }
@@ -62,7 +51,6 @@ export async function makeDisk(
 /** Takes the disk away; fine when there is none, or half of one. */
 export async function removeDisk(paths: DiskPaths, run: RunProgram, signal: AbortSignal): Promise<void> {
   if (!existsSync(paths.file)) return
-  await unmountAll(paths.exchange, run, signal)
   await unmountAll(paths.mountPoint, run, signal)
   await rm(paths.file, { force: true })
 }

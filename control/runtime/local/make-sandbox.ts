@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { settleAll } from '../../async.ts'
 import type { Image } from '../../image/image.ts'
 import { bringUp } from '../bring-up.ts'
+import { makeExchange } from '../exchange.ts'
 import { openFilesLimit } from '../machine.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
@@ -16,7 +17,7 @@ import { readOomKills } from './cgroup.ts'
 import { diskPathsOf, makeDisk } from './disk.ts'
 import type { OciRuntime } from './oci-runtime.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
-import { makeOwned, mountRoot, ROOT_OWNER } from './root.ts'
+import { mountRoot, ROOT_OWNER } from './root.ts'
 import { makeSpec } from './spec.ts'
 import { volumePathOf } from './volumes.ts'
 
@@ -46,8 +47,9 @@ export async function makeSandbox(
   await writeRecord(paths.record, record)
   const { diskBytes } = spec.limits
   const disk = diskPathsOf(paths)
-  if (diskBytes === undefined) await makeOwned(paths.exchange, 0o700)
-  else await makeDisk(disk, { bytes: diskBytes, owner: ROOT_OWNER, run: programs.run }, signal)
+  if (diskBytes !== undefined) await makeDisk(disk, { bytes: diskBytes, run: programs.run }, signal)
+  const exchange = { owner: ROOT_OWNER, isLimited: diskBytes !== undefined, run: programs.run }
+  await makeExchange(paths.exchange, exchange, signal)
   const files = async () => {
     const mounts = await stageMounts(
       spec,

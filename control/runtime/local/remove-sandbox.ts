@@ -6,7 +6,7 @@ import { systemCodeOf } from '../../../lib/errors.ts'
 import { removeTree } from '../../remove-tree.ts'
 import { disconnectSandbox } from '../network.ts'
 import { interfaceOf, isRunning, type SandboxRecord } from '../sandbox-record.ts'
-import { unstageMounts } from '../staged-mounts.ts'
+import { unmountAll, unstageMounts } from '../staged-mounts.ts'
 import { untilEnded } from '../until-ended.ts'
 import { isFrozen, removeCgroup } from './cgroup.ts'
 import { diskPathsOf, removeDisk } from './disk.ts'
@@ -49,6 +49,7 @@ export async function clearSandbox(
   await unmountRoot(paths.root, run, signal)
   await unstageMounts(paths.mounts, run, signal)
   await removeCgroup(cgroup, cgroups)
+  await unmountAll(paths.exchange, run, signal)
   await removeDisk(diskPathsOf(paths), run, signal)
   await removeTree(paths.folder, signal, run)
   if (record) addresses.release(record.address)
