@@ -4,28 +4,26 @@
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import type { RouteOf } from './decide.ts'
 import { loggedHost, loggedPath } from './logged.ts'
 import type { Outcome } from './outcome.ts'
-import { decideRoute } from './route.ts'
 
 const MAX_WAITING_BYTES = 4 * 1024 * 1024
 
 export type AccessLogOptions = {
   path: string
-  /** That below which sandboxes have names. */
-  domain: string
   log: Logger
   now?: () => Date
 }
 
 export type AccessLog = {
-  report(outcome: Outcome): void
+  report(outcome: Outcome, routeOf: RouteOf): void
   /** Goes on in the file that has the name now. */
   reopen(): void
   close(): Promise<void>
 }
 
-export function openAccessLog({ path, domain, log, now = () => new Date() }: AccessLogOptions): AccessLog {
+export function openAccessLog({ path, log, now = () => new Date() }: AccessLogOptions): AccessLog {
   let lost = 0
   let stream = open()
 
@@ -39,7 +37,7 @@ export function openAccessLog({ path, domain, log, now = () => new Date() }: Acc
   }
 
   return {
-    report(outcome) {
+    report(outcome, routeOf) {
       if (!stream.writable || stream.writableLength > MAX_WAITING_BYTES) {
         lost++
         return
@@ -48,7 +46,7 @@ export function openAccessLog({ path, domain, log, now = () => new Date() }: Acc
         log.warn('lines of the access log were lost', { lost })
         lost = 0
       }
-      stream.write(`${JSON.stringify(entryOf(outcome, domain, now()))}\n`)
+      stream.write(`${JSON.stringify(entryOf(outcome, routeOf, now()))}\n`)
     },
     reopen() {
       stream.end()
@@ -59,7 +57,7 @@ export function openAccessLog({ path, domain, log, now = () => new Date() }: Acc
 }
 
 /** What is written of a request. */
-export function entryOf(outcome: Outcome, domain: string, at: Date): Record<string, unknown> {
+function entryOf(outcome: Outcome, routeOf: RouteOf, at: Date): Record<string, unknown> {
   const { head, plan, client, status, ms, legs, bytesIn, bytesOut, reason } = outcome
   return {
     time: at.toISOString(),
@@ -71,7 +69,7 @@ export function entryOf(outcome: Outcome, domain: string, at: Date): Record<stri
       protocol: `HTTP/1.${head.minor}`,
       ...(head.upgrade !== undefined && { upgrade: head.upgrade }),
     }),
-    ...sandboxOf(outcome, domain),
+    ...sandboxOf(outcome, routeOf),
     ...(plan?.share && { share: plan.share.id }),
     status,
     bytesIn,
@@ -87,9 +85,9 @@ export function entryOf(outcome: Outcome, domain: string, at: Date): Record<stri
 }
 
 /** What did not get as far as a plan is still about a sandbox. */
-function sandboxOf({ head, plan }: Outcome, domain: string): { sandbox?: string; port?: number } {
+function sandboxOf({ head, plan }: Outcome, routeOf: RouteOf): { sandbox?: string; port?: number } {
   if (plan) return plan.target.group === '' ? {} : { sandbox: plan.target.group, port: plan.port }
-  const route = head && decideRoute(head, domain)
+  const route = head && routeOf(head)
   return route?.kind === 'sandbox' ? { sandbox: route.address.id, port: route.address.port } : {}
 }
 

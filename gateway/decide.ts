@@ -7,12 +7,13 @@ import type { Client } from './front/hops.ts'
 import type { RequestHead } from './http1/head.ts'
 import { planControl } from './plan.ts'
 import type { Target } from './pool.ts'
-import { decideRoute } from './route.ts'
+import { decideRoute, type Route } from './route.ts'
 import type { Verdict } from './verdict.ts'
 
 export type DecideOptions = {
   access: AccessSettings
-  routes: Pick<RouteSource, 'isCurrent' | 'findDomain'>
+  routeOf: RouteOf
+  routes: Pick<RouteSource, 'isCurrent'>
   door: Door
   controlTarget: Target
   /** False once the gateway is about to stop. */
@@ -40,11 +41,17 @@ const DRAINING: Verdict = {
   body: 'draining',
 }
 
-export function createDecide({ access, routes, door, controlTarget, isReady }: DecideOptions) {
-  const findDomain = (name: string) => routes.findDomain?.(name)
+export type RouteOf = (head: RequestHead) => Route
 
+/** Where a request leads under these settings, and with the names that sandboxes have by now. */
+export function createRouteOf(access: AccessSettings, routes: Pick<RouteSource, 'findDomain'>): RouteOf {
+  const findDomain = (name: string) => routes.findDomain?.(name)
+  return (head) => decideRoute(head, access.domain, access.hasUris, findDomain)
+}
+
+export function createDecide({ access, routeOf, routes, door, controlTarget, isReady }: DecideOptions) {
   return (head: RequestHead, client: Client): Verdict => {
-    const route = decideRoute(head, access.domain, access.hasUris, findDomain)
+    const route = routeOf(head)
     if (route.kind === 'invalid')
       return { kind: 'refuse', refusal: { status: 400, code: route.code, message: route.problem } }
     const permission = decideAccess(route, head, access)

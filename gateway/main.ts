@@ -43,10 +43,7 @@ makeDataDir(dataDir)
 const instance = instanceOf(dataDir)
 const access = accessSettings(config)
 const { accessFile } = config.log
-const accessLog =
-  accessFile === undefined
-    ? undefined
-    : openAccessLog({ path: accessFile, domain: config.ingress.domain, log })
+const accessLog = accessFile === undefined ? undefined : openAccessLog({ path: accessFile, log })
 // Control tells what of the configuration has changed, for all programs.
 const reload = createReload({
   settings,

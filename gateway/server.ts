@@ -15,7 +15,7 @@ import type { AccessSettings } from './access.ts'
 import type { AccessLog } from './access-log.ts'
 import type { TrafficLog } from './activity.ts'
 import { ClientConnection } from './connection.ts'
-import { createDecide } from './decide.ts'
+import { createDecide, createRouteOf } from './decide.ts'
 import { createDoor, type RouteSource } from './door.ts'
 import type { Certificates } from './front/certificates.ts'
 import { Front } from './front/front.ts'
@@ -148,8 +148,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     wallNow,
     isStopping: () => isStopping,
   })
+  const routeOf = createRouteOf(access, routes)
   const decide = createDecide({
     access,
+    routeOf,
     routes,
     door,
     controlTarget: { key: 'control', group: '', connect: { path: controlSocket } },
@@ -172,7 +174,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     report(outcome) {
       tally.count(outcome)
       logRequest(outcome)
-      options.accessLog?.report(outcome)
+      options.accessLog?.report(outcome, routeOf)
     },
     createRequestId,
     onClosed: (connection) => void connections.delete(connection),

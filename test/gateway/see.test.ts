@@ -8,7 +8,7 @@ import { openAccessLog } from '../../gateway/access-log.ts'
 import type { Gateway } from '../../gateway/server.ts'
 import { hashKey } from '../../lib/access.ts'
 import { createLogger, createSilentLogger } from '../../lib/log.ts'
-import { dial, exchange, head, startAnswering, startGateway, startRaw } from './support.ts'
+import { dial, exchange, head, OPEN_ACCESS, startAnswering, startGateway, startRaw } from './support.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 const CLOSE = 'Connection: close'
@@ -19,7 +19,7 @@ function openLog(name = 'access.log') {
   const path = join(folder, name)
   const lines: string[] = []
   const log = createLogger({ program: 'gateway', write: (line) => void lines.push(line) })
-  return { path, lines, accessLog: openAccessLog({ path, domain: 'localhost', log }) }
+  return { path, lines, accessLog: openAccessLog({ path, log }) }
 }
 const entriesOf = (path: string) =>
   readFileSync(path, 'utf8')
@@ -76,6 +76,24 @@ test('G17: every request is one line of JSON, with where its time went and nothi
   expect(third).toMatchObject({ status: 400 })
   expect(more).toEqual([])
   expect(readFileSync(path, 'utf8')).not.toMatch(/token|secret/)
+})
+
+test('a request that is refused is written down with its sandbox, by whatever name it came', async () => {
+  const { path, accessLog } = openLog()
+  const access = { ...OPEN_ACCESS, hasUris: true, domain: 'box.example' }
+  const gateway = await startGateway({ accessLog, access })
+  gateway.routes.findDomain = (name) => (name === 'shop.example' ? { id: 'a', port: 3000 } : undefined)
+  gateway.routes.put('a', 1, { accessHash: hashKey('token') })
+  for (const [target, host] of [
+    ['/', 'a-8000.box.example'],
+    ['/', 'shop.example'],
+    ['/a/8001/', 'localhost'],
+  ])
+    await exchange(gateway.port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${CLOSE}\r\n\r\n`)
+  await accessLog.close()
+  expect(entriesOf(path)).toMatchObject(
+    [8000, 3000, 8001].map((port) => ({ status: 401, sandbox: 'a', port })),
+  )
 })
 
 test('whether what is known is current is told, and is never a failure', async () => {
