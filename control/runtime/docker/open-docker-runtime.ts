@@ -1,12 +1,11 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ProgramStarter } from '../../../lib/program-starter.ts'
-import { createAddressPool } from '../addresses.ts'
 import { prepareGuestDir } from '../guest-dir.ts'
 import { SECCOMP_PROFILE, thisMachine } from '../machine.ts'
+import { openAddresses } from '../open-addresses.ts'
 import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Runtime } from '../runtime.ts'
-import { listSandboxIds, pathsOf, readRecord } from '../sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { abilitiesOf } from './abilities.ts'
 import { findMissing, rootOwnerOf } from './checks.ts'
@@ -37,7 +36,7 @@ const USUAL_CAPABILITIES = [
 
 /** Opens the runtime. Throws one clear sentence when the machine or the daemon lacks something. */
 export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtime> {
-  const { config, instance, dataDir, egress, log, signal } = options
+  const { config, instance, dataDir, log, signal } = options
   const { docker } = config
   const engine = await openEngine({
     socketPath: socketOf(docker.host),
@@ -49,7 +48,7 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
   if (missing.length > 0) throw new Error(missing.join(' '))
   for (const path of [join(dataDir, 'sandboxes'), join(instance.runDir, 'mounts')])
     mkdirSync(path, { recursive: true, mode: 0o711 })
-  const [guest, images, network] = await Promise.all([
+  const [guest, images, { addresses, gateway }] = await Promise.all([
     prepareGuestDir({ dataDir, log, signal }),
     DockerImages.open({
       engine,
@@ -63,13 +62,8 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
       now: Date.now,
       signal,
     }),
-    egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
+    openAddresses(options),
   ])
-  const addresses = createAddressPool(network.subnet, network.gateway)
-  for (const id of await listSandboxIds(dataDir)) {
-    const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
-    if (record) addresses.reserve(record.address)
-  }
   const programs = new ProgramStarter()
   // It takes longer to begin than a sandbox has to wait for.
   programs.start()
@@ -83,7 +77,7 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
     guest,
     images,
     addresses,
-    gateway: network.gateway,
+    gateway,
     programs,
     rootOwner,
     abilities: abilitiesOf(info),

@@ -2,12 +2,11 @@ import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ProgramStarter } from '../../../lib/program-starter.ts'
 import { ImageStore } from '../../image/store.ts'
-import { createAddressPool } from '../addresses.ts'
 import { prepareGuestDir } from '../guest-dir.ts'
 import { SECCOMP_PROFILE, thisMachine } from '../machine.ts'
+import { openAddresses } from '../open-addresses.ts'
 import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Runtime } from '../runtime.ts'
-import { listSandboxIds, pathsOf, readRecord } from '../sandbox-record.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { readCgroupLayout } from './cgroup.ts'
 import { findMissing } from './checks.ts'
@@ -21,7 +20,7 @@ import { CAPABILITIES } from './spec.ts'
 
 /** Opens the runtime. Throws one clear sentence when the machine lacks something. */
 export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime> {
-  const { config, instance, dataDir, egress, log, signal } = options
+  const { config, instance, dataDir, log, signal } = options
   const missing = findMissing(thisMachine(), config.runtime.ociRuntime)
   if (missing.length > 0) throw new Error(missing.join(' '))
   for (const path of [
@@ -33,7 +32,7 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
     mkdirSync(path, { recursive: true, mode: 0o711 })
   // The sandbox's root user walks to its root from here; the sockets beside it are closed by their own modes.
   for (const path of [instance.runDir, join(instance.runDir, 'roots')]) chmodSync(path, 0o711)
-  const [guest, images, network] = await Promise.all([
+  const [guest, images, { addresses, gateway }] = await Promise.all([
     prepareGuestDir({ dataDir, log, signal }),
     ImageStore.open({
       dataDir,
@@ -47,13 +46,8 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
       now: Date.now,
       signal,
     }),
-    egress.network(AbortSignal.any([signal, AbortSignal.timeout(10_000)])),
+    openAddresses(options),
   ])
-  const addresses = createAddressPool(network.subnet, network.gateway)
-  for (const id of await listSandboxIds(dataDir)) {
-    const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
-    if (record) addresses.reserve(record.address)
-  }
   const programs = new ProgramStarter()
   // It takes longer to begin than a sandbox has to wait for.
   programs.start()
@@ -63,7 +57,7 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
     guest,
     images,
     addresses,
-    gateway: network.gateway,
+    gateway,
     programs,
     oci: createOciRuntime(config.runtime.ociRuntime, {
       root: join(instance.runDir, 'runc'),
