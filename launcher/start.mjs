@@ -4,6 +4,7 @@
 
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { withCompileCache } from './compile-cache.mjs'
 import { ensureMachine, ROOT } from './install.mjs'
 import { runtimeOf } from './runtime.mjs'
 
@@ -38,7 +39,10 @@ if (!ready) process.exit(1)
 
 const node = join(ROOT, 'node_modules/node/bin/node')
 const rest = args.filter((arg) => arg !== '--no-install')
-const child = spawn(node, [join(ROOT, 'launcher/main.ts'), ...rest], { stdio: 'inherit' })
+const child = spawn(node, [join(ROOT, 'launcher/main.ts'), ...rest], {
+  stdio: 'inherit',
+  env: withCompileCache(ROOT),
+})
 // A terminal sends its signals to the whole group; those that are sent to this process alone are passed on.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('exit', (code) => process.exit(code ?? 1))

@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { withCompileCache } from './compile-cache.mjs'
 import { ensureMachine, ROOT } from './install.mjs'
 
 const args = process.argv.slice(2)
@@ -12,6 +13,9 @@ const ready = await ensureMachine({
 if (!ready) process.exit(1)
 const node = join(ROOT, 'node_modules/node/bin/node')
 const rest = args.filter((arg) => arg !== '--no-install')
-const child = spawn(node, [join(ROOT, 'test/run.ts'), ...rest], { stdio: 'inherit' })
+const child = spawn(node, [join(ROOT, 'test/run.ts'), ...rest], {
+  stdio: 'inherit',
+  env: withCompileCache(ROOT),
+})
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('exit', (code) => process.exit(code ?? 1))
