@@ -82,7 +82,7 @@ test(`SIGKILL at ${MOMENTS} moments of create and delete`, async () => {
   const read = (await (await fetch(`${control.sandboxes}/${keeper}`)).json()) as { metadata: unknown }
   expect(read.metadata).toEqual({ role: 'keeper' })
   await control.kill('SIGTERM')
-}, 120_000)
+}, 240_000)
 
 test('a renewal that was answered survives SIGKILL', async () => {
   const dataDir = openDataDir()
@@ -114,4 +114,4 @@ test('SIGTERM leaves sandboxes running, and takes them with --stop-sandboxes', a
   const third = await start(dataDir)
   expect((await list(third.sandboxes)).size).toBe(0)
   await third.kill('SIGTERM')
-})
+}, 60_000)

@@ -55,4 +55,4 @@ test(`SIGKILL at ${MOMENTS} moments of claims`, async () => {
     )
   }
   await control.kill('SIGKILL')
-}, 120_000)
+}, 240_000)
