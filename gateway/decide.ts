@@ -45,7 +45,7 @@ export type RouteOf = (head: RequestHead) => Route
 
 /** Where a request leads under these settings, and with the names that sandboxes have by now. */
 export function createRouteOf(access: AccessSettings, routes: Pick<RouteSource, 'findDomain'>): RouteOf {
-  const findDomain = (name: string) => routes.findDomain?.(name)
+  const findDomain = (name: string) => routes.findDomain(name)
   return (head) => decideRoute(head, access.domain, access.hasUris, findDomain)
 }
 
@@ -67,7 +67,7 @@ export function createDecide({ access, routeOf, routes, door, controlTarget, isR
       }
     if (route.kind === 'health') return isReady() ? HEALTHY : DRAINING
     // Sandboxes are reached all the same, so it is never a failure (contract: v1.1.md 4).
-    if (route.kind === 'network') return routes.isCurrent === false ? DEGRADED : HEALTHY
+    if (route.kind === 'network') return routes.isCurrent ? HEALTHY : DEGRADED
     if (route.kind === 'control') return { kind: 'forward', plan: planControl(head, client, controlTarget) }
     return door(route, head, client)
   }

@@ -23,13 +23,14 @@ import type { Waker } from './wake.ts'
 
 /** Where sandboxes are: see routes-feed.ts. */
 export type RouteSource = {
-  readonly size?: number
+  /** How many are known. */
+  readonly size: number
   /** False while control is away, and what is known may be old. */
-  readonly isCurrent?: boolean
+  readonly isCurrent: boolean
   get(id: string): FeedRoute | undefined
   find(id: string): Promise<Lookup>
   /** The port of a sandbox that has a name of its own. */
-  findDomain?(name: string): SandboxAddress | undefined
+  findDomain(name: string): SandboxAddress | undefined
   onChange(listener: RouteListener): () => void
 }
 

@@ -245,7 +245,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     figures() {
       const counts = { idle: 0, request: 0, stream: 0 }
       for (const { activity: state } of connections) counts[state]++
-      return { families: tally.families({ connections: counts, routes: routes.size ?? 0 }) }
+      return { families: tally.families({ connections: counts, routes: routes.size }) }
     },
     connections() {
       const live = [...connections].flatMap((connection) => connection.describe() ?? [])

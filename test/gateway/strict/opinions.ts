@@ -137,6 +137,9 @@ function createFuzzedGateway(
     checkKey: async () => undefined,
     controlSocket: socketPath,
     routes: {
+      size: 1,
+      isCurrent: true,
+      findDomain: () => undefined,
       get: () => route,
       find: async () => 'unknown',
       onChange: () => () => {},
