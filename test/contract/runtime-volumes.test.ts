@@ -175,6 +175,16 @@ describe.each(RUNTIME_NAMES)('volumes of the %s runtime', (name) => {
       })
   })
 
+  test('a volume whose files somebody has removed is told of, and not an empty one in its place', async () => {
+    const key = keyOf('pruned')
+    await volumes.create(key, soon())
+    await volumes.remove(key, soon())
+    onTestFinished(() => volumes.remove(key, soon()))
+    for (const more of [{}, { subPath: 'a' }])
+      await expect(trying({ volumes: [volume(key, '/data', more)] })).rejects.toThrow(/volume.* gone/)
+    expect(await volumes.list(soon())).not.toContain(key)
+  })
+
   test('removing a volume removes no file that its links lead to', async () => {
     const key = keyOf('links')
     await volumes.create(key, soon())

@@ -18,7 +18,8 @@ export async function openMounts(
 ): Promise<{ mounts: ContainerInput['mounts']; staged: StagedMount[] }> {
   const inParts = volumes.filter(({ subPath }) => subPath !== undefined)
   const paths = new Map<string, string>()
-  for (const { key } of inParts) paths.set(key, await volumePathOf(parts, key, signal))
+  // Of all: the daemon would make one that is gone anew, and empty.
+  for (const { key } of volumes) paths.set(key, await volumePathOf(parts, key, signal))
   const staged = await stageMounts(
     { mounts, volumes: inParts },
     {
