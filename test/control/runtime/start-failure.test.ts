@@ -2,7 +2,11 @@ import { describe, expect, test } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { startFailure } from '../../../control/runtime/start-failure.ts'
 
-const places = { dataDir: '/srv/osb', instance: { runDir: '/run/osb-1' } }
+const places = {
+  dataDir: '/srv/osb',
+  instance: { runDir: '/run/osb-1' },
+  config: { runtime: { images: { mine: '/home/ann/mine.tar', python: 'python:3.12' } } },
+}
 
 describe('startFailure()', () => {
   test.each([
@@ -25,4 +29,27 @@ describe('startFailure()', () => {
     const known = new RuntimeError('unavailable', 'away')
     expect(startFailure(known, places)).toBe(known)
   })
+
+  test.each([
+    [
+      'image_not_found',
+      'Image "mine" is "/home/ann/mine.tar" by the configuration',
+      'Image "mine" is "…" by the configuration',
+    ],
+    [
+      'image_pull_failed',
+      'Cannot unpack image "python:3.12": umoci: /srv/osb/images/x: no such file',
+      'Cannot unpack image "python:3.12": umoci: …/images/x: no such file',
+    ],
+    // In the sandbox it may be the name of something else.
+    ['entrypoint_failed', '"/srv/osb/run" is not there', '"/srv/osb/run" is not there'],
+  ] as const)(
+    'S24: of an image is told without where it lies on this machine: %s',
+    (failure, message, told) => {
+      expect(startFailure(new RuntimeError(failure, message), places)).toMatchObject({
+        failure,
+        message: told,
+      })
+    },
+  )
 })
