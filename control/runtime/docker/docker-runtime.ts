@@ -121,11 +121,11 @@ export class DockerRuntime implements Runtime {
   }
 
   async pause(id: string, signal: AbortSignal): Promise<void> {
-    await this.#standstill.apart(id, () => this.#change(id, 'pause', signal))
+    await this.#standstill.apart(id, () => this.#change(id, 'pause', signal), signal)
   }
 
   async resume(id: string, signal: AbortSignal): Promise<void> {
-    await this.#standstill.apart(id, () => this.#change(id, 'unpause', signal))
+    await this.#standstill.apart(id, () => this.#change(id, 'unpause', signal), signal)
   }
 
   /** Asks first and looks why not afterwards, so that what works takes one call. */

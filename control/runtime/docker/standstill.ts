@@ -9,9 +9,9 @@ export class Standstill {
     return this.#held.has(id)
   }
 
-  /** Does something that must not happen while a sandbox stands still. */
-  apart<T>(id: string, work: () => Promise<T>): Promise<T> {
-    return this.#exclusive.run(id, work)
+  /** Does something that must not happen while a sandbox stands still. Rejects with the signal's reason when that takes too long. */
+  apart<T>(id: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    return this.#exclusive.run(id, work, signal)
   }
 
   during<T>(id: string, work: () => Promise<T>): Promise<T> {
