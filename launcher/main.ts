@@ -23,6 +23,8 @@ const TAKEN_BEFORE = ['--no-install', '--help']
 const args = process.argv.slice(2)
 const sources = { env: process.env, args, ownFlags: [STOP_SANDBOXES, ...TAKEN_BEFORE] }
 const { config, warnings, flags, settings } = readConfiguration(sources)
+// Who asks this file instead is not to find everything running.
+if (flags.has('--help')) refuse('"npm start -- --help" lists the flags')
 let { level } = config.log
 const log = createLogger({ program: 'launcher', level: () => level })
 for (const warning of warnings) log.warn(warning)
