@@ -1,5 +1,5 @@
-// The local runtime on the real machine: what a sandbox may not see and do, that its limits bind, how it ends, and that
-// nothing of it stays.
+// The local runtime of the running product: what a sandbox may not see and do, how it ends, and that nothing of it stays. What every
+// runtime keeps to, limits of CPU and memory among it, is in test/contract/runtime.test.ts.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
@@ -12,11 +12,16 @@ import { instanceOf } from '../../lib/instance.ts'
 import { type Edge, startEdge } from '../support/edge.ts'
 import { createSandbox, run } from '../support/sandbox.ts'
 
+const PIDS_LIMIT = 64
+const STOP_GRACE_SECONDS = 2
+
 let edge: Edge
 let sandbox: Sandbox
 
 beforeAll(async () => {
-  edge = await startEdge()
+  edge = await startEdge({
+    config: `[runtime]\npids_limit = ${PIDS_LIMIT}\nstop_grace_seconds = ${STOP_GRACE_SECONDS}\n`,
+  })
   sandbox = await createSandbox(edge)
 })
 
@@ -131,43 +136,18 @@ describe('a sandbox is kept from', () => {
   })
 })
 
-describe('limits bind', () => {
-  test('memory: what takes more is ended, and the sandbox goes on', async () => {
-    const small = await createSandbox(edge, { resource: { cpu: '1', memory: '128Mi' } })
-    onTestFinished(async () => {
-      await small.kill()
-      await small.close()
-    })
-    const greedy = await run(small, `python3 -c "x = bytearray(400 * 1024 * 1024); print(len(x))"`)
-    expect(greedy.exitCode).not.toBe(0)
-    expect(greedy.stdout).toBe('')
-    expect((await run(small, 'echo alive')).stdout).toBe('alive')
-  })
-
-  test('cpu: half a CPU gives half a second of it in one second', async () => {
-    const half = await createSandbox(edge, { resource: { cpu: '500m', memory: '256Mi' } })
-    onTestFinished(async () => {
-      await half.kill()
-      await half.close()
-    })
-    const script =
-      'import time; s = time.monotonic(); c = time.process_time()\nwhile time.monotonic() - s < 2: pass\nprint((time.process_time() - c) / (time.monotonic() - s))'
-    const share = Number((await run(half, `python3 -c '${script}'`)).stdout)
-    expect(share).toBeGreaterThan(0.2)
-    expect(share).toBeLessThan(0.65)
-  })
-
-  test('processes: a fork bomb ends at the limit, and the sandbox goes on', async () => {
-    const limited = await startEdge({ config: '[runtime]\npids_limit = 64\n' })
-    onTestFinished(() => limited.dispose())
-    const bombed = await createSandbox(limited)
-    const script =
-      'import os,time\nn=0\ntry:\n  while n < 500:\n    if os.fork() == 0: time.sleep(5); os._exit(0)\n    n += 1\nexcept OSError: print(n)'
-    const made = Number((await run(bombed, `python3 -c '${script.replaceAll('\n', '\n')}'`)).stdout)
-    expect(made).toBeGreaterThan(10)
-    expect(made).toBeLessThan(64)
+test('a fork bomb ends at the limit of processes, and the sandbox goes on', async () => {
+  const bombed = await createSandbox(edge)
+  onTestFinished(async () => {
+    await bombed.kill()
     await bombed.close()
   })
+  const script =
+    'import os,time\nn=0\ntry:\n  while n < 500:\n    if os.fork() == 0: time.sleep(2); os._exit(0)\n    n += 1\nexcept OSError: print(n)'
+  const made = Number((await run(bombed, `python3 -c '${script}'`)).stdout)
+  expect(made).toBeGreaterThan(10)
+  expect(made).toBeLessThan(PIDS_LIMIT)
+  expect((await run(bombed, 'echo alive')).stdout).toBe('alive')
 })
 
 test('a paused sandbox gives back the memory of files, says what it keeps, and goes on with all of it', async () => {
@@ -233,20 +213,20 @@ describe('a sandbox ends', () => {
   })
 
   test('with KILL after the grace, when it does not listen', async () => {
-    const strict = await startEdge({ config: '[runtime]\nstop_grace_seconds = 1\n' })
-    onTestFinished(() => strict.dispose())
-    const deaf = await createSandbox(strict, {
+    const deaf = await createSandbox(edge, {
       entrypoint: ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'],
     })
     const startedAt = performance.now()
     await deaf.kill()
-    expect(performance.now() - startedAt).toBeGreaterThan(900)
+    expect(performance.now() - startedAt).toBeGreaterThan(STOP_GRACE_SECONDS * 1000 - 100)
     expect(performance.now() - startedAt).toBeLessThan(10_000)
     await deaf.close()
   })
 
   test('and nothing of it is left: no mount, interface, rule, cgroup, process or directory', async () => {
     const { interfacePrefix, key, runDir } = instanceOf(edge.dataDir)
+    /** Of the sandboxes that come and go here: the machine has others. */
+    const networks: string[] = []
     const traces = () => {
       const cgroups = execFileSync(
         'find',
@@ -267,16 +247,24 @@ describe('a sandbox ends', () => {
           encoding: 'utf8',
         }).match(new RegExp(`${interfacePrefix}[0-9a-z]{8}`, 'g'))?.length,
         cgroups: cgroups.split('\n').length,
-        namespaces: new Set(
-          execFileSync('lsns', ['--noheadings', '--output', 'NS', '--type', 'net'], {
-            encoding: 'utf8',
-          }).split('\n'),
-        ).size,
+        namespaces: execFileSync('lsns', ['--noheadings', '--output', 'NS', '--type', 'net'], {
+          encoding: 'utf8',
+        })
+          .split('\n')
+          .filter((line) => networks.includes(line.trim())).length,
       }
     }
     const before = traces()
     const made = await Promise.all([1, 2, 3].map(() => createRaw({ entrypoint: ['sleep', '600'] })))
-    expect(traces().directories).toHaveLength(before.directories.length + 3)
+    for (const { id } of made) {
+      const record = readFileSync(join(edge.dataDir, 'sandboxes', id, 'record.json'), 'utf8')
+      const { init } = JSON.parse(record) as { init: { pid: number } }
+      networks.push(/\d+/.exec(readlinkSync(`/proc/${init.pid}/ns/net`))?.[0] ?? '')
+    }
+    expect(traces()).toMatchObject({
+      directories: { length: before.directories.length + 3 },
+      namespaces: 3,
+    })
     await Promise.all(made.map(({ id }) => remove(id)))
     await expect.poll(traces, { timeout: 10_000 }).toEqual(before)
   })
