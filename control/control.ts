@@ -35,11 +35,11 @@ import { createSandboxProxy, sandboxIdOf } from './routes/proxy.ts'
 import { ProxyTraffic } from './routes/proxy-traffic.ts'
 import { RoutesFeed } from './routes-feed.ts'
 import { makeDirectory } from './runtime/held-path.ts'
-import type { Abilities, Runtime } from './runtime/runtime.ts'
+import type { Runtime } from './runtime/runtime.ts'
 import { Activity } from './sandbox/activity.ts'
 import { runDeadlines } from './sandbox/deadlines.ts'
 import { Doubts } from './sandbox/doubts.ts'
-import { MIN_DISK_BYTES } from './sandbox/limits.ts'
+import { requireDefaultDisk } from './sandbox/limits.ts'
 import type { LifeSettings, Lives } from './sandbox/lives.ts'
 import { moveDeadlines } from './sandbox/move-deadlines.ts'
 import { OnceKeys } from './sandbox/once.ts'
@@ -298,18 +298,6 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       await close()
     },
   }
-}
-
-/** Every create without a disk of its own would be refused, or not be limited at all. */
-function requireDefaultDisk(bytes: number | undefined, ability: Abilities['disk'] | undefined): void {
-  if (bytes === undefined || ability === undefined) return
-  const problem =
-    typeof ability === 'string'
-      ? ability
-      : bytes < MIN_DISK_BYTES || bytes > ability
-        ? `it must be from ${MIN_DISK_BYTES} to ${ability} bytes`
-        : undefined
-  if (problem !== undefined) throw new Error(`runtime.default_disk cannot be held: ${problem}`)
 }
 
 /** Nobody can come in, and nobody would be told why. */

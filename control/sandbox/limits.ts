@@ -11,7 +11,7 @@ const MIN_MEMORY_BYTES = 32 * 2 ** 20
 const MIN_NANO_CPUS = 10_000_000
 const MAX_CPUS = 4096
 /** Below this there is hardly room for a file system. */
-export const MIN_DISK_BYTES = 16 * 2 ** 20
+const MIN_DISK_BYTES = 16 * 2 ** 20
 const MAX_GPUS = 1024
 const ALL_GPUS = -1
 
@@ -103,4 +103,16 @@ function inMebibytes(bytes: number): string {
 
 function refuse(key: string, message: string): never {
   throw refusal('SANDBOX::INVALID_PARAMETER', `resourceLimits.${key} ${message}`)
+}
+
+/** Throws when the configuration's disk cannot be held: every create without a disk of its own would be refused, or not be limited at all. */
+export function requireDefaultDisk(bytes: number | undefined, ability: Abilities['disk'] | undefined): void {
+  if (bytes === undefined || ability === undefined) return
+  const problem =
+    typeof ability === 'string'
+      ? ability
+      : bytes < MIN_DISK_BYTES || bytes > ability
+        ? `it must be from ${MIN_DISK_BYTES} to ${ability} bytes`
+        : undefined
+  if (problem !== undefined) throw new Error(`runtime.default_disk cannot be held: ${problem}`)
 }

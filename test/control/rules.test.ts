@@ -3,7 +3,13 @@
 import { describe, expect, test } from 'vitest'
 import { takeListen } from '../../control/config.ts'
 import { type HostFiles, makeSources, openMounts } from '../../control/sandbox/host-paths.ts'
-import { parseCpu, parseDisk, parseGpu, parseMemory } from '../../control/sandbox/limits.ts'
+import {
+  parseCpu,
+  parseDisk,
+  parseGpu,
+  parseMemory,
+  requireDefaultDisk,
+} from '../../control/sandbox/limits.ts'
 import { parseMoment } from '../../control/sandbox/moment.ts'
 import { decideStep, STEPS, type Step } from '../../control/sandbox/state.ts'
 
@@ -204,3 +210,22 @@ test.each([['80'], ['host:'], ['host:65536'], [':80'], ['a:b:80'], ['']])(
     expect(() => takeListen(['--listen', value])).toThrow('--listen')
   },
 )
+
+describe('requireDefaultDisk()', () => {
+  test.each([
+    [undefined, 'no quotas'],
+    [16 * 2 ** 20, undefined],
+    [16 * 2 ** 20, 2 ** 30],
+    [2 ** 30, 2 ** 30],
+  ])('takes %j where a runtime holds %j', (bytes, ability) => {
+    expect(() => requireDefaultDisk(bytes, ability)).not.toThrow()
+  })
+
+  test.each([
+    [2 ** 30, 'no quotas', 'cannot be held: no quotas'],
+    [16 * 2 ** 20 - 1, 2 ** 30, 'must be from 16777216 to 1073741824'],
+    [2 ** 30 + 1, 2 ** 30, 'must be from 16777216 to 1073741824'],
+  ])('refuses %j where a runtime holds %j', (bytes, ability, why) => {
+    expect(() => requireDefaultDisk(bytes, ability)).toThrow(why)
+  })
+})
