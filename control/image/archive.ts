@@ -7,7 +7,7 @@ import { outputOf } from '../../lib/run-program.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
 import { ID_MAP } from './image.ts'
 
-export const ARCHIVE_KINDS = ['oci-layout', 'oci-archive', 'docker-archive', 'rootfs'] as const
+const ARCHIVE_KINDS = ['oci-layout', 'oci-archive', 'docker-archive', 'rootfs'] as const
 export type ArchiveKind = (typeof ARCHIVE_KINDS)[number]
 
 const LIST_TIMEOUT_MS = 120_000

@@ -33,7 +33,7 @@ export function requireWithinQuota(
 }
 
 /** What speaks against so many more, in words, or undefined. */
-export function overQuotaOf(quota: Quota, others: readonly Warm[], wanted: Warm): string | undefined {
+function overQuotaOf(quota: Quota, others: readonly Warm[], wanted: Warm): string | undefined {
   if (wanted.sandboxes === 0) return undefined
   const all = [...others, wanted]
   for (const { what, most, ofOne, unit, field } of countedBy(quota)) {

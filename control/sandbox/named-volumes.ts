@@ -12,7 +12,7 @@ import type { Lives } from './lives.ts'
 const MAKE_TIMEOUT_MS = 30_000
 const REMOVE_TIMEOUT_MS = 10 * 60_000
 /** So long after it was asked for, a volume that is not made yet will not be: whoever asked has gone. */
-export const ABANDONED_MS = 2 * MAKE_TIMEOUT_MS
+const ABANDONED_MS = 2 * MAKE_TIMEOUT_MS
 const MAX_VOLUMES_PER_TENANT = 10_000
 /** So many are removed side by side. */
 const WIDTH = 4

@@ -81,7 +81,7 @@ async function makeAll(
 }
 
 /** What is not asked for otherwise is as in the source. Its variables are not kept, so they cannot be; volumes are not shared. */
-export function requestOfFork(
+function requestOfFork(
   request: ForkRequest,
   source: SandboxRow,
   networkPolicy: CreateRequest['networkPolicy'],

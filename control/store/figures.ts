@@ -47,7 +47,7 @@ export function sizeOf({ raw }: Database): { main: number; log: number } {
 }
 
 /** Bytes of the log of changes; 0 before the first one. */
-export function logSizeOf({ raw }: Pick<Database, 'raw'>): number {
+function logSizeOf({ raw }: Pick<Database, 'raw'>): number {
   if (raw.memory) return 0
   try {
     return statSync(`${raw.name}-wal`).size

@@ -7,7 +7,7 @@ import { RuntimeError } from '../runtime.ts'
 import type { DaemonInfo } from './checks.ts'
 
 /** The oldest version of the API that has all that is asked for here: Docker 20.10. */
-export const OLDEST_API = '1.41'
+const OLDEST_API = '1.41'
 /** What we know; a daemon that speaks a later one speaks this, too. */
 const NEWEST_API = '1.47'
 

@@ -1,6 +1,6 @@
 // Where the daemon is, as DOCKER_HOST says it.
 
-export const DEFAULT_SOCKET = '/var/run/docker.sock'
+const DEFAULT_SOCKET = '/var/run/docker.sock'
 
 /**
  * The socket of the daemon. Throws for a daemon that is elsewhere: the rules of a sandbox's network are put into this machine's kernel,

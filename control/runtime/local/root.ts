@@ -68,7 +68,7 @@ function topmost(lowers: readonly string[], name: string): Stats | undefined {
 }
 
 /** A directory that belongs to the sandbox's root. */
-export async function makeOwned(path: string, mode: number): Promise<void> {
+async function makeOwned(path: string, mode: number): Promise<void> {
   await mkdir(path)
   await chmod(path, mode)
   await lchown(path, ID_MAP.hostId, ID_MAP.hostId)

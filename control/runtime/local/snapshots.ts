@@ -21,7 +21,7 @@ import { LayerFailure, LayerThread } from './layer/layer-thread.ts'
 import type { Parts } from './parts.ts'
 
 /** Written anew for each sandbox. */
-export const OWN_FILES = ['etc/hosts', 'etc/hostname', 'etc/resolv.conf']
+const OWN_FILES = ['etc/hosts', 'etc/hostname', 'etc/resolv.conf']
 /** The kernel takes the names of all layers in one page. */
 const MOST_LAYERS = 32
 const MOUNT_OPTIONS_BYTES = 4096
