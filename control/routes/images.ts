@@ -59,8 +59,7 @@ export function imageRoutes({ lives, images }: Pick<AppDeps, 'lives' | 'images'>
     return context.json(formatImage(pulled), 201)
   })
 
-  // Not for `gc`, which is an action and no image.
-  routes.delete('/admin/images/:id{(?:sha256:)?[0-9a-f]+}', async (context) => {
+  routes.delete('/admin/images/:id', async (context) => {
     const keeper = keeperFor(context)
     const removal = await keeper.images.remove(context.req.param('id'), context.req.raw.signal)
     if (removal === 'absent') throw refusal('GENERAL::NOT_FOUND', 'There is no image with this id')
@@ -72,7 +71,7 @@ export function imageRoutes({ lives, images }: Pick<AppDeps, 'lives' | 'images'>
     return context.body(null, 204)
   })
 
-  routes.post('/admin/images/gc', async (context) => {
+  routes.post('/admin/images-gc', async (context) => {
     const keeper = keeperFor(context)
     const asked = await readBody(context, collectRequestSchema, { optional: true })
     const limits: KeepLimits = {

@@ -151,11 +151,11 @@ const DIFFERENCES: { reference: string; here: string; check: () => Promise<void>
     check: async () => {
       const { status, headers } = await ask('POST', '/v1/sandboxes', {
         ...MINIMAL,
-        resourceLimits: { cpu: '1', disk: '10Gi' },
+        resourceLimits: { cpu: '1', 'ephemeral-storage': '10Gi' },
       })
       expect([status, headers['opensandbox-warning']]).toEqual([
         202,
-        ['resourceLimits.disk has no effect on this runtime'],
+        ['resourceLimits.ephemeral-storage has no effect on this runtime'],
       ])
     },
   },

@@ -41,7 +41,7 @@ test('SIGHUP without a terminal: keys, quotas and the log level count at once, t
     more,
     /info control the configuration was read again changed="auth\.keys\.ci, log\.level, quotas\.default" needsRestart=runtime\.pids_limit/,
   )
-  await edge.waitForOutput(/ egress the policy of sandboxes .* defaultAction=deny/)
+  await edge.waitForOutput(/ egress what the operator says of all sandboxes was changed defaultAction=deny/)
   expect(await statusOf(edge, 'key-of-ci')).toBe(200)
   await edge.waitForOutput(/ debug control request /)
   await edge.waitForOutput(/ debug gateway request /)

@@ -143,7 +143,7 @@ test('operators see what lies here, fetch more, and remove what nothing needs', 
   const facts = await fetch(`${edge.url}/v1/sandboxes/${sandbox.id}/diagnostics/inspect`)
   expect(await facts.text()).toContain(`image digest: ${pulled.body.digest}`)
   expect((await ask('DELETE', `/${pulled.body.id}`)).status).toBe(409)
-  expect((await ask('POST', '/gc', { maxAgeHours: 0, maxBytes: 0 })).body.removed).not.toContainEqual(
+  expect((await ask('POST', '-gc', { maxAgeHours: 0, maxBytes: 0 })).body.removed).not.toContainEqual(
     expect.objectContaining({ id: pulled.body.id }),
   )
   await sandbox.kill()

@@ -43,7 +43,7 @@ export const IMAGE_OPERATIONS: Operation[] = [
   },
   {
     method: 'post',
-    path: '/v1/admin/images/gc',
+    path: '/v1/admin/images-gc',
     id: 'collectImages',
     summary:
       "Remove images by age and size, by the configuration's bounds or those given. For the operator's keys.",

@@ -155,15 +155,15 @@ describe('the routes', () => {
       now,
       imageLimits: { maxAgeMs: 5 * HOUR_MS },
     })
-    const kept = await call('POST', '/gc', { maxAgeHours: 9 })
+    const kept = await call('POST', '-gc', { maxAgeHours: 9 })
     expect(kept.body).toEqual({ removed: [], freedBytes: 0, totalBytes: 200 })
-    expect((await call('POST', '/gc')).body).toMatchObject({
+    expect((await call('POST', '-gc')).body).toMatchObject({
       removed: [{ id: 'old' }],
       freedBytes: 100,
       totalBytes: 100,
     })
-    expect((await call('POST', '/gc', { maxBytes: 99 })).body).toMatchObject({ removed: [{ id: 'new' }] })
-    const none = await open(createFakeImages()).call('POST', '/gc', {})
+    expect((await call('POST', '-gc', { maxBytes: 99 })).body).toMatchObject({ removed: [{ id: 'new' }] })
+    const none = await open(createFakeImages()).call('POST', '-gc', {})
     expect([none.status, none.body.code]).toEqual([400, 'SANDBOX::INVALID_PARAMETER'])
     expect(none.body.message).toMatch(/maxAgeHours or maxBytes/)
   })
@@ -174,8 +174,8 @@ describe('the routes', () => {
     ['', { image: { uri: 'x', auth: { username: 'it' } } }, /valid: image\.auth\.password/],
     ['', { image: { uri: 'x' }, policy: 'Sometimes' }, /valid: policy/],
     ['', { image: { uri: 'x' }, extra: 1 }, /extra/],
-    ['/gc', { maxBytes: -1 }, /valid: maxBytes/],
-    ['/gc', { maxAgeHours: 'x' }, /valid: maxAgeHours/],
+    ['-gc', { maxBytes: -1 }, /valid: maxBytes/],
+    ['-gc', { maxAgeHours: 'x' }, /valid: maxAgeHours/],
   ])('POST %s with %j is refused with the field', async (path, body, field) => {
     const refused = await open(createFakeImages()).call('POST', path, body)
     expect([refused.status, refused.body.code]).toEqual([422, 'GENERAL::INVALID_REQUEST'])
@@ -199,7 +199,7 @@ describe('the routes', () => {
         ['GET', ''],
         ['POST', ''],
         ['DELETE', '/a'],
-        ['POST', '/gc'],
+        ['POST', '-gc'],
       ] as const)
         expect((await call(method, path, method === 'POST' ? {} : undefined, headers)).status).toBe(403)
     }
