@@ -4,11 +4,18 @@ import { basename } from 'node:path'
 import type { ProgramAnswer, ProgramOrder } from './program-starter.ts'
 import { ProgramError, runProgram } from './run-program.ts'
 
+const PARENT_EVERY_MS = 1000
+
 const running = new Map<number, AbortController>()
 
 // A terminal tells its whole process group; when there is nothing to run any more, our starter alone knows.
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
 process.on('disconnect', () => process.exit(0))
+// Who is killed while this begins is gone before anybody listens for it. A process whose parent has ended gets another one.
+const parent = Number(process.argv[2])
+setInterval(() => {
+  if (process.ppid !== parent) process.exit(0)
+}, PARENT_EVERY_MS)
 process.on('message', (order: ProgramOrder) => {
   if (order.what === 'stop') running.get(order.id)?.abort(new Error('It was stopped'))
   else void run(order)

@@ -64,7 +64,7 @@ export class ProgramStarter implements AsyncDisposable {
   /** The process, which is begun here unless it runs already, and anew should it ever have ended. */
   start(): ChildProcess {
     if (this.#child) return this.#child
-    const child = fork(join(import.meta.dirname, 'program-starter-main.ts'), [], {
+    const child = fork(join(import.meta.dirname, 'program-starter-main.ts'), [String(process.pid)], {
       execArgv: [],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })

@@ -1,9 +1,11 @@
 // Programs that a process of its own starts behave as those that this one starts: the same answers, failures and endings.
 
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { ProgramStarter } from '../../lib/program-starter.ts'
 import { outputOf, ProgramError, type RunProgram, runProgram } from '../../lib/run-program.ts'
+import { isAlive } from '../support/edge.ts'
 
 function open(): ProgramStarter {
   const starter = new ProgramStarter()
@@ -104,4 +106,16 @@ test('the process goes when it is closed, and nothing waits for its programs', a
   await starter[Symbol.asyncDispose]()
   await refused
   expect(existsSync(`/proc/${parent}`)).toBe(false)
+})
+
+test.each([0, 20, 60, 250])('goes with who is killed %i ms after it was begun', async (ms) => {
+  const url = new URL('../../lib/program-starter.ts', import.meta.url).href
+  const killed = `import { ProgramStarter } from ${JSON.stringify(url)}
+    console.log(new ProgramStarter().start().pid)
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${ms})`
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', killed], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  await expect.poll(() => isAlive(Number(stdout)), { timeout: 10_000 }).toBe(false)
 })
