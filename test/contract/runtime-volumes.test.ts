@@ -238,23 +238,23 @@ describe.each(RUNTIME_NAMES)('volumes of the %s runtime', (name) => {
     expect((await run(one, `echo ${limit}`)).stdout).toBe(String(256 << 20))
   })
 
-  test.runIf(name === 'local')('a sandbox with a disk of its own can be kept as a snapshot', async () => {
-    const { snapshots } = opened.runtime
-    if (!snapshots) throw new Error('the runtime takes no snapshots')
-    const limits = { memoryBytes: 256 << 20, diskBytes: 64 << 20 }
-    const source = await trying({ limits })
-    await run(source, 'echo kept > /root/kept; sync')
-    const snapshotId = createSnapshotId({ hidden: false })
-    onTestFinished(() => snapshots.remove(snapshotId, soon()))
-    await snapshots.create(source.spec.id, snapshotId, soon())
-    const restored = await make({ snapshotId, limits })
-    expect((await run(restored, 'cat /root/kept')).stdout).toBe('kept')
-    await opened.runtime.remove(restored.spec.id, { graceMs: 0 }, soon())
-  })
+  if (name === 'local')
+    test('a sandbox with a disk of its own can be kept as a snapshot', async () => {
+      const { snapshots } = opened.runtime
+      if (!snapshots) throw new Error('the runtime takes no snapshots')
+      const limits = { memoryBytes: 256 << 20, diskBytes: 64 << 20 }
+      const source = await trying({ limits })
+      await run(source, 'echo kept > /root/kept; sync')
+      const snapshotId = createSnapshotId({ hidden: false })
+      onTestFinished(() => snapshots.remove(snapshotId, soon()))
+      await snapshots.create(source.spec.id, snapshotId, soon())
+      const restored = await make({ snapshotId, limits })
+      expect((await run(restored, 'cat /root/kept')).stdout).toBe('kept')
+      await opened.runtime.remove(restored.spec.id, { graceMs: 0 }, soon())
+    })
 
-  test.runIf(name === 'local')(
-    'S10: a disk is as large as it was given, for root in the sandbox too, and nothing of it stays',
-    async () => {
+  if (name === 'local')
+    test('S10: a disk is as large as it was given, for root in the sandbox too, and nothing of it stays', async () => {
       const disk = await make({ limits: { memoryBytes: 256 << 20, diskBytes: 64 << 20 } })
       const folder = join(opened.dataDir, 'sandboxes', disk.spec.id)
       const filled = await run(
@@ -282,12 +282,10 @@ describe.each(RUNTIME_NAMES)('volumes of the %s runtime', (name) => {
       expect(
         execFileSync('losetup', ['--list', '--output', 'BACK-FILE'], { encoding: 'utf8' }),
       ).not.toContain(disk.spec.id)
-    },
-  )
+    })
 
-  test.runIf(name === 'docker')(
-    'what a sandbox with a disk tells the host does not count for the disk of the host, and goes with it',
-    async () => {
+  if (name === 'docker')
+    test('what a sandbox with a disk tells the host does not count for the disk of the host, and goes with it', async () => {
       const spec = specOf({ limits: { memoryBytes: 256 << 20, diskBytes: 64 << 20 } })
       const folder = join(opened.dataDir, 'sandboxes', spec.id)
       let room: number | undefined
@@ -301,6 +299,5 @@ describe.each(RUNTIME_NAMES)('volumes of the %s runtime', (name) => {
       expect(room).toBe(32 << 20)
       expect(existsSync(folder)).toBe(false)
       expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(spec.id)
-    },
-  )
+    })
 })
