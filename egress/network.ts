@@ -8,6 +8,7 @@ import { formatAddress4, parseAddress4 } from '../lib/api/network-policy.ts'
 import { systemCodeOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { RunProgram } from '../lib/run-program.ts'
+import { mustIp } from './ip.ts'
 import { formatRange, parseRange, type Range } from './policy/addresses.ts'
 
 export type Network = { subnet: string; gateway: string }
@@ -45,7 +46,7 @@ export async function openNetwork(options: NetworkOptions): Promise<Network> {
   renameSync(`${file}.new`, file)
   await putInterface(run, interfacePrefix, gateway)
   // An address of no sandbox is refused at once; by the default route it would leave the machine.
-  await must(run, ['route', 'replace', 'unreachable', subnet])
+  await mustIp(run, ['route', 'replace', 'unreachable', subnet])
   enableForwarding(log)
   return { subnet, gateway }
 }
@@ -125,8 +126,8 @@ async function usedRanges(
   stored: string | undefined,
 ): Promise<{ range: Range; owner: string }[]> {
   const [addresses, routes] = await Promise.all([
-    must(run, ['-j', '-4', 'address', 'show']),
-    must(run, ['-j', '-4', 'route', 'show', 'table', 'all']),
+    mustIp(run, ['-j', '-4', 'address', 'show']),
+    mustIp(run, ['-j', '-4', 'route', 'show', 'table', 'all']),
   ])
   const isOurs = (name: string | undefined) => name?.startsWith(interfacePrefix) === true
   const used: { range: Range; owner: string }[] = []
@@ -153,7 +154,7 @@ async function putInterface(run: RunProgram, name: string, gateway: string): Pro
   if (!there) {
     const dummy = await run('ip', ['link', 'add', name, 'type', 'dummy'])
     // Not every kernel has dummy interfaces; a bridge with no ports holds an address as well.
-    if (dummy.code !== 0) await must(run, ['link', 'add', name, 'type', 'bridge'])
+    if (dummy.code !== 0) await mustIp(run, ['link', 'add', name, 'type', 'bridge'])
   }
   const have = there
     ? parseList<AddressEntry>(shown.stdout).flatMap(({ addr_info = [] }) =>
@@ -161,20 +162,14 @@ async function putInterface(run: RunProgram, name: string, gateway: string): Pro
       )
     : []
   for (const address of have)
-    if (address && address !== gateway) await must(run, ['address', 'flush', 'dev', name])
-  await must(run, ['address', 'replace', `${gateway}/32`, 'dev', name])
-  await must(run, ['link', 'set', name, 'up'])
+    if (address && address !== gateway) await mustIp(run, ['address', 'flush', 'dev', name])
+  await mustIp(run, ['address', 'replace', `${gateway}/32`, 'dev', name])
+  await mustIp(run, ['link', 'set', name, 'up'])
 }
 
 async function removeRoute(run: RunProgram, subnet: string): Promise<void> {
   // Gone already is as good.
   await run('ip', ['route', 'delete', 'unreachable', subnet])
-}
-
-async function must(run: RunProgram, args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await run('ip', args)
-  if (code !== 0) throw new Error(`Cannot set up the network: "ip ${args.join(' ')}" says: ${stderr.trim()}`)
-  return stdout
 }
 
 function parseList<T>(text: string): T[] {

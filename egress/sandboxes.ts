@@ -255,8 +255,9 @@ export class Sandboxes {
     const { id, address, interface: name, token } = sandbox
     const { files, flows, nft, base } = this.#options
     const file = isDefault ? undefined : files.prepare({ id, address, interface: name, token, policy: next })
+    const allows = (used: string) => decideName(policy, used).action === 'allow'
     sandbox.coming = policy
-    sandbox.learned.retain((learnedName) => decideName(policy, learnedName).action === 'allow')
+    sandbox.learned.retain(allows)
     try {
       const rules = this.#rulesOf({ ...sandbox, policy })
       const applied = nft.apply(formatPolicy(base, rules))
@@ -268,8 +269,7 @@ export class Sandboxes {
       flows.retain(
         id,
         ({ names, address: server }) =>
-          decideAddress(policy, server, { learned: true }).action === 'allow' &&
-          [...names].every((used) => decideName(policy, used).action === 'allow'),
+          decideAddress(policy, server, { learned: true }).action === 'allow' && [...names].every(allows),
       )
     } catch (error) {
       file?.discard()

@@ -2,6 +2,7 @@
 // and a table in which every address is the host's own.
 
 import type { RunProgram } from '../../lib/run-program.ts'
+import { mustIp } from '../ip.ts'
 
 type Rule = { fwmark?: string; table?: string }
 
@@ -16,27 +17,21 @@ export function markOf(key: string): number {
 /** Doing it twice changes nothing. */
 export async function openRouting(mark: number, run: RunProgram): Promise<void> {
   const table = String(mark)
-  await must(run, ['-4', 'route', 'replace', 'local', 'default', 'dev', 'lo', 'table', table])
+  await mustIp(run, ['-4', 'route', 'replace', 'local', 'default', 'dev', 'lo', 'table', table])
   if (!(await hasRule(mark, run)))
-    await must(run, ['-4', 'rule', 'add', 'pref', PREFERENCE, 'fwmark', String(mark), 'table', table])
+    await mustIp(run, ['-4', 'rule', 'add', 'pref', PREFERENCE, 'fwmark', String(mark), 'table', table])
 }
 
 /** Fine when there is nothing to remove. */
 export async function closeRouting(mark: number, run: RunProgram): Promise<void> {
   const table = String(mark)
   if (await hasRule(mark, run))
-    await must(run, ['-4', 'rule', 'delete', 'fwmark', String(mark), 'table', table])
+    await mustIp(run, ['-4', 'rule', 'delete', 'fwmark', String(mark), 'table', table])
   // A table that is empty is no table, which is an error to the program.
   await run('ip', ['-4', 'route', 'flush', 'table', table])
 }
 
 async function hasRule(mark: number, run: RunProgram): Promise<boolean> {
-  const rules = JSON.parse(await must(run, ['-j', '-4', 'rule', 'show'])) as Rule[]
+  const rules = JSON.parse(await mustIp(run, ['-j', '-4', 'rule', 'show'])) as Rule[]
   return rules.some(({ fwmark }) => fwmark !== undefined && Number(fwmark) === mark)
-}
-
-async function must(run: RunProgram, args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await run('ip', args)
-  if (code !== 0) throw new Error(`Cannot set up the routing: "ip ${args.join(' ')}" says: ${stderr.trim()}`)
-  return stdout
 }
