@@ -59,6 +59,8 @@ export type RuntimeSandbox = {
 
 export type RuntimeEvent =
   | { type: 'exited'; sandbox: RuntimeSandbox }
+  /** Somebody has paused it, or let it go on, perhaps not this program: what it is now is to be asked. */
+  | { type: 'changed'; id: string }
   /** The runtime was out of sight and is back: anything may have happened meanwhile. */
   | { type: 'returned' }
 
@@ -155,7 +157,7 @@ export type Runtime = {
   list(signal: AbortSignal): Promise<RuntimeSandbox[]>
   /** At most the last `maxBytes` of what the entrypoint has written; undefined when there is nothing of it. */
   logs(id: string, options: { maxBytes: number }, signal: AbortSignal): Promise<Uint8Array | undefined>
-  /** Ends of sandboxes, from now until the signal aborts. */
+  /** What happens to sandboxes without this program, from now until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<RuntimeEvent>
   /** Gives back what all sandboxes share on the machine, when none is left. Called once nothing else is under way. */
   close(): Promise<void>

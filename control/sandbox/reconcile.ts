@@ -238,14 +238,16 @@ async function follows(lives: Lives, pauseMs: number, wake: Wake): Promise<void>
           wake.call()
           continue
         }
-        const { sandbox } = event
+        const id = event.type === 'exited' ? event.sandbox.id : event.id
+        // What was told of a change may be long over when its turn comes, so it is asked again; an end stays one.
+        const written = event.type === 'exited' ? recordExit(lives, event.sandbox) : reconcileOne(lives, id)
         // One that is being removed has its turn taken, perhaps for long; the others are not to wait for it.
-        recordExit(lives, sandbox).catch((error) => {
-          lives.log.error('the end of a sandbox could not be written down yet', {
-            sandbox: sandbox.id,
+        written.catch((error) => {
+          lives.log.error('what happened to a sandbox could not be written down yet', {
+            sandbox: id,
             error: messageOf(error),
           })
-          lives.doubts.add(sandbox.id, lives.now())
+          lives.doubts.add(id, lives.now())
         })
       }
     } catch (error) {

@@ -133,6 +133,21 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
       ])
   })
 
+  test('a container that is paused from outside, and goes on, is known within a second', async () => {
+    const { spec, name } = await make()
+    const told = follow()
+    await expect.poll(() => told).toContainEqual({ type: 'returned' })
+    for (const [verb, state] of [
+      ['pause', 'paused'],
+      ['unpause', 'running'],
+    ] as const) {
+      told.splice(0)
+      docker.docker(verb, name)
+      await expect.poll(() => told, { timeout: 1000 }).toEqual([{ type: 'changed', id: spec.id }])
+      expect((await opened.runtime.inspect(spec.id, soon()))?.state).toBe(state)
+    }
+  })
+
   test('a container that is removed from outside is known within a second, and what it wrote is kept', async () => {
     const { spec, name } = await make({ entrypoint: ['sh', '-c', 'echo last words; exec sleep 600'] })
     const told = follow()

@@ -210,6 +210,45 @@ test('the end of an entrypoint becomes Terminated or Failed', async () => {
   await loop
 })
 
+test('who is paused from outside, and goes on, is so at once', async () => {
+  const control = open()
+  const id = await make(control)
+  const loop = runReconciler(control.lives, { everyMs: 3_600_000 })
+  for (const [real, state] of [
+    ['paused', 'Paused'],
+    ['running', 'Running'],
+  ] as const)
+    await vi.waitFor(async () => {
+      control.runtime.turn(id, real)
+      expect(await stateOf(control, id)).toBe(state)
+    })
+  await control.close()
+  await loop
+})
+
+test('what is told of a pause counts as it is once the sandbox is free, not as it was', async () => {
+  const control = open()
+  const id = await make(control)
+  const loop = runReconciler(control.lives, { everyMs: 3_600_000 })
+  await vi.waitFor(async () => {
+    control.runtime.turn(id, 'paused')
+    expect(await stateOf(control, id)).toBe('Paused')
+  })
+  const held = gate()
+  control.runtime.before = (call, _id, signal) => (call === 'resume' ? held.wait(signal) : undefined)
+  const resuming = control.call('POST', `/sandboxes/${id}/resume`)
+  await held.reached
+  control.runtime.turn(id, 'paused')
+  held.open()
+  expect((await resuming).status).toBe(202)
+  await vi.waitFor(async () => expect(await stateOf(control, id)).toBe('Running'))
+  // Whoever comes next has waited for what was told.
+  await control.lives.turns.take(id, async () => {})
+  expect(await stateOf(control, id)).toBe('Running')
+  await control.close()
+  await loop
+})
+
 test('a runtime that was away and is back is looked at as a whole, at once', async () => {
   const control = open()
   const id = await make(control)

@@ -30,6 +30,8 @@ export type FakeRuntime = Runtime & {
   ) => Promise<void> | void
   /** Ends a sandbox as if its entrypoint had. */
   exit: (id: string, exitCode: number, message?: string) => void
+  /** Pauses a sandbox, or lets it go on, as somebody else would. */
+  turn: (id: string, state: 'running' | 'paused') => void
   /** Says that it was out of sight, as a daemon does that was restarted. */
   comeBack: () => void
 }
@@ -169,6 +171,11 @@ export function createFakeRuntime(sandboxes = new Map<string, RuntimeSandbox>())
       const sandbox: RuntimeSandbox = { ...rest, state: 'exited', exitCode, ...(message && { message }) }
       sandboxes.set(id, sandbox)
       for (const watcher of watchers) watcher({ type: 'exited', sandbox })
+    },
+    turn(id, state) {
+      const sandbox = sandboxes.get(id)
+      if (sandbox) sandbox.state = state
+      for (const watcher of watchers) watcher({ type: 'changed', id })
     },
     comeBack() {
       for (const watcher of watchers) watcher({ type: 'returned' })

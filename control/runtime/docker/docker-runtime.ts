@@ -243,6 +243,10 @@ export class DockerRuntime implements Runtime {
       }
       const id = ownership.idOf(event)
       if (id === undefined || this.#removing.has(id)) continue
+      if (event.type === 'changed') {
+        if (!this.#standstill.isHeld(id)) yield { type: 'changed', id }
+        continue
+      }
       const sandbox = await this.inspect(
         id,
         AbortSignal.any([signal, AbortSignal.timeout(INSPECT_TIMEOUT_MS)]),

@@ -14,7 +14,11 @@ const MAX_LINE_LENGTH = 4 << 20
 
 export type EngineEvent =
   /** From here on nothing is missed, until the next of these. */
-  { type: 'connected' } | { type: 'ended'; name: string; labels: Record<string, string> }
+  { type: 'connected' } | { type: Happening; name: string; labels: Record<string, string> }
+
+/** What is followed, by the daemon's own words. */
+const HAPPENINGS = { die: 'ended', pause: 'changed', unpause: 'changed' } as const
+type Happening = (typeof HAPPENINGS)[keyof typeof HAPPENINGS]
 
 /** Events of the containers that `label` finds, until the signal aborts. */
 export async function* followEvents(
@@ -49,7 +53,7 @@ async function openStream(engine: Engine, label: string, signal: AbortSignal): P
   const late = new AbortController()
   const timer = setTimeout(() => late.abort(), OPEN_TIMEOUT_MS)
   try {
-    const filters = { type: ['container'], event: ['die'], label: [label] }
+    const filters = { type: ['container'], event: Object.keys(HAPPENINGS), label: [label] }
     const stream = (await engine.docker.getEvents({
       filters,
       abortSignal: AbortSignal.any([signal, late.signal]),
@@ -80,5 +84,12 @@ export function readEvent(line: string): EngineEvent | undefined {
     return undefined // the daemon broke off
   }
   const { name, ...labels } = event.Actor?.Attributes ?? {}
-  return event.Action === 'die' && name !== undefined ? { type: 'ended', name, labels } : undefined
+  const type = happeningOf(event.Action)
+  return type && name !== undefined ? { type, name, labels } : undefined
+}
+
+function happeningOf(action: unknown): Happening | undefined {
+  return typeof action === 'string' && Object.hasOwn(HAPPENINGS, action)
+    ? HAPPENINGS[action as keyof typeof HAPPENINGS]
+    : undefined
 }
