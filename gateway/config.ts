@@ -2,8 +2,8 @@
 
 import { type Config, isLoopback, needsKey } from '../lib/config.ts'
 import { hostOfPublicAddress } from '../lib/public-address.ts'
-import type { AccessSettings } from './access.ts'
-import { nameOf } from './host.ts'
+import type { AccessSettings } from './access/access.ts'
+import { nameOf } from './routing/host.ts'
 
 export const HELP = '--help'
 

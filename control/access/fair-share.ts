@@ -1,4 +1,4 @@
-// What everybody shares is shared by all: a gateway has so many connections to control (gateway/pool.ts) and no more, and whoever held
+// What everybody shares is shared by all: a gateway has so many connections to control (gateway/relay/pool.ts) and no more, and whoever held
 // them all, by streams that never end or by creates that wait, would shut out the others, an operator who wants to end that included.
 
 import type { MiddlewareHandler } from 'hono'

@@ -1,4 +1,4 @@
-// What the gateway does for its traffic (gateway/activity.ts), for the traffic that control carries itself: a request counts when
+// What the gateway does for its traffic (gateway/life/activity.ts), for the traffic that control carries itself: a request counts when
 // it comes, a stream or a WebSocket for as long as it carries bytes.
 
 import type { Socket } from 'node:net'

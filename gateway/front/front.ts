@@ -4,7 +4,7 @@
 import type { Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import type { Logger } from '../../lib/log.ts'
-import { STREAM_BUFFER_BYTES } from '../pool.ts'
+import { STREAM_BUFFER_BYTES } from '../relay/pool.ts'
 import type { Certificates } from './certificates.ts'
 import { ClientCounts } from './client-counts.ts'
 import type { AddressRanges, Origin } from './hops.ts'

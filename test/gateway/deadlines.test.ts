@@ -1,7 +1,7 @@
 // What takes too long, with the clock moved by the test: the gateway's one clock is `performance.now`.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS, STALL_TIMEOUT_MS } from '../../gateway/forward.ts'
+import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS, STALL_TIMEOUT_MS } from '../../gateway/relay/forward.ts'
 import { LIMITS } from '../../gateway/server.ts'
 import { dial, head, startAnswering, startGateway, startRaw } from './support.ts'
 

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { openAccessLog } from '../../gateway/access-log.ts'
+import { openAccessLog } from '../../gateway/observe/access-log.ts'
 import type { Gateway } from '../../gateway/server.ts'
 import { hashKey } from '../../lib/access.ts'
 import { createLogger, createSilentLogger } from '../../lib/log.ts'

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { Lookup } from '../../gateway/routes-feed.ts'
+import type { Lookup } from '../../gateway/routing/routes-feed.ts'
 import { FakeControl } from './fake-control.ts'
 import { dial, exchange, head, startAnswering, startGateway, startRaw } from './support.ts'
 
