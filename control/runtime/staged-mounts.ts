@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { lstat, mkdir, readdir, rmdir, unlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { systemCodeOf } from '../../lib/errors.ts'
+import { mountPointsIn } from '../../lib/mountinfo.ts'
 import { outputOf, type RunProgram } from '../../lib/run-program.ts'
 import { type HeldPath, holdBelow, holdPath, LeadsAway, type Owner } from './held-path.ts'
 import { RuntimeError, type RuntimeSpec } from './runtime.ts'
@@ -74,7 +75,8 @@ export async function unstageMounts(folder: string, run: RunProgram, signal: Abo
 
 /** Unmounts whatever is mounted at a path, at once for everyone even when something still holds it. */
 export async function unmountAll(path: string, run: RunProgram, signal: AbortSignal): Promise<void> {
-  const count = readFileSync('/proc/self/mountinfo', 'utf8').split(` ${path} `).length - 1
+  const points = mountPointsIn(readFileSync('/proc/self/mountinfo', 'utf8'))
+  const count = points.filter((point) => point === path).length
   for (let at = 0; at < count; at++)
     await outputOf('umount', ['--lazy', '--no-canonicalize', path], {
       signal,

@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync, realpathSync, statSync } from 'node:
 import { dirname } from 'node:path'
 import type { MountMode } from '../../lib/api/execd-isolated.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { mountPointsIn } from '../../lib/mountinfo.ts'
 import { execdError } from '../http/answer.ts'
 import { giveDirectories, makeDirectories } from '../make-directories.ts'
 import type { IsolationConfig } from './config.ts'
@@ -151,9 +152,5 @@ export function rootMounts(mountPoints = readMountPoints()): string[] {
 
 /** Every place at which something is mounted here. */
 export function readMountPoints(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): string[] {
-  return mountinfo
-    .split('\n')
-    .map((line) => line.split(' ')[4] ?? '')
-    .filter((path) => path !== '')
-    .map((path) => path.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8))))
+  return mountPointsIn(mountinfo)
 }

@@ -2,6 +2,8 @@
 // directories and reading the files' texts are pure; read.ts opens the files. A limit of any directory above binds as well,
 // so a controller is a list of directories: its own first, then those above, as far as they can be seen from here.
 
+import { decodeOctal } from '../../lib/mountinfo.ts'
+
 export type Cgroups = {
   /** By controller, of version 1: `memory` -> directories. */
   v1: Record<string, string[]>
@@ -43,11 +45,6 @@ function parseMounts(mountinfo: string): Mount[] {
     if (type !== 'cgroup' && type !== 'cgroup2') return []
     return [{ root: decodeOctal(root), point: decodeOctal(point), type, options: options.split(',') }]
   })
-}
-
-/** mountinfo writes blanks and backslashes as three octal digits. */
-function decodeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 }
 
 function directoriesOf({ root, point }: Mount, path: string): string[] {

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
+import { mountPointsIn } from '../../../lib/mountinfo.ts'
 import type { Abilities } from '../runtime.ts'
 import type { DaemonInfo } from './checks.ts'
 
@@ -46,7 +47,7 @@ function optionsOf(path: string, mountInfo: string): string {
   let best = { length: -1, options: '' }
   for (const line of mountInfo.split('\n')) {
     const [before = '', after = ''] = line.split(' - ')
-    const point = before.split(' ')[4] ?? ''
+    const [point = ''] = mountPointsIn(before)
     const isAbove = point === '/' || path === point || path.startsWith(`${point}/`)
     // Of two at one place, the later one is seen.
     if (point !== '' && isAbove && point.length >= best.length)

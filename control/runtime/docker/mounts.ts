@@ -4,6 +4,7 @@
 
 import { readFileSync } from 'node:fs'
 import { lstat } from 'node:fs/promises'
+import { mountPointsIn } from '../../../lib/mountinfo.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { type StagedMount, stageMounts } from '../staged-mounts.ts'
 import type { ContainerInput } from './container-spec.ts'
@@ -48,12 +49,7 @@ export async function verifyMounts(
   pid: number,
 ): Promise<void> {
   if (staged.length === 0) return
-  const points = readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
-    .split('\n')
-    .flatMap((line) => line.split(' ')[4] ?? [])
-    .map((point) =>
-      point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
-    )
+  const points = mountPointsIn(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))
   const seen = new Set<string>()
   for (const point of points) {
     // Of what lies on top of a place that others have the same look is enough.
