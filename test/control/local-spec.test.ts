@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { decideArchiveKind } from '../../control/image/archive.ts'
 import { readBundleConfig } from '../../control/image/pull.ts'
 import { createAddressPool } from '../../control/runtime/addresses.ts'
-import { findMissing } from '../../control/runtime/local/checks.ts'
+import { findMissing, whyNoPlace } from '../../control/runtime/local/checks.ts'
 import { CAPABILITIES, makeSpec, type SpecInput } from '../../control/runtime/local/spec.ts'
 import type { Machine } from '../../control/runtime/machine.ts'
 import { interfaceOf } from '../../control/runtime/sandbox-record.ts'
@@ -245,6 +245,17 @@ describe('findMissing()', () => {
     expect(missing).toHaveLength(1)
     expect(missing[0]).toMatch(sentence)
   })
+})
+
+test.each([
+  ['/var/lib/opensandbox', undefined],
+  ['/srv/of many words/ü#\t', undefined],
+  ['/srv/a:b', /"\/srv\/a:b": its path has ":"/],
+  ['/srv/a,b', /its path has ","/],
+  ['/srv/a\\b', /its path has "\\"/],
+])('whyNoPlace(%j) tells what the kernel cannot mount', (path, sentence) => {
+  if (sentence === undefined) expect(whyNoPlace(path)).toBeUndefined()
+  else expect(whyNoPlace(path)).toMatch(sentence)
 })
 
 test.each([

@@ -3,6 +3,17 @@
 import { SYSTEM_PATH } from '../../../lib/run-program.ts'
 import { hasProgram, type Machine, SECCOMP_PROFILE } from '../machine.ts'
 
+/** What ends the name of a layer where the kernel is told of several. */
+const NO_PART_OF_LAYERS = [',', ':', '\\']
+
+/** Why sandboxes cannot lie below this directory, in one sentence; undefined when they can. */
+export function whyNoPlace(dataDir: string): string | undefined {
+  const found = NO_PART_OF_LAYERS.find((character) => dataDir.includes(character))
+  return found === undefined
+    ? undefined
+    : `Cannot keep sandboxes in the data directory "${dataDir}": its path has "${found}", and an overlay can be made of paths without ${NO_PART_OF_LAYERS.map((each) => `"${each}"`).join(', ')} alone. Set server.data_dir to another one.`
+}
+
 /** One sentence for each thing that is missing; empty when sandboxes can run. */
 export function findMissing(machine: Machine, ociRuntime: string): string[] {
   const missing: string[] = []

@@ -9,7 +9,7 @@ import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Runtime } from '../runtime.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { readCgroupLayout } from './cgroup.ts'
-import { findMissing } from './checks.ts'
+import { findMissing, whyNoPlace } from './checks.ts'
 import { Holds } from './hold.ts'
 import { imagesInUse } from './images-in-use.ts'
 import { LocalRuntime } from './local-runtime.ts'
@@ -22,6 +22,8 @@ import { CAPABILITIES } from './spec.ts'
 export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { config, instance, dataDir, log, signal } = options
   const missing = findMissing(thisMachine(), config.runtime.ociRuntime)
+  const whyNot = whyNoPlace(dataDir)
+  if (whyNot !== undefined) missing.push(whyNot)
   if (missing.length > 0) throw new Error(missing.join(' '))
   for (const path of [
     join(dataDir, 'sandboxes'),
