@@ -1,8 +1,9 @@
 // What of the product's configuration egress needs, in the form in which it needs it.
 
 import { isIP } from 'node:net'
+import type { EgressServices } from '../lib/config/egress-services.ts'
 import type { Config } from '../lib/config.ts'
-import type { NameServer } from '../lib/name-server.ts'
+import type { DnsUpstream } from '../lib/name-server.ts'
 import type { Floor } from './policy/decide.ts'
 
 export type EgressConfig = {
@@ -12,7 +13,8 @@ export type EgressConfig = {
   defaultAction: 'allow' | 'deny'
   floor: Floor
   /** Empty: those of the host. */
-  nameServers: NameServer[]
+  nameServers: DnsUpstream[]
+  services: EgressServices
 }
 
 export const HELP = `Usage: npm run egress -- [flags]
@@ -37,11 +39,12 @@ export function readEgressConfig({ server, log, runtime, egress }: Config): Egre
     defaultAction: egress.defaultAction,
     floor: { deny: egress.alwaysDeny, allow: egress.alwaysAllow },
     nameServers: egress.upstreamDns,
+    services: egress,
   }
 }
 
 /** The name servers of a resolv.conf: at most ten, those on the host itself last (contract: egress.md 3). */
-export function parseResolvConf(text: string): NameServer[] {
+export function parseResolvConf(text: string): DnsUpstream[] {
   const found = new Set<string>()
   for (const line of text.split('\n')) {
     const address = /^\s*nameserver\s+(\S+)/.exec(line)?.[1]
@@ -49,5 +52,5 @@ export function parseResolvConf(text: string): NameServer[] {
   }
   const isLocal = (address: string) => address === '::1' || address.startsWith('127.')
   const servers = [...found].sort((a, b) => Number(isLocal(a)) - Number(isLocal(b)))
-  return servers.slice(0, 10).map((address) => ({ address, port: 53 }))
+  return servers.slice(0, 10).map((address) => ({ by: 'udp', address, port: 53 }))
 }

@@ -8,7 +8,7 @@ import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { type Instance, instanceOf, makeRunDir } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
-import type { NameServer } from '../lib/name-server.ts'
+import type { DnsUpstream } from '../lib/name-server.ts'
 import {
   hasTerminal,
   loadConfiguration,
@@ -28,6 +28,8 @@ import { createRelay } from './connections/relay.ts'
 import { closeRouting, markOf, openRouting } from './connections/routing.ts'
 import { listenTransparently } from './connections/transparent.ts'
 import { type Answerer, createAnswerer } from './dns/answer.ts'
+import { createDnsMeter } from './dns/limits.ts'
+import { createResolver } from './dns/resolve.ts'
 import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
@@ -167,12 +169,14 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   })
   registered = sandboxes
   await sandboxes.load()
+  const upstream = new Upstream({ servers: nameServers(config) })
+  const meter = createDnsMeter(config.services.dnsLimits)
+  const resolve = createResolver({ sandboxes, upstream, meter, record, log, signal: stop })
   answerer = createAnswerer({
     sandboxes,
-    upstream: new Upstream({ servers: nameServers(config) }),
-    record,
-    log,
-    signal: stop,
+    resolve,
+    onCrowded: ({ id }, name) =>
+      record.add(id, { kind: 'name', verdict: 'deny', name, reason: 'too many questions at once' }),
   })
   await makeWay()
 
@@ -196,6 +200,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
 
   await watch(sandboxes, record)
   relay.close()
+  upstream.close()
   flows.endEvery()
   await Promise.all([policy.closed, admin.closed, dns.closed])
   // With no sandbox there is nothing to keep closed, so nothing is left behind.
@@ -247,9 +252,9 @@ async function removeAll(): Promise<void> {
   if (isTeardown) forgetNetwork(networkFile)
 }
 
-function nameServers(config: EgressConfig): () => readonly NameServer[] {
+function nameServers(config: EgressConfig): () => readonly DnsUpstream[] {
   if (config.nameServers.length > 0) return () => config.nameServers
-  let known: NameServer[] = []
+  let known: DnsUpstream[] = []
   let readAt = 0
   return () => {
     if (Date.now() - readAt > RESOLV_CONF_MS) {

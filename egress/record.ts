@@ -13,6 +13,8 @@ export type DecisionEvent = {
   verdict: PolicyAction
   reason: string
   rule?: string
+  /** It stands for so many of the same. */
+  count?: number
   name?: string
   address?: string
   protocol?: string

@@ -9,6 +9,7 @@ import { assemble, expandHome } from './config/assemble.ts'
 import type { Settings } from './config/changes.ts'
 import { type Check, show } from './config/checks.ts'
 import { type DockerConfig, findDockerProblems } from './config/docker.ts'
+import type { EgressServices } from './config/egress-services.ts'
 import { type FrontConfig, findFrontProblems } from './config/front.ts'
 import { findIngressProblems, type IngressConfig } from './config/ingress.ts'
 import { formatProblem, type Path } from './config/lines.ts'
@@ -18,7 +19,7 @@ import { readToml, type Unused } from './config/read-toml.ts'
 import { findRenewQueueProblems, type RenewQueueConfig } from './config/renew-queue.ts'
 import { ENVIRONMENT, FLAGS, SETTINGS, type SettingName, WITHOUT_MEANING } from './config/settings.ts'
 import { findTenantProblems, type TenantsConfig } from './config/tenants.ts'
-import type { NameServer } from './name-server.ts'
+import type { DnsUpstream } from './name-server.ts'
 
 export type Config = {
   server: {
@@ -71,8 +72,8 @@ export type Config = {
     /** Targets of rules that stand before those of every policy. */
     alwaysDeny: string[]
     alwaysAllow: string[]
-    upstreamDns: NameServer[]
-  }
+    upstreamDns: DnsUpstream[]
+  } & EgressServices
   /** Renewal by traffic (contract: lifecycle.md 7.1). */
   renewIntent: { enabled: boolean; minIntervalSeconds?: number }
   storage: { allowedHostPaths: string[] }

@@ -19,7 +19,11 @@ export type Query = {
   maxBytes: number
 }
 
-export type QueryProblem = { id: number; rcode: Rcode }
+/** What a name server is asked. The name is canonical. */
+export type Question = { name: string; type: string }
+
+/** `badVersion`: of EDNS, which is told in the record of that (RFC 6891 6.1.3). */
+export type QueryProblem = { id: number; rcode: Rcode; badVersion?: true }
 
 export type Reply = {
   rcode: Rcode
@@ -27,6 +31,8 @@ export type Reply = {
   truncated?: boolean
   /** Why a name was denied, for clients that show it (RFC 8914, code 15: blocked). */
   blocked?: string
+  /** Of an answer without records: how long it may be believed, and below which name (RFC 2308). */
+  negative?: { zone: string; seconds: number }
 }
 
 /** The largest message that crosses any network whole (DNS flag day 2020). */
@@ -38,10 +44,11 @@ const RD = 0x0100
 const RA = 0x0080
 const EDE_BLOCKED = 15
 
-/** Types whose answers carry addresses past the A records, or a whole zone. */
+/** Types whose answers carry addresses past the A records, or whole zones; NULL carries bytes and has no other use. */
 const ADDRESS_HINTS = ['AAAA', 'HTTPS', 'SVCB', 'UNKNOWN_64', 'UNKNOWN_65', 'A6', 'UNKNOWN_38']
 const WHOLE = [
   'ANY',
+  'NULL',
   'AXFR',
   'IXFR',
   'UNKNOWN_251',
@@ -79,6 +86,7 @@ export function parseQuery(message: Buffer): Query | QueryProblem | undefined {
   if (!question) return { id, rcode: RCODE.malformed }
   if ((question.class ?? 'IN') !== 'IN') return { id, rcode: RCODE.refused }
   const options = packet.additionals?.find((each): each is OptAnswer => each.type === 'OPT')
+  if ((options?.ednsVersion ?? 0) !== 0) return { id, rcode: RCODE.ok, badVersion: true }
   return {
     id,
     name: question.name === '.' ? '' : question.name,
@@ -98,7 +106,14 @@ export function formatReply(query: Query, reply: Reply, transport: 'udp' | 'tcp'
 }
 
 /** The answer to what could not be read: a header alone. */
-export function formatProblem({ id, rcode }: QueryProblem): Buffer {
+export function formatProblem({ id, rcode, badVersion }: QueryProblem): Buffer {
+  if (badVersion)
+    return dnsPacket.encode({
+      type: 'response',
+      id,
+      flags: RA,
+      additionals: [{ ...ednsRecord([]), extendedRcode: 1 }],
+    })
   const message = Buffer.alloc(12)
   message.writeUInt16BE(id, 0)
   message.writeUInt16BE(QR | RA | rcode, 2)
@@ -106,7 +121,7 @@ export function formatProblem({ id, rcode }: QueryProblem): Buffer {
 }
 
 /** The question that goes to a name server. */
-export function formatQuestion({ id, name, type }: { id: number; name: string; type: string }): Buffer {
+export function formatQuestion({ id, name, type }: Question & { id: number }): Buffer {
   return dnsPacket.encode({
     type: 'query',
     id,
@@ -116,12 +131,18 @@ export function formatQuestion({ id, name, type }: { id: number; name: string; t
   })
 }
 
-export type ServerReply = { rcode: Rcode; truncated: boolean; answers: Answer[] }
+export type ServerReply = {
+  rcode: Rcode
+  truncated: boolean
+  answers: Answer[]
+  /** How long the server lets it be believed that there is nothing. */
+  negativeSeconds?: number
+}
 
 /** Reads what a name server said, or undefined when it does not answer this question. */
 export function parseServerReply(
   message: Buffer,
-  question: { id: number; name: string; type: string },
+  question: Question & { id: number },
 ): ServerReply | undefined {
   if (message.length < 12 || message.readUInt16BE(0) !== question.id) return undefined
   const flags = message.readUInt16BE(2)
@@ -140,11 +161,19 @@ export function parseServerReply(
   const answers = (packet.answers ?? []).filter(
     (answer) => answer.type !== 'OPT' && (answer.class ?? 'IN') === 'IN',
   )
-  return { rcode: flags & 15, truncated: (flags & TC) !== 0, answers }
+  const soa = packet.authorities?.find((each) => each.type === 'SOA')
+  return {
+    rcode: flags & 15,
+    truncated: (flags & TC) !== 0,
+    answers,
+    ...(soa && { negativeSeconds: Math.min(ttlOf(soa), soa.data.minimum ?? 0) }),
+  }
 }
 
 export type FilteredAnswer = {
   answers: Answer[]
+  /** The names that it is an alias for, in the order in which they follow. */
+  aliases: string[]
   /** The addresses that the sandbox will see. */
   addresses: string[]
   /** Addresses taken out because they are closed. */
@@ -153,23 +182,29 @@ export type FilteredAnswer = {
   ttl: number
 }
 
+/** A longer chain is nobody's in earnest; what is behind it is left out. */
+const MAX_ALIASES = 16
+
 /**
  * What a sandbox may see of an answer to `name`: records of the name itself and of the names that it is an alias for; of their
- * addresses those that are public, or that a range of the policy opens. The asked name has been decided on; its aliases are not
- * asked about.
+ * addresses those that are public, or that a range of the policy opens. A DNAME is left out, as the CNAME that follows from it
+ * stands beside it (RFC 6672 3.1).
  */
 export function filterAnswer(
   policy: CompiledPolicy,
   { name, type, answers }: { name: string; type: string; answers: readonly Answer[] },
 ): FilteredAnswer {
+  // An alias may stand after its target's records.
+  const targets = new Map<string, string>()
+  for (const answer of answers)
+    if (answer.type === 'CNAME') targets.set(canonical(answer.name), canonical(answer.data))
   const chain = new Set([name])
-  // An alias may stand after its target's records, so the chain is followed until it grows no more.
-  for (let size = 0; size !== chain.size; ) {
-    size = chain.size
-    for (const answer of answers)
-      if (answer.type === 'CNAME' && chain.has(canonical(answer.name))) chain.add(canonical(answer.data))
+  for (let next = targets.get(name); next !== undefined && !chain.has(next); next = targets.get(next)) {
+    if (chain.size > MAX_ALIASES) break
+    chain.add(next)
   }
-  const result: FilteredAnswer = { answers: [], addresses: [], withheld: [], ttl: MAX_TTL_SECONDS }
+  const aliases = [...chain].slice(1)
+  const result: FilteredAnswer = { answers: [], aliases, addresses: [], withheld: [], ttl: MAX_TTL_SECONDS }
   for (const answer of answers) {
     if (!chain.has(canonical(answer.name))) continue
     if (answer.type !== 'CNAME' && answer.type !== type) continue
@@ -181,17 +216,24 @@ export function filterAnswer(
       result.addresses.push(answer.data)
     }
     result.answers.push(answer)
-    result.ttl = Math.min(result.ttl, ttlOf(answer))
+    result.ttl = Math.min(result.ttl, clampTtl(ttlOf(answer)))
   }
   return result
 }
 
 /** No answer is kept longer than its address stays open (contract: egress.md 4.2). */
 export const MAX_TTL_SECONDS = 300
+/** Nor for less than this: a name that leads elsewhere with every answer is asked for so often at most. */
+const MIN_TTL_SECONDS = 5
+
+/** How long an answer with this TTL is kept, by us and by the sandbox. */
+export function clampTtl(ttl: number | undefined): number {
+  return Math.min(Math.max(ttl ?? 0, MIN_TTL_SECONDS), MAX_TTL_SECONDS)
+}
 
 /** The same records, with at most this much time left in each. */
 export function withTtl(answers: readonly Answer[], maxSeconds: number): Answer[] {
-  return answers.map((answer) => ({ ...answer, ttl: Math.max(0, Math.min(ttlOf(answer), maxSeconds)) }))
+  return answers.map((answer) => ({ ...answer, ttl: Math.min(clampTtl(ttlOf(answer)), maxSeconds) }))
 }
 
 /** Lower case, without a dot at the end. */
@@ -205,7 +247,10 @@ function ttlOf(answer: Answer): number {
   return ttl < 2 ** 31 ? ttl : 0
 }
 
-function encodeReply(query: Query, { rcode, answers = [], truncated = false, blocked }: Reply): Buffer {
+function encodeReply(
+  query: Query,
+  { rcode, answers = [], truncated = false, blocked, negative }: Reply,
+): Buffer {
   const name = query.name === '' ? '.' : query.name
   return dnsPacket.encode({
     type: 'response',
@@ -213,8 +258,27 @@ function encodeReply(query: Query, { rcode, answers = [], truncated = false, blo
     flags: rcode | RA | (query.recursionDesired ? RD : 0) | (truncated ? TC : 0),
     questions: [{ type: query.type as 'A', class: 'IN', name }],
     answers,
+    authorities: negative && !truncated ? [soaOf(negative)] : [],
     additionals: query.edns ? [ednsRecord(blocked === undefined ? [] : [extendedError(blocked)])] : [],
   })
+}
+
+/** Says how long a client may believe that there is nothing. */
+function soaOf({ zone, seconds }: { zone: string; seconds: number }): Answer {
+  return {
+    type: 'SOA',
+    name: zone === '' ? '.' : zone,
+    ttl: seconds,
+    data: {
+      mname: 'egress.invalid',
+      rname: 'nobody.invalid',
+      serial: 1,
+      refresh: 3600,
+      retry: 600,
+      expire: 86_400,
+      minimum: seconds,
+    },
+  }
 }
 
 function ednsRecord(options: OptAnswer['options']): OptAnswer {

@@ -6,6 +6,7 @@ import type { Config, ConfigSources } from '../config.ts'
 import { mergeQuotas, type QuotaLimits, withoutInfinite } from './access.ts'
 import type { Settings } from './changes.ts'
 import { dockerOf } from './docker.ts'
+import { egressServicesOf } from './egress-services.ts'
 import { frontOf } from './front.ts'
 import { ingressOf } from './ingress.ts'
 import { otelOf } from './otel.ts'
@@ -60,6 +61,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       alwaysDeny: get('egress.always_deny'),
       alwaysAllow: get('egress.always_allow'),
       upstreamDns: get('egress.upstream_dns'),
+      ...egressServicesOf(settings),
     },
     renewIntent: {
       enabled: get('renew_intent.enabled'),

@@ -3,7 +3,7 @@
 
 import { isIPv4 } from 'node:net'
 import { parseTarget } from '../api/network-policy.ts'
-import { parseNameServer } from '../name-server.ts'
+import { parseDnsUpstream } from '../name-server.ts'
 import { parsePublicAddress } from '../public-address.ts'
 import { parseBytes } from '../quantity.ts'
 import type { Path } from './lines.ts'
@@ -56,15 +56,15 @@ export const texts: Check = {
 }
 
 export const nameServers: Check = {
-  allowed: 'a list of IP addresses',
+  allowed: 'a list of name servers',
   read: (value, report) => {
     if (!Array.isArray(value)) return undefined
     return value.map((item, at) => {
-      const server = typeof item === 'string' ? parseNameServer(item) : undefined
+      const server = typeof item === 'string' ? parseDnsUpstream(item) : undefined
       if (!server)
         report(
           [at],
-          `must be an IP address with or without a port, such as "192.0.2.53" or "[2001:db8::1]:53", but it is ${show(item)}`,
+          `must be an IP address with or without a port, such as "192.0.2.53" or "[2001:db8::1]:53", or a URL such as "tls://192.0.2.53#dns.example" or "https://dns.example/dns-query", but it is ${show(item)}`,
         )
       return server
     })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { parseResolvConf, readEgressConfig } from '../../egress/config.ts'
 import { loadConfig } from '../../lib/config.ts'
-import { parseNameServer } from '../../lib/name-server.ts'
+import { parseDnsUpstream, parseNameServer } from '../../lib/name-server.ts'
 
 test.each([
   ['192.0.2.53', { address: '192.0.2.53', port: 53 }],
@@ -19,6 +19,52 @@ test.each([
   expect(parseNameServer(text)).toEqual(server)
 })
 
+test.each([
+  ['192.0.2.53', { by: 'udp', address: '192.0.2.53', port: 53 }],
+  ['udp://[2001:db8::1]:5353', { by: 'udp', address: '2001:db8::1', port: 5353 }],
+  [
+    'tls://1.1.1.1#Cloudflare-DNS.com',
+    { by: 'tls', address: '1.1.1.1', port: 853, serverName: 'cloudflare-dns.com' },
+  ],
+  ['tls://1.1.1.1:8853', { by: 'tls', address: '1.1.1.1', port: 8853, serverName: '1.1.1.1' }],
+  ['https://dns.example/dns-query', { by: 'https', url: 'https://dns.example/dns-query' }],
+  ['tls://dns.example', undefined],
+  ['tls://1.1.1.1#a b', undefined],
+  ['https://user:word@dns.example/', undefined],
+  ['https://dns.example/?dns=', undefined],
+  ['http://dns.example/', undefined],
+  ['quic://1.1.1.1', undefined],
+])('an upstream %j is %j', (text, upstream) => {
+  expect(parseDnsUpstream(text)).toEqual(upstream)
+})
+
+test('what egress does beside filtering can be said, and has defaults', () => {
+  const read = (toml: string) =>
+    readEgressConfig(loadConfig({ env: {}, args: ['--config', 'c.toml'], readFile: () => toml }).config)
+      .services
+  expect(read('')).toMatchObject({
+    allowEch: false,
+    proxyPort: 3128,
+    dnsLimits: {
+      queriesPerSecond: 100,
+      burst: 500,
+      namesPerZonePerMinute: 300,
+      encodedNamesPerZonePerMinute: 30,
+      textPerMinute: 60,
+    },
+  })
+  expect(read('')).not.toHaveProperty('denyWebhook')
+  const services = read(
+    '[egress]\nallow_ech = true\n[egress.proxy]\nenabled = false\n[egress.deny_webhook]\nurl = "https://hook.example/x"\nsecret = "s"\n[egress.dns_limits]\nburst = 7\n',
+  )
+  expect(services).toMatchObject({
+    allowEch: true,
+    denyWebhook: { url: 'https://hook.example/x', secret: 's' },
+  })
+  expect(services.dnsLimits.burst).toBe(7)
+  expect(services).not.toHaveProperty('proxyPort')
+})
+
 const load = (servers: string) =>
   loadConfig({
     env: {},
@@ -34,8 +80,8 @@ test('every bad name server of the configuration is named', () => {
 
 test('those of the configuration are what egress asks', () => {
   expect(readEgressConfig(load('"192.0.2.53", "[::1]:5353"').config).nameServers).toEqual([
-    { address: '192.0.2.53', port: 53 },
-    { address: '::1', port: 5353 },
+    { by: 'udp', address: '192.0.2.53', port: 53 },
+    { by: 'udp', address: '::1', port: 5353 },
   ])
 })
 
@@ -50,7 +96,7 @@ test('resolv.conf: each server once, those of the host itself last, at most ten'
     'nameserver 0.0.0.0',
     'nameserver bogus',
   ].join('\n')
-  expect(parseResolvConf(text).map(({ address }) => address)).toEqual([
+  expect(parseResolvConf(text).map((server) => 'address' in server && server.address)).toEqual([
     '192.0.2.2',
     '2001:db8::1',
     '127.0.0.53',

@@ -1,10 +1,13 @@
 import dnsPacket, { type Answer } from 'dns-packet'
 import { expect, test } from 'vitest'
 import { createAnswerer } from '../../../egress/dns/answer.ts'
+import { createDnsMeter } from '../../../egress/dns/limits.ts'
+import { createResolver } from '../../../egress/dns/resolve.ts'
 import { Learned } from '../../../egress/learned.ts'
 import { compilePolicy, decideName } from '../../../egress/policy/decide.ts'
 import { DecisionRecord } from '../../../egress/record.ts'
 import type { Sandbox } from '../../../egress/sandbox-table.ts'
+import type { NetworkRule } from '../../../lib/api/network-policy.ts'
 import { createLogger } from '../../../lib/log.ts'
 
 const A: Answer = { type: 'A', name: 'good.example', ttl: 900, data: '198.51.100.1' }
@@ -13,10 +16,14 @@ function setup({
   ask = async () => ({ rcode: 0, answers: [A] }),
   learn = async () => true,
   maxPerSandbox = 256,
+  rules = [{ action: 'allow', target: 'good.example' }],
+  textPerMinute = 10,
 }: {
   ask?: (question: { name: string; type: string }) => Promise<{ rcode: number; answers: Answer[] }>
   learn?: (...args: unknown[]) => Promise<boolean>
   maxPerSandbox?: number
+  rules?: NetworkRule[]
+  textPerMinute?: number
 } = {}) {
   const sandbox: Sandbox = {
     id: 'sb',
@@ -24,7 +31,7 @@ function setup({
     interface: 'osb0000aa',
     token: 'x',
     isDefault: false,
-    policy: compilePolicy({ defaultAction: 'deny', egress: [{ action: 'allow', target: 'good.example' }] }),
+    policy: compilePolicy({ defaultAction: 'deny', egress: rules }),
     coming: undefined,
     learned: new Learned(),
   }
@@ -32,10 +39,24 @@ function setup({
   const lines: string[] = []
   let now = 0
   const record = new DecisionRecord()
-  const answer = createAnswerer({
+  const denied: string[] = []
+  const sandboxes = {
+    byAddress: (address: string) => (address === sandbox.address ? sandbox : undefined),
+  }
+  const limits = {
+    queriesPerSecond: 100,
+    burst: 500,
+    namesPerZonePerMinute: 300,
+    encodedNamesPerZonePerMinute: 30,
+    textPerMinute,
+  }
+  const resolve = createResolver({
     record,
+    meter: createDnsMeter(limits, () => now),
+    own: new Map([['proxy.internal', '10.88.0.1']]),
+    onDenied: ({ id }, name) => denied.push(`${id} ${name}`),
     sandboxes: {
-      byAddress: (address) => (address === sandbox.address ? sandbox : undefined),
+      ...sandboxes,
       decide: (one, name) => decideName(one.policy, name),
       learn: async (_, name, addresses, ttl) => {
         events.push(`learn ${name} ${addresses.join(',')} ${ttl}`)
@@ -50,9 +71,9 @@ function setup({
     },
     log: createLogger({ program: 'test', write: (line) => void lines.push(line) }),
     signal: new AbortController().signal,
-    maxPerSandbox,
     now: () => now,
   })
+  const answer = createAnswerer({ sandboxes, resolve, maxPerSandbox })
   const query = async (name: string, type = 'A', source = sandbox.address) => {
     const message = dnsPacket.encode({ type: 'query', id: 3, questions: [{ type: type as 'A', name }] })
     const reply = await answer(message, source, 'udp')
@@ -61,7 +82,7 @@ function setup({
   const later = (ms: number) => {
     now += ms
   }
-  return { query, answer, events, lines, later, record }
+  return { query, answer, events, lines, later, record, denied }
 }
 
 test('an allowed name is asked, learned, and answered, in this order, and not for longer than it is open', async () => {
@@ -156,4 +177,120 @@ test('a malformed question is told so', async () => {
   const { answer } = setup()
   const reply = await answer(Buffer.from('000901000001000000000000ff', 'hex'), '10.88.0.5', 'udp')
   expect(reply && reply.readUInt16BE(2) & 15).toBe(1)
+})
+
+test('O3: a denied name is told from a typo: NXDOMAIN with how long it holds, and why, and it is told on', async () => {
+  const { answer, denied } = setup()
+  const message = dnsPacket.encode({
+    type: 'query',
+    id: 3,
+    questions: [{ type: 'A', name: 'www.bad.example' }],
+    additionals: [
+      {
+        type: 'OPT',
+        name: '.',
+        udpPayloadSize: 1232,
+        extendedRcode: 0,
+        ednsVersion: 0,
+        flags: 0,
+        flag_do: false,
+        options: [],
+      },
+    ],
+  })
+  const reply = dnsPacket.decode((await answer(message, '10.88.0.5', 'udp')) ?? Buffer.alloc(0))
+  expect(reply.authorities).toMatchObject([
+    { type: 'SOA', name: 'bad.example', ttl: 5, data: { minimum: 5 } },
+  ])
+  const [opt] = reply.additionals ?? []
+  const [option] = opt?.type === 'OPT' ? opt.options : []
+  expect(option).toMatchObject({ code: 15 })
+  expect(String(option && 'data' in option ? option.data : '')).toContain('no rule matches')
+  expect(denied).toEqual(['sb www.bad.example'])
+})
+
+test.each([
+  ['directly', [['good.example', 'bad.example']]],
+  [
+    'behind another',
+    [
+      ['good.example', 'cdn.example'],
+      ['cdn.example', 'bad.example'],
+    ],
+  ],
+  [
+    'in another order',
+    [
+      ['cdn.example', 'bad.example'],
+      ['good.example', 'cdn.example'],
+    ],
+  ],
+] as [string, [string, string][]][])(
+  'N4: an alias for a name that a rule denies is denied: %s',
+  async (_, chain) => {
+    const { query, events, record, denied } = setup({
+      rules: [
+        { action: 'allow', target: 'good.example' },
+        { action: 'deny', target: 'bad.example' },
+      ],
+      ask: async () => ({
+        rcode: 0,
+        answers: [
+          ...chain.map(([name, data]): Answer => ({ type: 'CNAME', name, ttl: 60, data })),
+          { ...A, name: 'bad.example' },
+        ],
+      }),
+    })
+    expect(await query('good.example')).toEqual({ rcode: 3, answers: [] })
+    expect(events).toEqual(['ask A good.example'])
+    expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
+      {
+        verdict: 'deny',
+        name: 'good.example',
+        rule: 'bad.example',
+        reason: 'it is an alias for bad.example: rule 1',
+      },
+    ])
+    expect(denied).toEqual(['sb good.example'])
+  },
+)
+
+test("N4: an alias that no rule names is its owner's to say", async () => {
+  const { query } = setup({
+    ask: async () => ({
+      rcode: 0,
+      answers: [
+        { type: 'CNAME', name: 'good.example', ttl: 0, data: 'cdn.example' },
+        { ...A, name: 'cdn.example', ttl: 0 },
+      ],
+    }),
+  })
+  // A TTL of zero would have it asked for again and again.
+  expect(await query('good.example')).toMatchObject({ rcode: 0, answers: [{ ttl: 5 }, { ttl: 5 }] })
+})
+
+test('N8: what is over a limit is refused, and is in the record with how often', async () => {
+  const { query, events, record, later } = setup({
+    textPerMinute: 2,
+    ask: async () => ({ rcode: 0, answers: [] }),
+  })
+  const codes = []
+  for (let count = 0; count < 5; count++) codes.push((await query('good.example', 'TXT'))?.rcode)
+  expect(codes).toEqual([0, 0, 5, 5, 5])
+  expect(events).toHaveLength(2)
+  later(2000)
+  await query('good.example', 'TXT')
+  expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
+    { verdict: 'deny', reason: 'more than 2 questions for texts a minute (text limit)' },
+    { count: 3 },
+  ])
+  later(60_000)
+  expect(await query('good.example', 'TXT')).toMatchObject({ rcode: 0 })
+})
+
+test('the proxy has a name, which nobody is asked for', async () => {
+  const { query, events } = setup()
+  expect(await query('proxy.internal')).toMatchObject({ rcode: 0, answers: [{ data: '10.88.0.1' }] })
+  expect(await query('proxy.internal', 'AAAA')).toEqual({ rcode: 0, answers: [] })
+  expect(events).toEqual([])
 })

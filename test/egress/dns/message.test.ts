@@ -189,9 +189,9 @@ describe('filterAnswer()', () => {
     expect(filterAnswer(policy(), { name: 'b.example', type: 'A', answers }).ttl).toBe(300)
   })
 
-  test('a time to live above 2^31 counts as none', () => {
+  test('R5: a time to live above 2^31 counts as none, and none as a few seconds', () => {
     expect(withTtl([a('a.example', '198.51.100.1', 2 ** 31)], 300)).toEqual([
-      a('a.example', '198.51.100.1', 0),
+      a('a.example', '198.51.100.1', 5),
     ])
   })
 })

@@ -10,7 +10,7 @@ import type { NameServer } from '../../../lib/name-server.ts'
 type Respond = (query: Packet) => Partial<Packet> | undefined
 const never = new AbortController().signal
 
-async function nameServer(respond: Respond): Promise<NameServer & { asked: string[] }> {
+async function nameServer(respond: Respond): Promise<NameServer & { by: 'udp'; asked: string[] }> {
   const socket = createSocket('udp4')
   const asked: string[] = []
   socket.on('message', (message, from) => {
@@ -21,7 +21,7 @@ async function nameServer(respond: Respond): Promise<NameServer & { asked: strin
   })
   await new Promise<void>((resolve) => socket.bind({ address: '127.0.0.1', port: 0 }, resolve))
   onTestFinished(() => void socket.close())
-  return { address: '127.0.0.1', port: socket.address().port, asked }
+  return { by: 'udp', address: '127.0.0.1', port: socket.address().port, asked }
 }
 
 function encode(query: Packet, reply: Partial<Packet>): Buffer {
@@ -67,7 +67,7 @@ test('remembers that a name does not exist, for a short time', async () => {
   let now = 0
   const upstream = new Upstream({ servers: () => [server], now: () => now })
   const ask = () => upstream.ask({ name: 'none.example', type: 'A' }, never)
-  expect(await ask()).toEqual({ rcode: 3, answers: [] })
+  expect(await ask()).toMatchObject({ rcode: 3, answers: [] })
   await ask()
   expect(server.asked).toHaveLength(1)
   now = 5001
@@ -142,4 +142,83 @@ test('the cache is bounded', async () => {
   for (const name of ['a.example', 'b.example', 'c.example', 'a.example'])
     await upstream.ask({ name, type: 'A' }, never)
   expect(server.asked).toEqual(['A a.example', 'A b.example', 'A c.example', 'A a.example'])
+})
+
+test('O1: a slow server does not hold up its question: the next is asked meanwhile, and whoever is first is believed', async () => {
+  let answerSlowly = () => {}
+  const slow = createSocket('udp4')
+  onTestFinished(() => void slow.close())
+  slow.on('message', (message, from) => {
+    answerSlowly = () => slow.send(encode(dnsPacket.decode(message), {}), from.port, from.address)
+  })
+  await new Promise<void>((resolve) => slow.bind({ address: '127.0.0.1', port: 0 }, resolve))
+  const good = await nameServer((query) => address(query, '198.51.100.2'))
+  const servers = [{ by: 'udp' as const, address: '127.0.0.1', port: slow.address().port }, good]
+  const upstream = new Upstream({
+    servers: () => servers,
+    hedgeMs: 20,
+    timeoutMs: 60_000,
+    totalTimeoutMs: 60_000,
+  })
+  expect(await upstream.ask({ name: 'a.example', type: 'A' }, never)).toMatchObject({
+    answers: [{ data: '198.51.100.2' }],
+  })
+  answerSlowly()
+})
+
+test('a server that was silent is asked last for a while', async () => {
+  const silent = await nameServer(() => undefined)
+  const good = await nameServer((query) => address(query, '198.51.100.2'))
+  let now = 0
+  const upstream = new Upstream({
+    servers: () => [silent, good],
+    timeoutMs: 50,
+    hedgeMs: 5000,
+    now: () => now,
+  })
+  const ask = (name: string) => upstream.ask({ name, type: 'A' }, never)
+  await ask('a.example')
+  await ask('b.example')
+  expect([silent.asked.length, good.asked.length]).toEqual([1, 2])
+  now = 5001
+  await ask('c.example')
+  expect([silent.asked.length, good.asked.length]).toEqual([2, 3])
+})
+
+test('a packet that is lost is sent again, also when there is one server alone', async () => {
+  let isFirst = true
+  const server = await nameServer((query) => {
+    if (!isFirst) return address(query, '198.51.100.2')
+    isFirst = false
+    return undefined
+  })
+  const upstream = new Upstream({ servers: () => [server], hedgeMs: 20 })
+  expect((await upstream.ask({ name: 'a.example', type: 'A' }, never)).answers).toHaveLength(1)
+})
+
+test('how long a name does not exist is its zone to say, within bounds', async () => {
+  const soa = (minimum: number) => ({
+    flags: 3,
+    authorities: [
+      {
+        type: 'SOA' as const,
+        name: 'example',
+        ttl: 3600,
+        data: { mname: 'a', rname: 'b', serial: 1, refresh: 1, retry: 1, expire: 1, minimum },
+      },
+    ],
+  })
+  const server = await nameServer((query) => soa(query.questions?.[0]?.name === 'short.example' ? 20 : 9000))
+  let now = 0
+  const upstream = new Upstream({ servers: () => [server], now: () => now })
+  const ask = (name: string) => upstream.ask({ name, type: 'A' }, never)
+  expect(await ask('short.example')).toEqual({ rcode: 3, answers: [], negativeSeconds: 20 })
+  await ask('long.example')
+  now = 21_000
+  await ask('long.example')
+  expect(server.asked).toHaveLength(2)
+  await ask('short.example')
+  now = 61_000
+  await ask('long.example')
+  expect(server.asked).toHaveLength(4)
 })
