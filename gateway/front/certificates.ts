@@ -9,7 +9,7 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import type { CertificateFiles } from '../../lib/config/front.ts'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import type { KeyAndCertificate } from './self-signed.ts'
+import type { KeyAndCertificate } from '../../lib/x509.ts'
 
 type Shown = { pair: KeyAndCertificate; context: SecureContext; fits(name: string): boolean }
 
