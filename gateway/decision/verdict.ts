@@ -42,7 +42,7 @@ export type ConnectionContext = {
 
 /** A client's connection, or a stream within one. */
 export type ClientSocket = Duplex &
-  Pick<Socket, 'bytesRead' | 'bytesWritten' | 'destroySoon'> & {
+  Pick<Socket, 'destroySoon'> & {
     resetAndDestroy(): unknown
     setTimeout(ms: number, onTimeout: () => void): unknown
   }

@@ -34,8 +34,6 @@ export type Http2SocketOptions = {
 }
 
 export class Http2Socket extends Duplex {
-  bytesRead = 0
-  bytesWritten = 0
   readonly #stream: ServerHttp2Stream
   readonly #head: Http2Head
   readonly #method: string
@@ -84,7 +82,6 @@ export class Http2Socket extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.bytesWritten += chunk.length
     if (this.#state === 'tunnel') this.#stream.write(chunk, done)
     else this.#take(this.#partial.length > 0 ? Buffer.concat([this.#partial, chunk]) : chunk, done)
   }
@@ -119,7 +116,6 @@ export class Http2Socket extends Duplex {
         else trailers = text
       })
       .on('data', (chunk: Buffer) => {
-        this.bytesRead += chunk.length
         if (isChunked) this.push(`${chunk.length.toString(16)}\r\n`)
         give(chunk)
         if (isChunked) give('\r\n')

@@ -11,7 +11,6 @@ type Kind = (typeof KINDS)[number]
 /** `left`: the client did, before its answer. */
 const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx', 'left', 'broken'] as const
 type Class = (typeof CLASSES)[number]
-const LEGS = ['wait', 'connect', 'first_byte'] as const
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
 
@@ -22,11 +21,9 @@ export type Gauges = {
 }
 
 export class Tally {
-  readonly #requests = new Map<Kind, Map<Class, number>>(
-    KINDS.map((kind) => [kind, new Map(CLASSES.map((name) => [name, 0]))]),
-  )
-  readonly #durations = new Map<Kind, Buckets>(KINDS.map((kind) => [kind, new Buckets()]))
-  readonly #legs = LEGS.map(() => new Buckets())
+  readonly #requests = KINDS.map(() => new Float64Array(CLASSES.length))
+  readonly #durations = KINDS.map(() => new Buckets())
+  readonly #legs = { wait: new Buckets(), connect: new Buckets(), first_byte: new Buckets() }
   #bytesIn = 0
   #bytesOut = 0
   readonly #wakes = new Map<'woken' | 'failed', number>([
@@ -37,14 +34,15 @@ export class Tally {
 
   count(outcome: Outcome): void {
     const { status, ms, legs, plan, bytesIn, bytesOut } = outcome
-    const kind = kindOf(plan)
-    const counts = this.#requests.get(kind)
-    const name = classOf(outcome)
-    counts?.set(name, (counts.get(name) ?? 0) + 1)
+    const kind = KINDS.indexOf(kindOf(plan))
+    const counts = this.#requests[kind]
+    const at = CLASSES.indexOf(classOf(outcome))
+    if (counts) counts[at] = (counts[at] ?? 0) + 1
     // A stream lasts as long as it is wanted, which tells nothing.
-    if (status !== 101) this.#durations.get(kind)?.add(ms)
-    for (const [at, leg] of [legs.waitMs, legs.connectMs, legs.firstByteMs].entries())
-      if (leg > 0) this.#legs[at]?.add(leg)
+    if (status !== 101) this.#durations[kind]?.add(ms)
+    if (legs.waitMs > 0) this.#legs.wait.add(legs.waitMs)
+    if (legs.connectMs > 0) this.#legs.connect.add(legs.connectMs)
+    if (legs.firstByteMs > 0) this.#legs.first_byte.add(legs.firstByteMs)
     this.#bytesIn += bytesIn
     this.#bytesOut += bytesOut
   }
@@ -67,8 +65,8 @@ export class Tally {
       type,
       samples: values,
     })
-    const byKind = [...this.#requests].flatMap(([to, counts]) =>
-      [...counts].map(([status, value]) => [{ to, status }, value] as const),
+    const byKind = KINDS.flatMap((to, kind) =>
+      CLASSES.map((status, at) => [{ to, status }, this.#requests[kind]?.[at] ?? 0] as const),
     )
     return [
       family(
@@ -81,13 +79,13 @@ export class Tally {
         'histogram',
         'request_duration_seconds',
         'From the head of a request to its end, streams left out.',
-        [...this.#durations].flatMap(([to, buckets]) => buckets.samples({ to })),
+        this.#durations.flatMap((buckets, kind) => buckets.samples({ to: KINDS[kind] ?? '' })),
       ),
       family(
         'histogram',
         'leg_duration_seconds',
         'Where the time of requests went that took any: waiting for a sandbox, connecting, its first byte.',
-        this.#legs.flatMap((buckets, at) => buckets.samples({ leg: LEGS[at] ?? '' })),
+        Object.entries(this.#legs).flatMap(([leg, buckets]) => buckets.samples({ leg })),
       ),
       family('counter', 'received_bytes_total', 'Bytes from clients.', one(this.#bytesIn)),
       family('counter', 'sent_bytes_total', 'Bytes to clients.', one(this.#bytesOut)),

@@ -1,35 +1,25 @@
 // How much has passed on a client's connection, for whoever asks: of the request that is under way, and since somebody last looked.
 
-import type { ClientSocket } from '../decision/verdict.ts'
+export type Passed = { bytesIn: number; bytesOut: number }
 
-type Passed = { bytesIn: number; bytesOut: number }
-
-export class ByteMeter {
-  readonly #socket: Pick<ClientSocket, 'bytesRead' | 'bytesWritten'>
-  #before: Passed = { bytesIn: 0, bytesOut: 0 }
+export class ByteMeter implements Passed {
+  /** What came of the client, and what went to it; whoever moves bytes adds them. */
+  bytesIn = 0
+  bytesOut = 0
   #seen = 0
-
-  constructor(socket: Pick<ClientSocket, 'bytesRead' | 'bytesWritten'>) {
-    this.#socket = socket
-  }
-
-  /** Of the request that is under way. */
-  get passed(): Passed {
-    const { bytesRead, bytesWritten } = this.#socket
-    return { bytesIn: bytesRead - this.#before.bytesIn, bytesOut: bytesWritten - this.#before.bytesOut }
-  }
 
   /** Of the request that ends with this call. */
   take(): Passed {
-    const { bytesRead, bytesWritten } = this.#socket
-    const { bytesIn, bytesOut } = this.#before
-    this.#before = { bytesIn: bytesRead, bytesOut: bytesWritten }
-    return { bytesIn: bytesRead - bytesIn, bytesOut: bytesWritten - bytesOut }
+    const passed = { bytesIn: this.bytesIn, bytesOut: this.bytesOut }
+    this.#seen -= this.bytesIn + this.bytesOut
+    this.bytesIn = 0
+    this.bytesOut = 0
+    return passed
   }
 
   /** Whether anything has passed since it was last asked. */
   hasMoved(): boolean {
-    const all = this.#socket.bytesRead + this.#socket.bytesWritten
+    const all = this.bytesIn + this.bytesOut
     if (all === this.#seen) return false
     this.#seen = all
     return true

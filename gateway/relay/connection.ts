@@ -22,6 +22,7 @@ const MAX_AHEAD_BYTES = 64 * 1024
 
 export class ClientConnection implements ExchangeOwner {
   readonly socket: ClientSocket
+  readonly meter = new ByteMeter()
   readonly #origin: Origin
   /** Who has made the request; of a trusted hop each may be another's. */
   #asking: Client
@@ -31,9 +32,8 @@ export class ClientConnection implements ExchangeOwner {
   #scanned = 0
   #head: RequestHead | undefined
   #exchange: Exchange | undefined
-  /** The exchange of this request, also when it is over. */
-  #last: Exchange | undefined
-  readonly #meter: ByteMeter
+  /** What is told of this request's exchange, also when it is over. */
+  #last: Pick<Exchange, 'plan' | 'legsSince'> | undefined
   #cancelWait: (() => void) | undefined
   #startedAt = 0
   #deadline: number
@@ -53,7 +53,6 @@ export class ClientConnection implements ExchangeOwner {
 
   constructor(socket: ClientSocket, origin: Origin, context: ConnectionContext) {
     this.socket = socket
-    this.#meter = new ByteMeter(socket)
     this.#origin = origin
     this.#asking = clientOf(origin)
     this.#context = context
@@ -111,7 +110,7 @@ export class ClientConnection implements ExchangeOwner {
 
   /** The sandbox that something has passed for since the last call, when control wants to hear of it. */
   takeTraffic(): string | undefined {
-    return this.#trafficOf !== undefined && this.#meter.hasMoved() ? this.#trafficOf : undefined
+    return this.#trafficOf !== undefined && this.meter.hasMoved() ? this.#trafficOf : undefined
   }
 
   /** What is under way to a sandbox. */
@@ -127,7 +126,8 @@ export class ClientConnection implements ExchangeOwner {
       method: head.method,
       path: loggedPath(head.target),
       ageMs: Math.round(performance.now() - this.#startedAt),
-      ...this.#meter.passed,
+      bytesIn: this.meter.bytesIn,
+      bytesOut: this.meter.bytesOut,
       ...(plan.share && { share: plan.share.id }),
     }
   }
@@ -177,16 +177,35 @@ export class ClientConnection implements ExchangeOwner {
     this.#state = 'spliced'
     this.#deadline = 0
     socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
-    socket.write(formatUpgradeHead(head), 'latin1')
-    if (first.length > 0) socket.write(first)
+    this.#write(formatUpgradeHead(head))
+    if (first.length > 0) {
+      this.meter.bytesOut += first.length
+      socket.write(first)
+    }
     const ahead = this.#pending
     this.#pending = undefined
     if (ahead) upstream.socket.write(ahead)
-    splice(socket, upstream, () => this.#report(101))
+    this.#forgetDetails()
+    splice({ client: socket, upstream, meter: this.meter, onClosed: () => this.#report(101) })
     this.#isHeld = false
   }
 
+  /** A tunnel may last for days: what is kept of its request is what is told of it. */
+  #forgetDetails(): void {
+    const { plan } = this.#last ?? {}
+    if (!plan || !this.#head) return
+    const legs = this.#last?.legsSince(this.#startedAt) ?? NO_LEGS
+    this.#last = { plan: { ...plan, requestHead: '' }, legsSince: () => legs }
+    this.#head = { ...this.#head, fields: [] }
+  }
+
+  #write(text: string): void {
+    this.meter.bytesOut += text.length
+    this.socket.write(text, 'latin1')
+  }
+
   #receive(chunk: Buffer): void {
+    this.meter.bytesIn += chunk.length
     if (this.#state === 'lingering' || this.#state === 'closed') return
     const exchange = this.#exchange
     if (exchange && !exchange.requestDone) {
@@ -285,7 +304,7 @@ export class ClientConnection implements ExchangeOwner {
       case 'answer': {
         const close = !isEmpty(head.framing) || !head.keepAlive || this.#context.isStopping
         const body = head.method === 'HEAD' ? '' : (verdict.body ?? '')
-        this.socket.write(`${verdict.head}${close ? 'Connection: close\r\n' : ''}\r\n${body}`, 'latin1')
+        this.#write(`${verdict.head}${close ? 'Connection: close\r\n' : ''}\r\n${body}`)
         this.#report(verdict.status)
         if (close) this.#linger()
         else this.#next()
@@ -331,6 +350,7 @@ export class ClientConnection implements ExchangeOwner {
       requestId: this.#context.createRequestId(),
       now: new Date(),
     })
+    this.meter.bytesOut += answer.length
     this.socket.write(answer)
     this.#report(refusal.status, refusal.message, refusal.retryAfter !== undefined)
     if (close) this.#linger()
@@ -382,7 +402,7 @@ export class ClientConnection implements ExchangeOwner {
       status,
       ms: this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt,
       legs: this.#last?.legsSince(this.#startedAt) ?? NO_LEGS,
-      ...this.#meter.take(),
+      ...this.meter.take(),
       ...(reason !== undefined && { reason }),
       ...(isPassing && { isPassing }),
     })

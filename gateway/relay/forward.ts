@@ -15,12 +15,14 @@ import {
   type ResponseHead,
 } from '../http1/head.ts'
 import type { Legs } from '../observe/outcome.ts'
+import type { ByteMeter } from './byte-meter.ts'
 import { formatInterimHead, formatResponseHead, isRepeatable, mayBeTrailer } from './headers.ts'
-import type { Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
+import type { ChunkMemory, Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
 
 /** What an exchange asks of the connection that it belongs to. */
 export type ExchangeOwner = {
   readonly socket: Writable
+  readonly meter: ByteMeter
   /** The gateway's coarse clock. */
   readonly now: number
   readonly isStopping: boolean
@@ -69,9 +71,11 @@ export class Exchange implements UpstreamUser {
     if (this.#upstream && !this.#upstream.socket.write(bytes)) this.#owner.pauseReading()
   }
   readonly #passResponse = (bytes: Buffer) => {
+    this.#owner.meter.bytesOut += bytes.length
     if (!this.#owner.socket.write(bytes)) this.#block()
   }
-  readonly #passBorrowed = (bytes: Buffer) => {
+  readonly #passLent = (bytes: Buffer) => {
+    this.#owner.meter.bytesOut += bytes.length
     this.#owner.socket.write(bytes, this.#onWritten)
   }
   readonly #onWritten = () => {
@@ -155,10 +159,11 @@ export class Exchange implements UpstreamUser {
     this.#owner.resumeReading()
   }
 
-  onUpstreamData(chunk: Buffer, isBorrowed: boolean): void {
+  onUpstreamData(chunk: Buffer, memory: ChunkMemory): void {
     if (!this.#heard) this.#answeredAt = performance.now()
     this.#heard = true
-    if (this.#state === 'streaming') this.#relay(chunk, isBorrowed)
+    if (this.#state === 'streaming')
+      this.#relay(memory === 'shared' ? Buffer.from(chunk) : chunk, memory === 'lent')
     else if (this.#state === 'waiting') this.#readHead(chunk)
   }
 
@@ -181,6 +186,7 @@ export class Exchange implements UpstreamUser {
     if (!writeJoined(upstream.socket, this.plan.requestHead, first)) this.#owner.pauseReading()
   }
 
+  /** What is kept of `chunk` is copied: a head mostly comes with the whole answer, of which nothing is. */
   #readHead(chunk: Buffer): void {
     const bytes = this.#partial ? Buffer.concat([this.#partial, chunk]) : chunk
     this.#partial = undefined
@@ -191,19 +197,24 @@ export class Exchange implements UpstreamUser {
         const isHttp = 'HTTP/'.startsWith(bytes.toString('latin1', start, start + 5))
         if (!isHttp) this.#refuse(REFUSED.broken('it does not begin with HTTP/1.1'))
         else if (bytes.length - start > MAX_HEAD_BYTES) this.#refuse(REFUSED.broken('its head is too large'))
-        else if (start < bytes.length) this.#partial = start === 0 ? bytes : bytes.subarray(start)
+        else if (start < bytes.length) this.#partial = Buffer.from(bytes.subarray(start))
         return
       }
       const head = parseResponseHead(bytes.toString('latin1', start, end), this.head.method)
       if ('problem' in head) this.#refuse(REFUSED.broken(head.problem))
       else if (head.status >= 200) this.#begin(head, bytes, end)
-      else if (head.status === 101) this.#switch(head, bytes.subarray(end))
+      else if (head.status === 101) this.#switch(head, Buffer.from(bytes.subarray(end)))
       else if (++this.#interims > MAX_INTERIM_HEADS)
         this.#refuse(REFUSED.broken('too many interim answers came'))
-      else if (this.head.minor === 1) this.#owner.socket.write(formatInterimHead(head), 'latin1')
+      else if (this.head.minor === 1) this.#passInterim(formatInterimHead(head))
       start = end
       if (start === bytes.length) return
     }
+  }
+
+  #passInterim(text: string): void {
+    this.#owner.meter.bytesOut += text.length
+    this.#owner.socket.write(text, 'latin1')
   }
 
   #begin(head: ResponseHead, bytes: Buffer, at: number): void {
@@ -221,16 +232,18 @@ export class Exchange implements UpstreamUser {
     const first: Buffer[] = []
     const end = body.done ? at : body.read(bytes, at, (part) => first.push(part))
     this.#owner.setDeadline(0)
+    this.#owner.meter.bytesOut += text.length
+    for (const part of first) this.#owner.meter.bytesOut += part.length
     if (!writeJoined(this.#owner.socket, text, first)) this.#block()
     this.#afterBody(body, end < bytes.length)
   }
 
-  #relay(chunk: Buffer, isBorrowed: boolean): void {
+  #relay(chunk: Buffer, isLent: boolean): void {
     const body = this.#responseBody
     if (!body) return
-    const end = body.read(chunk, 0, isBorrowed ? this.#passBorrowed : this.#passResponse)
+    const end = body.read(chunk, 0, isLent ? this.#passLent : this.#passResponse)
     // What is still being written must stay as it is.
-    if (isBorrowed && this.#owner.socket.writableLength > 0) this.#block()
+    if (isLent && this.#owner.socket.writableLength > 0) this.#block()
     this.#afterBody(body, end < chunk.length)
   }
 
@@ -337,7 +350,7 @@ export class Exchange implements UpstreamUser {
   }
 }
 
-/** Writes a head and what follows it, in one piece when that is small. */
+/** Writes a head and what follows it, in one piece when that is small; the memory of `parts` is free afterwards. */
 function writeJoined(socket: Writable, head: string, parts: Buffer[]): boolean {
   const [only] = parts
   if (only === undefined) return socket.write(head, 'latin1')
@@ -349,7 +362,7 @@ function writeJoined(socket: Writable, head: string, parts: Buffer[]): boolean {
   }
   socket.cork()
   let isOpen = socket.write(head, 'latin1')
-  for (const part of parts) isOpen = socket.write(part)
+  for (const part of parts) isOpen = socket.write(Buffer.from(part))
   socket.uncork()
   return isOpen
 }

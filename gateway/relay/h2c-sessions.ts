@@ -11,16 +11,17 @@ const OPTIONS = {
 }
 
 export class H2cSessions {
-  readonly #sessions = new Map<string, { group: string; session: ClientHttp2Session }>()
+  /** By sandbox, as routes change far more often than there are sessions to look through. */
+  readonly #groups = new Map<string, Map<string, ClientHttp2Session>>()
 
   open({ key, group, connect: place }: Target): ClientHttp2Session {
-    const open = this.#sessions.get(key)?.session
+    const open = this.#groups.get(group)?.get(key)
     if (open && !open.closed && !open.destroyed) return open
     if (!('host' in place)) throw new Error('HTTP/2 is spoken to addresses only')
     const host = place.host.includes(':') ? `[${place.host}]` : place.host
     const session = connect(`http://${host}:${place.port}`, OPTIONS)
     const forget = () => {
-      if (this.#sessions.get(key)?.session === session) this.#sessions.delete(key)
+      if (this.#groups.get(group)?.get(key) === session) this.#forget(group, key)
     }
     session.setTimeout(IDLE_MS, () => {
       forget()
@@ -32,21 +33,29 @@ export class H2cSessions {
       .on('error', () => {})
       .on('goaway', forget)
       .on('close', forget)
-    this.#sessions.set(key, { group, session })
+    const sessions = this.#groups.get(group) ?? new Map<string, ClientHttp2Session>()
+    this.#groups.set(group, sessions.set(key, session))
     return session
   }
 
   /** Ends those of one sandbox, all of them or those of other lives than `exceptKey` begins with. */
   cut(group: string, exceptKeyPrefix?: string): void {
-    for (const [key, { group: its, session }] of [...this.#sessions]) {
-      if (its !== group || (exceptKeyPrefix !== undefined && key.startsWith(exceptKeyPrefix))) continue
-      this.#sessions.delete(key)
+    const sessions = this.#groups.get(group)
+    if (!sessions) return
+    for (const [key, session] of [...sessions]) {
+      if (exceptKeyPrefix !== undefined && key.startsWith(exceptKeyPrefix)) continue
+      this.#forget(group, key)
       session.destroy()
     }
   }
 
   close(): void {
-    for (const { session } of this.#sessions.values()) session.destroy()
-    this.#sessions.clear()
+    for (const group of [...this.#groups.keys()]) this.cut(group)
+  }
+
+  #forget(group: string, key: string): void {
+    const sessions = this.#groups.get(group)
+    sessions?.delete(key)
+    if (sessions?.size === 0) this.#groups.delete(group)
   }
 }

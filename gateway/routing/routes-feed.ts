@@ -3,7 +3,7 @@
 // once, however many requests wait for it, and that it does not exist is remembered for a moment.
 
 import { get as httpGet, type IncomingMessage } from 'node:http'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import type { Route, RouteEvent } from '../../lib/api/routes-feed.ts'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -28,6 +28,8 @@ export type RouteListener = (id: string, route: Route | undefined) => void
 export type Lookup = Route | 'unknown' | 'unreachable'
 
 const MAX_LINE_BYTES = 1024 * 1024
+/** How long the feed is read before something else has its turn. */
+const LONGEST_TURN_MS = 1
 const MAX_ASKS = 64
 const MAX_UNKNOWN = 10_000
 
@@ -157,8 +159,14 @@ export class RoutesFeed {
         const lines = (rest + String(chunk)).split('\n')
         rest = lines.pop() ?? ''
         if (rest.length > MAX_LINE_BYTES) throw new Error('A line of the routes feed is too long')
+        let turnBeganAt = performance.now()
         for (const line of lines) {
           if (line === '') continue
+          // Thousands of changes may come at once, and requests are served in between.
+          if (performance.now() - turnBeganAt > LONGEST_TURN_MS) {
+            await turn(undefined, { signal })
+            turnBeganAt = performance.now()
+          }
           const event = JSON.parse(line) as RouteEvent
           this.#apply(event)
           if (event.type === 'ready') onReady()

@@ -16,6 +16,8 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   code: () => import('./code.ts'),
   files: () => import('./files.ts'),
   gateway: () => import('./gateway.ts'),
+  'gateway-streams': () => import('./gateway-streams.ts'),
+  'gateway-routes': () => import('./gateway-routes.ts'),
   list: () => import('./list.ts'),
   control: () => import('./control.ts'),
   pool: () => import('./pool.ts'),
