@@ -49,6 +49,7 @@ const FOR_TEST = [
   ['javac', 'default-jdk-headless', 'compiles the program that uses the published Kotlin SDK'],
   ['mvn', 'maven', 'gets the published Kotlin SDK'],
   ['dockerd', 'docker.io', 'is the Docker engine of one of the runtimes'],
+  ['/usr/sbin/sshd', 'openssh-server', 'is the way to a Docker engine by SSH'],
 ]
 
 /** What a program started with this runtime needs; a daemon that the environment names is there already. */

@@ -7,6 +7,16 @@ import type { SettingName } from './settings.ts'
 export type DockerConfig = {
   /** As `DOCKER_HOST` has it; absent for the socket that Docker has by default. */
   host?: string
+  /** Whether TLS is wanted of a daemon behind TCP; absent when nobody says, and then certificates say so. It is always verified. */
+  tlsVerify?: boolean
+  /** The directory of `ca.pem`, `cert.pem` and `key.pem`. */
+  certPath?: string
+  /** Whether a daemon of another machine may be spoken to without TLS. */
+  allowPlaintext?: boolean
+  /** What the SSH client reads in the place of its usual configuration. */
+  sshConfig?: string
+  /** The socket of an SSH agent. */
+  sshAgent?: string
   apiTimeoutSeconds: number
   /** Without `CAP_`. */
   dropCapabilities: string[]
@@ -58,6 +68,17 @@ export const capabilities: Check = {
 export const profile: Check = {
   allowed: 'a text',
   read: (v) => (typeof v === 'string' ? v.trim() : undefined),
+}
+
+/** As Docker reads DOCKER_TLS_VERIFY: any text means yes. */
+export const yesByAnyText: Check = {
+  allowed: 'true or false',
+  read: (v) => (typeof v === 'string' && v !== '' ? true : typeof v === 'boolean' ? v : undefined),
+}
+
+export const absolutePath: Check = {
+  allowed: 'an absolute path',
+  read: (v) => (typeof v === 'string' && /^\/[^\0]*$/.test(v) ? v : undefined),
 }
 
 export const environment: Check = {
@@ -132,8 +153,17 @@ export function dockerOf(get: <T>(name: SettingName) => T): DockerConfig {
   const host = get<string | undefined>('docker.host')
   const apparmorProfile = get<string | undefined>('docker.apparmor_profile')
   const seccompProfile = get<string | undefined>('docker.seccomp_profile')
+  const tlsVerify = get<boolean | undefined>('docker.tls_verify')
+  const certPath = get<string | undefined>('docker.cert_path')
+  const sshConfig = get<string | undefined>('docker.ssh_config')
+  const sshAgent = get<string | undefined>('docker.ssh_agent')
   return {
     ...(host && { host }),
+    ...(tlsVerify !== undefined && { tlsVerify }),
+    ...(certPath && { certPath }),
+    ...(get<boolean>('docker.allow_plaintext') && { allowPlaintext: true }),
+    ...(sshConfig && { sshConfig }),
+    ...(sshAgent && { sshAgent }),
     apiTimeoutSeconds: get('docker.api_timeout'),
     dropCapabilities: get('docker.drop_capabilities'),
     ...(apparmorProfile && { apparmorProfile }),

@@ -23,7 +23,15 @@ import {
   textTable,
   yesOrNo,
 } from './checks.ts'
-import { binds, capabilities, DROPPED_CAPABILITIES, environment, profile } from './docker.ts'
+import {
+  absolutePath,
+  binds,
+  capabilities,
+  DROPPED_CAPABILITIES,
+  environment,
+  profile,
+  yesByAnyText,
+} from './docker.ts'
 import { addressRanges, certificateList, domainPatterns } from './front.ts'
 import { activeKey, signingKeys } from './ingress.ts'
 import { headerTable } from './otel.ts'
@@ -58,6 +66,11 @@ export const SETTINGS = {
   'runtime.pull_timeout_seconds': [integer(1, 86_400), 600],
   'runtime.allow_isolated_sessions': [yesOrNo, false],
   'docker.host': [text, undefined],
+  'docker.tls_verify': [yesByAnyText, undefined],
+  'docker.cert_path': [absolutePath, undefined],
+  'docker.allow_plaintext': [yesOrNo, false],
+  'docker.ssh_config': [absolutePath, undefined],
+  'docker.ssh_agent': [absolutePath, undefined],
   'docker.api_timeout': [integer(1, 3600), 180],
   'docker.drop_capabilities': [capabilities, DROPPED_CAPABILITIES],
   'docker.apparmor_profile': [profile, undefined],
@@ -93,16 +106,6 @@ export const SETTINGS = {
   'egress.always_deny': [policyTargets, []],
   'egress.always_allow': [policyTargets, []],
   'egress.upstream_dns': [nameServers, []],
-  'egress.allow_ech': [yesOrNo, false],
-  'egress.deny_webhook.url': [httpUrl, undefined],
-  'egress.deny_webhook.secret': [secret(headerValue), undefined],
-  'egress.dns_limits.queries_per_second': [integer(1, 1_000_000), 100],
-  'egress.dns_limits.burst': [integer(1, 1_000_000), 500],
-  'egress.dns_limits.names_per_zone_per_minute': [integer(1, 1_000_000), 300],
-  'egress.dns_limits.encoded_names_per_zone_per_minute': [integer(1, 1_000_000), 30],
-  'egress.dns_limits.text_per_minute': [integer(0, 1_000_000), 60],
-  'egress.proxy.enabled': [yesOrNo, true],
-  'egress.proxy.port': [integer(1, 65535), 3128],
   'storage.allowed_host_paths': [texts, []],
   'renew_intent.enabled': [yesOrNo, true],
   'renew_intent.min_interval_seconds': [integer(1, 86_400), undefined],
@@ -171,8 +174,10 @@ export const ENVIRONMENT: Record<string, SettingName> = {
   OPENSANDBOX_RUNTIME: 'runtime.type',
   OPENSANDBOX_LOG_LEVEL: 'log.level',
   OPENSANDBOX_METRICS_TOKEN: 'metrics.token',
-  OPENSANDBOX_EGRESS_DENY_WEBHOOK: 'egress.deny_webhook.url',
   DOCKER_HOST: 'docker.host',
+  DOCKER_TLS_VERIFY: 'docker.tls_verify',
+  DOCKER_CERT_PATH: 'docker.cert_path',
+  SSH_AUTH_SOCK: 'docker.ssh_agent',
   OPENSANDBOX_SECURE_ACCESS_KEYS: 'ingress.secure_access.keys',
   OPENSANDBOX_SECURE_ACCESS_ACTIVE_KEY: 'ingress.secure_access.active_key',
 }

@@ -48,6 +48,8 @@ export type OpenOptions = {
   config?: string
   /** Lines of `[runtime]`. */
   runtimeConfig?: string
+  /** Lines of `[docker]`, which name the daemon themselves. */
+  dockerConfig?: string
   /** Names of images beside `debian`. */
   images?: Record<string, string>
   /** A daemon that is there already; it is not disposed of. */
@@ -82,7 +84,7 @@ export async function openTestRuntime(name: RuntimeName, options: OpenOptions = 
     args: ['--data-dir', dataDir, '--runtime', name],
     readFile: () =>
       `[runtime]\n${options.runtimeConfig ?? ''}\n[runtime.images]\n${tomlOf({ [DEBIAN]: debianTarball(), ...options.images })}\n` +
-      `${docker ? `[docker]\nhost = ${JSON.stringify(docker.host)}\n` : ''}${options.config ?? ''}`,
+      `${docker ? `[docker]\n${options.dockerConfig ?? `host = ${JSON.stringify(docker.host)}`}\n` : ''}${options.config ?? ''}`,
   })
   let life = new AbortController()
   const open = async () => {

@@ -44,6 +44,7 @@ export const MAPPED_ID = 2_000_000
 /** The daemon looks for the numbers in two files of the machine, which get another content for it alone. */
 const SHOW_OWN_IDS =
   'mount --bind "$0/subuid" /etc/subuid && mount --bind "$0/subgid" /etc/subgid && exec "$@"'
+const HIDE_DATA = 'mkdir -p "$0" && mount -t tmpfs hidden "$0" && exec "$@"'
 
 /** Why there can be no daemon on this machine; undefined when there can. */
 export function whyNoDocker(): string | undefined {
@@ -58,12 +59,18 @@ export type DockerOptions = {
   config?: Record<string, unknown>
   /** Has the root of containers be nobody outside. Such a one is not to be killed: its containerd would die with it. */
   mapsUsers?: boolean
+  /** More arguments, such as another `--host`. */
+  args?: string[]
+  /** Has its data lie where this machine does not see it, as that of a daemon elsewhere does. */
+  hidesData?: boolean
 }
 
 /** Starts a daemon and resolves once it answers. */
 export async function startDocker({
   config = {},
   mapsUsers = false,
+  args: more = [],
+  hidesData = false,
 }: DockerOptions = {}): Promise<TestDocker> {
   const folder = mkdtempSync(join(tmpdir(), 'test-docker-'))
   // Nobody walks to his files from here.
@@ -86,6 +93,7 @@ export async function startDocker({
   let daemon: Running | undefined
   const start = async () => {
     const [program = '', ...args] = [
+      ...(hidesData ? ['unshare', '--mount', 'sh', '-c', HIDE_DATA, join(folder, 'data')] : []),
       ...(mapsUsers ? ['unshare', '--mount', 'sh', '-c', SHOW_OWN_IDS, folder] : []),
       'dockerd',
       ...(mapsUsers ? ['--userns-remap', MAPPED_USER] : ['--containerd', join(folder, 'containerd.sock')]),
@@ -98,6 +106,7 @@ export async function startDocker({
         ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
         ...['--pidfile', join(folder, 'pid'), '--host', `unix://${socketPath}`],
         ...['--bridge=none', '--iptables=false', '--ip6tables=false'],
+        ...more,
       ],
       log,
     )

@@ -5,6 +5,7 @@ import { hasProgram, type Machine } from '../machine.ts'
 /** The part of what the daemon says of itself that matters here. */
 export type DaemonInfo = {
   OSType?: string
+  KernelVersion?: string
   SecurityOptions?: string[]
   Runtimes?: Record<string, { path?: string; runtimeType?: string }>
   DockerRootDir?: string

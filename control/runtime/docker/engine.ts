@@ -2,6 +2,7 @@
 // refused, with its status; it is not there; it did not answer in time. What it says of itself stays in the log and in `cause`.
 
 import type Docker from 'dockerode'
+import type { DockerOptions } from 'dockerode'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { RuntimeError } from '../runtime.ts'
 import type { DaemonInfo } from './checks.ts'
@@ -10,6 +11,7 @@ import type { DaemonInfo } from './checks.ts'
 const OLDEST_API = '1.41'
 /** What we know; a daemon that speaks a later one speaks this, too. */
 const NEWEST_API = '1.47'
+const ALIVE_EVERY_MS = 10_000
 
 /** The daemon answered with a status that means no. */
 export class EngineRefusal extends Error {
@@ -24,6 +26,8 @@ export class EngineRefusal extends Error {
 export type Engine = {
   /** Typed by dockerode; every use goes through `call`, which gives the signal to hand on. */
   docker: Docker
+  /** How often to ask whether it is still there while nothing is heard of it; absent where the end of a socket says so. */
+  aliveEveryMs?: number
   /**
    * Does one call. Rejects with EngineRefusal, with a RuntimeError `unavailable` when the daemon is not there, or with the signal's reason.
    * A call that makes something is not to be given up half way, as the daemon would go on: such a one takes no signal of its caller, and
@@ -36,18 +40,30 @@ export type Engine = {
 type AboutItself = {
   version(options: { abortSignal: AbortSignal }): Promise<{ ApiVersion: string; MinAPIVersion?: string }>
   info(options: { abortSignal: AbortSignal }): Promise<DaemonInfo>
+  ping(options: { abortSignal: AbortSignal }): Promise<unknown>
 }
 
 export type CallOptions = { signal?: AbortSignal; timeoutMs?: number }
 
-export type EngineOptions = { socketPath: string; timeoutMs: number; signal: AbortSignal }
+/** How a daemon is reached: by a socket of this machine, or by TCP, with certificates behind TLS. */
+export type Reach =
+  | { socketPath: string }
+  | { host: string; port: number; tls?: { ca?: string; cert?: string; key?: string } }
 
-/** Speaks to the daemon behind a socket, by the version of the API that both know. Throws one clear sentence when that cannot be. */
+export type EngineOptions = Reach & {
+  /** What the place is called in messages; the socket when absent. */
+  shownAs?: string
+  aliveEveryMs?: number
+  timeoutMs: number
+  signal: AbortSignal
+}
+
+/** Speaks to a daemon by the version of the API that both know. Throws one clear sentence when that cannot be. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   // It takes as long to load as all the rest of control, and only this runtime needs it.
   const { default: Client } = await import('dockerode')
-  // Named in full, or the client would look for the rest in the environment.
-  const at = { socketPath: options.socketPath, host: undefined, port: undefined, protocol: 'http' } as const
+  const at = clientOptionsOf(options)
+  const shownAs = options.shownAs ?? ('socketPath' in options ? options.socketPath : options.host)
   const first = createEngine(new Client(at), options)
   const told = await first
     .call((abortSignal) => (first.docker as unknown as AboutItself).version({ abortSignal }), {
@@ -55,12 +71,34 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     })
     .catch((error) => {
       throw new Error(
-        `Cannot reach the Docker daemon at "${options.socketPath}" (${messageOf(error)}): start it, or set docker.host or DOCKER_HOST`,
+        `Cannot reach the Docker daemon at "${shownAs}" (${whyUnreachable(error)}): start it, or set docker.host or DOCKER_HOST`,
         { cause: error },
       )
     })
   const version = chooseVersion(told.ApiVersion, told.MinAPIVersion)
-  return createEngine(new Client({ ...at, version: `v${version}` }), options)
+  const engine = createEngine(new Client({ ...at, version: `v${version}` }), options)
+  return 'socketPath' in options
+    ? engine
+    : { ...engine, aliveEveryMs: options.aliveEveryMs ?? ALIVE_EVERY_MS }
+}
+
+/** Named in full, or the client would look for the rest in the environment. */
+function clientOptionsOf(reach: Reach): DockerOptions {
+  const nothing = { ca: undefined, cert: undefined, key: undefined, timeout: undefined, pathPrefix: '/' }
+  if ('socketPath' in reach)
+    return { ...nothing, socketPath: reach.socketPath, host: undefined, port: undefined, protocol: 'http' }
+  const { host, port, tls } = reach
+  const at = { socketPath: undefined, host, port }
+  return tls ? { ...nothing, ...at, ...tls, protocol: 'https' } : { ...nothing, ...at, protocol: 'http' }
+}
+
+/** With what only TLS, or a daemon that wants it, says. */
+function whyUnreachable(error: unknown): string {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
+  const told = messageOf(cause)
+  return /certificate|altname|\bSSL\b|\bTLS\b|HTTPS server|self.signed|wrong version number/i.test(told)
+    ? told.slice(0, 300)
+    : messageOf(error)
 }
 
 /** The version to speak. Throws when the daemon is older than what is needed, or newer than what is known. */
@@ -84,7 +122,7 @@ function compareVersions(a: string, b: string): number {
 
 export function createEngine(
   docker: Docker,
-  { timeoutMs: usualMs, signal: life }: Omit<EngineOptions, 'socketPath'>,
+  { timeoutMs: usualMs, signal: life }: Pick<EngineOptions, 'timeoutMs' | 'signal'>,
 ): Engine {
   return {
     docker,
@@ -129,4 +167,9 @@ export function isMissing(error: unknown): boolean {
 
 export function readInfo({ docker, call }: Engine): Promise<DaemonInfo> {
   return call((abortSignal) => (docker as unknown as AboutItself).info({ abortSignal }))
+}
+
+/** Asks whether the daemon is there. Rejects when it is not. */
+export async function ping({ docker, call }: Engine, options: CallOptions): Promise<void> {
+  await call((abortSignal) => (docker as unknown as AboutItself).ping({ abortSignal }), options)
 }

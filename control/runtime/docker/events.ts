@@ -4,7 +4,7 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { messageOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { type Backoff, backoffMs, pause } from '../../async.ts'
-import type { Engine } from './engine.ts'
+import { type Engine, ping } from './engine.ts'
 
 const PAUSES: Backoff = { firstMs: 100, longestMs: 2000 }
 /** Until the stream is there; it then has no end. */
@@ -33,6 +33,7 @@ export async function* followEvents(
       if (failures > 0) log.info('the Docker daemon is back')
       failures = 0
       yield { type: 'connected' }
+      if (engine.aliveEveryMs !== undefined) void watchLife(engine, engine.aliveEveryMs, over)
       for await (const line of linesOf(stream)) {
         const event = readEvent(line)
         if (event) yield event
@@ -62,6 +63,15 @@ async function openStream(engine: Engine, label: string, signal: AbortSignal): P
     return addAbortSignal(signal, stream)
   } finally {
     clearTimeout(timer)
+  }
+}
+
+/** A network that is gone ends no stream: so the daemon is asked now and then whether it is there, and the stream given up when not. */
+async function watchLife(engine: Engine, everyMs: number, over: AbortController): Promise<void> {
+  for (;;) {
+    await pause(everyMs, over.signal)
+    if (over.signal.aborted) return
+    await ping(engine, { timeoutMs: everyMs, signal: over.signal }).catch((error) => over.abort(error))
   }
 }
 

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { messageOf } from '../../../lib/errors.ts'
 import { ProgramStarter } from '../../../lib/program-starter.ts'
 import { prepareGuestDir } from '../guest-dir.ts'
 import { SECCOMP_PROFILE, thisMachine } from '../machine.ts'
@@ -8,13 +9,16 @@ import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Runtime } from '../runtime.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { abilitiesOf } from './abilities.ts'
+import { readCertificates } from './certificates.ts'
 import { findMissing, rootOwnerOf } from './checks.ts'
 import { DockerRuntime } from './docker-runtime.ts'
-import { openEngine, readInfo } from './engine.ts'
-import { socketOf } from './host.ts'
+import { openEngine, type Reach, readInfo } from './engine.ts'
+import { type DaemonPlace, placeOf, showPlace } from './host.ts'
 import { DockerImages } from './images.ts'
 import { createOwnership, loadSecret } from './ownership.ts'
 import type { DockerParts } from './parts.ts'
+import { whyElsewhere } from './same-machine.ts'
+import { openSshTunnel } from './ssh-tunnel.ts'
 
 /** What Docker leaves to a container but for what an operator takes away. */
 const USUAL_CAPABILITIES = [
@@ -38,14 +42,21 @@ const USUAL_CAPABILITIES = [
 export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { config, instance, dataDir, log, signal } = options
   const { docker } = config
+  const place = placeOf(docker)
   const engine = await openEngine({
-    socketPath: socketOf(docker.host),
+    ...(await reach(place, options)),
+    shownAs: showPlace(place),
     timeoutMs: docker.apiTimeoutSeconds * 1000,
     signal,
   })
   const info = await readInfo(engine)
   const missing = findMissing(thisMachine(), info, docker.ociRuntime)
   if (missing.length > 0) throw new Error(missing.join(' '))
+  const elsewhere = await whyElsewhere(engine, info, instance)
+  if (elsewhere !== undefined)
+    throw new Error(
+      `Cannot use the Docker daemon at "${showPlace(place)}": it is not on this machine (${elsewhere}), and the network policy of a sandbox is enforced by this machine's kernel. Run control on that machine, or set docker.host or DOCKER_HOST to a daemon of this one`,
+    )
   for (const path of [join(dataDir, 'sandboxes'), join(instance.runDir, 'mounts')])
     mkdirSync(path, { recursive: true, mode: 0o711 })
   const [guest, images, { addresses, gateway }] = await Promise.all([
@@ -83,6 +94,34 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
     abilities: abilitiesOf(info),
     namespaces: namespacesOf(rootOwner, docker.dropCapabilities),
   })
+}
+
+/** Opens the way to the daemon, where it needs one. */
+async function reach(
+  place: DaemonPlace,
+  { config: { docker }, instance, log, signal }: RuntimeOptions,
+): Promise<Reach> {
+  if (place.kind === 'socket') return { socketPath: place.path }
+  if (place.kind === 'plain') return { host: place.host, port: place.port }
+  if (place.kind === 'tls') {
+    const { host, port, certPath } = place
+    return { host, port, tls: certPath === undefined ? {} : readCertificates(certPath) }
+  }
+  const { sshConfig, sshAgent } = docker
+  const opened = openSshTunnel({
+    place,
+    folder: join(instance.runDir, 'docker-ssh'),
+    ...(sshConfig !== undefined && { configFile: sshConfig }),
+    ...(sshAgent !== undefined && { agentSocket: sshAgent }),
+    log,
+    signal,
+  })
+  const socketPath = await opened.catch((error) => {
+    throw new Error(`Cannot reach the Docker daemon at "${showPlace(place)}" (${messageOf(error)})`, {
+      cause: error,
+    })
+  })
+  return { socketPath }
 }
 
 /** A profile's text, for a path; `unconfined` and the daemon's own are names. */

@@ -5,7 +5,6 @@ import { findMissing, rootOwnerOf } from '../../../control/runtime/docker/checks
 import { decideState, exitCodeIn, type Found } from '../../../control/runtime/docker/container-state.ts'
 import { chooseVersion, EngineRefusal, readFailure } from '../../../control/runtime/docker/engine.ts'
 import { readEvent } from '../../../control/runtime/docker/events.ts'
-import { socketOf } from '../../../control/runtime/docker/host.ts'
 import type { Machine } from '../../../control/runtime/machine.ts'
 
 const RECORD = { address: '10.0.0.2', complete: true }
@@ -105,28 +104,6 @@ describe('chooseVersion()', () => {
   ])('of a daemon that speaks up to %s from %s on is %s', (newest, oldest, chosen) => {
     if (chosen !== undefined) expect(chooseVersion(newest, oldest)).toBe(chosen)
     else expect(() => chooseVersion(newest, oldest)).toThrow(/1\.4[17]/)
-  })
-})
-
-describe('socketOf()', () => {
-  test.each([
-    [undefined, '/var/run/docker.sock'],
-    ['', '/var/run/docker.sock'],
-    ['unix:///run/other.sock', '/run/other.sock'],
-    ['/run/other.sock', '/run/other.sock'],
-  ])('%s is %s', (host, path) => {
-    expect(socketOf(host)).toBe(path)
-  })
-
-  test.each([
-    'tcp://10.0.0.1:2376',
-    'ssh://user:secret@example',
-    'https://example',
-    'unix://relative',
-    'example',
-  ])('refuses %s, and shows no login', (host) => {
-    expect(() => socketOf(host)).toThrow(/has to be on this machine/)
-    expect(() => socketOf(host)).not.toThrow(/secret/)
   })
 })
 
