@@ -1,8 +1,8 @@
 // `npm test`: everything that this machine can run, one stage after the other, and at the end one line that counts it all.
 // `--quick` leaves out what takes minutes (contract, system, end to end, published SDKs).
 //
-// Unit tests run in parallel. What starts programs, makes namespaces or loads the machine runs alone, file by file. The
-// black-box suites run twice: with the programs started by Node, and by Deno.
+// Unit tests run in parallel, the published SDKs two at a time. What makes namespaces, ends programs or loads the machine runs
+// alone, file by file. The black-box suites run twice: with the programs started by Node, and by Deno.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -31,6 +31,8 @@ const vitest = (name: string, args: string[], more: Partial<Stage> = {}): Stage 
   ...more,
 })
 const ALONE = ['--no-file-parallelism', '--maxWorkers=1']
+/** Of files that start a product of their own each, and then mostly wait for its answers. */
+const IN_PAIRS = ['--maxWorkers=2']
 
 const stages: Stage[] = [
   { name: 'types', command: [join(BIN, 'tsc')] },
@@ -47,7 +49,7 @@ const stages: Stage[] = [
   vitest('contract', ['test/contract', ...ALONE], { slow: true }),
   vitest('system', ['test/system', ...ALONE], { slow: true }),
   vitest('end to end', ['test/e2e', ...ALONE], { slow: true }),
-  vitest('published SDKs', ['test/conformance', ...ALONE], { slow: true }),
+  vitest('published SDKs', ['test/conformance', ...IN_PAIRS], { slow: true }),
   // But for what serves control from the test's own process.
   vitest(
     'black box by Deno',
@@ -55,7 +57,7 @@ const stages: Stage[] = [
       'test/e2e',
       'test/conformance',
       '--exclude=**/{beyond-reference,published-document,schemathesis}.test.ts',
-      ...ALONE,
+      ...IN_PAIRS,
     ],
     { slow: true, env: { OPENSANDBOX_TEST_PROGRAMS: 'deno' } },
   ),
