@@ -1,8 +1,9 @@
 // What a tenant may have at once, and how fast it may ask for more. A quota set by an admin stands above the configuration's.
 // The check and the row of the new sandbox come without a pause in between, so two creates cannot both take the last place.
 
+import type { ApiError } from '../../lib/errors.ts'
 import { refusal } from '../errors.ts'
-import type { QuotaStore, Usage } from '../store/quotas.ts'
+import type { Kept, QuotaStore, Usage } from '../store/quotas.ts'
 import type { Limits, Quota } from '../store/schema.ts'
 
 const MINUTE_MS = 60_000
@@ -51,17 +52,38 @@ export class Quotas {
     this.#checkRate(tenant, quota.createsPerMinute)
     const used = this.store.usage(tenant)
     const problem = overQuota(quota, used, limits)
-    if (problem) throw refusal('KUBERNETES::QUOTA_EXCEEDED', `Quota of tenant "${tenant}": ${problem}`)
+    if (problem) throw exceeded(tenant, problem)
     this.#note(tenant, quota.createsPerMinute)
   }
 
-  /** Lets one more snapshot of a tenant in that has so many, or throws 403. */
-  admitSnapshot(tenant: string, count: number): void {
-    const { snapshots } = this.of(tenant)
-    if (snapshots !== undefined && count >= snapshots)
-      throw refusal(
-        'KUBERNETES::QUOTA_EXCEEDED',
-        `Quota of tenant "${tenant}": at most ${snapshots} snapshots; there are ${count}: delete some`,
+  /** Lets one more snapshot of a tenant in, or throws 403. */
+  admitSnapshot(tenant: string): void {
+    const problem = overSnapshots(this.of(tenant), this.store.kept(tenant))
+    if (problem) throw exceeded(tenant, problem)
+  }
+
+  /** Why a snapshot of this size, which has been taken, cannot be kept; undefined when it can. */
+  snapshotRefusal(tenant: string, sizeBytes: number): string | undefined {
+    const { snapshotBytes: most } = this.of(tenant)
+    if (most === undefined) return undefined
+    const { snapshotBytes: used } = this.store.kept(tenant)
+    return used + sizeBytes > most
+      ? ofTenant(
+          tenant,
+          `at most ${most} bytes of snapshots; there are ${used}, and this one has ${sizeBytes}: delete some`,
+        )
+      : undefined
+  }
+
+  /** Lets a tenant have one more volume, or write to those that it has, or throws 403. */
+  admitVolume(tenant: string): void {
+    const { volumeBytes: most } = this.of(tenant)
+    if (most === undefined) return
+    const { volumeBytes: used } = this.store.kept(tenant)
+    if (used >= most)
+      throw exceeded(
+        tenant,
+        `at most ${most} bytes of volumes; there are ${used}: remove some, or what is in them`,
       )
   }
 
@@ -83,6 +105,31 @@ export class Quotas {
   #note(tenant: string, perMinute: number | undefined): void {
     if (perMinute !== undefined) this.#creates.get(tenant)?.push(this.#now())
   }
+}
+
+function ofTenant(tenant: string, problem: string): string {
+  return `Quota of tenant "${tenant}": ${problem}`
+}
+
+function exceeded(tenant: string, problem: string): ApiError {
+  return refusal('KUBERNETES::QUOTA_EXCEEDED', ofTenant(tenant, problem))
+}
+
+/** What speaks against one more snapshot, in words, or undefined. How large it will be nobody knows yet. */
+export function overSnapshots(
+  quota: Quota,
+  { snapshots, forkedSnapshots, snapshotBytes }: Kept,
+): string | undefined {
+  if (quota.snapshots !== undefined && snapshots >= quota.snapshots) {
+    const behindForks =
+      forkedSnapshots > 0
+        ? `, ${forkedSnapshots} of them behind forks, which go with their sandboxes: delete some of either`
+        : ': delete some'
+    return `at most ${quota.snapshots} snapshots; there are ${snapshots}${behindForks}`
+  }
+  if (quota.snapshotBytes !== undefined && snapshotBytes >= quota.snapshotBytes)
+    return `at most ${quota.snapshotBytes} bytes of snapshots; there are ${snapshotBytes}: delete some`
+  return undefined
 }
 
 /** What speaks against one more sandbox, in words, or undefined. A limit that is not given is none, so it cannot be counted. */

@@ -233,7 +233,7 @@ export class PoolKeeper {
     const { lives, pools } = this.#deps
     if (lives.signal.aborted || !pools.get(pool)) return undefined
     const owner = { tenant: pool.tenant, createdBy: null }
-    requireVolumes(lives.store, pool.tenant, plan.volumes)
+    requireVolumes(lives, pool.tenant, plan.volumes)
     return lives.store.insert(
       {
         ...newRow(lives, plan, { owner, source: { pool: { name: pool.name, revision } } }),

@@ -14,6 +14,7 @@ import { invalid, readBody, readQuery } from '../body.ts'
 import { refusal } from '../errors.ts'
 import type { AuditRow } from '../store/audit.ts'
 import type { KeyRow } from '../store/keys.ts'
+import type { Kept } from '../store/quotas.ts'
 import type { Quota } from '../store/schema.ts'
 import { readTenant, requireOperator, requireTenant } from './tenant.ts'
 
@@ -142,7 +143,7 @@ export function adminRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
     return {
       name,
       quota: formatQuota(quotas.of(name)),
-      used: { sandboxes, cpu: nanoCpus / 1e9, memoryBytes },
+      used: { sandboxes, cpu: nanoCpus / 1e9, memoryBytes, ...keptOf(quotas.store.kept(name)) },
     }
   }
 
@@ -182,6 +183,10 @@ function formatAudit({ at, tenant, client, target, code, ...row }: AuditRow) {
     ...(target !== null && { target }),
     ...(code !== null && { code }),
   }
+}
+
+function keptOf({ snapshots, snapshotBytes, volumes, volumeBytes }: Kept) {
+  return { snapshots, snapshotBytes, volumes, volumeBytes }
 }
 
 function readQuota({ cpu, ...quota }: QuotaBody): Quota {

@@ -55,7 +55,7 @@ export async function createSandbox(
     throw refusal('GENERAL::STOPPING', 'The server is stopping: try again in a moment')
   requirePlace?.()
   lives.quotas.admit(owner.tenant, plan.limits)
-  requireVolumes(store, owner.tenant, plan.volumes)
+  requireVolumes(lives, owner.tenant, plan.volumes)
   const row = store.insert(newRow(lives, { ...plan, mounts }, { owner, source }), {
     mark: owner.mark,
     volumes: plan.volumes,

@@ -22,8 +22,12 @@ export type Lives = {
   quotas: {
     /** Throws ApiError when a tenant may not have one more sandbox. */
     admit(tenant: string, limits: Limits): void
-    /** Throws ApiError when a tenant that has so many snapshots may not have one more. */
-    admitSnapshot(tenant: string, count: number): void
+    /** Throws ApiError when a tenant may not have one more snapshot. */
+    admitSnapshot(tenant: string): void
+    /** Why a snapshot that has been taken cannot be kept. */
+    snapshotRefusal(tenant: string, sizeBytes: number): string | undefined
+    /** Throws ApiError when a tenant may not have one more volume, nor write to those that it has. */
+    admitVolume(tenant: string): void
     /** What is in force for a tenant. */
     of(tenant: string): Quota
   }

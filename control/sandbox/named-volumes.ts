@@ -17,8 +17,12 @@ const MAX_VOLUMES_PER_TENANT = 10_000
 /** So many are removed side by side. */
 const WIDTH = 4
 
-/** Throws when a tenant does not have a volume that it asks for, or may not have one more. */
-export function requireVolumes({ volumes }: Store, tenant: string, claims: VolumeClaim[] = []): void {
+/** Throws when a tenant does not have a volume that it asks for, may not have one more, or not write to those that it has. */
+export function requireVolumes(
+  { store: { volumes }, quotas }: Pick<Lives, 'store' | 'quotas'>,
+  tenant: string,
+  claims: VolumeClaim[] = [],
+): void {
   if (claims.length === 0) return
   const made = new Set(claims.filter((claim) => claim.createIfMissing).map(({ name }) => name))
   const missing = new Set(claims.map(({ name }) => name).filter((name) => !volumes.get({ tenant, name })))
@@ -29,6 +33,7 @@ export function requireVolumes({ volumes }: Store, tenant: string, claims: Volum
         `volumes: pvc.claimName "${name}" is no volume that there is, and createIfNotExists is false`,
       )
   if (missing.size > 0) requireRoom(volumes.count(tenant) + missing.size)
+  if (missing.size > 0 || claims.some(({ readOnly }) => !readOnly)) quotas.admitVolume(tenant)
 }
 
 /** What a sandbox mounts of named volumes, whose files are there from now on. */
@@ -53,7 +58,7 @@ export async function openVolumes(
 
 /** Makes a volume by itself. */
 export async function createVolume(
-  { store, runtime, now, signal }: Pick<Lives, 'store' | 'runtime' | 'now' | 'signal'>,
+  { store, runtime, quotas, now, signal }: Pick<Lives, 'store' | 'runtime' | 'quotas' | 'now' | 'signal'>,
   wanted: VolumeName,
   createdBy: string,
 ): Promise<VolumeRow> {
@@ -62,6 +67,7 @@ export async function createVolume(
   if (volumes.get(wanted))
     throw refusal('VOLUME::ALREADY_EXISTS', `There is a volume "${wanted.name}" already`)
   requireRoom(volumes.count(wanted.tenant) + 1)
+  quotas.admitVolume(wanted.tenant)
   const { key } = volumes.insert({ ...wanted, lifetime: 'asked', createdBy, createdAt: now() })
   try {
     await port.create(key, AbortSignal.any([signal, AbortSignal.timeout(MAKE_TIMEOUT_MS)]))

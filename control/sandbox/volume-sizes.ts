@@ -1,5 +1,5 @@
 // How large volumes are. That is found out by walking through all their files, which may be millions: so few are walked through at a
-// time, what was found is kept for a while, and who asks waits for so long and no longer.
+// time, what was found is kept for a while, and who asks waits for so long and no longer. It is written down, too, as quotas count it.
 
 import { messageOf } from '../../lib/errors.ts'
 import { settlesWithin } from '../async.ts'
@@ -11,17 +11,21 @@ const MEASURE_TIMEOUT_MS = 60_000
 const WIDTH = 2
 const MAX_KEPT = 10_000
 
+/** How old the sizes may be that quotas count. */
+const COUNTED_MS = 300_000
+
+type Needs = Pick<Lives, 'store' | 'runtime' | 'quotas' | 'now' | 'signal' | 'log'>
 export type VolumeSize = { bytes: number; at: number }
 
 export class VolumeSizes {
-  readonly #lives: Pick<Lives, 'runtime' | 'now' | 'signal' | 'log'>
+  readonly #lives: Needs
   /** The one found longest ago first. */
   readonly #known = new Map<string, VolumeSize>()
   readonly #measuring = new Map<string, Promise<void>>()
   readonly #waiting: (() => void)[] = []
   #running = 0
 
-  constructor(lives: Pick<Lives, 'runtime' | 'now' | 'signal' | 'log'>) {
+  constructor(lives: Needs) {
     this.#lives = lives
   }
 
@@ -33,6 +37,14 @@ export class VolumeSizes {
     return this.#known
   }
 
+  /** Finds out the sizes of volumes of tenants whose bytes are counted. Resolves when all are known that can be. */
+  async count(): Promise<void> {
+    const { store, quotas, now } = this.#lives
+    for (const tenant of store.volumes.tenants())
+      if (quotas.of(tenant).volumeBytes !== undefined)
+        await Promise.all(store.volumes.unsized(tenant, now() - COUNTED_MS).map((key) => this.#measure(key)))
+  }
+
   #measure(key: string): Promise<void> {
     const begun = this.#measuring.get(key)
     if (begun) return begun
@@ -42,7 +54,7 @@ export class VolumeSizes {
   }
 
   async #find(key: string): Promise<void> {
-    const { runtime, now, signal, log } = this.#lives
+    const { store, runtime, now, signal, log } = this.#lives
     if (this.#running >= WIDTH) await new Promise<void>((resolve) => this.#waiting.push(resolve))
     this.#running += 1
     try {
@@ -50,7 +62,9 @@ export class VolumeSizes {
       const bytes = await runtime.volumes?.sizeOf(key, over)
       if (bytes === undefined) return
       this.#known.delete(key)
-      this.#known.set(key, { bytes, at: now() })
+      const found = { bytes, at: now() }
+      this.#known.set(key, found)
+      store.volumes.sized(key, found)
       const [oldest] = this.#known.keys()
       if (this.#known.size > MAX_KEPT && oldest !== undefined) this.#known.delete(oldest)
     } catch (error) {

@@ -207,6 +207,13 @@ export class SnapshotKeeper {
     try {
       const made = await runtime.create(row.sandboxId, row.id, AbortSignal.any([signal, deadline]))
       const { sizeBytes, digest = null } = made
+      const tooLarge = lives.quotas.snapshotRefusal(row.tenant, sizeBytes)
+      if (tooLarge !== undefined) {
+        // The comparison removes it.
+        this.#agreeAt = Math.min(this.#agreeAt, performance.now() + AFTER_FAILURE.firstMs)
+        moveSnapshot(this.#deps, row.id, 'failed', { message: tooLarge })
+        return
+      }
       moveSnapshot(this.#deps, row.id, 'made', { sizeBytes, digest })
       const ms = Math.round(performance.now() - began)
       log.info('snapshot taken', { snapshot: row.id, sandbox: row.sandboxId, sizeBytes, ms })

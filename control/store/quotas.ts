@@ -1,9 +1,9 @@
 // What tenants may have, and what they have.
 
-import { and, count, eq, inArray, sql } from 'drizzle-orm'
+import { and, count, eq, inArray, ne, sql } from 'drizzle-orm'
 import type { SandboxState } from '../../lib/api/lifecycle.ts'
 import type { Database } from './database.ts'
-import { type Quota, quotas, sandboxes } from './schema.ts'
+import { type Quota, quotas, sandboxes, snapshots } from './schema.ts'
 
 /** States in which a sandbox takes something of the machine. */
 const COUNTED: SandboxState[] = ['Pending', 'Running', 'Pausing', 'Paused', 'Resuming', 'Stopping']
@@ -14,11 +14,28 @@ export type Usage = {
   memoryBytes: number
 }
 
+/** What a tenant keeps on the disk, beside its sandboxes. */
+export type Kept = {
+  /** Those behind forks, too. */
+  snapshots: number
+  /** How many of them are behind forks: nobody sees them, and they go with the last sandbox that was made from them. */
+  forkedSnapshots: number
+  snapshotBytes: number
+  volumes: number
+  /** As far as their sizes are known. */
+  volumeBytes: number
+}
+
 export class QuotaStore {
   readonly #database: Database
+  readonly #volumes
 
   constructor(database: Database) {
     this.#database = database
+    this.#volumes = database.raw.prepare<{ tenant: string }, Pick<Kept, 'volumes' | 'volumeBytes'>>(
+      `SELECT count(*) AS volumes, coalesce(sum(size_bytes), 0) AS volumeBytes FROM volumes
+        WHERE tenant = @tenant AND state <> 'removing'`,
+    )
   }
 
   /** What an admin has set, or undefined when the configuration decides. */
@@ -58,5 +75,23 @@ export class QuotaStore {
       .where(and(eq(sandboxes.tenant, tenant), eq(sandboxes.warm, false), inArray(sandboxes.state, COUNTED)))
       .get()
     return found ?? { sandboxes: 0, nanoCpus: 0, memoryBytes: 0 }
+  }
+
+  /** What a tenant keeps. What it has asked to be deleted does not count any more. */
+  kept(tenant: string): Kept {
+    const counted = this.#database.orm
+      .select({
+        snapshots: count(),
+        forkedSnapshots: sql<number>`coalesce(sum(${snapshots.hidden}), 0)`,
+        snapshotBytes: sql<number>`coalesce(sum(${snapshots.sizeBytes}), 0)`,
+      })
+      .from(snapshots)
+      .where(and(eq(snapshots.tenant, tenant), ne(snapshots.state, 'Deleting')))
+      .get()
+    const volumes = this.#volumes.get({ tenant })
+    return {
+      ...(counted ?? { snapshots: 0, forkedSnapshots: 0, snapshotBytes: 0 }),
+      ...(volumes ?? { volumes: 0, volumeBytes: 0 }),
+    }
   }
 }

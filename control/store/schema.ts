@@ -125,6 +125,10 @@ export type Quota = {
   memoryBytes?: number
   createsPerMinute?: number
   snapshots?: number
+  /** Of all snapshots together. */
+  snapshotBytes?: number
+  /** Of all named volumes together. */
+  volumeBytes?: number
 }
 
 export const quotas = sqliteTable('quotas', {

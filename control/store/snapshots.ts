@@ -57,8 +57,32 @@ export class SnapshotStore {
       .get()
   }
 
+  /**
+   * Deletes a row. What lies upon the snapshot keeps its layer, so from now on that belongs to the oldest of those, and they lie upon
+   * what it lay upon.
+   */
   delete(id: string): boolean {
-    return this.#database.orm.delete(snapshots).where(eq(snapshots.id, id)).run().changes > 0
+    const { orm } = this.#database
+    return this.#database.transact(() => {
+      const gone = orm.delete(snapshots).where(eq(snapshots.id, id)).returning().get()
+      if (!gone) return false
+      const above = orm
+        .select({ id: snapshots.id, sizeBytes: snapshots.sizeBytes })
+        .from(snapshots)
+        .where(eq(snapshots.parent, id))
+        .orderBy(asc(snapshots.createdAt), asc(snapshots.id))
+        .all()
+      const heir = above.find(({ sizeBytes }) => sizeBytes !== null)
+      if (heir)
+        orm
+          .update(snapshots)
+          .set({ sizeBytes: (heir.sizeBytes ?? 0) + (gone.sizeBytes ?? 0) })
+          .where(eq(snapshots.id, heir.id))
+          .run()
+      if (above.length > 0)
+        orm.update(snapshots).set({ parent: gone.parent }).where(eq(snapshots.parent, id)).run()
+      return true
+    })
   }
 
   /** One page, newest first, and how many there are in all. Hidden ones are left out. */
@@ -114,11 +138,6 @@ export class SnapshotStore {
         .where(and(eq(snapshots.tenant, tenant), inArray(snapshots.state, [...states])))
         .get()?.total ?? 0
     )
-  }
-
-  /** How many of a tenant clients see and have not deleted. */
-  countShown(tenant: string): number {
-    return this.list({ tenant, states: ['Creating', 'Ready', 'Failed'], limit: 0, offset: 0 }).total
   }
 
   /** Hidden ones that no sandbox was made from, or that came to nothing. */

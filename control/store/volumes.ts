@@ -159,6 +159,21 @@ export class VolumeStore {
     return this.#prepared.keys.all().map(({ key }) => key)
   }
 
+  /** How large one was found to be. */
+  sized(key: string, { bytes, at }: { bytes: number; at: number }): void {
+    this.#prepared.sized.run({ key, bytes, at })
+  }
+
+  /** Everyone of whom there is one. */
+  tenants(): string[] {
+    return this.#prepared.tenants.all().map(({ tenant }) => tenant)
+  }
+
+  /** The keys of a tenant's whose size was found out before `since`, or never. */
+  unsized(tenant: string, since: number): string[] {
+    return this.#prepared.unsized.all({ tenant, since }).map(({ key }) => key)
+  }
+
   delete(key: string): void {
     this.#prepared.delete.run({ key })
   }
@@ -214,6 +229,14 @@ function prepareAll({ raw }: Database) {
     mark: run(`UPDATE volumes SET state = 'removing' WHERE key = @key`),
     going: raw.prepare<[], VolumeRow>(`SELECT ${COLUMNS} FROM volumes WHERE state = 'removing'`),
     keys: raw.prepare<[], { key: string }>('SELECT key FROM volumes'),
+    sized: run('UPDATE volumes SET size_bytes = @bytes, sized_at = @at WHERE key = @key'),
+    tenants: raw.prepare<[], { tenant: string }>(
+      `SELECT DISTINCT tenant FROM volumes WHERE state <> 'removing'`,
+    ),
+    unsized: raw.prepare<{ tenant: string; since: number }, { key: string }>(
+      `SELECT key FROM volumes WHERE tenant = @tenant AND state = 'ready' AND coalesce(sized_at, 0) <= @since
+        ORDER BY sized_at LIMIT 1000`,
+    ),
     delete: run('DELETE FROM volumes WHERE key = @key'),
   }
 }

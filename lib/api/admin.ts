@@ -31,6 +31,10 @@ export const quotaSchema = exactFields({
   memoryBytes: integer(0).optional(),
   createsPerMinute: integer(0, 1_000_000).optional(),
   snapshots: integer(0, 1_000_000).optional(),
+  /** Bytes of all snapshots together. */
+  snapshotBytes: integer(0).optional(),
+  /** Bytes of all named volumes together. */
+  volumeBytes: integer(0).optional(),
 })
 export type QuotaBody = z.output<typeof quotaSchema>
 
@@ -91,8 +95,20 @@ export const tenantSchema = z.object({
     memoryBytes: z.number().optional(),
     createsPerMinute: z.number().optional(),
     snapshots: z.number().optional(),
+    snapshotBytes: z.number().optional(),
+    volumeBytes: z.number().optional(),
   }),
-  used: z.object({ sandboxes: z.number(), cpu: z.number(), memoryBytes: z.number() }),
+  used: z.object({
+    sandboxes: z.number(),
+    cpu: z.number(),
+    memoryBytes: z.number(),
+    /** Those behind forks, too, which are in no list. */
+    snapshots: z.number(),
+    snapshotBytes: z.number(),
+    volumes: z.number(),
+    /** As far as their sizes are known. */
+    volumeBytes: z.number(),
+  }),
 })
 export const tenantListSchema = z.object({ items: z.array(tenantSchema) })
 

@@ -16,6 +16,10 @@ export type QuotaLimits = {
   memoryBytes?: number
   createsPerMinute?: number
   snapshots?: number
+  /** Of all snapshots together. */
+  snapshotBytes?: number
+  /** Of all named volumes together. */
+  volumeBytes?: number
 }
 
 /** The name under which `server.api_key` is known. */
@@ -83,7 +87,8 @@ const memory = limit('an amount such as "64Gi", or a whole number of bytes', (v)
 })
 
 export const quota: Check = {
-  allowed: 'a table of sandboxes, cpu, memory, creates_per_minute and snapshots',
+  allowed:
+    'a table of sandboxes, cpu, memory, creates_per_minute, snapshots, snapshot_storage and volume_storage',
   read: (value, report) => (isTable(value) ? readQuota(value, [], report) : undefined),
 }
 
@@ -129,7 +134,15 @@ function readQuota(table: Record<string, unknown>, at: Path, report: Report): Qu
   const fields = readTable(
     table,
     at,
-    { sandboxes: count, cpu, memory, creates_per_minute: count, snapshots: count },
+    {
+      sandboxes: count,
+      cpu,
+      memory,
+      creates_per_minute: count,
+      snapshots: count,
+      snapshot_storage: memory,
+      volume_storage: memory,
+    },
     report,
   )
   const limits: [keyof QuotaLimits, unknown][] = [
@@ -138,6 +151,8 @@ function readQuota(table: Record<string, unknown>, at: Path, report: Report): Qu
     ['memoryBytes', fields.memory],
     ['createsPerMinute', fields.creates_per_minute],
     ['snapshots', fields.snapshots],
+    ['snapshotBytes', fields.snapshot_storage],
+    ['volumeBytes', fields.volume_storage],
   ]
   return Object.fromEntries(limits.filter(([, value]) => value !== undefined)) as QuotaLimits
 }

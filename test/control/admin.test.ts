@@ -193,7 +193,12 @@ test('a quota counts what lives, names what is missing, and is told with what is
   const { headers } = await makeKey(control, { name: 'red', tenant: 'red' })
   const quota = { sandboxes: 2, cpu: 1.5, memoryBytes: 4 * 2 ** 30 }
   const set = await control.call('PUT', '/admin/tenants/red/quota', quota, ROOT)
-  expect(set.body).toEqual({ name: 'red', quota, used: { sandboxes: 0, cpu: 0, memoryBytes: 0 } })
+  const kept = { snapshots: 0, snapshotBytes: 0, volumes: 0, volumeBytes: 0 }
+  expect(set.body).toEqual({
+    name: 'red',
+    quota,
+    used: { sandboxes: 0, cpu: 0, memoryBytes: 0, ...kept },
+  })
   const create = (body: object) => control.call('POST', '/sandboxes', body, headers)
   expect((await create(MINIMAL)).body.message).toContain('resourceLimits.cpu is required')
   const first = await create(LIMITED)
@@ -205,6 +210,7 @@ test('a quota counts what lives, names what is missing, and is told with what is
     sandboxes: 1,
     cpu: 1,
     memoryBytes: 2 ** 30,
+    ...kept,
   })
   await control.call('DELETE', `/sandboxes/${first.body.id}`, undefined, headers)
   expect((await create(LIMITED)).status).toBe(202)

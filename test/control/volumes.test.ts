@@ -5,6 +5,7 @@ import { RuntimeError } from '../../control/runtime/runtime.ts'
 import { expireSandbox } from '../../control/sandbox/change.ts'
 import { clearVolumes } from '../../control/sandbox/named-volumes.ts'
 import { runVolumes } from '../../control/sandbox/run-volumes.ts'
+import { QuotaStore } from '../../control/store/quotas.ts'
 import { hashKey } from '../../lib/access.ts'
 import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
 import { createFakeRuntime } from '../support/fake-runtime.ts'
@@ -152,6 +153,58 @@ test('D6: a create that fails takes back the volumes that it has made, and no ot
     expect(await names(control)).toEqual(['mine'])
     expect(control.runtime.volumeKeys.size).toBe(1)
   }
+})
+
+test('a tenant whose volumes take what it may have gets no more, and no sandbox that writes to them', async () => {
+  const control = open({ access: { quotas: { default: { volumeBytes: 6000 }, tenants: {} } } })
+  const running = runVolumes(control.lives)
+  // Nobody knows yet how large it is.
+  for (const name of ['one', 'two']) await control.call('POST', '/v1/volumes', { name })
+  const writer = await create(control, mounting('one'))
+  expect((await control.call('GET', '/v1/volumes')).body.items).toMatchObject([
+    { name: 'one', sizeBytes: 4096 },
+    { name: 'two', sizeBytes: 4096 },
+  ])
+  const message =
+    'Quota of tenant "default": at most 6000 bytes of volumes; there are 8192: remove some, or what is in them'
+  for (const [path, body] of [
+    ['/v1/volumes', { name: 'three' }],
+    ['/v1/sandboxes', mounting('one')],
+    ['/v1/sandboxes', mounting('three')],
+  ] as const) {
+    const refused = await control.call('POST', path, body)
+    expect([refused.status, refused.body]).toEqual([403, { code: 'KUBERNETES::QUOTA_EXCEEDED', message }])
+  }
+  // What runs goes on, and what only reads takes nothing.
+  await create(control, mounting('one', {}, { readOnly: true }))
+  expect((await control.call('GET', `/v1/sandboxes/${writer}`)).body.status).toMatchObject({
+    state: 'Running',
+  })
+  const { used } = (await control.call('GET', '/v1/admin/tenants/default')).body
+  expect(used).toMatchObject({ volumes: 2, volumeBytes: 8192 })
+  await control.call('DELETE', '/v1/volumes/two')
+  await create(control, mounting('one'))
+  await control.close()
+  await running
+})
+
+test('sizes that count for a quota are found out without anybody asking, and of nobody else', async () => {
+  const quotas = { default: {}, tenants: { a: { volumeBytes: 1 } } }
+  const control = open({ access: { ...ACCESS, quotas } })
+  for (const key of ['a-key', 'b-key']) await control.call('POST', '/v1/volumes', { name: 'x' }, as(key))
+  const measured: string[] = []
+  const { volumes } = control.runtime
+  if (volumes)
+    volumes.sizeOf = async (key) => {
+      measured.push(key)
+      return 7
+    }
+  const running = runVolumes(control.lives)
+  const keyOf = (tenant: string) => control.store.volumes.get({ tenant, name: 'x' })?.key
+  await expect.poll(() => new QuotaStore(control.store.database).kept('a').volumeBytes).toBe(7)
+  expect(measured).toEqual([keyOf('a')])
+  await control.close()
+  await running
 })
 
 test('D6: a create that is refused makes no volume at all', async () => {

@@ -157,6 +157,21 @@ describe('a fork', () => {
     expect((await fork(control, source, { count: 2 })).status).toBe(202)
   })
 
+  test('counts for the snapshots of its tenant as long as its sandboxes are there', async () => {
+    const control = open({ access: { quotas: { default: { snapshots: 1 }, tenants: {} } } })
+    const source = await sandboxOf(control)
+    const [forked] = itemsOf((await fork(control, source)).body)
+    const message =
+      'Quota of tenant "default": at most 1 snapshots; there are 1, 1 of them behind forks, which go with their sandboxes: delete some of either'
+    for (const verb of ['fork', 'snapshots']) {
+      const refused = await control.call('POST', `/v1/sandboxes/${source}/${verb}`)
+      expect([refused.status, refused.body.message]).toEqual([403, message])
+    }
+    await control.call('DELETE', `/v1/sandboxes/${forked?.id}`)
+    await vi.waitFor(() => expect(hidden(control)).toBe(0))
+    expect((await fork(control, source)).status).toBe(202)
+  })
+
   test('whose policy cannot be read is refused, unless it names one', async () => {
     const control = open({ askEgress: () => Promise.reject(new Error('away')) })
     const source = await sandboxOf(control)

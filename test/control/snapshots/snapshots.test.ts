@@ -141,6 +141,46 @@ describe('a snapshot', () => {
     await ready(control, source)
   })
 
+  test('beyond the bytes of its tenant is Failed with why, and is not kept; and none is taken while there are none left', async () => {
+    const quotas = { default: { snapshotBytes: 6000 }, tenants: {} }
+    const control = openSnapshots({ access: { quotas } })
+    const source = await sandboxOf(control)
+    const id = await ready(control, source)
+    const second = await until(control, await take(control, source), 'Failed')
+    expect(second.status.message).toBe(
+      'Quota of tenant "default": at most 6000 bytes of snapshots; there are 4096, and this one has 4096: delete some',
+    )
+    await vi.waitFor(() => expect([...control.runtime.kept.keys()]).toEqual([id]), { timeout: 5000 })
+    control.lives.quotas.of('default').snapshotBytes = 4096
+    const refused = await control.call('POST', `/v1/sandboxes/${source}/snapshots`)
+    expect([refused.status, refused.body.message]).toEqual([
+      403,
+      'Quota of tenant "default": at most 4096 bytes of snapshots; there are 4096: delete some',
+    ])
+    const { used } = (await control.call('GET', '/v1/admin/tenants/default')).body as { used: object }
+    expect(used).toMatchObject({ snapshots: 2, snapshotBytes: 4096 })
+    await control.call('DELETE', `/v1/snapshots/${id}`)
+    await ready(control, source)
+  })
+
+  test('its bytes count for what lies upon it once it is deleted, as they stay on the disk', async () => {
+    const control = openSnapshots()
+    const first = await ready(control, await sandboxOf(control))
+    const upon = await sandboxOf(control, { snapshotId: first, image: undefined })
+    const second = await ready(control, upon)
+    const uponSecond = await sandboxOf(control, { snapshotId: second, image: undefined })
+    const third = await ready(control, uponSecond)
+    expect(await read(control, third)).toMatchObject({ sizeBytes: 4096, parentSnapshotId: second })
+    await control.call('DELETE', `/v1/sandboxes/${uponSecond}`)
+    await control.call('DELETE', `/v1/snapshots/${second}`)
+    expect(await read(control, third)).toMatchObject({ sizeBytes: 8192, parentSnapshotId: first })
+    await control.call('DELETE', `/v1/sandboxes/${upon}`)
+    await control.call('DELETE', `/v1/snapshots/${first}`)
+    const last = await read(control, third)
+    expect(last.sizeBytes).toBe(12_288)
+    expect(last).not.toHaveProperty('parentSnapshotId')
+  })
+
   test('is told of in the history of its sandbox', async () => {
     const control = openSnapshots()
     const source = await sandboxOf(control)

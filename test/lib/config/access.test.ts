@@ -129,6 +129,8 @@ memory = "8Gi"
 [quotas.tenants.red]
 cpu = 2.5
 creates_per_minute = 60
+snapshot_storage = "2Gi"
+volume_storage = 4096
 [quotas.tenants.constructor]
 sandboxes = "unlimited"
 memory = 1024
@@ -139,6 +141,8 @@ memory = 1024
       nanoCpus: 2.5e9,
       memoryBytes: 8 * 2 ** 30,
       createsPerMinute: 60,
+      snapshotBytes: 2 * 2 ** 30,
+      volumeBytes: 4096,
     })
     expect(quotas.tenants.get('constructor')).toEqual({ nanoCpus: 5e8, memoryBytes: 1024 })
   })
