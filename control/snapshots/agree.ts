@@ -6,10 +6,12 @@
 //   Ready                   nothing    Failed: somebody has removed it
 //   Failed for that         whole      Ready: it was not to be found for a while, as by another daemon
 //   Failed otherwise        whole      removed: it came too late
-//   none                    whole      removed: an orphan
+//   none                    whole      removed, but not before a week has passed
 //
-// What is worked at is left alone.
+// What is worked at is left alone. A row is there before its snapshot and goes after it: one without a row is not ours to judge at once. An
+// older database may have been restored, and the newer one may come back.
 
+import { formatTime } from '../../lib/api/lifecycle-parts.ts'
 import { messageOf } from '../../lib/errors.ts'
 import type { Snapshots } from '../runtime/snapshots.ts'
 import { moveSnapshot } from './move.ts'
@@ -18,6 +20,9 @@ import type { SnapshotDeps } from './take.ts'
 
 const LIST_TIMEOUT_MS = 30_000
 const REMOVE_TIMEOUT_MS = 60_000
+
+/** How long one without a row is kept, from when it was seen first. */
+export const UNKNOWN_KEPT_MS = 7 * 86_400_000
 
 type Agreement = {
   /** Of which it is not known how they ended; those that are settled are taken out. */
@@ -48,23 +53,40 @@ export async function agreeSnapshots(
   for (const { id } of ready)
     if (!found.has(id) && !isBusy(id))
       moveSnapshot(deps, id, 'lost', { message: 'What it was made of is not there any more' })
+  const unknown: string[] = []
   for (const [id, { sizeBytes, digest = null }] of found) {
     if (isBusy(id)) continue
     const row = snapshots.get(id)
-    if (row && row.state !== 'Failed') continue
-    if (row?.reason === STEPS.lost.reason) {
-      moveSnapshot(deps, id, 'found', { sizeBytes, digest })
-      continue
-    }
-    try {
-      await runtime.remove(id, AbortSignal.any([lives.signal, AbortSignal.timeout(REMOVE_TIMEOUT_MS)]))
-      lives.log.info('removed a snapshot that nobody knows of', { snapshot: id })
-    } catch (error) {
-      // The next comparison finds it again.
-      lives.log.warn('a snapshot that nobody knows of could not be removed yet', {
-        snapshot: id,
-        error: messageOf(error),
-      })
-    }
+    if (!row) unknown.push(id)
+    else if (row.state !== 'Failed') continue
+    else if (row.reason === STEPS.lost.reason) moveSnapshot(deps, id, 'found', { sizeBytes, digest })
+    else await removeNeedless(deps, runtime, id)
+  }
+  for (const id of dueOf(deps, unknown)) await removeNeedless(deps, runtime, id)
+}
+
+/** Those of the unknown ones that have been kept long enough. Tells of those that are seen for the first time. */
+function dueOf({ lives, snapshots }: SnapshotDeps, unknown: readonly string[]): string[] {
+  const now = lives.now()
+  const { fresh, old } = snapshots.noteUnknown(unknown, { at: now, since: now - UNKNOWN_KEPT_MS })
+  if (fresh.length > 0)
+    lives.log.warn('there are snapshots that the database does not know; they are kept for a week', {
+      count: fresh.length,
+      first: fresh[0],
+      until: formatTime(now + UNKNOWN_KEPT_MS),
+    })
+  return old
+}
+
+async function removeNeedless({ lives }: SnapshotDeps, runtime: Snapshots, id: string): Promise<void> {
+  try {
+    await runtime.remove(id, AbortSignal.any([lives.signal, AbortSignal.timeout(REMOVE_TIMEOUT_MS)]))
+    lives.log.info('removed a snapshot that nobody needs', { snapshot: id })
+  } catch (error) {
+    // The next comparison finds it again.
+    lives.log.warn('a snapshot that nobody needs could not be removed yet', {
+      snapshot: id,
+      error: messageOf(error),
+    })
   }
 }

@@ -51,6 +51,7 @@ export const sandboxes = sqliteTable('sandboxes', {
   warm: integer('warm', { mode: 'boolean' }).notNull().default(false),
   poolRevision: text('pool_revision'),
   snapshotId: text('snapshot_id'),
+  credentialProxy: integer('credential_proxy', { mode: 'boolean' }).notNull().default(false),
 })
 
 export const labels = sqliteTable(
@@ -215,6 +216,11 @@ export const pools = sqliteTable(
   },
   (table) => [primaryKey({ columns: [table.tenant, table.name] })],
 )
+
+export const unknownSnapshots = sqliteTable('unknown_snapshots', {
+  id: text('id').primaryKey(),
+  seenAt: integer('seen_at').notNull(),
+})
 
 export const snapshots = sqliteTable('snapshots', {
   id: text('id').primaryKey(),

@@ -3,7 +3,7 @@
 import { and, asc, count, desc, eq, inArray, notExists, or, type SQL, sql } from 'drizzle-orm'
 import type { SnapshotState } from '../../lib/api/snapshots.ts'
 import type { Database } from './database.ts'
-import { sandboxes, snapshots } from './schema.ts'
+import { sandboxes, snapshots, unknownSnapshots } from './schema.ts'
 
 export type SnapshotRow = typeof snapshots.$inferSelect
 
@@ -153,6 +153,33 @@ export class SnapshotStore {
         ),
       )
       .all()
+  }
+
+  /**
+   * Notes which ones the runtime has without a row; others are forgotten. Gives those that are noted for the first time, and those that
+   * were so before `since`.
+   */
+  noteUnknown(
+    ids: readonly string[],
+    { at, since }: { at: number; since: number },
+  ): { fresh: string[]; old: string[] } {
+    const { orm } = this.#database
+    return this.#database.transact(() => {
+      orm
+        .delete(unknownSnapshots)
+        .where(sql`${unknownSnapshots.id} NOT IN (SELECT value FROM json_each(${JSON.stringify(ids)}))`)
+        .run()
+      const seen = new Map(
+        orm
+          .select()
+          .from(unknownSnapshots)
+          .all()
+          .map(({ id, seenAt }) => [id, seenAt]),
+      )
+      const fresh = ids.filter((id) => !seen.has(id))
+      for (const id of fresh) orm.insert(unknownSnapshots).values({ id, seenAt: at }).run()
+      return { fresh, old: ids.filter((id) => (seen.get(id) ?? at) <= since) }
+    })
   }
 
   #users() {

@@ -5,20 +5,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
+import { UNKNOWN_KEPT_MS } from '../../../control/snapshots/agree.ts'
 import { SnapshotStore } from '../../../control/store/snapshots.ts'
 import { Store } from '../../../control/store/sqlite.ts'
-import { type ControlApp, MIGRATIONS } from '../../support/control-app.ts'
+import { createLogger } from '../../../lib/log.ts'
+import { type ControlApp, type ControlAppOptions, MIGRATIONS } from '../../support/control-app.ts'
 import { createFakeRuntime } from '../../support/fake-runtime.ts'
 import { openSnapshots, ready, sandboxOf, take, until } from './support.ts'
 
 /** A database that outlives control, and the runtime beside it. */
-function openLasting() {
+function openLasting(options: ControlAppOptions = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'snapshots-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   const path = join(folder, 'control.db')
   const runtime = createFakeRuntime()
   const start = (): ControlApp =>
-    openSnapshots({ runtime, store: new Store({ path, migrationsDir: MIGRATIONS }) })
+    openSnapshots({ ...options, runtime, store: new Store({ path, migrationsDir: MIGRATIONS }) })
   return { runtime, start }
 }
 
@@ -42,15 +44,60 @@ test('D10: one that was being taken is Ready when the runtime has it, and Failed
   })
 })
 
-test('D10: what the runtime has made too late, or for nobody, is removed', async () => {
+test('D10: what the runtime has made too late is removed', async () => {
   const { runtime, start } = openLasting()
   const first = start()
   const id = await ready(first, await sandboxOf(first))
   leave(first, id, { state: 'Failed', reason: 'snapshot_runtime_timeout' })
-  runtime.kept.set('nobodys', { id: 'nobodys', sizeBytes: 1 })
   const second = start()
   await vi.waitFor(() => expect([...runtime.kept.keys()]).toEqual([]), { timeout: 5000 })
   expect((await until(second, id, 'Failed')).status.reason).toBe('snapshot_runtime_timeout')
+})
+
+test('those that a restored database does not know are kept for a week, told of once, and found again', async () => {
+  const told: string[] = []
+  let now = Date.UTC(2026, 0, 1)
+  const { runtime, start } = openLasting({
+    now: () => now,
+    log: createLogger({
+      program: 'control',
+      write: (line) => void (line.includes('does not know') && told.push(line)),
+    }),
+  })
+  const first = start()
+  const id = await ready(first, await sandboxOf(first))
+  const row = new SnapshotStore(first.store.database).get(id)
+  if (!row) throw new Error('There is no row')
+  await first.close()
+  let isListed = false
+  runtime.before = (call) => {
+    if (call === 'list-snapshots') isListed = true
+  }
+  /** Lets one life of control change the rows, and another one compare them. */
+  const compare = async (change: (store: SnapshotStore) => void = () => {}) => {
+    const editing = start()
+    change(new SnapshotStore(editing.store.database))
+    await editing.close()
+    isListed = false
+    const control = start()
+    await vi.waitFor(() => expect(isListed).toBe(true))
+    // What was found is written down before anything else is tended.
+    await ready(control, await sandboxOf(control))
+    await control.close()
+  }
+  await compare((store) => store.delete(id))
+  expect(told).toEqual([expect.stringContaining(`count=1 first=${id} until=2026-01-08T00:00:00Z`)])
+  now += UNKNOWN_KEPT_MS - 1
+  await compare()
+  expect([told.length, runtime.kept.has(id)]).toEqual([1, true])
+  // The newer database comes back, and goes once more: the week begins anew.
+  await compare((store) => store.insert(row))
+  now += 1
+  await compare((store) => store.delete(id))
+  expect([told.length, runtime.kept.has(id)]).toEqual([2, true])
+  now += UNKNOWN_KEPT_MS
+  await compare()
+  expect([told.length, runtime.kept.has(id)]).toEqual([2, false])
 })
 
 test('one that was being deleted is deleted', async () => {
