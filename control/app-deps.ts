@@ -1,6 +1,7 @@
 // What the lifecycle API is handed, and what its requests carry: for the routes, which know nothing of the app that they are a
 // part of.
 
+import type { KnownSets } from '../lib/api/network-policy.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Access } from './access/access.ts'
 import type { Principal } from './access/principal.ts'
@@ -25,6 +26,8 @@ export type AppSettings = {
   maxTimeoutSeconds?: number
   /** Whose pages may use this API with a key, in lower case; any when absent. */
   corsOrigins?: readonly string[]
+  /** Sets of targets that rules of a policy may name, as the configuration has them now; any name is taken when absent. */
+  ruleSets?: () => KnownSets
   /** `amd64` or `arm64`. */
   arch: string
   version: string

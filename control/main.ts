@@ -85,6 +85,7 @@ const stop = stopSignal(log, {
 const runtimeLife = new AbortController()
 let control: Control
 let tenants: TenantKeys | undefined
+let { ruleSets } = config.egress
 try {
   tenants = await tenantsOf(config)
   const egress = createEgressClient(instance)
@@ -107,7 +108,10 @@ try {
     runtime,
     askEgress: egress.askPolicy,
     checkEgress: egress.check,
-    settings: appSettings(config, { version, machine: process.arch }),
+    settings: {
+      ...appSettings(config, { version, machine: process.arch }),
+      ruleSets: () => ruleSets,
+    },
     accessSettings: accessSettings(config, tenants),
     lifeSettings: lifeSettings(config),
     retention: retention(config),
@@ -134,12 +138,13 @@ reload = createReload({
   settings,
   load: () => loadConfiguration(sources),
   reloadable: ['log.level', 'server.api_key', 'auth.keys', 'quotas', 'tenants', 'ingress.secure_access'],
-  elsewhere: ['egress.default_action', 'egress.always_deny', 'egress.always_allow'],
+  elsewhere: ['egress.default_action', 'egress.always_deny', 'egress.always_allow', 'egress.rule_sets'],
   async apply(changed, names) {
     const before = tenants
     if (names.some((name) => name.startsWith('tenants.'))) tenants = await tenantsOf(changed)
     control.configure(accessSettings(changed, tenants))
     level = changed.log.level
+    ruleSets = changed.egress.ruleSets
     if (before !== tenants) await before?.close()
   },
   log,

@@ -4,7 +4,8 @@ import { isIP } from 'node:net'
 import type { EgressServices } from '../lib/config/egress-services.ts'
 import type { Config } from '../lib/config.ts'
 import type { DnsUpstream } from '../lib/name-server.ts'
-import type { Floor } from './policy/decide.ts'
+import type { RuleSets } from '../lib/rule-sets.ts'
+import type { Floor } from './policy/compile.ts'
 
 export type EgressConfig = {
   dataDir: string
@@ -12,6 +13,7 @@ export type EgressConfig = {
   subnet: string
   defaultAction: 'allow' | 'deny'
   floor: Floor
+  ruleSets: RuleSets
   /** Empty: those of the host. */
   nameServers: DnsUpstream[]
   services: EgressServices
@@ -37,6 +39,7 @@ export function readEgressConfig({ server, log, runtime, egress }: Config): Egre
     logLevel: log.level,
     subnet: runtime.subnet,
     defaultAction: egress.defaultAction,
+    ruleSets: egress.ruleSets,
     floor: { deny: egress.alwaysDeny, allow: egress.alwaysAllow },
     nameServers: egress.upstreamDns,
     services: egress,

@@ -99,7 +99,7 @@ if (isTeardown) {
 }
 
 let registered: Sandboxes | undefined
-const OPERATORS = ['egress.default_action', 'egress.always_deny', 'egress.always_allow']
+const OPERATORS = ['egress.default_action', 'egress.always_deny', 'egress.always_allow', 'egress.rule_sets']
 let { defaultAction } = config
 // Control tells what else of the configuration has changed, for all programs.
 const reload = createReload({
@@ -109,9 +109,9 @@ const reload = createReload({
   async apply(next, changed) {
     logLevel = next.log.level
     if (!changed.some((name) => OPERATORS.includes(name))) return
-    const { floor } = readEgressConfig(next)
+    const { floor, ruleSets: sets } = readEgressConfig(next)
     defaultAction = next.egress.defaultAction
-    await registered?.changeOperators(policyByDefault(), floor)
+    await registered?.changeOperators({ defaultPolicy: policyByDefault(), floor, sets })
     log.info('what the operator says of all sandboxes was changed', {
       defaultAction,
       alwaysDeny: floor.deny.length,
@@ -163,6 +163,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     files,
     defaultPolicy: policyByDefault(),
     floor: config.floor,
+    sets: config.ruleSets,
     flows,
     record,
     log,

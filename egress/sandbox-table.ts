@@ -3,7 +3,7 @@
 import type { EgressRegistration } from '../lib/api/egress-admin.ts'
 import { ApiError } from '../lib/errors.ts'
 import type { Learned } from './learned.ts'
-import type { CompiledPolicy } from './policy/decide.ts'
+import type { CompiledPolicy } from './policy/compile.ts'
 
 export type Sandbox = {
   readonly id: string

@@ -3,15 +3,17 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
+import type { Endpoint } from '../lib/api/rule-scope.ts'
 import { ApiError, messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { type RuleSets, ruleSetsOf } from '../lib/rule-sets.ts'
 import type { Flows } from './connections/flows.ts'
+import { learn } from './learn.ts'
 import { Learned } from './learned.ts'
 import type { Nft } from './nft/apply.ts'
 import {
   type BaseRules,
   formatAdd,
-  formatLearn,
   formatPolicy,
   formatRemove,
   formatTable,
@@ -19,14 +21,8 @@ import {
   parseLearnedSet,
   type SandboxRules,
 } from './nft/rules.ts'
-import {
-  compilePolicy,
-  type Decision,
-  decideAddress,
-  decideName,
-  type Floor,
-  NO_FLOOR,
-} from './policy/decide.ts'
+import { type CompiledPolicy, compilePolicy, type Floor, NO_FLOOR, namesSets } from './policy/compile.ts'
+import { type Decision, decideAddress, decideName } from './policy/decide.ts'
 import type { DecisionRecord } from './record.ts'
 import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
 import { type Sandbox, SandboxTable } from './sandbox-table.ts'
@@ -39,6 +35,7 @@ export type SandboxesOptions = {
   /** For sandboxes without a policy of their own. */
   defaultPolicy: NetworkPolicy
   floor?: Floor
+  sets?: RuleSets
   /** What is being relayed for them. */
   flows: Pick<Flows, 'retain' | 'endAll'>
   record: Pick<DecisionRecord, 'remove'>
@@ -46,19 +43,26 @@ export type SandboxesOptions = {
   now?: () => number
 }
 
+/** What the operator says of all sandboxes. */
+export type OperatorRules = { defaultPolicy: NetworkPolicy; floor: Floor; sets: RuleSets }
+
 export class Sandboxes {
   readonly #options: SandboxesOptions
   readonly #now: () => number
   readonly #table = new SandboxTable()
   readonly #turns = new Turns()
-  #defaultPolicy: NetworkPolicy
-  #floor: Floor
+  #operator: OperatorRules
 
   constructor(options: SandboxesOptions) {
     this.#options = options
-    this.#defaultPolicy = options.defaultPolicy
-    this.#floor = options.floor ?? NO_FLOOR
+    const { defaultPolicy, floor = NO_FLOOR, sets = ruleSetsOf() } = options
+    this.#operator = { defaultPolicy, floor, sets }
     this.#now = options.now ?? Date.now
+  }
+
+  /** What rules may name as `set:…`. */
+  get sets(): RuleSets {
+    return this.#operator.sets
   }
 
   get size(): number {
@@ -175,19 +179,27 @@ export class Sandboxes {
     })
   }
 
-  /** Puts in force what the operator has changed: the policy of all sandboxes that have none of their own, and what lies below all. */
-  async changeOperators(defaultPolicy: NetworkPolicy, floor: Floor): Promise<void> {
-    const isFloorOther = !isDeepStrictEqual(floor, this.#floor)
-    this.#defaultPolicy = defaultPolicy
-    this.#floor = floor
+  /**
+   * Puts in force what the operator has changed: the policy of all sandboxes that have none of their own, what lies below all, and
+   * what is in the sets that rules name.
+   */
+  async changeOperators(operator: OperatorRules): Promise<void> {
+    const { floor, sets } = this.#operator
+    const isFloorOther = !isDeepStrictEqual(operator.floor, floor)
+    const areSetsOther = !isDeepStrictEqual(operator.sets, sets)
+    this.#operator = operator
     // One that is being registered has perhaps been judged by the old ones.
     for (const id of new Set([...this.#table.ids(), ...this.#turns.ids()])) {
       try {
         await this.#turns.take(id, async () => {
           const sandbox = this.#table.get(id)
-          if (!sandbox || !(sandbox.isDefault || isFloorOther)) return
+          if (!sandbox) return
           const { isDefault } = sandbox
-          await this.#enforce(sandbox, isDefault ? defaultPolicy : sandbox.policy.policy, { isDefault })
+          const isConcerned = isDefault || isFloorOther || (areSetsOther && namesSets(sandbox.policy.policy))
+          if (!isConcerned) return
+          await this.#enforce(sandbox, isDefault ? operator.defaultPolicy : sandbox.policy.policy, {
+            isDefault,
+          })
         })
       } catch (error) {
         this.#options.log.error('cannot put what the operator has changed in force', {
@@ -198,11 +210,11 @@ export class Sandboxes {
     }
   }
 
-  /** What the sandbox's policy says about a name, and the one that is coming. */
-  decide(sandbox: Sandbox, name: string): Decision {
-    const decision = decideName(sandbox.policy, name)
+  /** What the sandbox's policy says about a name, and the one that is coming; without an endpoint, whether any is open by the name. */
+  decide(sandbox: Sandbox, name: string, endpoint?: Endpoint): Decision {
+    const decision = decideName(sandbox.policy, name, endpoint)
     if (decision.action === 'deny' || !sandbox.coming) return decision
-    return decideName(sandbox.coming, name)
+    return decideName(sandbox.coming, name, endpoint)
   }
 
   /**
@@ -218,31 +230,8 @@ export class Sandboxes {
     // While the answer was awaited, the policy may have changed.
     const sandbox = this.#table.get(id)
     if (!sandbox || this.decide(sandbox, name).action === 'deny') return false
-    const plan = sandbox.learned.note(name, addresses, ttl, this.#now())
-    if (!plan) {
-      this.#options.log.warn('a sandbox has learned too many addresses', { sandbox: id, name })
-      return false
-    }
-    const { nft, base } = this.#options
-    const needed =
-      sandbox.policy.policy.defaultAction === 'deny' || sandbox.coming?.policy.defaultAction === 'deny'
-    if (!needed) return true
-    try {
-      if (plan.elements.length > 0) {
-        const applied = nft.apply(formatLearn(base, id, plan.elements))
-        sandbox.learned.applying(plan.elements, applied)
-        await applied
-      }
-      await Promise.all(plan.underWay)
-      return true
-    } catch (error) {
-      this.#options.log.error('cannot open the addresses of a name', {
-        sandbox: id,
-        name,
-        error: messageOf(error),
-      })
-      return false
-    }
+    const { nft, base, log } = this.#options
+    return learn({ nft, base, log, now: this.#now }, sandbox, { name, addresses, ttl })
   }
 
   /** The kernel first, then the file, then what is answered from; a default is in no file. */
@@ -251,7 +240,7 @@ export class Sandboxes {
     next: NetworkPolicy,
     { isDefault }: { isDefault: boolean },
   ): Promise<void> {
-    const policy = compilePolicy(next, this.#floor)
+    const policy = this.#compile(next, sandbox.id)
     const { id, address, interface: name, token } = sandbox
     const { files, flows, nft, base } = this.#options
     const file = isDefault ? undefined : files.prepare({ id, address, interface: name, token, policy: next })
@@ -266,11 +255,13 @@ export class Sandboxes {
       file?.commit()
       this.#table.drop(sandbox)
       this.#table.put({ ...sandbox, isDefault, policy, coming: undefined })
-      flows.retain(
-        id,
-        ({ names, address: server }) =>
-          decideAddress(policy, server, { learned: true }).action === 'allow' && [...names].every(allows),
-      )
+      flows.retain(id, ({ names, address: server, port, isByAddress }) => {
+        const endpoint = { protocol: 'tcp', port }
+        return (
+          decideAddress(policy, server, { learned: !isByAddress, endpoint }).action === 'allow' &&
+          [...names].every((used) => decideName(policy, used, endpoint).action === 'allow')
+        )
+      })
     } catch (error) {
       file?.discard()
       throw error
@@ -283,10 +274,21 @@ export class Sandboxes {
     return {
       ...stored,
       isDefault: policy === undefined,
-      policy: compilePolicy(policy ?? this.#defaultPolicy, this.#floor),
+      policy: this.#compile(policy ?? this.#operator.defaultPolicy, stored.id),
       coming: undefined,
       learned,
     }
+  }
+
+  #compile(policy: NetworkPolicy, id: string): CompiledPolicy {
+    const { floor, sets } = this.#operator
+    const compiled = compilePolicy(policy, floor, sets)
+    if (compiled.missingSets.length > 0)
+      this.#options.log.warn('a policy names sets that are not there: they open nothing', {
+        sandbox: id,
+        sets: compiled.missingSets.join(', '),
+      })
+    return compiled
   }
 
   #rulesOf(sandbox: Sandbox): SandboxRules {

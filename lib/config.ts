@@ -20,6 +20,7 @@ import { findRenewQueueProblems, type RenewQueueConfig } from './config/renew-qu
 import { ENVIRONMENT, FLAGS, SETTINGS, type SettingName, WITHOUT_MEANING } from './config/settings.ts'
 import { findTenantProblems, type TenantsConfig } from './config/tenants.ts'
 import type { DnsUpstream } from './name-server.ts'
+import type { RuleSets } from './rule-sets.ts'
 
 export type Config = {
   server: {
@@ -55,6 +56,8 @@ export type Config = {
     imageMaxBytes?: number
     /** `host:port` of registries that are spoken to without TLS. */
     insecureRegistries: string[]
+    /** `host` or `host:port` of registries that creates may name although they are at addresses of this machine. */
+    internalRegistries: string[]
     subnet: string
     pidsLimit: number
     /** What a sandbox may write to its own file system whose create says nothing of it; no limit when absent. */
@@ -72,6 +75,8 @@ export type Config = {
     /** Targets of rules that stand before those of every policy. */
     alwaysDeny: string[]
     alwaysAllow: string[]
+    /** What rules may mean by `set:name`. */
+    ruleSets: RuleSets
     upstreamDns: DnsUpstream[]
   } & EgressServices
   /** Renewal by traffic (contract: lifecycle.md 7.1). */

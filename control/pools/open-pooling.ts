@@ -23,7 +23,7 @@ export type Pooling = {
 
 export type PoolingOptions = {
   lives: Lives
-  settings: Pick<AppSettings, 'arch' | 'maxTimeoutSeconds'>
+  settings: Pick<AppSettings, 'arch' | 'maxTimeoutSeconds' | 'ruleSets'>
   execd: ExecdClient
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>
   poolWaitMs?: number
@@ -43,6 +43,7 @@ export function openPooling({ lives, settings, execd, askEgress, ...waits }: Poo
     ...(lives.settings.defaultDiskBytes !== undefined && {
       defaultDiskBytes: lives.settings.defaultDiskBytes,
     }),
+    ...(settings.ruleSets && { ruleSets: settings.ruleSets() }),
     arch: settings.arch,
     now: lives.now(),
     ...(settings.maxTimeoutSeconds !== undefined && { maxTimeoutSeconds: settings.maxTimeoutSeconds }),

@@ -4,7 +4,12 @@
 import type { PullPolicy } from '../../lib/api/images.ts'
 import type { CreateRequest, Platform } from '../../lib/api/lifecycle.ts'
 import { LIFECYCLE_VARIABLE, type LifecycleHooks } from '../../lib/api/lifecycle-hooks.ts'
-import { checkNetworkPolicy, formatPolicyProblem, type NetworkPolicy } from '../../lib/api/network-policy.ts'
+import {
+  checkNetworkPolicy,
+  formatPolicyProblem,
+  type KnownSets,
+  type NetworkPolicy,
+} from '../../lib/api/network-policy.ts'
 import { WAKE_MODES, type WakeMode } from '../../lib/wake-mode.ts'
 import { LAST_MOMENT } from '../clock.ts'
 import { refusal } from '../errors.ts'
@@ -32,6 +37,8 @@ export type PlanLimits = {
   abilities?: Abilities
   /** What a sandbox may write whose create says nothing of it. */
   defaultDiskBytes?: number
+  /** Sets of targets that rules of a policy may name. */
+  ruleSets?: KnownSets
   /** `amd64` or `arm64`: what the machine runs. */
   arch: string
   now: number
@@ -51,6 +58,8 @@ export type CreatePlan = {
   /** Named volumes, when there are any. */
   volumes?: VolumeClaim[]
   networkPolicy?: NetworkPolicy
+  /** Whether its requests may be read, so that secrets can be put into them. */
+  credentialProxy?: true
   createdAt: number
   expiresAt?: number
   /** Traffic moves the end to so many seconds from then. */
@@ -93,6 +102,9 @@ const CALLER_EGRESS_ENV = new Set(
   ].map((name) => `OPENSANDBOX_EGRESS_${name}`),
 )
 
+const INSECURE_ENV = 'OPENSANDBOX_EGRESS_MITMPROXY_SSL_INSECURE'
+const TRUTHY = /^\s*(1|true|yes|y|on)\s*$/i
+
 /** What to write down and to start, or an ApiError that names the field. */
 export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePlan {
   const { extensions = {}, metadata = {}, networkPolicy } = request
@@ -124,12 +136,9 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     )
   if (renewSeconds !== undefined && expiresAt === undefined)
     warnings.push(`extensions["${RENEW_EXTENSION}"] has no effect without timeout: there is no end to renew`)
-  if (request.credentialProxy?.enabled)
-    throw refusal(
-      'SANDBOX::INVALID_PARAMETER',
-      'credentialProxy is not supported by this runtime: leave it out',
-    )
-  const policy = networkPolicy && planPolicy(networkPolicy)
+  const policy = networkPolicy && planPolicy(networkPolicy, limits.ruleSets)
+  const credentialProxy = request.credentialProxy?.enabled && planCredentialProxy(request.env ?? {}, policy)
+  if (credentialProxy) warnings.push(...credentialProxy.warnings)
   const env = { ...planEnv(request.env ?? {}, warnings), ...planHooks(request.lifecycle) }
   const parsed = parseLimits(resourceLimits, limits)
   for (const key of parsed.ignored) warnings.push(`resourceLimits.${key} has no effect on this runtime`)
@@ -156,6 +165,7 @@ export function planCreate(request: CreateRequest, limits: PlanLimits): CreatePl
     mounts,
     ...(claims.length > 0 && { volumes: claims }),
     ...(policy && { networkPolicy: policy }),
+    ...(credentialProxy && { credentialProxy: true as const }),
     createdAt: limits.now,
     ...(expiresAt !== undefined && { expiresAt }),
     ...(expiresAt !== undefined && renewSeconds !== undefined && { renewSeconds }),
@@ -188,14 +198,34 @@ function checkIsolationExtension(value: string | undefined, { allowIsolatedSessi
 }
 
 // The one reading of policies that egress has too, so that what is taken here is not refused there.
-function planPolicy(value: unknown): NetworkPolicy {
-  const checked = checkNetworkPolicy(value)
+function planPolicy(value: unknown, sets: KnownSets | undefined): NetworkPolicy {
+  const checked = checkNetworkPolicy(value, sets)
   if ('policy' in checked) return checked.policy
   const { field } = checked
   throw refusal(
     'SANDBOX::INVALID_PARAMETER',
     formatPolicyProblem({ ...checked, field: field === '' ? 'networkPolicy' : `networkPolicy.${field}` }),
   )
+}
+
+// Secrets go where rules name a host; and a server that cannot show who it is gets none (contract: v1.1.md 1.3).
+function planCredentialProxy(
+  env: Record<string, string>,
+  policy: NetworkPolicy | undefined,
+): { warnings: string[] } {
+  if (TRUTHY.test(env[INSECURE_ENV] ?? ''))
+    throw refusal(
+      'SANDBOX::INVALID_PARAMETER',
+      `env.${INSECURE_ENV} cannot be used together with credentialProxy: the certificates of servers are always checked`,
+    )
+  return {
+    warnings:
+      policy?.defaultAction === 'allow'
+        ? [
+            'credentialProxy with a networkPolicy that allows by default is deprecated: only hosts that a rule allows get secrets',
+          ]
+        : [],
+  }
 }
 
 function readSeconds(

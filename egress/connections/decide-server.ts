@@ -18,17 +18,26 @@ export type ServerDecision = {
 export function decideServer(
   sandboxes: Pick<Sandboxes, 'decide'>,
   sandbox: Sandbox,
-  { address, text }: { address: string; text: string },
+  { address, port, text }: { address: string; port: number; text: string },
 ): ServerDecision {
+  const endpoint = { protocol: 'tcp', port }
+  const isOpen = sandbox.policy.policy.defaultAction === 'allow'
+  // Where everything is open that is not denied, an address may stand for itself.
+  if (isOpen && text === address) {
+    const byAddress = decideAddress(sandbox.policy, address, { learned: true, endpoint })
+    return byAddress.action === 'deny'
+      ? { decision: byAddress, problem: byAddress.reason }
+      : { decision: byAddress }
+  }
   const parsed = parseName(text)
   if ('problem' in parsed) return { problem: `the name that it asks for ${parsed.problem}` }
   const { name } = parsed
-  const decision = sandboxes.decide(sandbox, name)
+  const decision = sandboxes.decide(sandbox, name, endpoint)
   const asked = { name, decision }
   if (decision.action === 'deny')
     return { ...asked, problem: `the name that it asks for is denied: ${decision.reason}` }
-  if (!sandbox.learned.leads(name, address))
+  if (!isOpen && !sandbox.learned.leads(name, address))
     return { ...asked, problem: 'its address is none that was answered for the name that it asks for' }
-  const byAddress = decideAddress(sandbox.policy, address, { learned: true })
+  const byAddress = decideAddress(sandbox.policy, address, { learned: true, endpoint })
   return byAddress.action === 'deny' ? { ...asked, problem: byAddress.reason } : asked
 }

@@ -4,6 +4,9 @@
 export type Flow = {
   /** Of its server. */
   readonly address: string
+  readonly port: number
+  /** It was opened by its address, and not by a name that led there. */
+  readonly isByAddress: boolean
   /** Names that the client has used, in canonical form. */
   readonly names: Set<string>
   end: () => void

@@ -30,6 +30,22 @@ export type RelayOptions = {
 
 export type Destination = { address: string; port: number }
 
+export type Accepted = {
+  client: Socket
+  sandbox: Sandbox
+  to: Destination & {
+    /** The name that was asked for before; what is said on the wire must be the same. */
+    name?: string
+    /** The address itself is open, so that nothing need be said on the wire, and whatever is said passes. */
+    isOpen?: boolean
+    /** How it came, when not by itself. */
+    via?: string
+  }
+  /** What the client has sent already. */
+  first?: Buffer
+}
+export type BeginRelay = (accepted: Accepted) => void
+
 /** How long a client may take to name a server. */
 const OPENING_MS = 10_000
 const CONNECT_MS = 15_000
@@ -39,14 +55,19 @@ const KEEP_ALIVE_MS = 60_000
 const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})/
 const STATUS_BYTES = 12
 
+/** Relays one connection after the other, whoever has accepted them. */
+export function createRelayer(options: RelayOptions): BeginRelay {
+  const refusals = createRefusalLog(options.log, 'connection denied')
+  return (accepted) => new Relay(options, refusals, accepted).begin(accepted.first)
+}
+
 /** The server that the kernel's rules lead to; it is not listening yet. */
-export function createRelay(options: RelayOptions): Server {
-  const { destinationOf = originalDestination, log } = options
-  const refusals = createRefusalLog(log, 'connection denied')
+export function createRelay(options: RelayOptions, beginRelay = createRelayer(options)): Server {
+  const { destinationOf = originalDestination } = options
   return createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     const sandbox = options.sandboxes().byAddress(client.remoteAddress ?? '')
     client.on('error', () => client.destroy())
-    if (sandbox) new Relay(options, refusals, { client, sandbox, to: destinationOf(client) }).begin()
+    if (sandbox) beginRelay({ client, sandbox, to: destinationOf(client) })
     else client.resetAndDestroy()
   })
 }
@@ -61,7 +82,7 @@ class Relay {
   readonly #refusals: RefusalLog
   readonly #client: Socket
   readonly #id: string
-  readonly #to: Destination
+  readonly #to: Accepted['to']
   readonly #flow: Flow
   #upstream: Socket | undefined
   #judge: Judge | undefined
@@ -77,17 +98,20 @@ class Relay {
   constructor(
     options: RelayOptions,
     refusals: RefusalLog,
-    { client, sandbox, to }: { client: Socket; sandbox: Sandbox; to: Destination },
+    { client, sandbox, to }: Accepted,
   ) {
     this.#options = options
     this.#refusals = refusals
     this.#client = client
     this.#id = sandbox.id
     this.#to = to
-    this.#flow = { address: to.address, names: new Set(), end: () => this.#close() }
+    const { address, port, name, isOpen = false } = to
+    const names = new Set(name === undefined ? [] : [name])
+    this.#flow = { address, port, names, isByAddress: isOpen, end: () => this.#close() }
+    this.#asked = name
   }
 
-  begin(): void {
+  begin(first?: Buffer): void {
     const { flows, openingMs = OPENING_MS } = this.#options
     const client = this.#client
     if (!flows.add(this.#id, this.#flow)) {
@@ -110,6 +134,14 @@ class Relay {
       this.#note()
       if (this.#upstream) this.#closeAfter(client, this.#upstream)
     })
+    if (this.#to.isOpen) {
+      this.#decision = { action: 'allow', reason: 'a rule or the default action opens the address' }
+      // Its server may be the first to speak.
+      this.#upstream = this.#dial()
+    }
+    // Before what has come is looked at, which may have it wait again.
+    client.resume()
+    if (first && first.length > 0) this.#fromClient(first)
   }
 
   #fromClient(chunk: Buffer): void {
@@ -172,6 +204,7 @@ class Relay {
   }
 
   #judgeOf(first: number): Judge | undefined {
+    if (this.#to.isOpen) return { push: (chunk) => ({ pass: [chunk] }) }
     if (looksLikeTls(first)) return new TlsOpening(this.#check)
     return looksLikeHttp(first) ? new HttpRequests(this.#check) : undefined
   }
@@ -180,7 +213,10 @@ class Relay {
     const sandboxes = this.#options.sandboxes()
     const sandbox = sandboxes.get(this.#id)
     if (!sandbox) return 'its sandbox is gone'
-    const { name, decision, problem } = decideServer(sandboxes, sandbox, { address: this.#to.address, text })
+    const { name, decision, problem } = decideServer(sandboxes, sandbox, { ...this.#to, text })
+    const wanted = this.#to.name
+    if (wanted !== undefined && name !== wanted)
+      return problem ?? `it names ${JSON.stringify(text.slice(0, 253))} and has asked the proxy for ${wanted}`
     this.#asked = name ?? this.#asked
     this.#decision = decision ?? this.#decision
     if (name !== undefined && problem === undefined) this.#flow.names.add(name)
@@ -190,7 +226,7 @@ class Relay {
   /** One event for each connection, when it is over. What is kept of a sandbox has gone with it. */
   #note(): void {
     if (!this.#options.sandboxes().get(this.#id)) return
-    const { address, port } = this.#to
+    const { address, port, via } = this.#to
     const { reason, rule } = this.#decision ?? { reason: 'it ended before it had named a server' }
     this.#options.record.add(this.#id, {
       kind: 'connection',
@@ -201,6 +237,7 @@ class Relay {
       address,
       protocol: 'tcp',
       port,
+      ...(via !== undefined && { via }),
       bytesSent: this.#client.bytesRead,
       bytesReceived: this.#upstream?.bytesRead ?? 0,
       durationMs: Math.round(performance.now() - this.#begunAt),

@@ -3,7 +3,8 @@
 
 import { isIPv4 } from 'node:net'
 import dnsPacket, { type Answer, type OptAnswer, type Packet } from 'dns-packet'
-import { type CompiledPolicy, mayAnswer } from '../policy/decide.ts'
+import type { CompiledPolicy } from '../policy/compile.ts'
+import { mayAnswer } from '../policy/decide.ts'
 
 export const RCODE = { ok: 0, malformed: 1, failed: 2, noSuchName: 3, notImplemented: 4, refused: 5 } as const
 export type Rcode = number

@@ -8,13 +8,19 @@
 //   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
 //   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
 //            ranges, closed ranges, the default action
-// A packet to a sandbox passes only as part of a connection that the sandbox or the host began.
+// A packet to a sandbox passes only as part of a connection that the sandbox or the host began, and of one that is not TCP only when
+// the policy in force has let a packet of the sandbox's through (`reply`): who sends without being answered would not notice that a
+// stricter policy has ended the connection.
 //
 // Every packet of a connection that the sandbox began is judged, not only the first: one that a stricter policy no longer allows
 // ends. What egress relays it ends itself. While egress is away, nothing is diverted, and what would be is refused.
+//
+// Packets of registered sandboxes get a mark, without which the host's routing passes nothing on (../barrier.ts).
 
+import { crc32 } from 'node:zlib'
+import { formatPorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
 import { closedRanges, formatRange, type Range } from '../policy/addresses.ts'
-import type { CompiledPolicy } from '../policy/decide.ts'
+import type { CompiledPolicy } from '../policy/compile.ts'
 
 export type RulesNames = {
   /** The installation's table, without its family. */
@@ -27,6 +33,8 @@ export type BaseRules = RulesNames & {
   gateway: string
   /** Where egress's DNS server listens on the gateway's address. */
   dnsPort: number
+  /** Where the proxy that programs may ask listens on the gateway's address, when there is one. */
+  proxyPort?: number
   /** Where egress takes the connections that names have opened, on the loopback address. */
   relayPort: number
   /** By which the host's routing knows a packet that is led there. */
@@ -48,6 +56,17 @@ export type LearnedElement = {
   isThere?: boolean
 }
 
+/** What packets of registered sandboxes are marked with until they have been judged; the bit that counts is in every relayed one too. */
+export const JUDGED_MARK = 0x0b5b_0000
+export const JUDGED_BIT = 0x0800_0000
+/** Where programs say which name they want. */
+const NAMED_PORTS: readonly PortRange[] = [
+  { first: 80, last: 80 },
+  { first: 443, last: 443 },
+]
+/** Stands for the number of a policy until that is known. */
+const POLICY_MARK = '%policy%'
+
 /** An address may be learned this often before the kernel itself refuses more; egress's own bound is lower. */
 const LEARNED_SET_SIZE = 8192
 /** How long a refused connection is remembered, and so how seldom the same one is told again. */
@@ -61,7 +80,7 @@ export function tableName(key: string): string {
 
 /** Replaces the whole table by one with these sandboxes: no moment without rules, and applying twice changes nothing. */
 export function formatTable(base: BaseRules, sandboxes: readonly SandboxRules[]): string {
-  const { table, interfacePrefix, subnet, gateway, dnsPort, mark } = base
+  const { table, interfacePrefix, subnet, gateway, dnsPort, proxyPort, mark } = base
   const own = `"${interfacePrefix}*"`
   return `add table inet ${table}
 delete table inet ${table}
@@ -70,6 +89,7 @@ table inet ${table} {
   map forward_by { type ifname : verdict; }
   map input_by { type ifname : verdict; }
   map divert_by { type ifname : verdict; }
+  map reply_by { type ifname : verdict; }
   set closed { type ipv4_addr; flags interval; elements = { ${closedRanges.map(formatRange).join(', ')} }; }
   set refused {
     type ifname . ipv4_addr . inet_proto . inet_service
@@ -87,6 +107,7 @@ table inet ${table} {
     type filter hook prerouting priority raw; policy accept;
     iifname ${own} meta nfproto != ipv4 drop
     iifname ${own} iifname . ip saddr != @registered drop
+    iifname ${own} meta mark set ${JUDGED_MARK}
   }
   chain dns {
     type nat hook prerouting priority dstnat - 1; policy accept;
@@ -111,18 +132,20 @@ table inet ${table} {
     meta mark ${mark} accept
     ct state related meta l4proto icmp accept
     ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 accept
-    ip daddr ${subnet} goto refuse
+${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort} accept\n`}    ip daddr ${subnet} goto refuse
     iifname vmap @input_by
     goto refuse
   }
   chain forward {
     type filter hook forward priority filter - 1; policy accept;
     iifname ${own} goto from_sandbox
-    oifname ${own} ct state established accept
+    oifname ${own} ct state established meta l4proto tcp accept
+    oifname ${own} ct state established oifname vmap @reply_by
     oifname ${own} ct state related meta l4proto icmp accept
     oifname ${own} drop
   }
   chain from_sandbox {
+    meta mark set 0
     oifname ${own} goto refuse
     ip daddr ${subnet} goto refuse
     ct state established ct direction reply accept
@@ -145,6 +168,7 @@ export function formatAdd(base: BaseRules, sandbox: SandboxRules): string {
   const { id, address, interface: name } = sandbox
   return `${formatPolicy(base, sandbox)}add element inet ${table} divert_by { "${name}" : goto ${divertChain(id)} }
 add element inet ${table} forward_by { "${name}" : goto ${forwardChain(id)} }
+add element inet ${table} reply_by { "${name}" : goto ${replyChain(id)} }
 add element inet ${table} input_by { "${name}" : goto ${inputChain(id)} }
 add element inet ${table} registered { "${name}" . ${address} }
 `
@@ -155,45 +179,54 @@ export function formatPolicy(
   { table, relayPort, mark }: BaseRules,
   { id, policy, learned }: Pick<SandboxRules, 'id' | 'policy' | 'learned'>,
 ): string {
-  const forward = forwardChain(id)
-  const input = inputChain(id)
-  const divert = divertChain(id)
+  const [forward, input, divert, reply] = chainsOf(id)
   const set = learnedSet(id)
-  const lines = [
-    `add chain inet ${table} ${forward}`,
-    `flush chain inet ${table} ${forward}`,
-    `add chain inet ${table} ${input}`,
-    `flush chain inet ${table} ${input}`,
-    `add chain inet ${table} ${divert}`,
-    `flush chain inet ${table} ${divert}`,
+  const lines: string[] = []
+  for (const chain of chainsOf(id))
+    lines.push(`add chain inet ${table} ${chain}`, `flush chain inet ${table} ${chain}`)
+  lines.push(
     `add set inet ${table} ${set} { type ipv4_addr; flags timeout; size ${LEARNED_SET_SIZE}; }`,
     `flush set inet ${table} ${set}`,
-  ]
+  )
   if (learned.length > 0)
     lines.push(
       `add element inet ${table} ${set} { ${learned.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')} }`,
     )
-  const rule = (chain: string, text: string) => lines.push(`add rule inet ${table} ${chain} ${text}`)
-  for (const { action, ranges, hosts } of policy.layers) {
-    const addresses = `ip daddr ${formatSet(ranges)}`
-    rule(divert, `${addresses} accept`)
-    rule(forward, `${addresses} ${action === 'allow' ? 'accept' : 'goto refuse'}`)
-    if (action === 'deny') rule(input, `${addresses} goto refuse`)
+  const rules: string[] = []
+  const rule = (chain: string, text: string) => rules.push(`add rule inet ${table} ${chain} ${text}`)
+  const accept = `ct mark set ${POLICY_MARK} accept`
+  for (const { action, scope, ranges, hosts } of policy.layers) {
+    const packets = `ip daddr ${formatSet(ranges)}${formatScope(scope)}`
+    if (scope.protocol === 'any' || scope.protocol === 'tcp') rule(divert, `${packets} accept`)
+    rule(forward, `${packets} ${action === 'allow' ? accept : 'goto refuse'}`)
+    if (action === 'deny') rule(input, `${packets} goto refuse`)
     // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
-    else if (hosts.length > 0) rule(input, `ip daddr ${formatSet(hosts)} accept`)
+    else if (hosts.length > 0) rule(input, `ip daddr ${formatSet(hosts)}${formatScope(scope)} accept`)
   }
   rule(forward, 'ip daddr @closed goto refuse')
-  if (policy.policy.defaultAction === 'allow') rule(forward, 'accept')
-  else {
+  const relay = `tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`
+  if (policy.policy.defaultAction === 'allow') {
+    if (policy.deniesNames) {
+      // Where names are told: a denied one must not be reached by an address that is open.
+      rule(divert, 'ip daddr @closed accept')
+      rule(divert, `tcp dport ${formatPortSet(NAMED_PORTS)} ${relay}`)
+      // QUIC tells no name to who does not take part in it; its clients go on by TCP.
+      rule(forward, `meta l4proto { tcp, udp } th dport ${formatPortSet(NAMED_PORTS)} goto refuse`)
+    }
+    rule(forward, accept)
+  } else {
     rule(forward, 'goto refuse')
     rule(divert, 'ip daddr @closed accept')
-    rule(
-      divert,
-      `ip daddr @${set} meta l4proto tcp tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`,
-    )
+    const ports = policy.namePorts
+    if (ports === undefined) rule(divert, `ip daddr @${set} meta l4proto tcp ${relay}`)
+    else if (ports.length > 0) rule(divert, `ip daddr @${set} tcp dport ${formatPortSet(ports)} ${relay}`)
   }
   rule(input, 'goto refuse')
-  return `${lines.join('\n')}\n`
+  // The same rules give the same mark, so that what builds them once more ends nothing.
+  const number = crc32(rules.join()) || 1
+  rule(reply, `ct mark ${POLICY_MARK} accept`)
+  rule(reply, 'drop')
+  return `${[...lines, ...rules].join('\n')}\n`.replaceAll(POLICY_MARK, String(number))
 }
 
 /**
@@ -221,10 +254,10 @@ export function formatRemove(
 delete element inet ${table} forward_by { "${name}" }
 delete element inet ${table} input_by { "${name}" }
 delete element inet ${table} divert_by { "${name}" }
-delete chain inet ${table} ${forwardChain(id)}
-delete chain inet ${table} ${inputChain(id)}
-delete chain inet ${table} ${divertChain(id)}
-delete set inet ${table} ${learnedSet(id)}
+delete element inet ${table} reply_by { "${name}" }
+${chainsOf(id)
+  .map((chain) => `delete chain inet ${table} ${chain}\n`)
+  .join('')}delete set inet ${table} ${learnedSet(id)}
 `
 }
 
@@ -253,6 +286,16 @@ export function parseLearnedElements(elements: readonly unknown[]): LearnedEleme
 const forwardChain = (id: string) => `forward-${id}`
 const inputChain = (id: string) => `input-${id}`
 const divertChain = (id: string) => `divert-${id}`
+const replyChain = (id: string) => `reply-${id}`
+const chainsOf = (id: string) => [forwardChain(id), inputChain(id), divertChain(id), replyChain(id)] as const
 const learnedSet = (id: string) => `learned-${id}`
+const formatPortSet = (ports: readonly PortRange[]) => `{ ${ports.map(formatPorts).join(', ')} }`
+
+function formatScope({ protocol, ports }: RuleScope): string {
+  if (ports === undefined) return protocol === 'any' ? '' : ` meta l4proto ${protocol}`
+  const which = protocol === 'any' ? 'meta l4proto { tcp, udp } th' : protocol
+  return ` ${which} dport ${formatPortSet(ports)}`
+}
+
 const formatSet = (ranges: readonly Range[]) => `{ ${mergedText(ranges)} }`
 const mergedText = (ranges: readonly Range[]) => [...new Set(ranges.map(formatRange))].join(', ')

@@ -17,7 +17,9 @@ const CLOSED = {
   '169.254.0.0/16': 'link-local',
   '172.16.0.0/12': 'private',
   '192.0.0.0/24': 'protocol assignments',
+  '192.88.99.0/24': 'relays of 6to4',
   '192.168.0.0/16': 'private',
+  '198.18.0.0/15': 'benchmarks',
   '224.0.0.0/4': 'multicast',
   '240.0.0.0/4': 'reserved',
 }

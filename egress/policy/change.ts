@@ -1,6 +1,7 @@
 // How a policy changes: the whole of it by POST and PUT, in part by PATCH and DELETE (contract: egress.md 2.3). Pure.
 
 import type { NetworkPolicy, NetworkRule } from '../../lib/api/network-policy.ts'
+import { formatScope, scopeOf } from '../../lib/api/rule-scope.ts'
 
 export const POLICY_MODES = ['deny_all', 'allow_all', 'enforcing'] as const
 export type PolicyMode = (typeof POLICY_MODES)[number]
@@ -11,13 +12,20 @@ export function modeOf({ defaultAction, egress }: NetworkPolicy): PolicyMode {
   return defaultAction === 'allow' ? 'allow_all' : 'deny_all'
 }
 
-/** The new rules first, the first of each target winning; then the old ones whose target is not among them. */
+/**
+ * The new rules first; then the old ones whose target is not among them. Of the new ones of a target the first wins, but that one
+ * which is about other ports says something else.
+ */
 export function patchPolicy(policy: NetworkPolicy, rules: readonly NetworkRule[]): NetworkPolicy {
   const mentioned = new Set<string>()
+  const written = new Set<string>()
   const egress: NetworkRule[] = []
   for (const rule of rules) {
-    if (mentioned.has(keyOf(rule.target))) continue
-    mentioned.add(keyOf(rule.target))
+    const key = keyOf(rule.target)
+    const exact = `${key} ${formatScopeKey(rule)}`
+    if (written.has(exact)) continue
+    written.add(exact)
+    mentioned.add(key)
     egress.push(rule)
   }
   egress.push(...policy.egress.filter((rule) => !mentioned.has(keyOf(rule.target))))
@@ -29,6 +37,11 @@ export function removeTargets(policy: NetworkPolicy, targets: readonly string[])
   const gone = new Set(targets.map(keyOf))
   const egress = policy.egress.filter((rule) => !gone.has(keyOf(rule.target)))
   return egress.length === policy.egress.length ? undefined : { ...policy, egress }
+}
+
+function formatScopeKey(rule: NetworkRule): string {
+  const scope = scopeOf(rule)
+  return `${scope.protocol} ${formatScope(scope)}`
 }
 
 function keyOf(target: string): string {

@@ -12,6 +12,7 @@ import {
   type PolicyProblem,
   tooManyRules,
 } from '../../lib/api/network-policy.ts'
+import type { Endpoint } from '../../lib/api/rule-scope.ts'
 import { ApiError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { explain } from '../explain.ts'
@@ -20,18 +21,21 @@ import type { DecisionRecord } from '../record.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import { notFound, type Sandboxes } from '../sandboxes.ts'
 import { readBody } from './body.ts'
+import { createEventStreams } from './event-stream.ts'
 
 const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
 const ENFORCEMENT_MODE = 'dns+nft'
 const MAX_EVENTS = 500
 const DEFAULT_EVENTS = 100
 const POLICY_METHODS = 'GET, POST, PUT, PATCH, DELETE'
+const PROTOCOLS = ['tcp', 'udp', 'icmp']
 const VAULT_METHODS = 'GET, POST, PATCH, DELETE'
 
 export type PolicyDeps = { sandboxes: Sandboxes; record: DecisionRecord; log: Logger }
 
 export function policyRoutes({ sandboxes, record, log }: PolicyDeps): Hono {
   const routes = new Hono()
+  const followEvents = createEventStreams()
 
   routes.all('/sandboxes/:id/healthz', (context) => {
     requireSandbox(sandboxes, context)
@@ -60,7 +64,9 @@ export function policyRoutes({ sandboxes, record, log }: PolicyDeps): Hono {
 
   routes.get('/sandboxes/:id/policy/explain', (context) => {
     const sandbox = requireCaller(sandboxes, context)
-    return json(context, explain(sandboxes, sandbox, context.req.query('target') ?? ''))
+    const endpoint = readEndpoint(context)
+    const target = context.req.query('target') ?? ''
+    return json(context, explain(sandboxes, sandbox, { target, ...(endpoint && { endpoint }) }))
   })
 
   routes.get('/sandboxes/:id/policy/events', (context) => {
@@ -69,12 +75,20 @@ export function policyRoutes({ sandboxes, record, log }: PolicyDeps): Hono {
     const limit = readCount(context, 'limit', { min: 1, max: MAX_EVENTS, absent: DEFAULT_EVENTS })
     return json(context, record.page(id, { after, limit }))
   })
+  routes.get('/sandboxes/:id/policy/events/stream', (context) => {
+    const { id } = requireCaller(sandboxes, context)
+    const isGiven = context.req.query('after') !== undefined
+    const after = readCount(context, 'after', { min: 0, max: Number.MAX_SAFE_INTEGER, absent: 0 })
+    const isThere = (one: string) => sandboxes.get(one) !== undefined
+    return followEvents(context, id, { record, isThere, ...(isGiven && { after }) })
+  })
   routes.get('/sandboxes/:id/policy/proposal', (context) => {
     const { id } = requireCaller(sandboxes, context)
-    const denied = context.req.query('denied') ?? 'false'
-    if (denied !== 'true' && denied !== 'false')
-      throw new ApiError(400, 'INVALID_QUERY', 'denied must be "true" or "false"')
-    return json(context, record.propose(id, { includeDenied: denied === 'true' }))
+    const options = {
+      includeDenied: readYesOrNo(context, 'denied'),
+      withPorts: readYesOrNo(context, 'ports'),
+    }
+    return json(context, record.propose(id, options))
   })
 
   // No secrets are kept here yet: reading finds none, and writing says why not (contract: egress.md 6.2).
@@ -109,7 +123,9 @@ export function policyRoutes({ sandboxes, record, log }: PolicyDeps): Hono {
 
   async function replace(context: Context, id: string, body: string): Promise<Response> {
     const isReset = body.trim() === ''
-    const checked = isReset ? checkNetworkPolicy(undefined) : checkNetworkPolicy(parseJson(body))
+    const checked = isReset
+      ? checkNetworkPolicy(undefined)
+      : checkNetworkPolicy(parseJson(body), sandboxes.sets)
     if (!('policy' in checked)) throw problem(checked)
     const policy = await sandboxes.changePolicy(id, () => checked.policy)
     report(id, policy, isReset ? 'reset' : 'replaced')
@@ -123,7 +139,7 @@ export function policyRoutes({ sandboxes, record, log }: PolicyDeps): Hono {
   }
 
   async function patch(context: Context, id: string, body: string): Promise<Response> {
-    const checked = checkNetworkRules(parseList(body, 'rules'), 'rules')
+    const checked = checkNetworkRules(parseList(body, 'rules'), 'rules', sandboxes.sets)
     if (!('rules' in checked)) throw problem(checked)
     const policy = await sandboxes.changePolicy(id, (current) => {
       const next = patchPolicy(current, checked.rules)
@@ -197,6 +213,26 @@ function answer(context: Context, policy: NetworkPolicy, extra: Record<string, u
     ...(reason !== undefined && { reason }),
     ...rest,
   })
+}
+
+/** What `port` and `protocol` say, or undefined without a port. */
+function readEndpoint(context: Context): Endpoint | undefined {
+  const protocol = context.req.query('protocol') ?? 'tcp'
+  if (!PROTOCOLS.includes(protocol))
+    throw new ApiError(
+      400,
+      'INVALID_QUERY',
+      `protocol must be one of ${PROTOCOLS.join(', ')}, but it is ${JSON.stringify(protocol.slice(0, 40))}`,
+    )
+  const port = readCount(context, 'port', { min: 0, max: 65_535, absent: 0 })
+  return port === 0 && protocol !== 'icmp' ? undefined : { protocol, port }
+}
+
+function readYesOrNo(context: Context, name: string): boolean {
+  const text = context.req.query(name) ?? 'false'
+  if (text !== 'true' && text !== 'false')
+    throw new ApiError(400, 'INVALID_QUERY', `${name} must be "true" or "false"`)
+  return text === 'true'
 }
 
 function readCount(

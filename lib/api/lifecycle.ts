@@ -53,7 +53,14 @@ const policyTarget = z
 export const networkPolicyRequestSchema = fields({
   defaultAction: policyAction.optional(),
   egress: z
-    .array(fields({ action: policyAction.optional(), target: policyTarget }))
+    .array(
+      fields({
+        action: policyAction.optional(),
+        target: policyTarget,
+        protocol: z.string().optional(),
+        ports: z.array(z.union([z.string(), z.number()])).optional(),
+      }),
+    )
     .max(4096)
     .optional(),
 })

@@ -7,6 +7,7 @@ import { domainToASCII } from 'node:url'
 import ipaddr from 'ipaddr.js'
 import { z } from 'zod'
 import { isRecord } from '../is-record.ts'
+import { checkScope, RULE_PROTOCOLS } from './rule-scope.ts'
 
 export const POLICY_ACTIONS = ['allow', 'deny'] as const
 export type PolicyAction = (typeof POLICY_ACTIONS)[number]
@@ -14,11 +15,18 @@ export type PolicyAction = (typeof POLICY_ACTIONS)[number]
 /** At most this many rules in one policy; more is refused with 413 (contract: egress.md). */
 export const MAX_POLICY_RULES = 4096
 const MAX_TARGET_LENGTH = 512
+/** A set has many targets, so a policy that named many of them could grow past all bounds. */
+const MAX_SET_RULES = 64
+const SET_PREFIX = 'set:'
+export const SET_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 
 const networkRuleSchema = z.object({
   action: z.enum(POLICY_ACTIONS),
-  /** A name, `*.name`, an IP address, or a CIDR range. */
+  /** A name, `*.name`, an IP address, a CIDR range, or `set:name`. */
   target: z.string().min(1).max(MAX_TARGET_LENGTH),
+  /** Additions to the contract; a rule without them is about every protocol and port. */
+  protocol: z.enum(RULE_PROTOCOLS).optional(),
+  ports: z.array(z.union([z.string(), z.number()])).optional(),
 })
 export type NetworkRule = z.infer<typeof networkRuleSchema>
 
@@ -34,12 +42,22 @@ export type Target =
   | { kind: 'range4'; first: number; prefix: number }
   /** Sandboxes have no IPv6, so such a rule is kept and shown but decides nothing. */
   | { kind: 'range6' }
+  /** What the operator, or the product, has listed under a name. */
+  | { kind: 'set'; set: string }
+
+const ALLOWED_TARGETS = 'a name, "*.name", an IP address, a CIDR range or "set:name"'
 
 /** Where a policy is wrong, as a path such as `egress[3].target`, and why. `tooMany` marks the one problem that is a 413. */
 export type PolicyProblem = { field: string; message: string; tooMany?: true }
 
+/** The names of the sets that there are. Without them, any name is taken; a rule for a set that is not there opens nothing. */
+export type KnownSets = { has(name: string): boolean; keys(): Iterable<string> }
+
 /** A policy with its actions in canonical form and its targets as they were written, or the first problem in it. */
-export function checkNetworkPolicy(value: unknown): { policy: NetworkPolicy } | PolicyProblem {
+export function checkNetworkPolicy(
+  value: unknown,
+  sets?: KnownSets,
+): { policy: NetworkPolicy } | PolicyProblem {
   // The contract reads null as it reads {}: default deny, no rules (egress.md 1).
   if (value === null || value === undefined) return { policy: { defaultAction: 'deny', egress: [] } }
   if (!isRecord(value))
@@ -53,15 +71,20 @@ export function checkNetworkPolicy(value: unknown): { policy: NetworkPolicy } | 
       field: 'defaultAction',
       message: `must be "allow" or "deny", but it is ${show(value.defaultAction)}`,
     }
-  const rules = checkNetworkRules(value.egress ?? [], 'egress')
+  const rules = checkNetworkRules(value.egress ?? [], 'egress', sets)
   return 'rules' in rules ? { policy: { defaultAction, egress: rules.rules } } : rules
 }
 
 /** A list of rules, checked as in a policy; `field` is how the caller knows the list. */
-export function checkNetworkRules(value: unknown, field = ''): { rules: NetworkRule[] } | PolicyProblem {
+export function checkNetworkRules(
+  value: unknown,
+  field = '',
+  sets?: KnownSets,
+): { rules: NetworkRule[] } | PolicyProblem {
   if (!Array.isArray(value)) return { field, message: `must be a list of rules, but it is ${show(value)}` }
   if (value.length > MAX_POLICY_RULES) return tooManyRules(value.length, field)
   const rules: NetworkRule[] = []
+  let setRules = 0
   for (const [index, rule] of value.entries()) {
     const at = `${field}[${index}]`
     if (!isRecord(rule))
@@ -72,12 +95,21 @@ export function checkNetworkRules(value: unknown, field = ''): { rules: NetworkR
     if (typeof rule.target !== 'string')
       return {
         field: `${at}.target`,
-        message: `must be a name, "*.name", an IP address or a CIDR range, but it is ${show(rule.target)}`,
+        message: `must be ${ALLOWED_TARGETS}, but it is ${show(rule.target)}`,
       }
     const target = rule.target.trim()
     const parsed = parseTarget(target)
     if ('problem' in parsed) return { field: `${at}.target`, message: parsed.problem }
-    rules.push({ action, target })
+    if (parsed.kind === 'set' && ++setRules > MAX_SET_RULES)
+      return { field, message: `must have at most ${MAX_SET_RULES} rules for sets` }
+    if (parsed.kind === 'set' && sets && !sets.has(parsed.set))
+      return {
+        field: `${at}.target`,
+        message: `must name a set that there is (${[...sets.keys()].join(', ')}), but it is ${show(target)}`,
+      }
+    const scope = checkScope(rule, { isName: parsed.kind === 'name' || parsed.kind === 'set', show })
+    if ('message' in scope) return { field: `${at}.${scope.field}`, message: scope.message }
+    rules.push({ action, target, ...scope })
   }
   return { rules }
 }
@@ -100,10 +132,14 @@ export function formatPolicyProblem({ field, message }: PolicyProblem): string {
 export function parseTarget(text: string): Target | { problem: string } {
   const target = text.trim()
   const bad = (why: string) => ({
-    problem: `must be a name, "*.name", an IP address or a CIDR range, but ${show(target)} ${why}`,
+    problem: `must be ${ALLOWED_TARGETS}, but ${show(target)} ${why}`,
   })
   if (target === '') return bad('is empty')
   if (target.length > MAX_TARGET_LENGTH) return bad(`is longer than ${MAX_TARGET_LENGTH} characters`)
+  if (target.toLowerCase().startsWith(SET_PREFIX)) {
+    const set = target.slice(SET_PREFIX.length).toLowerCase()
+    return SET_NAME.test(set) ? { kind: 'set', set } : bad('has no name of a set after "set:"')
+  }
   const slash = target.indexOf('/')
   const address = slash < 0 ? target : target.slice(0, slash)
   const length = slash < 0 ? undefined : target.slice(slash + 1)

@@ -3,6 +3,7 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Config, ConfigSources } from '../config.ts'
+import { ruleSetsOf } from '../rule-sets.ts'
 import { mergeQuotas, type QuotaLimits, withoutInfinite } from './access.ts'
 import type { Settings } from './changes.ts'
 import { dockerOf } from './docker.ts'
@@ -46,6 +47,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       ...optional('imageMaxAgeHours', get<number | undefined>('runtime.image_max_age_hours')),
       ...optional('imageMaxBytes', get<number | undefined>('runtime.image_max_bytes')),
       insecureRegistries: get('runtime.insecure_registries'),
+      internalRegistries: get('runtime.internal_registries'),
       subnet: get('runtime.subnet'),
       pidsLimit: get('runtime.pids_limit'),
       ...optional('defaultDiskBytes', get<number | undefined>('runtime.default_disk')),
@@ -60,6 +62,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       defaultAction: get('egress.default_action'),
       alwaysDeny: get('egress.always_deny'),
       alwaysAllow: get('egress.always_allow'),
+      ruleSets: ruleSetsOf(get('egress.rule_sets')),
       upstreamDns: get('egress.upstream_dns'),
       ...egressServicesOf(settings),
     },

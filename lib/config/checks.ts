@@ -2,7 +2,7 @@
 // so a number may come as a text.
 
 import { isIPv4 } from 'node:net'
-import { parseTarget } from '../api/network-policy.ts'
+import { parseTarget, SET_NAME } from '../api/network-policy.ts'
 import { parseDnsUpstream } from '../name-server.ts'
 import { parsePublicAddress } from '../public-address.ts'
 import { parseBytes } from '../quantity.ts'
@@ -18,6 +18,8 @@ export type Check = {
 
 /** Reports that something within a value is wrong: what, and in whole words why. */
 export type Report = (at: Path, problem: string) => void
+
+const MAX_SET_TARGETS = 500
 
 export const text: Check = {
   allowed: 'a text that is not empty',
@@ -80,6 +82,27 @@ export const policyTargets: Check = {
       const target = typeof item === 'string' ? parseTarget(item) : undefined
       if (!target || 'problem' in target)
         report([at], target?.problem ?? `must be a text, but it is ${show(item)}`)
+      else if (target.kind === 'set') report([at], `must be a target itself, but it is ${show(item)}`)
+    }
+    return value
+  },
+}
+
+/** Lists of such targets by a name. */
+export const ruleSets: Check = {
+  allowed: 'a table of lists of names, "*.name", IP addresses and CIDR ranges',
+  read: (value, report) => {
+    if (!isTable(value)) return undefined
+    for (const [name, targets] of Object.entries(value)) {
+      if (!SET_NAME.test(name)) report([name], 'must have a name of 1 to 63 of a-z, 0-9 and "-"')
+      const read = policyTargets.read(targets, ([at = '', ...rest], problem) =>
+        report([name, at, ...rest], problem),
+      )
+      if (read === undefined || (Array.isArray(read) && read.length > MAX_SET_TARGETS))
+        report(
+          [name],
+          `must be ${policyTargets.allowed}, at most ${MAX_SET_TARGETS}, but it is ${show(targets)}`,
+        )
     }
     return value
   },

@@ -96,6 +96,21 @@ describe('checkNetworkPolicy()', () => {
       { egress: [{ action: 'ALLOW', target: '10.0.0.1/8', more: 1 }], extra: true },
       { defaultAction: 'deny', egress: [{ action: 'allow', target: '10.0.0.1/8' }] },
     ],
+    [
+      {
+        egress: [
+          { action: 'allow', target: '10.0.0.1', protocol: ' TCP ', ports: ['443', 80, ' 8000-8100 '] },
+        ],
+      },
+      {
+        defaultAction: 'deny',
+        egress: [{ action: 'allow', target: '10.0.0.1', protocol: 'tcp', ports: ['443', 80, ' 8000-8100 '] }],
+      },
+    ],
+    [
+      { egress: [{ action: 'allow', target: 'Set:PyPI', protocol: null, ports: null }] },
+      { defaultAction: 'deny', egress: [{ action: 'allow', target: 'Set:PyPI' }] },
+    ],
   ])('reads %j', (value, policy) => {
     expect(checkNetworkPolicy(value)).toEqual({ policy })
   })
@@ -119,8 +134,48 @@ describe('checkNetworkPolicy()', () => {
     [{ egress: [{ action: 'allow' }] }, 'egress[0].target must be a name'],
     [{ egress: [{ action: 'allow', target: 7 }] }, 'egress[0].target must be a name'],
     [{ egress: [{ action: 'allow', target: '*' }] }, 'egress[0].target must be a name'],
+    [{ egress: [{ target: 'set:' }] }, 'egress[0].target must be a name'],
+    [
+      { egress: [{ target: 'set:pipy' }] },
+      'egress[0].target must name a set that there is (npm, pypi), but it is "set:pipy"',
+    ],
+    [
+      { egress: Array.from({ length: 65 }, () => ({ target: 'set:npm' })) },
+      'egress must have at most 64 rules for sets',
+    ],
+    [
+      { egress: [{ target: 'a.example', protocol: 'sctp' }] },
+      'egress[0].protocol must be one of "any", "tcp", "udp", "icmp", but it is "sctp"',
+    ],
+    [
+      { egress: [{ target: 'a.example', protocol: 'udp' }] },
+      'egress[0].protocol must be "tcp" or "any" for a name, but it is "udp"',
+    ],
+    [
+      { egress: [{ target: '10.0.0.1', protocol: 'icmp', ports: [80] }] },
+      'egress[0].ports must be absent when protocol is "icmp"',
+    ],
+    [
+      { egress: [{ target: '10.0.0.1', ports: [] }] },
+      'egress[0].ports must be a list of 1 to 64 ports and ranges, such as ["443", "8000-8100"], but it is a list of 0',
+    ],
+    [
+      { egress: [{ target: '10.0.0.1', ports: '443' }] },
+      'egress[0].ports must be a list of 1 to 64 ports and ranges',
+    ],
+    [{ egress: [{ target: '10.0.0.1', ports: ['443', '0'] }] }, 'but "0" is among them'],
+    [{ egress: [{ target: '10.0.0.1', ports: ['65536'] }] }, 'but "65536" is among them'],
+    [{ egress: [{ target: '10.0.0.1', ports: ['90-80'] }] }, 'but "90-80" is among them'],
+    [{ egress: [{ target: '10.0.0.1', ports: [44.5] }] }, 'but 44.5 is among them'],
+    [{ egress: [{ target: '10.0.0.1', ports: [null] }] }, 'but null is among them'],
   ])('refuses %j and names the field', (value, message) => {
-    const checked = checkNetworkPolicy(value)
+    const checked = checkNetworkPolicy(
+      value,
+      new Map([
+        ['npm', []],
+        ['pypi', []],
+      ]),
+    )
     expect('policy' in checked ? '' : formatPolicyProblem(checked)).toContain(message)
   })
 

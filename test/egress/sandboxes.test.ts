@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { NO_FLOOR } from '../../egress/policy/decide.ts'
+import { NO_FLOOR } from '../../egress/policy/compile.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 import { createFakeKernel } from './fake-kernel.ts'
 
@@ -14,6 +14,8 @@ const registration = (last: number, policy?: NetworkPolicy) => ({
   ...(policy && { policy }),
 })
 
+const NO_SETS = new Map<string, readonly string[]>()
+
 describe('the default of the operator', () => {
   test('can change while sandboxes run: for those without a policy of their own, and for those that come', async () => {
     const { open, files, scripts } = createFakeKernel()
@@ -21,7 +23,11 @@ describe('the default of the operator', () => {
     await sandboxes.register('a', registration(5))
     await sandboxes.register('b', registration(6, allow('b.example')))
     const before = scripts.length
-    await sandboxes.changeOperators({ defaultAction: 'deny', egress: [] }, NO_FLOOR)
+    await sandboxes.changeOperators({
+      defaultPolicy: { defaultAction: 'deny', egress: [] },
+      floor: NO_FLOOR,
+      sets: NO_SETS,
+    })
     const actionOf = (id: string) => sandboxes.get(id)?.policy.policy.defaultAction
     expect([actionOf('a'), sandboxes.get('a')?.isDefault]).toEqual(['deny', true])
     expect(sandboxes.get('b')?.policy.policy).toEqual(allow('b.example'))
@@ -29,7 +35,11 @@ describe('the default of the operator', () => {
     expect(files.get('a')).not.toHaveProperty('policy')
     await sandboxes.register('c', registration(7))
     expect(actionOf('c')).toBe('deny')
-    await sandboxes.changeOperators({ defaultAction: 'allow', egress: [] }, NO_FLOOR)
+    await sandboxes.changeOperators({
+      defaultPolicy: { defaultAction: 'allow', egress: [] },
+      floor: NO_FLOOR,
+      sets: NO_SETS,
+    })
     expect([actionOf('a'), actionOf('b'), actionOf('c')]).toEqual(['allow', 'deny', 'allow'])
   })
 
@@ -40,7 +50,11 @@ describe('the default of the operator', () => {
     await sandboxes.register('b', registration(6))
     const registering = sandboxes.register('c', registration(7))
     state.refuse = 'forward-a'
-    await sandboxes.changeOperators({ defaultAction: 'deny', egress: [] }, NO_FLOOR)
+    await sandboxes.changeOperators({
+      defaultPolicy: { defaultAction: 'deny', egress: [] },
+      floor: NO_FLOOR,
+      sets: NO_SETS,
+    })
     await registering
     const actionOf = (id: string) => sandboxes.get(id)?.policy.policy.defaultAction
     expect([actionOf('a'), actionOf('b'), actionOf('c')]).toEqual(['allow', 'deny', 'deny'])
@@ -52,13 +66,17 @@ test('what the operator always denies or allows is put below the policies of all
   const sandboxes = open('deny')
   await sandboxes.register('a', registration(5, allow('a.example', '198.51.100.0/24')))
   const floor = { deny: ['a.example', '198.51.100.7'], allow: ['mirror.example', '10.9.9.9'] }
-  await sandboxes.changeOperators({ defaultAction: 'deny', egress: [] }, floor)
+  await sandboxes.changeOperators({
+    defaultPolicy: { defaultAction: 'deny', egress: [] },
+    floor,
+    sets: NO_SETS,
+  })
   const sandbox = sandboxes.get('a')
   if (!sandbox) throw new Error('The sandbox is gone')
   expect(sandboxes.decide(sandbox, 'a.example')).toMatchObject({ action: 'deny', rule: 'a.example' })
   expect(sandboxes.decide(sandbox, 'mirror.example').action).toBe('allow')
   expect(scripts.at(-1)).toMatch(
-    /forward-a ip daddr \{ 198\.51\.100\.7 \} goto refuse\n.*\n.*\n.*forward-a ip daddr \{ 10\.9\.9\.9 \} accept\n/,
+    /forward-a ip daddr \{ 198\.51\.100\.7 \} goto refuse\n.*\n.*\n.*forward-a ip daddr \{ 10\.9\.9\.9 \} ct mark set \d+ accept\n/,
   )
   expect(files.get('a')?.policy).toEqual(allow('a.example', '198.51.100.0/24'))
   // Nor can the sandbox's own API reach below its policy.
@@ -70,7 +88,7 @@ describe('registering', () => {
   test('without a policy, the operator’s default applies, also after the operator has changed it', async () => {
     const { open, files, scripts } = createFakeKernel()
     await open('allow').register('a', registration(5))
-    expect(scripts.join('')).toContain('forward-a accept')
+    expect(scripts.join('')).toMatch(/forward-a ct mark set \d+ accept/)
     const later = open('deny')
     await later.load()
     expect(later.get('a')?.policy.policy.defaultAction).toBe('deny')
@@ -288,4 +306,28 @@ test('a repair waits for what is under way, so that it loses none of it', async 
     'add element inet opensandbox_ab12 forward_by { "osbab12n5" : goto forward-a }',
   )
   expect(scripts.at(-1)).toContain('delete table')
+})
+
+test('O15: what is in a set can change while sandboxes run, and one that has gone leaves nothing open', async () => {
+  const { scripts, open } = createFakeKernel()
+  const sandboxes = open('deny')
+  await sandboxes.register('a', registration(5, allow('set:ours')))
+  await sandboxes.register('b', registration(6, allow('b.example')))
+  const decide = (name: string) => {
+    const sandbox = sandboxes.get('a')
+    return sandbox && sandboxes.decide(sandbox, name).action
+  }
+  const change = (sets: Record<string, string[]>) =>
+    sandboxes.changeOperators({
+      defaultPolicy: { defaultAction: 'deny', egress: [] },
+      floor: NO_FLOOR,
+      sets: new Map(Object.entries(sets)),
+    })
+  expect(decide('a.example')).toBe('deny')
+  const before = scripts.length
+  await change({ ours: ['a.example'] })
+  expect(decide('a.example')).toBe('allow')
+  await change({})
+  expect(decide('a.example')).toBe('deny')
+  expect(scripts.slice(before).join('')).not.toContain('forward-b')
 })

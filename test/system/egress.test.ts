@@ -281,8 +281,9 @@ describe('a policy that changes while connections are open', () => {
   })
 
   test('default allow opens public addresses and keeps private ones closed', async () => {
-    await setPolicy(one, { defaultAction: 'allow', egress: [{ action: 'deny', target: 'other.example' }] })
+    await setPolicy(one, { defaultAction: 'allow', egress: [] })
     expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    await setPolicy(one, { defaultAction: 'allow', egress: [{ action: 'deny', target: 'other.example' }] })
     expect(await one.dial(PRIVATE)).toMatch(/^failed E/)
     expect(await one.resolve('other.example')).toEqual(NO_SUCH_NAME)
     // What was resolved while everything was open stays reachable when only its name is.
@@ -290,6 +291,51 @@ describe('a policy that changes while connections are open', () => {
     await setPolicy(one, allow('good.example'))
     expect(await one.dial(PUBLIC, 80, 'http:good.example')).toMatch(/^open/)
     expect(await one.dial(PUBLIC_TOO)).toBe('failed ECONNREFUSED')
+  })
+})
+
+describe('rules beyond names and addresses', () => {
+  test('N9: a rule for a port opens that alone, by address and by name', async () => {
+    const ports = (target: string, ...numbers: number[]) => ({ action: 'allow', target, ports: numbers })
+    await setPolicy(one, { egress: [ports(PUBLIC, 80)] })
+    expect(await one.dial(PUBLIC, 80)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC, 8080)).toBe('failed ECONNREFUSED')
+    await setPolicy(one, { egress: [{ ...ports(PUBLIC, 80), protocol: 'udp' }] })
+    expect(await one.dial(PUBLIC, 80)).toBe('failed ECONNREFUSED')
+    expect(await one.dial(PUBLIC, 80, 'udp')).toMatch(/^open/)
+    const named = { egress: [ports('good.example', 443)] }
+    await setPolicy(one, named)
+    expect(await one.resolve('good.example')).toEqual({ rcode: 0, data: [PUBLIC] })
+    expect(await one.dial(PUBLIC, 80, 'http:good.example')).toBe('failed ECONNREFUSED')
+    await setPolicy(one, { egress: [ports('good.example', 443), ports('twin.example', 80)] })
+    await one.resolve('good.example')
+    await one.resolve('twin.example')
+    expect(await one.dial(PUBLIC, 80, 'http:good.example')).toBe('failed ECONNRESET')
+    expect(await one.dial(PUBLIC, 80, 'http:twin.example')).toMatch(/^open/)
+    const shown = JSON.parse((await lab.policy(one.id, 'GET')).body)
+    expect(shown.policy.egress).toEqual([ports('good.example', 443), ports('twin.example', 80)])
+  })
+
+  test('N4: a denied name is closed by any address where everything else is open', async () => {
+    await setPolicy(one, { defaultAction: 'allow', egress: [{ action: 'deny', target: 'twin.example' }] })
+    expect(await one.dial(PUBLIC, 80, 'http:good.example')).toMatch(/^open/)
+    expect(await one.dial(PUBLIC, 80, `http:${PUBLIC}`)).toMatch(/^open/)
+    expect(await one.dial(PUBLIC, 80, 'http:twin.example')).toBe('failed ECONNRESET')
+    expect(await one.dial(PUBLIC, 80, 'tls:twin.example')).toBe('failed ECONNRESET')
+    expect(await one.dial(PUBLIC, 80, 'say:SSH-2.0-client\r\n')).toBe('failed ECONNRESET')
+    expect(await one.dial(PUBLIC, 80, 'udp')).toMatch(/^failed E/)
+    expect(await one.dial(PRIVATE, 80, 'http:good.example')).toMatch(/^failed E/)
+  })
+
+  test('R1: what a server sends by UDP without being answered ends with the policy that let it in', async () => {
+    await setPolicy(one, allow('198.51.100.0/24'))
+    const stream = await one.hold(PUBLIC, 'stream')
+    onTestFinished(() => stream.end())
+    const ended = stream.next()
+    await setPolicy(one, allow('198.51.100.0/24'))
+    expect(await one.dial(PUBLIC)).toMatch(/^open/)
+    await setPolicy(one, allow(PUBLIC_TOO))
+    expect(await ended).toBe('quiet')
   })
 })
 

@@ -33,16 +33,20 @@ test.each([
   ['what is no name', 'a..example', '198.51.100.1', /the name that it asks for/],
 ])('decideServer() of %s', async (_what, text, address, problem) => {
   const { sandboxes, sandbox } = await openSandbox()
-  const decided = decideServer(sandboxes, sandbox, { text, address })
+  const decided = decideServer(sandboxes, sandbox, { text, address, port: 443 })
   if (problem === undefined) expect(decided.problem).toBeUndefined()
   else expect(decided.problem).toMatch(problem)
 })
 
 test('decideServer() tells the canonical name and what the policy says of it, refused ones too', async () => {
   const { sandboxes, sandbox } = await openSandbox()
-  expect(decideServer(sandboxes, sandbox, { text: 'X.a.example', address: '198.51.100.2' })).toMatchObject({
+  expect(
+    decideServer(sandboxes, sandbox, { text: 'X.a.example', address: '198.51.100.2', port: 443 }),
+  ).toMatchObject({
     name: 'x.a.example',
     decision: { action: 'allow', rule: '*.a.example' },
   })
-  expect(decideServer(sandboxes, sandbox, { text: '..', address: '198.51.100.1' })).not.toHaveProperty('name')
+  expect(
+    decideServer(sandboxes, sandbox, { text: '..', address: '198.51.100.1', port: 443 }),
+  ).not.toHaveProperty('name')
 })

@@ -10,7 +10,7 @@ import {
   treatmentOf,
   withTtl,
 } from '../../../egress/dns/message.ts'
-import { compilePolicy } from '../../../egress/policy/decide.ts'
+import { compilePolicy } from '../../../egress/policy/compile.ts'
 
 const question = (name: string, type = 'A', more: object = {}) =>
   dnsPacket.encode({ type: 'query', id: 77, flags: 0x100, questions: [{ type: type as 'A', name }], ...more })

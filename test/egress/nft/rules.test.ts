@@ -8,7 +8,7 @@ import {
   parseLearnedSet,
   tableName,
 } from '../../../egress/nft/rules.ts'
-import { compilePolicy } from '../../../egress/policy/decide.ts'
+import { compilePolicy } from '../../../egress/policy/compile.ts'
 import { checkNetworkPolicy } from '../../../lib/api/network-policy.ts'
 
 const names = { table: tableName('ab12'), interfacePrefix: 'osbab12' }
@@ -30,7 +30,10 @@ const rules = (value: unknown) =>
   formatPolicy(base, { id: 'sb-1', policy: policy(value), learned: [] })
     .split('\n')
     .filter((line) => line.startsWith('add rule'))
-    .map((line) => line.replace('add rule inet opensandbox_ab12 ', ''))
+    .map((line) =>
+      line.replace('add rule inet opensandbox_ab12 ', '').replace(/(ct mark(?: set)?) \d+/, '$1 N'),
+    )
+const REPLY = ['reply-sb-1 ct mark N accept', 'reply-sb-1 drop']
 
 describe('the order of a sandbox’s rules', () => {
   test('default deny without ranges: nothing passes by itself, and TCP to learned ones goes to egress', () => {
@@ -40,15 +43,68 @@ describe('the order of a sandbox’s rules', () => {
       'divert-sb-1 ip daddr @closed accept',
       'divert-sb-1 ip daddr @learned-sb-1 meta l4proto tcp tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
       'input-sb-1 goto refuse',
+      ...REPLY,
     ])
   })
 
   test('default allow: closed ones stay closed', () => {
     expect(rules({ defaultAction: 'allow' })).toEqual([
       'forward-sb-1 ip daddr @closed goto refuse',
-      'forward-sb-1 accept',
+      'forward-sb-1 ct mark set N accept',
       'input-sb-1 goto refuse',
+      ...REPLY,
     ])
+  })
+
+  test('N4: default allow with a denied name: what tells names goes to egress, and QUIC is refused', () => {
+    const egress = [
+      { action: 'deny', target: 'bad.example' },
+      { action: 'allow', target: '203.0.113.7', ports: [443] },
+    ]
+    expect(rules({ defaultAction: 'allow', egress })).toEqual([
+      'divert-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } accept',
+      'forward-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } ct mark set N accept',
+      'input-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } accept',
+      'forward-sb-1 ip daddr @closed goto refuse',
+      'divert-sb-1 ip daddr @closed accept',
+      'divert-sb-1 tcp dport { 80, 443 } tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
+      'forward-sb-1 meta l4proto { tcp, udp } th dport { 80, 443 } goto refuse',
+      'forward-sb-1 ct mark set N accept',
+      'input-sb-1 goto refuse',
+      ...REPLY,
+    ])
+  })
+
+  test('N9: rules with ports open and close those alone, one kernel rule for each kind', () => {
+    const egress = [
+      { action: 'allow', target: 'a.example', ports: ['443', '8000-8100'] },
+      { action: 'allow', target: 'b.example', ports: [8050, '8101'] },
+      { action: 'allow', target: '192.0.2.0/24', protocol: 'tcp', ports: [22] },
+      { action: 'allow', target: '198.51.100.1', protocol: 'tcp', ports: ['22'] },
+      { action: 'allow', target: '203.0.113.1', protocol: 'icmp' },
+      { action: 'deny', target: '192.0.2.9', protocol: 'udp' },
+    ]
+    expect(rules({ egress }).filter((line) => !line.startsWith('input'))).toEqual([
+      'forward-sb-1 ip daddr { 192.0.2.9 } meta l4proto udp goto refuse',
+      'divert-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } accept',
+      'forward-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } ct mark set N accept',
+      'forward-sb-1 ip daddr { 203.0.113.1 } meta l4proto icmp ct mark set N accept',
+      'forward-sb-1 ip daddr @closed goto refuse',
+      'forward-sb-1 goto refuse',
+      'divert-sb-1 ip daddr @closed accept',
+      'divert-sb-1 ip daddr @learned-sb-1 tcp dport { 443, 8000-8101 } tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
+      ...REPLY,
+    ])
+  })
+
+  test('R1: another policy marks connections otherwise, and the same one does not', () => {
+    const markOf = (value: unknown, id = 'sb-1') =>
+      /reply-\S+ ct mark (\d+)/.exec(formatPolicy(base, { id, policy: policy(value), learned: [] }))?.[1]
+    const one = { egress: [{ action: 'allow', target: '192.0.2.0/24' }] }
+    expect(markOf(one)).toBe(markOf(structuredClone(one)))
+    expect(
+      new Set([markOf(one), markOf({}), markOf({ defaultAction: 'allow' }), markOf(one, 'sb-2')]).size,
+    ).toBe(4)
   })
 
   test('denied ranges before allowed ones before closed ones; the host only by a rule for one address', () => {
@@ -66,13 +122,13 @@ describe('the order of a sandbox’s rules', () => {
       'forward-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'input-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'divert-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
-      'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
+      'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } ct mark set N accept',
       'input-sb-1 ip daddr { 192.0.2.2 } accept',
       'forward-sb-1 ip daddr @closed goto refuse',
       'forward-sb-1 goto refuse',
       'divert-sb-1 ip daddr @closed accept',
-      'divert-sb-1 ip daddr @learned-sb-1 meta l4proto tcp tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
       'input-sb-1 goto refuse',
+      ...REPLY,
     ])
   })
 
@@ -104,8 +160,9 @@ test('a sandbox becomes known by its interface and address last, when its chains
     policy: policy({}),
     learned: [],
   })
-  expect(text.trim().split('\n').slice(-3)).toEqual([
+  expect(text.trim().split('\n').slice(-4)).toEqual([
     'add element inet opensandbox_ab12 forward_by { "osbab12aa" : goto forward-sb-1 }',
+    'add element inet opensandbox_ab12 reply_by { "osbab12aa" : goto reply-sb-1 }',
     'add element inet opensandbox_ab12 input_by { "osbab12aa" : goto input-sb-1 }',
     'add element inet opensandbox_ab12 registered { "osbab12aa" . 10.88.0.5 }',
   ])

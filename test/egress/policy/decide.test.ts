@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { compilePolicy, decideAddress, decideName, mayAnswer } from '../../../egress/policy/decide.ts'
+import { compilePolicy } from '../../../egress/policy/compile.ts'
+import { decideAddress, decideName, mayAnswer } from '../../../egress/policy/decide.ts'
 import { checkNetworkPolicy } from '../../../lib/api/network-policy.ts'
 
 function policy(defaultAction: string, ...rules: string[]) {

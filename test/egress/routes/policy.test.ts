@@ -270,7 +270,7 @@ describe('explain', () => {
     const { status, text } = await ask('GET', 'sb-1/policy/explain?target=a%20b')
     expect([status, text]).toEqual([
       400,
-      expect.stringContaining('target must be a host name or an IPv4 address'),
+      expect.stringContaining('target must be a host name or an IP address'),
     ])
     expect((await ask('GET', 'sb-1/policy/explain')).status).toBe(400)
     expect((await ask('GET', 'sb-1/policy/explain?target=a.example', undefined, null)).status).toBe(401)

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest'
+import { closedReason6 } from '../../../egress/policy/addresses6.ts'
+
+test.each([
+  ['::', 'unspecified'],
+  ['::1', 'loopback'],
+  ['::2', 'IPv4-compatible 0.0.0.2: this network'],
+  ['::ffff:10.0.0.1', 'mapped 10.0.0.1: private'],
+  ['::ffff:169.254.169.254', 'mapped 169.254.169.254: link-local'],
+  ['::ffff:198.51.100.1', 'mapped 198.51.100.1'],
+  ['::ffff:0:7f00:1', 'translated 127.0.0.1: loopback'],
+  ['64:ff9b::a9fe:a9fe', 'NAT64 169.254.169.254: link-local'],
+  ['64:ff9b::198.51.100.1', 'NAT64 198.51.100.1'],
+  ['64:ff9b::a83f:8110', 'NAT64 168.63.129.16: metadata'],
+  ['64:ff9b:1::1', 'local NAT64'],
+  ['64:ff9b:1:ffff:ffff:ffff:ffff:ffff', 'local NAT64'],
+  ['64:ff9b:2::1', undefined],
+  ['2002:a9fe:a9fe::1', '6to4 169.254.169.254: link-local'],
+  ['2002:a00:1::', '6to4 10.0.0.1: private'],
+  ['2002:c633:6401::1', '6to4 198.51.100.1'],
+  ['2003::1', undefined],
+  ['2001:0:4136:e378::', 'Teredo'],
+  ['2001:1::1', undefined],
+  ['2001:db8::1', 'documentation'],
+  ['fbff:ffff::1', undefined],
+  ['fc00::', 'private'],
+  ['fd00:ec2::254', 'metadata'],
+  ['fd20:ce::254', 'metadata'],
+  ['fd00:ec2::255', 'private'],
+  ['fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', 'private'],
+  ['fe7f::1', undefined],
+  ['fe80::1', 'link-local'],
+  ['fe80::1%eth0', 'link-local'],
+  ['febf::1', 'link-local'],
+  ['fec0::1', 'site-local'],
+  ['ff02::1', 'multicast'],
+  ['2606:4700:4700::1111', undefined],
+])('N2: %s is closed for being %s', (address, reason) => {
+  expect(closedReason6(address)).toBe(reason)
+})
