@@ -2,7 +2,12 @@
 // policy requests are handed on (contract: egress.md 2).
 
 import { setTimeout as delay } from 'node:timers/promises'
-import type { EgressNetwork, EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
+import type {
+  EgressAuthority,
+  EgressNetwork,
+  EgressRegistration,
+  EgressSandbox,
+} from '../lib/api/egress-admin.ts'
 import { EGRESS_TOKEN_HEADER } from '../lib/api/lifecycle.ts'
 import { messageOf } from '../lib/errors.ts'
 import { type Answer, ask, type Question } from './ask.ts'
@@ -30,6 +35,8 @@ export type EgressClient = {
   list(signal: AbortSignal): Promise<EgressSandbox[]>
   /** Resolves once the rules are in the kernel. */
   register(id: string, registration: EgressRegistration, signal: AbortSignal): Promise<void>
+  /** The certificate of the sandbox's authority, made when there is none; `unregister` removes it. */
+  authority(id: string, signal: AbortSignal): Promise<string>
   unregister(id: string, signal: AbortSignal): Promise<void>
   /** Hands a client's policy request on. */
   askPolicy(request: EgressRequest): Promise<EgressAnswer>
@@ -90,6 +97,8 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
       ((await admin('GET', '/sandboxes', signal)) as { sandboxes: EgressSandbox[] }).sandboxes,
     register: async (id, registration, signal) =>
       void (await admin('PUT', sandboxPath(id), signal, registration)),
+    authority: async (id, signal) =>
+      ((await admin('PUT', `${sandboxPath(id)}/authority`, signal)) as EgressAuthority).certificate,
     unregister: async (id, signal) => void (await admin('DELETE', sandboxPath(id), signal)),
     async askPolicy({ id, method, token, body, question = '', signal }) {
       return await askSocket({

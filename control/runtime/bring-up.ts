@@ -53,6 +53,8 @@ export async function bringUp(
       interface: record.interface,
       ...(spec.networkPolicy && { policy: spec.networkPolicy }),
       token: spec.egressToken,
+      ...(spec.tenant !== undefined && { tenant: spec.tenant }),
+      ...(spec.credentialProxy && { credentialProxy: true }),
     },
     signal,
   )

@@ -7,7 +7,7 @@
 
 import { createHash } from 'node:crypto'
 import { constants, existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { EXCHANGE_DIR, GUEST_COMMAND_FILE, GUEST_DIR } from '../../lib/api/guest.ts'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
@@ -15,11 +15,12 @@ import type { Logger } from '../../lib/log.ts'
 import { outputOf } from '../../lib/run-program.ts'
 import { keepCompiled } from './keep-compiled.ts'
 import { gatherStart } from './start-bundle.ts'
+import { CA_FILE, MERGED_FILE, TRUST_DIR } from './trust/trust-env.ts'
 
 const TOOL_TIMEOUT_MS = 60_000
 
 /** The layout of the directory; part of its name, so that a change here makes a new one. */
-const LAYOUT = 5
+const LAYOUT = 6
 const TINI = '/usr/bin/tini-static'
 /** Programs of the host that execd uses, with the libraries that they need. */
 const HOST_PROGRAMS = [
@@ -126,6 +127,10 @@ async function fill(dir: string, { programs, loader, libraries }: Needs & Progra
     await mkdir(dirname(join(dir, 'assets', name)), { recursive: true, mode: 0o755 })
     await copy(join(ASSETS, name), join(dir, 'assets', name), 0o644)
   }
+  // What a sandbox trusts beside its image is mounted here; where nothing is, the names lead nowhere.
+  await mkdir(join(dir, basename(TRUST_DIR)))
+  await chmod(join(dir, basename(TRUST_DIR)), 0o755)
+  for (const name of [CA_FILE, MERGED_FILE]) await symlink(`${basename(TRUST_DIR)}/${name}`, join(dir, name))
   await bundleExecd(dir)
   const layout = { loader: `lib/${basename(loader)}` }
   await writeFile(join(dir, 'layout.json'), JSON.stringify(layout), { mode: 0o644 })

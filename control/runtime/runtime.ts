@@ -28,6 +28,8 @@ export type RuntimeSpec = {
     gpus?: number
   }
   networkPolicy?: NetworkPolicy
+  /** Its requests may be read on their way: it has to trust egress's authority for it before anything of its user's runs. */
+  credentialProxy?: boolean
   /** Host directories to bind, by their real paths, already checked against the operator's list. */
   mounts: { source: string; target: string; readOnly: boolean }[]
   /** Named volumes; only where the runtime has `volumes`. */

@@ -32,6 +32,8 @@ export type SandboxPaths = {
   folder: string
   record: string
   exchange: string
+  /** What it is told to trust, where its requests are read. */
+  trust: string
   /** The root as the sandbox sees it, mounted. */
   root: string
   /** What is mounted in it, each in a place of its own. */
@@ -45,6 +47,7 @@ export function pathsOf(id: string, { dataDir, runDir }: { dataDir: string; runD
     folder,
     record: join(folder, 'record.json'),
     exchange: join(folder, 'exchange'),
+    trust: join(folder, 'trust'),
     root: join(runDir, 'roots', id),
     mounts: join(runDir, 'mounts', id),
   }

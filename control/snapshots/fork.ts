@@ -93,6 +93,8 @@ function requestOfFork(
     ...(metadata && { metadata }),
     ...(env && { env }),
     ...(networkPolicy && { networkPolicy }),
+    // Its vault stays with the source: a fork trusts an authority of its own and begins without secrets.
+    ...(source.credentialProxy && networkPolicy && { credentialProxy: { enabled: true } }),
     // What only some may reach is reached by nobody else through a copy of it.
     ...(source.accessToken !== null && { secureAccess: true }),
     ...(isolation !== undefined && { extensions: { [ISOLATION_EXTENSION]: isolation } }),

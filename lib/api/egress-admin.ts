@@ -3,6 +3,7 @@
 //   GET    /network           -> EgressNetwork
 //   GET    /sandboxes         -> { sandboxes: EgressSandbox[] }   (without tokens)
 //   PUT    /sandboxes/{id}    EgressRegistration -> 204, once the rules are in the kernel; putting twice changes nothing
+//   PUT    /sandboxes/{id}/authority -> EgressAuthority, made when there is none: before the sandbox is registered
 //   DELETE /sandboxes/{id}    -> 204, also when there was none
 //   GET    /healthz           -> 200 "ok"
 //
@@ -29,6 +30,13 @@ export type EgressRegistration = {
   policy?: NetworkPolicy
   /** What clients must send as `OPENSANDBOX-EGRESS-AUTH` to read or change the policy. */
   token: string
+  /** Whose it is, for the record of what was decided. */
+  tenant?: string
+  /** Its requests may be read, to put secrets into them: it trusts the authority that egress has for it. */
+  credentialProxy?: boolean
 }
+
+/** The certificate, as PEM, of who signs what a sandbox is shown where its requests are read. */
+export type EgressAuthority = { certificate: string }
 
 export type EgressSandbox = { id: string; address: string; interface: string }

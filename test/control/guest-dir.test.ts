@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -46,7 +47,7 @@ describe('prepareGuestDir()', () => {
       expect(existsSync(join(path, file.slice(GUEST_DIR.length)))).toBe(true)
     }
     for (const name of ['', ...(readdirSync(path, { recursive: true }) as string[])])
-      expect(statSync(join(path, name)).mode & 0o044).toBe(0o044)
+      expect(lstatSync(join(path, name)).mode & 0o044).toBe(0o044)
   })
 
   test('makes nothing when it is stopped', async () => {

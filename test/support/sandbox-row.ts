@@ -40,6 +40,7 @@ export function sandboxRow(change: Partial<SandboxRow> = {}): SandboxRow {
     warm: false,
     poolRevision: null,
     snapshotId: null,
+    credentialProxy: false,
     ...change,
   }
 }

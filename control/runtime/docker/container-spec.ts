@@ -20,6 +20,8 @@ export type ContainerInput = {
   spec: Pick<RuntimeSpec, 'id' | 'limits'>
   /** What the sandbox mounts, outer targets first: places of this machine, and whole volumes by what the daemon calls them. */
   mounts: { source: string; isVolume?: boolean; target: string; readOnly: boolean }[]
+  /** What it trusts: read-only, and over whatever the image has there. */
+  trust?: { source: string; target: string }[]
   address: string
   gateway: string
   /** execd's command, absolute inside the sandbox. */
@@ -85,6 +87,7 @@ export function makeContainerSpec(input: ContainerInput): ContainerCreateOptions
         ),
         bind(input.guestDir, GUEST_DIR, true),
         bind(input.exchangeDir, EXCHANGE_DIR, false),
+        ...(input.trust ?? []).map(({ source, target }) => bind(source, target, true)),
       ],
       ...(namespaces && { Tmpfs: { [ISOLATION_DIR]: 'rw,nosuid,nodev,mode=0700' } }),
       CapDrop: config.dropCapabilities,

@@ -11,7 +11,9 @@ import { openFilesLimit } from '../machine.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { type NamedProcess, startTimeOf, writeRecord } from '../sandbox-record.ts'
+import { makeTrust } from '../trust/make-trust.ts'
 import { makeContainerSpec } from './container-spec.ts'
+import { readImageBundles } from './image-bundles.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { openMounts, verifyMounts } from './mounts.ts'
 import { type DockerParts, type DockerRecord, sandboxPaths } from './parts.ts'
@@ -70,6 +72,12 @@ async function startContainer(
   if (spec.allowNamespaces && 'refusal' in namespaces)
     throw new RuntimeError('unsupported', namespaces.refusal)
   const { mounts, staged } = await openMounts(parts, spec, signal)
+  const bundles = () => readImageBundles(parts, { id: spec.id, image: image.id }, signal)
+  const trust = await makeTrust(
+    { egress: parts.egress, folder: sandboxPaths(parts, spec.id).trust, bundles },
+    spec,
+    signal,
+  )
   signal.throwIfAborted()
   const wanted = makeContainerSpec({
     name: ownership.nameOf(spec.id),
@@ -78,6 +86,7 @@ async function startContainer(
     imageEnv: image.config.env,
     spec,
     mounts,
+    trust,
     address: record.address,
     gateway: parts.gateway,
     command: guest.command,

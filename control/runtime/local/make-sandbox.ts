@@ -13,6 +13,8 @@ import type { PhaseWatch } from '../phase-watch.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { type NamedProcess, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { stageMounts } from '../staged-mounts.ts'
+import { findBundles } from '../trust/find-bundles.ts'
+import { makeTrust } from '../trust/make-trust.ts'
 import { readOomKills } from './cgroup.ts'
 import { diskPathsOf, makeDisk } from './disk.ts'
 import type { OciRuntime } from './oci-runtime.ts'
@@ -50,6 +52,16 @@ export async function makeSandbox(
   if (diskBytes !== undefined) await makeDisk(disk, { bytes: diskBytes, run: programs.run }, signal)
   const exchange = { owner: ROOT_OWNER, isLimited: diskBytes !== undefined, run: programs.run }
   await makeExchange(paths.exchange, exchange, signal)
+  const root = mountRoot(
+    {
+      lowers: [...layers, image.rootfs],
+      folder: diskBytes === undefined ? paths.folder : disk.mountPoint,
+      mountPoint: paths.root,
+      etc: etcFiles(id, record.address, gateway),
+      run: programs.run,
+    },
+    signal,
+  )
   const files = async () => {
     const mounts = await stageMounts(
       spec,
@@ -61,6 +73,15 @@ export async function makeSandbox(
       },
       signal,
     )
+    const trusted = {
+      egress: parts.egress,
+      folder: paths.trust,
+      bundles: async () => {
+        await root
+        return findBundles(paths.root)
+      },
+    }
+    const trust = await makeTrust(trusted, spec, signal)
     const oci = makeSpec({
       id,
       rootfs: paths.root,
@@ -69,6 +90,7 @@ export async function makeSandbox(
       exchangeDir: paths.exchange,
       hostDirs: image.hostDirs,
       mounts,
+      trust,
       cgroupPath: sandboxCgroup(parts, id),
       limits: spec.limits,
       pidsLimit: config.runtime.pidsLimit,
@@ -79,18 +101,7 @@ export async function makeSandbox(
     })
     await writeFile(join(paths.folder, 'config.json'), JSON.stringify(oci), { mode: 0o600 })
   }
-  const root = () =>
-    mountRoot(
-      {
-        lowers: [...layers, image.rootfs],
-        folder: diskBytes === undefined ? paths.folder : disk.mountPoint,
-        mountPoint: paths.root,
-        etc: etcFiles(id, record.address, gateway),
-        run: programs.run,
-      },
-      signal,
-    )
-  await settleAll([files(), root()])
+  await settleAll([files(), root])
   watch.mark('root')
   await bringUp(
     parts,

@@ -54,6 +54,8 @@ export type SpecInput = {
   exchangeDir: string
   hostDirs: string[]
   mounts: { source: string; target: string; readOnly: boolean }[]
+  /** What it trusts: read-only, and over whatever the image has there. */
+  trust?: { source: string; target: string }[]
   cgroupPath: string
   limits: { nanoCpus?: number; memoryBytes?: number }
   pidsLimit: number
@@ -134,6 +136,7 @@ export function makeSpec(input: SpecInput): object {
       // Last, so that nothing of the user's lies over them.
       bind(input.guestDir, GUEST_DIR, 'ro'),
       bind(input.exchangeDir, EXCHANGE_DIR, 'rw', 'noexec'),
+      ...(input.trust ?? []).map(({ source, target }) => bind(source, target, 'ro', 'noexec')),
     ],
     linux: {
       namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'user', 'cgroup'].map((type) => ({ type })),

@@ -180,3 +180,10 @@ describe('a fork', () => {
     expect((await fork(control, source, { networkPolicy: POLICY })).status).toBe(202)
   })
 })
+
+test('a fork of a sandbox whose requests are read has its own read, too', async () => {
+  const control = open()
+  const source = await sandboxOf(control, { networkPolicy: POLICY, credentialProxy: { enabled: true } })
+  expect((await fork(control, source)).status).toBe(202)
+  expect(control.runtime.specs.at(-1)).toMatchObject({ credentialProxy: true, networkPolicy: POLICY })
+})
