@@ -8,6 +8,7 @@ import { RuntimeError } from '../runtime/runtime.ts'
 import { decideFetch } from './decide.ts'
 import type { Content, Ledger } from './ledger.ts'
 import { formatReference, parseReference, type Reference } from './reference.ts'
+import type { RegistryGuard } from './registry-guard.ts'
 
 export type Target =
   | { kind: 'host' }
@@ -39,6 +40,8 @@ export type ResolveDeps = {
   /** For requests that name none; `Never` is for all. */
   policy: PullPolicy
   isPresent: (id: string) => boolean | Promise<boolean>
+  /** Rejects when the registry is not to be asked. */
+  guard: RegistryGuard
   /** What a registry calls the content of a reference for this login. */
   ask: (reference: Reference, request: ImageRequest, signal: AbortSignal) => Promise<string>
 }
@@ -68,6 +71,7 @@ export async function resolveReference(
   if (decision.action === 'refuse')
     throw new RuntimeError('image_not_found', `Image "${request.uri}" cannot be used: ${decision.reason}`)
   if (decision.action === 'use') return { action: 'use', content: decision.found }
+  await deps.guard({ reference, request }, signal)
   let digest = await ask(reference, request, signal)
   const kept = decision.keep?.digest
   if (kept !== undefined && kept !== digest) {

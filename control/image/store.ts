@@ -15,6 +15,7 @@ import { Ledger } from './ledger.ts'
 import { Pins } from './pins.ts'
 import { formatReference, type Reference } from './reference.ts'
 import { askDigest } from './registry.ts'
+import { createRegistryGuard, type RegistryGuard } from './registry-guard.ts'
 import { resolveReference, targetOf } from './resolve.ts'
 import { type Progress, type SharedWork, shareWork } from './shared-work.ts'
 import { archiveSource, hostSource, registrySource, type Source, type SourceOptions } from './sources.ts'
@@ -24,6 +25,8 @@ export type ImageStoreOptions = SourceOptions & {
   /** Alias to reference, or to the path of an archive. */
   aliases: Record<string, string>
   insecureRegistries: string[]
+  /** Those that may be asked although they are at addresses of this machine; the insecure ones may, too. */
+  internalRegistries?: string[]
   /** For requests that name none; `Never` is for all. */
   policy: PullPolicy
   log: Logger
@@ -46,6 +49,7 @@ export class ImageStore implements Images {
   readonly #contents: Contents
   readonly #ledger: Ledger
   readonly #pins = new Pins()
+  readonly #guard: RegistryGuard
   readonly #building = new Map<string, SharedWork<Content>>()
   readonly #asking = new Map<string, SharedWork<string>>()
   readonly #users: (() => Promise<string[]>)[] = []
@@ -54,6 +58,8 @@ export class ImageStore implements Images {
     const { log, now } = options
     this.#options = options
     this.#contents = contents
+    const { aliases, insecureRegistries, internalRegistries = [] } = options
+    this.#guard = createRegistryGuard({ aliases, allowed: [...insecureRegistries, ...internalRegistries] })
     this.#ledger = new Ledger({ path: join(contents.folder, 'ledger.json'), log, now })
   }
 
@@ -139,6 +145,7 @@ export class ImageStore implements Images {
           ledger: this.#ledger,
           policy,
           isPresent: (id) => this.#contents.has(id),
+          guard: this.#guard,
           ask: (...question) => this.#ask(...question),
         },
         { reference, request },

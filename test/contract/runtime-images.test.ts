@@ -22,14 +22,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { pause } from '../../control/async.ts'
 import { openEngine } from '../../control/runtime/docker/engine.ts'
 import { DockerImages, type DockerImagesOptions } from '../../control/runtime/docker/images.ts'
 import type { ImageRequest, Images } from '../../control/runtime/images.ts'
 import { createSilentLogger } from '../../lib/log.ts'
+import { runProgram } from '../../lib/run-program.ts'
 import { busyboxTarball, ociLayout } from '../support/images.ts'
 import { LOGIN, type RealRegistry, startRegistry } from '../support/real-registry.ts'
 import {
+  bombOf,
   imageOf,
+  imageOfLayers,
   imageSaying,
   serveRegistry,
   type TestImage,
@@ -71,7 +75,7 @@ describe.each(RUNTIME_NAMES)('images of the %s runtime', (name) => {
     copy(`docker-archive:${folder}/docker.tar:python:latest`)
     ;[open, guarded] = await Promise.all([startRegistry(), startRegistry({ hasPassword: true })])
     hostile = await serveRegistry({}, (close) => ends.push(close))
-    const insecure = JSON.stringify([open.host, guarded.host, hostile.host])
+    const insecure = JSON.stringify([open.host, guarded.host, hostile.host, '127.0.0.1:1'])
     opened = await openTestRuntime(name, {
       // The daemon tries a layer five times, which takes a minute.
       daemonConfig: { 'max-download-attempts': 1 },
@@ -392,6 +396,48 @@ describe.each(RUNTIME_NAMES)('images of the %s runtime', (name) => {
     expect(await listed(uri)).toEqual([])
   })
 
+  test('a few megabytes that would unpack to gigabytes are given up on the way, and given back', async () => {
+    const layers =
+      opened.docker && join(opened.docker.docker('info', '--format', '{{.DockerRootDir}}').trim(), 'overlay2')
+    const bytesOf = async (path: string) =>
+      Number(/^\d+/.exec((await runProgram('du', ['-s', '-B1', path])).stdout)?.[0] ?? 0)
+    const before = layers ? await bytesOf(layers) : 0
+    const { uri } = serve(imageOfLayers([bombOf(1024)]))
+    let most = before
+    let isOver = false
+    const looking = (async () => {
+      while (layers && !isOver) {
+        most = Math.max(most, await bytesOf(layers))
+        await pause(100, soon())
+      }
+    })()
+    await expect(pull(uri)).rejects.toMatchObject({
+      failure: 'image_too_large',
+      message: expect.stringMatching(/too large: it may take at most 67\.1 MB/),
+    })
+    isOver = true
+    await looking
+    expect(most - before).toBeLessThan(768 << 20)
+    expect(await listed(uri)).toEqual([])
+    if (layers)
+      await expect
+        .poll(async () => (await bytesOf(layers)) - before, { timeout: 10_000 })
+        .toBeLessThan(1 << 20)
+  })
+
+  test.each([
+    'localhost:1/x',
+    '127.0.0.2:1/x',
+    '127.1:1/x',
+    '169.254.169.254/latest/meta-data',
+    '0.0.0.0:1/x',
+  ])('a registry at an address of this machine or its surroundings is not asked: %s', async (uri) => {
+    await expect(pull(uri)).rejects.toMatchObject({
+      failure: 'image_denied',
+      message: expect.stringContaining('runtime.internal_registries'),
+    })
+  })
+
   test('an image for another machine is refused as such', async () => {
     const { uri } = serve(imageOf([tarOf([{ name: 'a' }])], { arch: 's390x' }))
     await expect(pull(uri)).rejects.toMatchObject({ failure: 'platform_mismatch' })
@@ -442,6 +488,7 @@ describe.each(RUNTIME_NAMES)('images of the %s runtime', (name) => {
         key: 'test',
         dataDir,
         aliases: {},
+        internalRegistries: ['127.0.0.1'],
         policy: 'IfNotPresent',
         pullTimeoutMs: 60_000,
         maxUnpackedBytes: 1 << 30,

@@ -36,29 +36,49 @@ export const digestOf = (bytes: Buffer | string) =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 
 /** An image of these layers, each a tar archive. `arch` is the machine's when absent. */
-export function imageOf(
-  tars: Buffer[],
-  { arch = process.arch === 'x64' ? 'amd64' : process.arch } = {},
+export function imageOf(tars: Buffer[], options: { arch?: string } = {}): TestImage {
+  return imageOfLayers(
+    tars.map((tar) => ({ packed: gzipSync(tar), diffId: digestOf(tar) })),
+    options,
+  )
+}
+
+/** An image of layers as they are sent. */
+export function imageOfLayers(
+  given: { packed: Buffer; diffId: string }[],
+  { arch = process.arch === 'x64' ? 'amd64' : process.arch }: { arch?: string } = {},
 ): TestImage {
   const blobs = new Map<string, Buffer>()
   const put = (bytes: Buffer, mediaType: string) => {
     blobs.set(digestOf(bytes), bytes)
     return { mediaType, digest: digestOf(bytes), size: bytes.length }
   }
-  const layers = tars.map((tar) => put(gzipSync(tar), LAYER))
+  const layers = given.map(({ packed }) => put(packed, LAYER))
   const config = put(
     Buffer.from(
       JSON.stringify({
         architecture: arch,
         os: 'linux',
         config: { Env: ['FROM_IMAGE=yes'], WorkingDir: '/srv' },
-        rootfs: { type: 'layers', diff_ids: tars.map(digestOf) },
+        rootfs: { type: 'layers', diff_ids: given.map(({ diffId }) => diffId) },
       }),
     ),
     CONFIG,
   )
   const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config, layers }))
   return { manifest, digest: digestOf(manifest), blobs, layers: layers.map(({ digest }) => digest) }
+}
+
+/** A layer of so many megabytes of nothing, packed into a thousandth of that. */
+export function bombOf(megabytes: number): { packed: Buffer; diffId: string } {
+  const zeros = Buffer.alloc(32 << 20)
+  const packedZeros = gzipSync(zeros)
+  const parts = Array.from({ length: megabytes / 32 }, (_, at) => [
+    gzipSync(tarOf([{ name: `zeros-${at}`, data: zeros }]).subarray(0, 512)),
+    packedZeros,
+  ])
+  // Nobody gets to where it would be compared.
+  return { packed: Buffer.concat(parts.flat()), diffId: digestOf('') }
 }
 
 /** An image of one file that says what it is. */

@@ -11,6 +11,7 @@ import { keptIds } from '../../image/kept.ts'
 import { Ledger } from '../../image/ledger.ts'
 import { Pins } from '../../image/pins.ts'
 import { formatReference, type Reference } from '../../image/reference.ts'
+import { createRegistryGuard, type RegistryGuard } from '../../image/registry-guard.ts'
 import { resolveReference, targetOf } from '../../image/resolve.ts'
 import { type Progress, type SharedWork, shareWork } from '../../image/shared-work.ts'
 import { contentId } from '../../image/sources.ts'
@@ -27,6 +28,7 @@ import { describeContent } from './images/describe.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { Pending } from './images/pending.ts'
 import { countContainers, removeName } from './images/remove.ts'
+import { Unpacking } from './images/unpacking.ts'
 
 export type DockerImagesOptions = {
   engine: Engine
@@ -35,11 +37,15 @@ export type DockerImagesOptions = {
   dataDir: string
   /** Alias to reference, or to the path of an archive. */
   aliases: Record<string, string>
+  /** Registries that may be asked although they are at addresses of this machine. */
+  internalRegistries?: string[]
   /** For requests that name none; `Never` is for all. */
   policy: PullPolicy
   pullTimeoutMs: number
   stallMs?: number
   maxUnpackedBytes: number
+  /** Where the daemon keeps its layers, each in a directory of its own; absent where that cannot be seen. */
+  layersFolder?: string
   log: Logger
   now: () => number
   /** Ends what is still being pulled. */
@@ -62,14 +68,18 @@ export class DockerImages implements Images {
   readonly #ledger: Ledger
   readonly #pending: Pending
   readonly #pins = new Pins()
+  readonly #guard: RegistryGuard
+  readonly #unpacking: Unpacking | undefined
   readonly #bringing = new Map<string, SharedWork<void>>()
   readonly #asking = new Map<string, SharedWork<string>>()
   /** Those that were there when they were last looked at. */
   readonly #seen = new Set<string>()
 
   private constructor(options: DockerImagesOptions) {
-    const { engine, key, dataDir, log, now } = options
+    const { engine, key, dataDir, log, now, aliases, internalRegistries = [], layersFolder } = options
     this.#options = options
+    this.#guard = createRegistryGuard({ aliases, allowed: internalRegistries })
+    this.#unpacking = layersFolder === undefined ? undefined : new Unpacking(layersFolder, log)
     this.#folder = join(dataDir, 'docker-images')
     this.#contents = new DaemonContents(engine, key)
     this.#pending = new Pending(join(this.#folder, 'pending'))
@@ -168,6 +178,7 @@ export class DockerImages implements Images {
           ledger: this.#ledger,
           policy,
           isPresent: (id) => this.#isPresent(id, asked.signal),
+          guard: this.#guard,
           ask: (...question) => this.#ask(...question),
         },
         { reference, request },
@@ -276,6 +287,7 @@ export class DockerImages implements Images {
       pullTimeoutMs,
       maxUnpackedBytes,
       ...(stallMs !== undefined && { stallMs }),
+      ...(this.#unpacking && { unpacking: this.#unpacking }),
     }
   }
 }

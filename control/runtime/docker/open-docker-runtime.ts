@@ -10,7 +10,7 @@ import type { Runtime } from '../runtime.ts'
 import { type DockerProfile, toOciSeccomp } from '../seccomp.ts'
 import { abilitiesOf } from './abilities.ts'
 import { readCertificates } from './certificates.ts'
-import { findMissing, rootOwnerOf } from './checks.ts'
+import { type DaemonInfo, findMissing, rootOwnerOf } from './checks.ts'
 import { DockerRuntime } from './docker-runtime.ts'
 import { openEngine, type Reach, readInfo } from './engine.ts'
 import { type DaemonPlace, placeOf, showPlace } from './host.ts'
@@ -66,9 +66,11 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
       key: instance.key,
       dataDir,
       aliases: config.runtime.images,
+      internalRegistries: [...config.runtime.insecureRegistries, ...config.runtime.internalRegistries],
       policy: config.runtime.imagePullPolicy,
       pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
       maxUnpackedBytes: config.runtime.imageMaxUnpackedBytes,
+      ...layersFolderOf(info),
       log,
       now: Date.now,
       signal,
@@ -122,6 +124,12 @@ async function reach(
     })
   })
   return { socketPath }
+}
+
+/** Where the layers of the daemon's images lie, for the storage driver that has a directory for each. */
+function layersFolderOf({ Driver, DockerRootDir }: DaemonInfo): { layersFolder?: string } {
+  const folder = join(DockerRootDir ?? '/', Driver ?? '')
+  return Driver === 'overlay2' && existsSync(folder) ? { layersFolder: folder } : {}
 }
 
 /** A profile's text, for a path; `unconfined` and the daemon's own are names. */

@@ -40,6 +40,7 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
       dataDir,
       aliases: config.runtime.images,
       insecureRegistries: config.runtime.insecureRegistries,
+      internalRegistries: config.runtime.internalRegistries,
       proxyEnvironment: options.proxyEnvironment,
       pullTimeoutMs: config.runtime.pullTimeoutSeconds * 1000,
       maxUnpackedBytes: config.runtime.imageMaxUnpackedBytes,

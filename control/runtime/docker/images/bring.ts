@@ -20,6 +20,7 @@ import type { NameKind } from './names.ts'
 import type { Pending } from './pending.ts'
 import { pullByDigest } from './pull.ts'
 import { removeName } from './remove.ts'
+import type { Unpacking } from './unpacking.ts'
 
 export type Source = {
   /** By what the content is found. */
@@ -38,6 +39,8 @@ export type BringOptions = {
   pullTimeoutMs: number
   stallMs?: number
   maxUnpackedBytes: number
+  /** Present where it can be seen how much the daemon unpacks. */
+  unpacking?: Unpacking
 }
 
 export const FROM_REGISTRY: readonly NameKind[] = ['pulled', 'found']
@@ -83,8 +86,16 @@ export async function localSource(
 export function registrySource(
   reference: PinnedReference,
   request: { shownAs: string; auth?: ImageAuth; platform?: Platform },
-  { contents, pending, pullTimeoutMs: timeoutMs, stallMs, maxUnpackedBytes: maxBytes }: BringOptions,
+  options: BringOptions,
 ): Source {
+  const {
+    contents,
+    pending,
+    pullTimeoutMs: timeoutMs,
+    stallMs,
+    maxUnpackedBytes: maxBytes,
+    unpacking,
+  } = options
   const { engine } = contents
   const { shownAs } = request
   const name = pinned(reference, reference.digest)
@@ -99,15 +110,17 @@ export function registrySource(
       if (await inspectImage(engine, name, signal)) return await contents.name(name, id, 'found')
       await pending.begin(id, name)
       try {
-        await pullByDigest(engine, {
-          reference,
-          ...request,
-          maxBytes,
-          progress,
-          signal,
-          timeoutMs,
-          ...(stallMs !== undefined && { stallMs }),
-        })
+        const pull = (bound: AbortSignal) =>
+          pullByDigest(engine, {
+            reference,
+            ...request,
+            maxBytes,
+            progress,
+            signal: bound,
+            timeoutMs,
+            ...(stallMs !== undefined && { stallMs }),
+          })
+        await (unpacking ? unpacking.within({ maxBytes, shownAs }, signal, pull) : pull(signal))
         const pulled = await inspectImage(engine, name, signal)
         if (!pulled)
           throw new RuntimeError('image_pull_failed', `Image "${shownAs}" was removed while it was pulled`)
