@@ -34,6 +34,8 @@ const FOR_TEST = [
   ['docker-registry', 'docker-registry', 'is the registry that the tests pull from'],
   ['chromium', 'chromium', 'opens the pages of the example'],
   ['nginx', 'nginx-light', 'is the peer that the gateway is measured against'],
+  ['haproxy', 'haproxy', 'is the peer that egress is measured against'],
+  ['dnsmasq', 'dnsmasq-base', 'is the name server of the tests'],
   ['redis-server', 'redis-server', 'has the queue by which traffic is told'],
   ['wrk', 'wrk', 'makes the load of the benchmarks'],
   ['/bin/busybox', 'busybox-static', 'is the whole of the smallest test images'],

@@ -1,13 +1,11 @@
-// `npm run fuzz -- --seconds 60`: made-up requests are read by the gateway, llhttp and nginx until the time is over, and every
+// `npm run fuzz -- gateway`: made-up requests are read by the gateway, llhttp and nginx until the time is over, and every
 // disagreement about the borders of messages that has no written reason is printed, with what makes it again.
 
 import { spawnSync } from 'node:child_process'
-import { parseArgs } from 'node:util'
 import { type Disagreement, findDisagreements } from './borders.ts'
 import { createRandom, makeCase } from './mutate.ts'
 import { type Lane, openLanes, QUIET_MS } from './opinions.ts'
 
-const USAGE = 'npm run fuzz -- [--seconds 60] [--seed NUMBER]'
 const LANES = 6
 const MAX_SHOWN = 20
 
@@ -23,7 +21,8 @@ export async function findLasting(lane: Lane, bytes: string): Promise<Disagreeme
   return found
 }
 
-async function run(seconds: number, seed: number): Promise<number> {
+/** Resolves with how many disagreements have no reason. */
+export async function fuzzGateway(seconds: number, seed: number): Promise<number> {
   const hasNginx = spawnSync('nginx', ['-v']).error === undefined
   if (!hasNginx) console.log('nginx is not installed, so that its opinion is not asked')
   const { lanes, close } = await openLanes(LANES, hasNginx)
@@ -49,18 +48,5 @@ async function run(seconds: number, seed: number): Promise<number> {
   console.log(
     `${cases} cases with seed ${seed} in ${seconds} s: ${unexplained} disagreements without a reason`,
   )
-  return unexplained > 0 ? 1 : 0
-}
-
-if (import.meta.main) {
-  const { values } = parseArgs({
-    options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string' } },
-  })
-  const seconds = Number(values.seconds)
-  const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed)
-  if (!(seconds > 0) || !Number.isInteger(seed)) {
-    console.error(`Cannot run with --seconds ${values.seconds} --seed ${values.seed}: ${USAGE}`)
-    process.exit(2)
-  }
-  process.exit(await run(seconds, seed))
+  return unexplained
 }
