@@ -293,12 +293,7 @@ function domainsOf({ id, domains = [] }: Route): [string, SandboxAddress][] {
   return domains.map(({ name, port }) => [name, { id, port }])
 }
 
+/** Whatever of it differs is a change, such as a link that was taken back. */
 function isSameRoute(a: Route, b: Route): boolean {
-  return (
-    a.state === b.state &&
-    a.address === b.address &&
-    a.generation === b.generation &&
-    a.countsTraffic === b.countsTraffic &&
-    JSON.stringify(a.ports) === JSON.stringify(b.ports)
-  )
+  return JSON.stringify(a) === JSON.stringify(b)
 }

@@ -95,6 +95,32 @@ test('a control of another life begins anew, and what it does not know is gone',
   expect(feed.get('c')).toEqual(route('c'))
 })
 
+test.each([
+  ['a link that was taken back', { shares: [] }],
+  ['another token', { accessHash: 'b' }],
+  ['a name of its own', { domains: [{ name: 'shop.example', port: 8000 }] }],
+  ['that it wakes', { wakes: true as const }],
+])('%s is told when it happened while control was away', async (_name, more) => {
+  const before: Route = {
+    ...route('a'),
+    accessHash: 'a',
+    shares: [{ id: 'x', port: 8000, hash: 'h', until: 1 }],
+  }
+  const { control, feed, change, changes } = await start({}, (fake) => {
+    fake.put(before)
+    fake.put(route('b'))
+  })
+  await feed.ready
+  await control.stopFeed()
+  control.epoch = 'two'
+  control.routes.set('a', { ...before, ...more })
+  changes.length = 0
+  await control.startFeed()
+  await change('a running 1')
+  expect(changes).toEqual(['a running 1'])
+  expect(feed.get('a')).toMatchObject(more)
+})
+
 test('a reset that never becomes complete changes nothing', async () => {
   const { control, feed, changes } = await start({}, (fake) => fake.put(route('a')))
   await feed.ready
