@@ -26,6 +26,7 @@ import { Http2Sessions } from './front/http2-sessions.ts'
 import type { TrafficLog } from './life/activity.ts'
 import type { Waker } from './life/wake.ts'
 import type { AccessLog } from './observe/access-log.ts'
+import { createCrowdLog } from './observe/crowd-log.ts'
 import { createRequestLog } from './observe/request-log.ts'
 import { Tally } from './observe/tally.ts'
 import { ClientConnection } from './relay/connection.ts'
@@ -195,9 +196,10 @@ export function createGateway(options: GatewayOptions): Gateway {
   const sessions = new Http2Sessions({
     idleTimeoutMs: limits.idleTimeoutMs,
     highWaterMark: STREAM_BUFFER_BYTES,
+    takePlace: (origin) => front.takePlace(origin),
     serve,
   })
-  const front = new Front({
+  const front: Front = new Front({
     trustedProxies,
     proxyProtocol,
     maxConnections: limits.connections,
@@ -205,6 +207,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     helloTimeoutMs: limits.headTimeoutMs,
     ...(certificates && { certificates }),
     log,
+    onCrowd: createCrowdLog({ log, tally, now: () => performance.now() }),
     serveHttp1: serve,
     serveHttp2: (socket, origin) => sessions.accept(socket, origin),
   })

@@ -143,6 +143,12 @@ export const REFUSED = {
     advice: 'Try again when some of them have ended.',
     retryAfter: 1,
   }),
+  tooManyConnections: (): Refusal => ({
+    status: 429,
+    code: 'GENERAL::TOO_MANY_CONNECTIONS',
+    message: 'There are too many connections from here',
+    retryAfter: 1,
+  }),
   bad: (status: number, problem: string): Refusal => ({
     status,
     code: HEAD_CODES[status] ?? 'GENERAL::BAD_REQUEST',

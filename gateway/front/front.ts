@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import type { Logger } from '../../lib/log.ts'
+import { REFUSED } from '../decision/refusal.ts'
 import { STREAM_BUFFER_BYTES } from '../relay/pool.ts'
 import type { Certificates } from './certificates.ts'
 import { ClientCounts } from './client-counts.ts'
@@ -21,12 +22,17 @@ export type FrontOptions = {
   helloTimeoutMs: number
   certificates?: Certificates
   log: Logger
+  /** Is told of what is refused because there is too much: of one client, or of all together. */
+  onCrowd?: (limit: CrowdedLimit, address: string) => void
   serveHttp1(socket: Socket, origin: Origin): void
   serveHttp2(socket: Socket, origin: Origin): void
 }
 
-const BUSY_BODY =
-  '{"code":"GENERAL::TOO_MANY_CONNECTIONS","message":"There are too many connections from here"}'
+export const CROWDED_LIMITS = ['client', 'process'] as const
+export type CrowdedLimit = (typeof CROWDED_LIMITS)[number]
+
+const { code, message } = REFUSED.tooManyConnections()
+const BUSY_BODY = JSON.stringify({ code, message })
 const BUSY = `HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: ${BUSY_BODY.length}\r\n\r\n${BUSY_BODY}`
 const ALPN = ['h2', 'http/1.1']
 
@@ -49,6 +55,7 @@ export class Front {
     const { maxConnections, proxyProtocol } = this.#options
     const address = addressOf(socket)
     if (this.#open >= maxConnections) {
+      this.#options.onCrowd?.('process', address)
       socket.destroy()
       return
     }
@@ -56,6 +63,28 @@ export class Front {
     socket.once('close', () => this.#open--)
     if (proxyProtocol.has(address)) this.#readProxyHeader(socket, address, isTls)
     else this.#admit(socket, address, address, isTls)
+  }
+
+  /**
+   * One more place for a client that has a connection already, as a stream of HTTP/2 takes one: what gives it back, or undefined when
+   * there is none.
+   */
+  takePlace({ address, isUncounted }: Origin): (() => void) | undefined {
+    const { maxConnections, onCrowd } = this.#options
+    if (this.#open >= maxConnections) {
+      onCrowd?.('process', address)
+      return undefined
+    }
+    const giveBack = isUncounted ? () => {} : this.#counts.take(address)
+    if (!giveBack) {
+      onCrowd?.('client', address)
+      return undefined
+    }
+    this.#open++
+    return () => {
+      this.#open--
+      giveBack()
+    }
   }
 
   /** Cuts what has not come to a request. */
@@ -68,14 +97,21 @@ export class Front {
     const { trustedProxies, serveHttp1 } = this.#options
     const isTrusted = trustedProxies.has(hop)
     // A hop has the connections of all its clients.
-    const giveBack = isTrusted && address === hop ? () => {} : this.#counts.take(address)
+    const isUncounted = isTrusted && address === hop
+    const giveBack = isUncounted ? () => {} : this.#counts.take(address)
     if (!giveBack) {
+      this.#options.onCrowd?.('client', address)
       if (isTls) socket.destroy()
       else socket.on('error', () => {}).end(BUSY, () => socket.destroy())
       return
     }
     socket.once('close', giveBack)
-    const origin = { address, isEncrypted: isTls, isTrusted }
+    const origin = {
+      address,
+      isEncrypted: isTls,
+      isTrusted,
+      ...(isUncounted && { isUncounted: true as const }),
+    }
     if (isTls) this.#secure(socket, origin)
     else serveHttp1(socket, origin)
   }

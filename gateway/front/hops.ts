@@ -11,6 +11,8 @@ export type Origin = {
   isEncrypted: boolean
   /** Whether what its requests say of the client is believed. */
   isTrusted: boolean
+  /** It has the connections of many clients, so it may have as many as there are. */
+  isUncounted?: true
   /** A stream of HTTP/2. */
   isHttp2?: boolean
 }

@@ -66,7 +66,7 @@ function entryOf(outcome: Outcome, routeOf: RouteOf, at: Date): Record<string, u
       method: head.method,
       host: loggedHost(head.host),
       path: loggedPath(head.target),
-      protocol: `HTTP/1.${head.minor}`,
+      protocol: outcome.isHttp2 ? 'HTTP/2' : `HTTP/1.${head.minor}`,
       ...(head.upgrade !== undefined && { upgrade: head.upgrade }),
     }),
     ...sandboxOf(outcome, routeOf),

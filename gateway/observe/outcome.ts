@@ -17,6 +17,7 @@ export type Outcome = {
   head: RequestHead | undefined
   plan: Plan | undefined
   client: string
+  isHttp2?: true
   status: number
   /** From its head until its end. */
   ms: number

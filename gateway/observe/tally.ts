@@ -3,6 +3,7 @@
 
 import type { Family, Sample } from '../../lib/api/gateway-admin.ts'
 import { EGRESS_PORT, EXECD_PORT } from '../../lib/api/guest.ts'
+import { CROWDED_LIMITS, type CrowdedLimit } from '../front/front.ts'
 import type { Outcome } from './outcome.ts'
 
 /** What a request was for. */
@@ -30,6 +31,7 @@ export class Tally {
     ['woken', 0],
     ['failed', 0],
   ])
+  readonly #crowded = new Map<CrowdedLimit, number>(CROWDED_LIMITS.map((limit) => [limit, 0]))
   #guesses = 0
 
   count(outcome: Outcome): void {
@@ -49,6 +51,11 @@ export class Tally {
 
   woke(outcome: 'woken' | 'failed'): void {
     this.#wakes.set(outcome, (this.#wakes.get(outcome) ?? 0) + 1)
+  }
+
+  /** A connection, or a stream that is counted as one, was refused. */
+  crowded(limit: CrowdedLimit): void {
+    this.#crowded.set(limit, (this.#crowded.get(limit) ?? 0) + 1)
   }
 
   guessed(): void {
@@ -100,6 +107,12 @@ export class Tally {
         'wrong_credentials_total',
         'Tokens, signatures and links that open nothing.',
         one(this.#guesses),
+      ),
+      family(
+        'counter',
+        'refused_connections_total',
+        'Connections, and streams of HTTP/2, that were one too many: of one client, or of this process.',
+        samples([...this.#crowded].map(([limit, value]) => [{ limit }, value] as const)),
       ),
       family(
         'gauge',

@@ -399,6 +399,7 @@ export class ClientConnection implements ExchangeOwner {
       head: this.#head,
       plan: this.#last?.plan,
       client: this.#asking.address,
+      ...(this.#origin.isHttp2 && { isHttp2: true as const }),
       status,
       ms: this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt,
       legs: this.#last?.legsSince(this.#startedAt) ?? NO_LEGS,

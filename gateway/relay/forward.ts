@@ -16,6 +16,7 @@ import {
 } from '../http1/head.ts'
 import type { Legs } from '../observe/outcome.ts'
 import type { ByteMeter } from './byte-meter.ts'
+import { UnsayableRequest } from './h2c-socket.ts'
 import { formatInterimHead, formatResponseHead, isRepeatable, mayBeTrailer } from './headers.ts'
 import type { ChunkMemory, Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
 
@@ -302,7 +303,8 @@ export class Exchange implements UpstreamUser {
       this.#attach(this.#pool.open(this.plan.target))
       return
     }
-    this.#refuse(upstream.connected ? REFUSED.broken() : this.#refusalOfConnect(error))
+    if (error instanceof UnsayableRequest) this.#refuse(REFUSED.bad(400, error.message))
+    else this.#refuse(upstream.connected ? REFUSED.broken() : this.#refusalOfConnect(error))
   }
 
   #refusalOfConnect(error: Error | undefined): Refusal {

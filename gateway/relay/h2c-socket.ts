@@ -8,6 +8,7 @@ import type {
   OutgoingHttpHeaders,
 } from 'node:http2'
 import { Duplex } from 'node:stream'
+import { messageOf } from '../../lib/errors.ts'
 import { type BodyReader, createBodyReader } from '../http1/body.ts'
 import { type Field, isFieldName, isFieldValue } from '../http1/fields.ts'
 import { isEmpty } from '../http1/framing.ts'
@@ -16,6 +17,9 @@ import { findHeadEnd, parseRequestHead, type RequestHead } from '../http1/head.t
 /** RFC 9113 7. */
 const CANCEL = 8
 const CONNECTION_FIELDS = new Set(['host', 'connection', 'keep-alive', 'transfer-encoding', 'upgrade'])
+
+/** HTTP/2 has no way to say what the request says, such as two of a field that may come once. */
+export class UnsayableRequest extends Error {}
 
 export class H2cSocket extends Duplex {
   readonly #session: ClientHttp2Session
@@ -170,12 +174,12 @@ export class H2cSocket extends Duplex {
 }
 
 /** HTTP/2 takes some fields once only, and others never, and says so by throwing. */
-function attempt(act: () => void): Error | undefined {
+function attempt(act: () => void): UnsayableRequest | undefined {
   try {
     act()
     return undefined
   } catch (error) {
-    return error instanceof Error ? error : new Error(String(error))
+    return new UnsayableRequest(messageOf(error), { cause: error })
   }
 }
 

@@ -1,6 +1,8 @@
 // What can be seen of a gateway: a line for each request, numbers, and what is under way.
 
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { connect } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -94,6 +96,17 @@ test('a request that is refused is written down with its sandbox, by whatever na
   expect(entriesOf(path)).toMatchObject(
     [8000, 3000, 8001].map((port) => ({ status: 401, sandbox: 'a', port })),
   )
+})
+
+test('what came by HTTP/2 is written down as that', async () => {
+  const { path, accessLog } = openLog()
+  const gateway = await startGateway({ accessLog })
+  const session = connect(`http://127.0.0.1:${gateway.port}`)
+  onTestFinished(() => session.destroy())
+  const stream = session.request({ ':authority': 'a-8000.localhost', ':path': '/x' }).resume()
+  await once(stream, 'close')
+  await accessLog.close()
+  expect(entriesOf(path)).toMatchObject([{ protocol: 'HTTP/2', path: '/x', status: 404 }])
 })
 
 test('whether what is known is current is told, and is never a failure', async () => {

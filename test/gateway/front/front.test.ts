@@ -2,7 +2,9 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type ClientHttp2Stream, connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2'
 import { request } from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -267,6 +269,14 @@ describe('a hop that is trusted', () => {
 })
 
 describe('who comes too often', () => {
+  /** How many connections were refused, by the limit that they met. */
+  const refusedOf = ({ figures }: TestGateway) =>
+    Object.fromEntries(
+      figures()
+        .families.filter(({ name }) => name === 'opensandbox_gateway_refused_connections_total')
+        .flatMap(({ samples }) => samples.map(({ labels, value }) => [labels.limit, value])),
+    )
+
   test('G8: a client is told so, and another is not', async () => {
     const gateway = await startGateway({
       front: { proxyProtocol: LOOPBACK, limits: { ...LIMITS, connectionsPerClient: 2 } },
@@ -291,6 +301,33 @@ describe('who comes too often', () => {
     const first = dial(gateway.port).send('GET /status.ok HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await first.read('OK')
     expect(await dial(gateway.port).ended()).toBe('')
+    expect(refusedOf(gateway)).toEqual({ client: 0, process: 1 })
+  })
+
+  test('G8: streams of HTTP/2 beside the first count as connections of their client', async () => {
+    const gateway = await startGateway({
+      front: { proxyProtocol: LOOPBACK, limits: { ...LIMITS, connectionsPerClient: 3 } },
+    })
+    const upstream = await startRaw((peer, at) => {
+      if (at > 2) peer.socket.on('data', () => peer.send(OK))
+    })
+    gateway.routes.put('a', upstream.port)
+    const socket = connect(gateway.port, '127.0.0.1')
+    socket.write('PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\n')
+    const session = connectHttp2('http://a-8000.localhost', { createConnection: () => socket })
+    session.on('error', () => {})
+    onTestFinished(() => session.destroy())
+    const statusOf = (stream: ClientHttp2Stream) =>
+      once(stream, 'response').then(([headers]) => Number((headers as IncomingHttpHeaders)[':status']))
+    const held = [0, 1, 2].map(() => session.request({ ':path': '/' }))
+    for (const stream of held) stream.on('error', () => {})
+    for (const at of [0, 1, 2]) await (await upstream.peer(at)).read('\r\n\r\n')
+    expect(await statusOf(session.request({ ':path': '/' }))).toBe(429)
+    expect(refusedOf(gateway)).toEqual({ client: 1, process: 0 })
+    expect(gateway.lines.filter((line) => line.includes('too many connections'))).toHaveLength(1)
+    held[0]?.close()
+    while ((await statusOf(session.request({ ':path': '/' }))) === 429);
+    expect(upstream.peers).toHaveLength(4)
   })
 
   test('a sandbox has so many connections, on all its ports together', async () => {
