@@ -24,9 +24,10 @@ import { reportReady, stopSignal } from '../lib/stop.ts'
 import { createAdminApp, createPolicyApp } from './app.ts'
 import { type EgressConfig, HELP, parseResolvConf, readEgressConfig } from './config.ts'
 import { Flows } from './connections/flows.ts'
-import { createRelay } from './connections/relay.ts'
+import { createRelay, createRelayer } from './connections/relay.ts'
 import { closeRouting, markOf, openRouting } from './connections/routing.ts'
 import { listenTransparently } from './connections/transparent.ts'
+import { createDenyWebhook } from './deny-webhook.ts'
 import { type Answerer, createAnswerer } from './dns/answer.ts'
 import { createDnsMeter } from './dns/limits.ts'
 import { createResolver } from './dns/resolve.ts'
@@ -37,6 +38,9 @@ import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
 import { createRefusedLog } from './nft/refused.ts'
 import { formatTeardown, tableName } from './nft/rules.ts'
+import { parseRange } from './policy/addresses.ts'
+import { createOwnAddresses, openProxy, PROXY_NAME } from './proxy/open-proxy.ts'
+import { createProxy } from './proxy/serve-client.ts'
 import { DecisionRecord } from './record.ts'
 import { openSandboxFiles } from './sandbox-files.ts'
 import { Sandboxes } from './sandboxes.ts'
@@ -131,6 +135,7 @@ try {
 process.exit(0)
 
 async function run(config: EgressConfig, instance: Instance): Promise<void> {
+  const { services } = config
   const network = await openNetwork({
     wanted: config.subnet,
     key,
@@ -152,11 +157,22 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   if (dns.port !== DNS_PORT)
     log.info('another program has port 53: sandboxes are led to another port', { port: dns.port })
   const flows = new Flows(FLOW_LIMITS)
-  const record = new DecisionRecord()
-  const relay = createRelay({ sandboxes: () => sandboxes, flows, record, log })
+  const record = new DecisionRecord({ tenantOf: (id) => registered?.get(id)?.tenant })
+  const relaying = { sandboxes: () => sandboxes, flows, record, log }
+  const beginRelay = createRelayer(relaying)
+  const relay = createRelay(relaying, beginRelay)
   const relayPort = await listenTransparently(relay)
+  const proxy = await openProxy({ address: network.gateway, port: services.proxyPort, log })
   await openRouting(mark, runProgram)
-  const base = { table, interfacePrefix, dnsPort: dns.port, relayPort, mark, ...network }
+  const base = {
+    table,
+    interfacePrefix,
+    dnsPort: dns.port,
+    relayPort,
+    ...(proxy.port !== undefined && { proxyPort: proxy.port }),
+    mark,
+    ...network,
+  }
   const sandboxes = new Sandboxes({
     base,
     nft,
@@ -171,8 +187,23 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   registered = sandboxes
   await sandboxes.load()
   const upstream = new Upstream({ servers: nameServers(config) })
-  const meter = createDnsMeter(config.services.dnsLimits)
-  const resolve = createResolver({ sandboxes, upstream, meter, record, log, signal: stop })
+  const meter = createDnsMeter(services.dnsLimits)
+  const webhook =
+    services.denyWebhook && createDenyWebhook({ webhook: services.denyWebhook, log, signal: stop })
+  const resolve = createResolver({
+    sandboxes,
+    upstream,
+    meter,
+    record,
+    onDenied: ({ id, tenant }, hostname) =>
+      webhook?.tell({ hostname, sandboxId: id, ...(tenant !== undefined && { tenant }) }),
+    own: new Map(proxy.port === undefined ? [] : [[PROXY_NAME, network.gateway]]),
+    log,
+    signal: stop,
+  })
+  const isOwn = createOwnAddresses()
+  const subnet = parseRange(network.subnet)
+  proxy.serve(createProxy({ sandboxes, resolve, beginRelay, subnet, isOwn, record, log }))
   answerer = createAnswerer({
     sandboxes,
     resolve,
@@ -201,6 +232,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
 
   await watch(sandboxes, record)
   relay.close()
+  proxy.close()
   upstream.close()
   flows.endEvery()
   await Promise.all([policy.closed, admin.closed, dns.closed])

@@ -2,6 +2,7 @@
 // wanted, as long as there is room. All of it is in memory and goes with the sandbox; the log says the same for longer.
 
 import type { NetworkPolicy, PolicyAction } from '../lib/api/network-policy.ts'
+import { noteWanted, type ProposalOptions, proposePolicy, type Wanted } from './proposal.ts'
 
 /** One decision. */
 export type DecisionEvent = {
@@ -19,6 +20,8 @@ export type DecisionEvent = {
   address?: string
   protocol?: string
   port?: number
+  /** How it came here, when not by itself: `http` and `socks5` through the proxy. */
+  via?: string
   /** Of a connection that egress has relayed, when it has ended. */
   bytesSent?: number
   bytesReceived?: number
@@ -27,29 +30,50 @@ export type DecisionEvent = {
 
 export type Decided = Omit<DecisionEvent, 'sequence' | 'at'>
 
+/** An event as it is told: whose it is stands in each. */
+export type ToldEvent = DecisionEvent & { sandboxId: string; tenant?: string }
+
 export type DecisionPage = {
-  events: DecisionEvent[]
+  events: ToldEvent[]
   /** What `after` must be to go on from here. */
   next: number
   /** So many were asked for and are not kept any more. */
   lost: number
 }
 
-export type RecordLimits = { perSandbox: number; wantedPerSandbox: number; sandboxes: number }
+export type RecordLimits = {
+  perSandbox: number
+  wantedPerSandbox: number
+  sandboxes: number
+  /** Events of all sandboxes together. */
+  total: number
+}
 
-const LIMITS: RecordLimits = { perSandbox: 500, wantedPerSandbox: 1000, sandboxes: 2000 }
+export type RecordOptions = {
+  limits?: Partial<RecordLimits>
+  tenantOf?: (id: string) => string | undefined
+  now?: () => number
+}
+
+const LIMITS: RecordLimits = { perSandbox: 500, wantedPerSandbox: 1000, sandboxes: 2000, total: 100_000 }
 const MAX_TEXT = 300
 
-type Entry = { events: DecisionEvent[]; sequence: number; wanted: Map<string, PolicyAction> }
+type Entry = { events: DecisionEvent[]; sequence: number; wanted: Wanted; watchers: Set<() => void> }
 
 export class DecisionRecord {
+  /** Another one after a restart, when everything is counted from the beginning. */
+  readonly epoch: string
   readonly #limits: RecordLimits
   readonly #now: () => number
+  readonly #tenantOf: (id: string) => string | undefined
   readonly #entries = new Map<string, Entry>()
+  #total = 0
 
-  constructor({ limits = LIMITS, now = Date.now }: { limits?: RecordLimits; now?: () => number } = {}) {
-    this.#limits = limits
+  constructor({ limits, tenantOf = () => undefined, now = Date.now }: RecordOptions = {}) {
+    this.#limits = { ...LIMITS, ...limits }
     this.#now = now
+    this.#tenantOf = tenantOf
+    this.epoch = now().toString(36)
   }
 
   add(id: string, decided: Decided): void {
@@ -60,45 +84,81 @@ export class DecisionRecord {
       ...decided,
       reason: decided.reason.slice(0, MAX_TEXT),
     })
+    this.#total++
     // In one go now and then: taking the first of an array away moves all others.
-    if (entry.events.length >= this.#limits.perSandbox * 2) entry.events.splice(0, this.#limits.perSandbox)
-    const wanted = decided.name ?? decided.address
-    if (wanted === undefined) return
-    if (entry.wanted.size < this.#limits.wantedPerSandbox || entry.wanted.has(wanted))
-      entry.wanted.set(wanted, decided.verdict)
+    if (entry.events.length >= this.#limits.perSandbox * 2) this.#drop(entry, this.#limits.perSandbox)
+    if (this.#total > this.#limits.total) this.#makeRoom()
+    noteWanted(entry.wanted, decided, this.#limits.wantedPerSandbox)
+    for (const watcher of [...entry.watchers]) watcher()
   }
 
   /** The decisions after one, the oldest first. */
   page(id: string, { after, limit }: { after: number; limit: number }): DecisionPage {
     const kept = this.#entries.get(id)?.events.slice(-this.#limits.perSandbox) ?? []
-    const events = kept.filter(({ sequence }) => sequence > after).slice(0, limit)
-    const first = kept[0]?.sequence ?? after + 1
+    const tenant = this.#tenantOf(id)
+    const events = kept
+      .filter(({ sequence }) => sequence > after)
+      .slice(0, limit)
+      .map((event) => ({ ...event, sandboxId: id, ...(tenant !== undefined && { tenant }) }))
+    const first = kept[0]?.sequence ?? (this.#entries.get(id)?.sequence ?? after) + 1
     return { events, next: events.at(-1)?.sequence ?? after, lost: Math.max(0, first - 1 - after) }
   }
 
+  /** The sequence of the last decision, or 0. */
+  newest(id: string): number {
+    return this.#entries.get(id)?.sequence ?? 0
+  }
+
+  /** Resolves when something is added for the sandbox, or when the signal aborts. */
+  async changed(id: string, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return
+    const { watchers } = this.#entryOf(id)
+    await new Promise<void>((resolve) => {
+      const settle = () => {
+        watchers.delete(settle)
+        signal.removeEventListener('abort', settle)
+        resolve()
+      }
+      watchers.add(settle)
+      signal.addEventListener('abort', settle, { once: true })
+    })
+  }
+
   /** A policy that allows what the sandbox wanted, and nothing else. What is denied now is in it only when asked for. */
-  propose(id: string, { includeDenied }: { includeDenied: boolean }): NetworkPolicy {
-    const wanted = [...(this.#entries.get(id)?.wanted ?? [])]
-    const targets = wanted
-      .filter(([, verdict]) => includeDenied || verdict === 'allow')
-      .map(([target]) => target)
-    return {
-      defaultAction: 'deny',
-      egress: targets.sort().map((target) => ({ action: 'allow', target })),
-    }
+  propose(id: string, options: ProposalOptions): NetworkPolicy {
+    return proposePolicy(this.#entries.get(id)?.wanted ?? new Map(), options)
   }
 
   remove(id: string): void {
+    const entry = this.#entries.get(id)
+    if (!entry) return
     this.#entries.delete(id)
+    this.#total -= entry.events.length
+    for (const watcher of [...entry.watchers]) watcher()
   }
 
   #entryOf(id: string): Entry {
     const known = this.#entries.get(id)
     if (known) return known
-    const entry: Entry = { events: [], sequence: 0, wanted: new Map() }
+    const entry: Entry = { events: [], sequence: 0, wanted: new Map(), watchers: new Set() }
     this.#entries.set(id, entry)
-    if (this.#entries.size > this.#limits.sandboxes)
-      for (const [first] of this.#entries) if (this.#entries.delete(first)) break
+    if (this.#entries.size > this.#limits.sandboxes) {
+      const [first] = this.#entries.keys()
+      if (first !== undefined) this.remove(first)
+    }
     return entry
+  }
+
+  /** Half of what the sandbox has that has most, so that one which is loud takes nothing from the others. */
+  #makeRoom(): void {
+    let largest: Entry | undefined
+    for (const entry of this.#entries.values())
+      if (!largest || entry.events.length > largest.events.length) largest = entry
+    if (largest) this.#drop(largest, Math.ceil(largest.events.length / 2))
+  }
+
+  #drop({ events }: Entry, count: number): void {
+    events.splice(0, count)
+    this.#total -= count
   }
 }

@@ -13,6 +13,8 @@ export type StoredSandbox = {
   address: string
   interface: string
   token: string
+  credentialProxy?: boolean
+  tenant?: string
   /** Absent for a sandbox to which the operator's default applies. */
   policy?: NetworkPolicy
 }
@@ -28,6 +30,8 @@ const storedSchema = z.object({
   address: z.ipv4(),
   interface: z.string().min(1).max(15),
   token: z.string().min(1),
+  credentialProxy: z.boolean().optional(),
+  tenant: z.string().optional(),
   policy: z.unknown().optional(),
 })
 
@@ -71,7 +75,12 @@ export function openSandboxFiles(directory: string, log: Logger): SandboxFiles {
 }
 
 function readStored(text: string): Omit<StoredSandbox, 'id'> {
-  const { policy, ...stored } = storedSchema.parse(JSON.parse(text))
+  const { policy, tenant, credentialProxy, ...required } = storedSchema.parse(JSON.parse(text))
+  const stored = {
+    ...required,
+    ...(tenant !== undefined && { tenant }),
+    ...(credentialProxy && { credentialProxy }),
+  }
   if (policy === undefined) return stored
   const checked = checkNetworkPolicy(policy)
   if (!('policy' in checked)) throw new Error(`${checked.field} ${checked.message}`)

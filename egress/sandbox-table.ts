@@ -10,6 +10,10 @@ export type Sandbox = {
   readonly address: string
   readonly interface: string
   readonly token: string
+  /** Whose it is, for the record alone. */
+  readonly tenant?: string
+  /** Its requests may be read, as it trusts an authority of its own for it. */
+  readonly credentialProxy?: boolean
   /** Whether the policy is the operator's default and nobody's own. */
   readonly isDefault: boolean
   policy: CompiledPolicy

@@ -39,6 +39,8 @@ export type SandboxesOptions = {
   /** What is being relayed for them. */
   flows: Pick<Flows, 'retain' | 'endAll'>
   record: Pick<DecisionRecord, 'remove'>
+  /** Throws when something else of the sandbox does not go with a policy that a client wants. */
+  requireKept?: (id: string, policy: CompiledPolicy) => void
   log: Logger
   now?: () => number
 }
@@ -113,8 +115,16 @@ export class Sandboxes {
     return this.#turns.take(id, async () => {
       const known = this.#table.get(id)
       this.#table.refuseTaken(id, registration)
-      const { address, interface: name, token } = registration
-      const stored: StoredSandbox = { id, address, interface: name, token, ...policyOf(known, registration) }
+      const { address, interface: name, token, tenant } = registration
+      const stored: StoredSandbox = {
+        id,
+        address,
+        interface: name,
+        token,
+        ...(tenant !== undefined && { tenant }),
+        ...(registration.credentialProxy && { credentialProxy: true }),
+        ...policyOf(known, registration),
+      }
       const sandbox = this.#create(stored, known?.learned)
       const moved = known && (known.address !== address || known.interface !== name)
       // Taken before the kernel has it, so that two registrations at once cannot both get an address.
@@ -174,8 +184,18 @@ export class Sandboxes {
       if (!sandbox) throw notFound(id)
       const next = decide(sandbox.policy.policy)
       if (!next) return undefined
+      this.#options.requireKept?.(id, this.#compile(next, id))
       await this.#enforce(sandbox, next, { isDefault: false })
       return next
+    })
+  }
+
+  /** Does something with a sandbox while nothing about it changes. Throws 404 when it is not there. */
+  inTurn<T>(id: string, work: (sandbox: Sandbox) => T): Promise<T> {
+    return this.#turns.take(id, async () => {
+      const sandbox = this.#table.get(id)
+      if (!sandbox) throw notFound(id)
+      return work(sandbox)
     })
   }
 
@@ -241,9 +261,17 @@ export class Sandboxes {
     { isDefault }: { isDefault: boolean },
   ): Promise<void> {
     const policy = this.#compile(next, sandbox.id)
-    const { id, address, interface: name, token } = sandbox
+    const { id, address, interface: name, token, tenant, credentialProxy } = sandbox
+    const own = {
+      id,
+      address,
+      interface: name,
+      token,
+      ...(tenant !== undefined && { tenant }),
+      ...(credentialProxy && { credentialProxy }),
+    }
     const { files, flows, nft, base } = this.#options
-    const file = isDefault ? undefined : files.prepare({ id, address, interface: name, token, policy: next })
+    const file = isDefault ? undefined : files.prepare({ ...own, policy: next })
     const allows = (used: string) => decideName(policy, used).action === 'allow'
     sandbox.coming = policy
     sandbox.learned.retain(allows)

@@ -95,11 +95,7 @@ class Relay {
   /** The beginning of an answer whose status decides how to go on. */
   #answer = ''
 
-  constructor(
-    options: RelayOptions,
-    refusals: RefusalLog,
-    { client, sandbox, to }: Accepted,
-  ) {
+  constructor(options: RelayOptions, refusals: RefusalLog, { client, sandbox, to }: Accepted) {
     this.#options = options
     this.#refusals = refusals
     this.#client = client

@@ -17,6 +17,7 @@ const registrationSchema = z.object({
   interface: z.string().max(15),
   policy: z.unknown().optional(),
   token: z.string().min(16).max(1024),
+  tenant: z.string().min(1).max(256).optional(),
 })
 
 export type AdminDeps = {
