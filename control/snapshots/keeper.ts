@@ -25,6 +25,8 @@ const REMOVE_TIMEOUT_MS = 300_000
 const AGREE_EVERY_MS = 60_000
 const LONGEST_WAIT_MS = 10_000
 const AFTER_FAILURE: Backoff = { firstMs: 500, longestMs: 60_000 }
+/** A runtime that is back is to be known soon; one that is away says so at once. */
+const WHILE_AWAY: Backoff = { firstMs: 500, longestMs: 3000 }
 
 type Kind = 'take' | 'seal' | 'remove'
 type Work = { kind: Kind; tenant: string; cancel: AbortController; done: Promise<void> }
@@ -127,15 +129,17 @@ export class SnapshotKeeper {
         unsettled: this.#unsettled,
         isBusy: (id) => this.#working.has(id),
       })
+      if (this.#agreeFailures > 0) this.#troubles.clear()
       this.#agreeFailures = 0
       this.#agreeAt = performance.now() + AGREE_EVERY_MS
       this.#tell()
     } catch (error) {
       if (lives.signal.aborted) return
       this.#agreeFailures += 1
-      const inMs = backoffMs(AFTER_FAILURE, this.#agreeFailures, Math.random())
+      const inMs = backoffMs(WHILE_AWAY, this.#agreeFailures, Math.random())
       this.#agreeAt = performance.now() + inMs
-      lives.log.error('snapshots could not be compared with what the runtime has; it is tried again', {
+      const level = this.#agreeFailures === 1 ? 'error' : 'debug'
+      lives.log[level]('snapshots could not be compared with what the runtime has; it is tried again', {
         error: messageOf(error),
         inMs,
       })

@@ -2,11 +2,13 @@
 // by others what to do with ours.
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { pause } from '../../control/async.ts'
 import type { RuntimeEvent, RuntimeSpec } from '../../control/runtime/runtime.ts'
+import { createSnapshotId } from '../../lib/id.ts'
+import { createControlApp, MINIMAL } from '../support/control-app.ts'
 import { MAPPED_ID, OTHER_RUNTIME, startDocker, type TestDocker } from '../support/docker.ts'
 import { type OpenedRuntime, openTestRuntime, runIn, specOf, whyNot } from './runtimes.ts'
 
@@ -288,6 +290,42 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     }
   })
 
+  test('D10: after a daemon that was killed in a snapshot, what clients see is right within five seconds', async () => {
+    const control = createControlApp({ otherRuntime: opened.runtime })
+    onTestFinished(() => control.close())
+    const loops = control.runLoops()
+    const make = { ...MINIMAL, image: { uri: 'host' } }
+    const source = String((await control.call('POST', '/v1/sandboxes', make)).body.id)
+    const row = control.store.get(source)
+    if (!row?.address) throw new Error('It has no address')
+    const large = 'head -c 48M /dev/urandom > /workspace/large'
+    await runIn({ address: row.address }, specOf({ execdToken: row.execdToken }), large)
+    const taken = await control.call('POST', `/v1/sandboxes/${source}/snapshots`)
+    await pause(60, soon())
+    await docker.kill('SIGKILL')
+    const read = async () => (await control.call('GET', `/v1/snapshots/${taken.body.id}`)).body.status
+    await expect.poll(read, { timeout: 5000 }).toMatchObject({
+      state: 'Failed',
+      message: expect.stringContaining('Docker daemon'),
+    })
+    // Asked for while it is away, done once it is back.
+    await control.call('DELETE', `/v1/sandboxes/${source}`)
+    await docker.start()
+    await expect
+      .poll(
+        async () => ({
+          sandbox: (await control.call('GET', `/v1/sandboxes/${source}`)).status,
+          listed: await opened.runtime.list(soon()),
+          images: docker.docker('images', '--quiet', 'opensandbox-snapshots'),
+          state: ((await read()) as { state: string }).state,
+        }),
+        { timeout: 5000 },
+      )
+      .toEqual({ sandbox: 404, listed: [], images: '', state: 'Failed' })
+    await control.close()
+    await loops
+  })
+
   test('what the machine has at the end is what it had', async () => {
     await expectNothing()
     const mounts = execFileSync('cat', ['/proc/self/mountinfo'], { encoding: 'utf8' })
@@ -296,9 +334,29 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
 })
 
 describe.skipIf(reason !== undefined)('on a Docker daemon with live-restore', () => {
+  let opened: OpenedRuntime
+  beforeAll(async () => {
+    opened = await openTestRuntime('docker', { daemonConfig: { 'live-restore': true } })
+  })
+  afterAll(() => opened?.dispose())
+
+  const snapshotsOf = () => {
+    const { snapshots } = opened.runtime
+    if (!snapshots) throw new Error('Docker has snapshots')
+    return snapshots
+  }
+  const inDaemon = (...args: string[]) => String(opened.docker?.docker(...args)).trim()
+  const nameless = () =>
+    inDaemon('images', '--quiet', '--no-trunc', '--filter', 'dangling=true')
+      .split('\n')
+      .filter(Boolean)
+      .sort()
+  const imagesLeft = () => ({
+    named: inDaemon('images', '--quiet', 'opensandbox-snapshots'),
+    nameless: nameless(),
+  })
+
   test('sandboxes go on while the daemon is restarted, and are known again', async () => {
-    const opened = await openTestRuntime('docker', { daemonConfig: { 'live-restore': true } })
-    onTestFinished(() => opened.dispose())
     const specs = [specOf(), specOf()]
     const [running, frozen] = await Promise.all(specs.map((spec) => opened.runtime.create(spec, soon())))
     const [first, second] = specs
@@ -311,6 +369,72 @@ describe.skipIf(reason !== undefined)('on a Docker daemon with live-restore', ()
     expect(await opened.runtime.inspect(second.id, soon())).toEqual({ ...frozen, state: 'paused' })
     await opened.runtime.resume(second.id, soon())
     expect((await runIn(frozen, second, 'echo awake')).stdout).toBe('awake')
+  })
+
+  test('D10 L5: a daemon that is killed at any moment of a snapshot leaves it whole or gone, and its sandbox going on', {
+    timeout: 120_000,
+  }, async () => {
+    const spec = specOf()
+    const source = await opened.runtime.create(spec, soon())
+    await runIn(source, spec, 'head -c 48M /dev/urandom > /workspace/large')
+    const outcomes = new Set<string>()
+    for (const ms of [0, 15, 40, 80, 140, 220, 320, 450, 700]) {
+      const id = createSnapshotId({ hidden: false })
+      const taking = snapshotsOf()
+        .create(spec.id, id, soon())
+        .then(
+          () => 'taken',
+          (error: { failure?: string }) => error.failure ?? String(error),
+        )
+      await pause(ms, soon())
+      await opened.docker?.kill('SIGKILL')
+      const outcome = await taking
+      outcomes.add(outcome)
+      expect(['taken', 'unavailable']).toContain(outcome)
+      // Whoever looks sees that it runs, though the daemon may have died with it standing still.
+      await opened.docker?.start()
+      expect((await opened.runtime.inspect(spec.id, soon()))?.state).toBe('running')
+      const listed = (await snapshotsOf().list(soon())).map((each) => each.id)
+      if (outcome === 'taken') expect(listed).toEqual([id])
+      expect((await runIn(source, spec, 'echo alive')).stdout).toBe('alive')
+      await snapshotsOf().remove(id, soon())
+      expect(await snapshotsOf().list(soon())).toEqual([])
+      expect(imagesLeft()).toEqual({ named: '', nameless: [] })
+    }
+    expect(outcomes).toContain('unavailable')
+  })
+
+  test('L5: a sandbox that a snapshot holds no more is paused when somebody asks, and stays so', async () => {
+    const spec = specOf()
+    const sandbox = await opened.runtime.create(spec, soon())
+    const mark = join(opened.dataDir, 'sandboxes', spec.id, 'held')
+    inDaemon('pause', `opensandbox-${opened.instance.key}-${spec.id}`)
+    writeFileSync(mark, '')
+    expect((await opened.runtime.inspect(spec.id, soon()))?.state).toBe('running')
+    await opened.runtime.pause(spec.id, soon())
+    await snapshotsOf().list(soon())
+    expect((await opened.runtime.inspect(spec.id, soon()))?.state).toBe('paused')
+    expect(existsSync(mark)).toBe(false)
+    await opened.runtime.resume(spec.id, soon())
+    expect((await runIn(sandbox, spec, 'echo awake')).stdout).toBe('awake')
+  })
+
+  test('D10: an image of a snapshot that has no name yet is removed, and one that only says so is not', async () => {
+    const spec = specOf()
+    await opened.runtime.create(spec, soon())
+    const id = createSnapshotId({ hidden: false })
+    await snapshotsOf().create(spec.id, id, soon())
+    const name = `opensandbox-snapshots:${id}`
+    const image = inDaemon('inspect', '--format', '{{.Id}}', name)
+    const container = `opensandbox-${opened.instance.key}-${spec.id}`
+    const forged = inDaemon('commit', '--change', `LABEL opensandbox.io/snapshot=${id}`, container)
+    onTestFinished(() => void inDaemon('rmi', forged))
+    // The name goes to another one: the image is as a daemon leaves it that was killed before it has given it its name.
+    inDaemon('commit', container, name)
+    expect(nameless()).toEqual([image, forged].sort())
+    await snapshotsOf().list(soon())
+    expect(nameless()).toEqual([forged])
+    await snapshotsOf().remove(id, soon())
   })
 })
 

@@ -75,6 +75,15 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
     expect(await opened.runtime.logs('no-such', { maxBytes: 10 }, soon())).toBeUndefined()
   })
 
+  test('what a create has left half made is neither paused nor resumed, and says what it is', async () => {
+    const id = 'half-made'
+    mkdirSync(join(opened.dataDir, 'sandboxes', id))
+    onTestFinished(() => remove(id))
+    const message = `Sandbox "${id}" is incomplete`
+    await expect(opened.runtime.pause(id, soon())).rejects.toMatchObject({ failure: 'not_running', message })
+    await expect(opened.runtime.resume(id, soon())).rejects.toMatchObject({ failure: 'not_paused', message })
+  })
+
   test('S2, S11, P9: a sandbox has one network of its own, and no port of it is open on this machine', async () => {
     const names = (await runIn(sandbox, spec, 'ls /sys/class/net')).stdout.split('\n').sort()
     expect(names).toEqual(['eth0', 'lo'])

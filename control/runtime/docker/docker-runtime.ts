@@ -29,12 +29,14 @@ import type { Volumes } from '../volumes.ts'
 import { type Container, decideState, exitCodeIn } from './container-state.ts'
 import { EngineRefusal } from './engine.ts'
 import { followEvents } from './events.ts'
+import { removeImageVolumes } from './image-volumes.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { makeContainer } from './make-container.ts'
 import { type DockerParts, type DockerRecord, recordOf, sandboxPaths } from './parts.ts'
 import { findContainer, removeContainer, signalContainer } from './remove-container.ts'
 import { DockerSnapshots } from './snapshots.ts'
 import { Standstill } from './standstill.ts'
+import { thaw } from './thaw.ts'
 import { createDockerVolumes } from './volumes.ts'
 
 const REMOVE_TIMEOUT_MS = 60_000
@@ -44,7 +46,7 @@ export class DockerRuntime implements Runtime {
   readonly name = 'docker'
   readonly #parts: DockerParts
   readonly #snapshots: DockerSnapshots
-  readonly #standstill = new Standstill()
+  readonly #standstill: Standstill
   /** Those whose end is our own doing. */
   readonly #removing = new Set<string>()
 
@@ -55,6 +57,10 @@ export class DockerRuntime implements Runtime {
     this.#parts = parts
     this.abilities = parts.abilities
     this.volumes = createDockerVolumes(parts)
+    this.#standstill = new Standstill({
+      folderOf: (id) => sandboxPaths(parts, id).folder,
+      letGoOn: (id, signal) => this.#letGoOn(id, signal),
+    })
     this.#snapshots = new DockerSnapshots(parts, this.#standstill)
   }
 
@@ -133,19 +139,37 @@ export class DockerRuntime implements Runtime {
     const { engine } = this.#parts
     const wanted = verb === 'pause' ? 'running' : 'paused'
     const record = recordOf(this.#parts, id)
-    if (!record?.container || !record.complete)
-      throw new RuntimeError('not_found', `There is no sandbox "${id}"`)
+    const refused = (state: string, cause?: unknown) =>
+      new RuntimeError(verb === 'pause' ? 'not_running' : 'not_paused', `Sandbox "${id}" is ${state}`, {
+        cause,
+      })
+    if (!record?.container || !record.complete) {
+      const found = await this.inspect(id, signal)
+      throw found ? refused(found.state) : new RuntimeError('not_found', `There is no sandbox "${id}"`)
+    }
     const container = engine.docker.getContainer(record.container)
     try {
       await engine.call((abortSignal) => container[verb]({ abortSignal } as object), { signal })
     } catch (error) {
       if (!(error instanceof EngineRefusal)) throw error
       const state = (await this.inspect(id, signal))?.state ?? 'gone'
-      if (state === wanted) throw startFailure(error, this.#parts)
-      throw new RuntimeError(verb === 'pause' ? 'not_running' : 'not_paused', `Sandbox "${id}" is ${state}`, {
-        cause: error,
-      })
+      throw state === wanted ? startFailure(error, this.#parts) : refused(state, error)
     }
+  }
+
+  /** After a standstill that nobody has ended. */
+  async #letGoOn(id: string, signal: AbortSignal): Promise<void> {
+    const { engine } = this.#parts
+    const record = recordOf(this.#parts, id)
+    if (!record?.container) return
+    const container = engine.docker.getContainer(record.container)
+    try {
+      await engine.call((abortSignal) => container.unpause({ abortSignal } as object), { signal })
+    } catch (error) {
+      // It goes on already, or has ended, or so the daemon believes.
+      if (!(error instanceof EngineRefusal)) throw error
+    }
+    await thaw(record)
   }
 
   async remove(id: string, { graceMs }: { graceMs: number }, signal: AbortSignal): Promise<void> {
@@ -169,6 +193,7 @@ export class DockerRuntime implements Runtime {
   async #clear(id: string, record: DockerRecord | undefined, signal: AbortSignal): Promise<void> {
     const { egress, addresses, instance, programs } = this.#parts
     await removeContainer(this.#parts, { id, container: record?.container }, signal)
+    await removeImageVolumes(this.#parts.engine, record?.imageVolumes ?? [], signal)
     await disconnectSandbox(
       record?.interface ?? interfaceOf(id, instance.interfacePrefix),
       programs.run,

@@ -11,6 +11,8 @@ import { createToken } from '../../../lib/id.ts'
 export const INSTANCE_LABEL = 'opensandbox.io/instance'
 const ID_LABEL = 'opensandbox.io/id'
 const PROOF_LABEL = 'opensandbox.io/proof'
+const SNAPSHOT_LABEL = 'opensandbox.io/snapshot'
+const SNAPSHOT_PROOF_LABEL = 'opensandbox.io/snapshot-proof'
 
 export type Ownership = {
   /** What containers of this installation are listed by. */
@@ -20,12 +22,23 @@ export type Ownership = {
   labelsOf(id: string): Record<string, string>
   /** The id of the sandbox whose container this is; undefined when it is not ours. */
   idOf(container: { name: string; labels: Record<string, string> }): string | undefined
+  /** What the images of snapshots are listed by that bear no name. */
+  snapshotFilter: string
+  snapshotLabelsOf(snapshotId: string): Record<string, string>
+  /** The snapshot whose image this is; undefined when it is not ours. */
+  snapshotOf(labels: Record<string, string>): string | undefined
 }
 
 /** `key` names the installation; `secret` proves that it was this one. */
 export function createOwnership(key: string, secret: string): Ownership {
   const prefix = `opensandbox-${key}-`
   const proofOf = (id: string) => createHmac('sha256', secret).update(id).digest('hex').slice(0, 32)
+  const proves = (proof: string | undefined, id: string) => {
+    const [given, wanted] = [Buffer.from(proof ?? ''), Buffer.from(proofOf(id))]
+    return given.length === wanted.length && timingSafeEqual(given, wanted)
+  }
+  // No sandbox has such an id.
+  const ofSnapshot = (id: string) => `snapshot ${id}`
   return {
     filter: `${INSTANCE_LABEL}=${key}`,
     nameOf: (id) => `${prefix}${id}`,
@@ -34,9 +47,16 @@ export function createOwnership(key: string, secret: string): Ownership {
       const plain = name.replace(/^\//, '')
       if (!plain.startsWith(prefix)) return undefined
       const id = plain.slice(prefix.length)
-      const proof = Buffer.from(labels[PROOF_LABEL] ?? '')
-      const wanted = Buffer.from(proofOf(id))
-      return proof.length === wanted.length && timingSafeEqual(proof, wanted) ? id : undefined
+      return proves(labels[PROOF_LABEL], id) ? id : undefined
+    },
+    snapshotFilter: SNAPSHOT_LABEL,
+    snapshotLabelsOf: (id) => ({
+      [SNAPSHOT_LABEL]: id,
+      [SNAPSHOT_PROOF_LABEL]: proofOf(ofSnapshot(id)),
+    }),
+    snapshotOf(labels) {
+      const id = labels[SNAPSHOT_LABEL]
+      return id !== undefined && proves(labels[SNAPSHOT_PROOF_LABEL], ofSnapshot(id)) ? id : undefined
     },
   }
 }

@@ -11,6 +11,7 @@ import type { ImageInfo } from 'dockerode'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { isNoSpace } from '../../image/failure.ts'
 import { RuntimeError } from '../runtime.ts'
+import { listSandboxIds } from '../sandbox-record.ts'
 import type { RuntimeSnapshot, Snapshots } from '../snapshots.ts'
 import { EngineRefusal, isMissing } from './engine.ts'
 import type { DockerImage } from './images/inspect.ts'
@@ -31,6 +32,7 @@ export class DockerSnapshots implements Snapshots {
   readonly #parts: DockerParts
   readonly #standstill: Standstill
   readonly #folder: string
+  readonly #making = new Set<string>()
 
   constructor(parts: DockerParts, standstill: Standstill) {
     this.#parts = parts
@@ -40,7 +42,7 @@ export class DockerSnapshots implements Snapshots {
   }
 
   async create(sandboxId: string, snapshotId: string, signal: AbortSignal): Promise<RuntimeSnapshot> {
-    const { engine } = this.#parts
+    const { engine, ownership } = this.#parts
     const record = recordOf(this.#parts, sandboxId)
     if (!record?.container || !record.complete)
       throw new RuntimeError('not_running', 'The sandbox does not run')
@@ -51,6 +53,7 @@ export class DockerSnapshots implements Snapshots {
         'Cannot take a snapshot of a sandbox that an earlier version has made: make it anew',
       )
     const container = engine.docker.getContainer(record.container)
+    this.#making.add(snapshotId)
     try {
       await this.#standstill.during(sandboxId, async () => {
         signal.throwIfAborted()
@@ -70,7 +73,11 @@ export class DockerSnapshots implements Snapshots {
             container.commit({
               _query: { container: container.id, repo: REPOSITORY, tag: snapshotId, pause: true },
               _body: {
-                Labels: { ...blank, ...base.Config?.Labels },
+                Labels: {
+                  ...blank,
+                  ...base.Config?.Labels,
+                  ...ownership.snapshotLabelsOf(snapshotId),
+                },
                 Env: base.Config?.Env ?? [],
                 Entrypoint: base.Config?.Entrypoint ?? [''],
                 Cmd: base.Config?.Cmd ?? [''],
@@ -93,6 +100,8 @@ export class DockerSnapshots implements Snapshots {
       )
       signal.throwIfAborted()
       throw asRuntimeError(error)
+    } finally {
+      this.#making.delete(snapshotId)
     }
   }
 
@@ -112,7 +121,9 @@ export class DockerSnapshots implements Snapshots {
   }
 
   async list(signal: AbortSignal): Promise<RuntimeSnapshot[]> {
-    const { engine } = this.#parts
+    const { engine, dataDir } = this.#parts
+    await this.#standstill.recover(await listSandboxIds(dataDir), signal)
+    await this.#removeNameless(signal)
     const images = await engine.call(
       (abortSignal) =>
         engine.docker.listImages({ filters: { reference: [REPOSITORY] }, abortSignal } as object),
@@ -124,6 +135,21 @@ export class DockerSnapshots implements Snapshots {
       const image = stored && byTag.get(nameOf(stored.id))
       return stored && image ? [describe(stored, image)] : []
     })
+  }
+
+  /** A daemon that was killed may have made an image and not yet given it its name. */
+  async #removeNameless(signal: AbortSignal): Promise<void> {
+    const { engine, ownership } = this.#parts
+    const filters = { dangling: ['true'], label: [ownership.snapshotFilter] }
+    const images = await engine.call(
+      (abortSignal) => engine.docker.listImages({ filters, abortSignal } as object),
+      { signal },
+    )
+    for (const { Id, Labels } of images) {
+      const id = ownership.snapshotOf(Labels ?? {})
+      // A container that somebody else has made of it keeps it.
+      if (id !== undefined && !this.#making.has(id)) await removeName(engine, Id, signal)
+    }
   }
 
   /** The image of a snapshot, as sandboxes are made from it. Rejects with RuntimeError when there is none. */

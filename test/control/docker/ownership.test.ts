@@ -34,6 +34,20 @@ describe('idOf()', () => {
   })
 })
 
+test('snapshotOf() knows the snapshots of this installation, and no proof of anything else', () => {
+  const labels = ours.snapshotLabelsOf('p1')
+  expect(ours.snapshotOf(labels)).toBe('p1')
+  const proof = 'opensandbox.io/snapshot-proof'
+  for (const forged of [
+    {},
+    { 'opensandbox.io/snapshot': 'p1' },
+    { ...labels, 'opensandbox.io/snapshot': 'p2' },
+    { ...labels, [proof]: ours.labelsOf('p1')['opensandbox.io/proof'] ?? '' },
+    createOwnership('ab12', 'other').snapshotLabelsOf('p1'),
+  ])
+    expect(ours.snapshotOf(forged as Record<string, string>)).toBeUndefined()
+})
+
 test('loadSecret() makes a secret once, for root alone', () => {
   const folder = mkdtempSync(join(tmpdir(), 'docker-secret-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
