@@ -7,6 +7,7 @@ import { createRequestId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { type AdminDeps, adminRoutes } from './routes/admin.ts'
 import { formatError, type PolicyDeps, policyRoutes } from './routes/policy.ts'
+import { type VaultDeps, vaultRoutes } from './routes/vault.ts'
 
 /** The administration API: JSON errors. */
 export function createAdminApp(deps: AdminDeps & { log: Logger }): Hono {
@@ -19,9 +20,9 @@ export function createAdminApp(deps: AdminDeps & { log: Logger }): Hono {
   return app
 }
 
-/** The policy API: errors are plain text. */
-export function createPolicyApp(deps: PolicyDeps): Hono {
-  const app = new Hono().route('/', policyRoutes(deps))
+/** The APIs of policies and vaults: errors are plain text. */
+export function createPolicyApp(deps: PolicyDeps & VaultDeps): Hono {
+  const app = new Hono().route('/', policyRoutes(deps)).route('/', vaultRoutes(deps))
   app.notFound(() => formatError(new ApiError(404, 'NOT_FOUND', '404 page not found')))
   app.onError((error, context) => formatError(knownError(error, deps.log, context.req.path)))
   return app

@@ -33,6 +33,7 @@ import { createDnsMeter } from './dns/limits.ts'
 import { createResolver } from './dns/resolve.ts'
 import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
+import { openAuthorities } from './interception/authority.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
@@ -44,6 +45,9 @@ import { createProxy } from './proxy/serve-client.ts'
 import { DecisionRecord } from './record.ts'
 import { openSandboxFiles } from './sandbox-files.ts'
 import { Sandboxes } from './sandboxes.ts'
+import { SandboxVaults } from './vault/sandbox-vaults.ts'
+import { openSealing, sealOfAuthorities } from './vault/sealing.ts'
+import { openVaultFiles } from './vault/vault-files.ts'
 
 const TEARDOWN = '--teardown'
 /** How often the kernel is asked what it refused and whether the rules are still there. */
@@ -156,6 +160,12 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   })
   if (dns.port !== DNS_PORT)
     log.info('another program has port 53: sandboxes are led to another port', { port: dns.port })
+  const sealing = openSealing(join(stateDir, 'vault-keys'))
+  const vaults = new SandboxVaults(openVaultFiles(join(stateDir, 'vaults'), sealing), log)
+  const authorities = openAuthorities({
+    directory: join(stateDir, 'authorities'),
+    seal: sealOfAuthorities(sealing),
+  })
   const flows = new Flows(FLOW_LIMITS)
   const record = new DecisionRecord({ tenantOf: (id) => registered?.get(id)?.tenant })
   const relaying = { sandboxes: () => sandboxes, flows, record, log }
@@ -182,6 +192,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     sets: config.ruleSets,
     flows,
     record,
+    requireKept: (id, policy) => vaults.requireCovered(id, policy),
     log,
   })
   registered = sandboxes
@@ -216,6 +227,8 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     fetch: createAdminApp({
       network: { ...network, interfacePrefix },
       sandboxes,
+      authorities,
+      vaults,
       log,
       onRegistered: () => void makeWay(),
     }).fetch,
@@ -223,7 +236,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     signal: stop,
   })
   const policy = await serve({
-    fetch: createPolicyApp({ sandboxes, record, log }).fetch,
+    fetch: createPolicyApp({ sandboxes, record, vaults, ports: services.vaultPorts, log }).fetch,
     listen: { socketPath: instance.policySocket },
     signal: stop,
   })

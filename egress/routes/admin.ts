@@ -3,10 +3,11 @@
 import { isIPv4 } from 'node:net'
 import { Hono } from 'hono'
 import { z } from 'zod'
-import type { EgressNetwork, EgressRegistration } from '../../lib/api/egress-admin.ts'
+import type { EgressAuthority, EgressNetwork, EgressRegistration } from '../../lib/api/egress-admin.ts'
 import { checkNetworkPolicy, formatPolicyProblem, parseAddress4 } from '../../lib/api/network-policy.ts'
 import { ApiError } from '../../lib/errors.ts'
 import { covers, parseRange } from '../policy/addresses.ts'
+import type { Authorities } from '../interception/authority.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import { readBody } from './body.ts'
 
@@ -17,17 +18,21 @@ const registrationSchema = z.object({
   interface: z.string().max(15),
   policy: z.unknown().optional(),
   token: z.string().min(16).max(1024),
+  credentialProxy: z.boolean().optional(),
   tenant: z.string().min(1).max(256).optional(),
 })
 
 export type AdminDeps = {
   network: EgressNetwork
   sandboxes: Sandboxes
+  authorities: Pick<Authorities, 'authorityOf' | 'remove'>
+  /** What else is kept of a sandbox. */
+  vaults: { forget(id: string): void }
   /** Called after a registration, for what need not be waited for. */
   onRegistered: () => void
 }
 
-export function adminRoutes({ network, sandboxes, onRegistered }: AdminDeps): Hono {
+export function adminRoutes({ network, sandboxes, authorities, vaults, onRegistered }: AdminDeps): Hono {
   const routes = new Hono()
   routes.get('/healthz', (context) => context.text('ok'))
   routes.get('/network', (context) => context.json(network))
@@ -39,8 +44,20 @@ export function adminRoutes({ network, sandboxes, onRegistered }: AdminDeps): Ho
     onRegistered()
     return context.body(null, 204)
   })
+  routes.put('/sandboxes/:id/authority', (context) => {
+    const { certificate } = authorities.authorityOf(readId(context.req.param('id')))
+    return context.json({ certificate } satisfies EgressAuthority)
+  })
   routes.delete('/sandboxes/:id', async (context) => {
-    await sandboxes.remove(readId(context.req.param('id')))
+    const id = readId(context.req.param('id'))
+    // Before the sandbox itself, so that nothing stays that nobody would ever remove; and once more, for what a client wrote meanwhile.
+    vaults.forget(id)
+    try {
+      await sandboxes.remove(id)
+    } finally {
+      vaults.forget(id)
+      authorities.remove(id)
+    }
     return context.body(null, 204)
   })
   return routes
@@ -67,7 +84,14 @@ function readRegistration(body: string, network: EgressNetwork): EgressRegistrat
     const [issue] = parsed.error.issues
     throw invalid(issue?.path.join('.') || 'the body', issue?.message ?? 'is not valid')
   }
-  const { address, interface: name, policy, token } = parsed.data
+  const { address, interface: name, policy, token, tenant, credentialProxy } = parsed.data
+  const registration = {
+    address,
+    interface: name,
+    token,
+    ...(tenant !== undefined && { tenant }),
+    ...(credentialProxy && { credentialProxy }),
+  }
   const subnet = parseRange(network.subnet)
   if (
     !covers([subnet], address) ||
@@ -84,8 +108,8 @@ function readRegistration(body: string, network: EgressNetwork): EgressRegistrat
       'interface',
       `must be "${network.interfacePrefix}" and 1 to 8 more of letters, digits, "_" and "-", but it is ${JSON.stringify(name)}`,
     )
-  if (policy === undefined || policy === null) return { address, interface: name, token }
+  if (policy === undefined || policy === null) return registration
   const checked = checkNetworkPolicy(policy)
   if (!('policy' in checked)) throw invalid('policy', formatPolicyProblem(checked))
-  return { address, interface: name, token, policy: checked.policy }
+  return { ...registration, policy: checked.policy }
 }

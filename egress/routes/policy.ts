@@ -1,7 +1,6 @@
 // A sandbox's own policy API, as clients know it at port 18080 (contract: egress.md 2), here below `/sandboxes/{id}`. Errors are
 // plain text, which is what the published SDKs show.
 
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { type Context, Hono } from 'hono'
 import {
   checkNetworkPolicy,
@@ -18,18 +17,16 @@ import type { Logger } from '../../lib/log.ts'
 import { explain } from '../explain.ts'
 import { modeOf, patchPolicy, removeTargets } from '../policy/change.ts'
 import type { DecisionRecord } from '../record.ts'
-import type { Sandbox } from '../sandbox-table.ts'
-import { notFound, type Sandboxes } from '../sandboxes.ts'
+import type { Sandboxes } from '../sandboxes.ts'
 import { readBody } from './body.ts'
+import { json, methodNotAllowed, requireCaller, requireSandbox } from './caller.ts'
 import { createEventStreams } from './event-stream.ts'
 
-const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
 const ENFORCEMENT_MODE = 'dns+nft'
 const MAX_EVENTS = 500
 const DEFAULT_EVENTS = 100
 const POLICY_METHODS = 'GET, POST, PUT, PATCH, DELETE'
 const PROTOCOLS = ['tcp', 'udp', 'icmp']
-const VAULT_METHODS = 'GET, POST, PATCH, DELETE'
 
 export type PolicyDeps = { sandboxes: Sandboxes; record: DecisionRecord; log: Logger }
 
@@ -91,34 +88,6 @@ export function policyRoutes({ sandboxes, record, log }: PolicyDeps): Hono {
     return json(context, record.propose(id, options))
   })
 
-  // No secrets are kept here yet: reading finds none, and writing says why not (contract: egress.md 6.2).
-  routes.all('/sandboxes/:id/credential-vault/_active', (context) => {
-    requireSandbox(sandboxes, context)
-    if (context.req.method !== 'GET') throw methodNotAllowed(context, 'GET')
-    throw new ApiError(403, 'FORBIDDEN', 'forbidden')
-  })
-  routes.all('/sandboxes/:id/credential-vault', (context) => {
-    requireCaller(sandboxes, context)
-    switch (context.req.method) {
-      case 'GET':
-        throw new ApiError(404, 'NOT_FOUND', 'credential vault not found')
-      case 'POST':
-      case 'PATCH':
-      case 'DELETE':
-        throw new ApiError(
-          412,
-          'NOT_SUPPORTED',
-          'the credential vault is not supported by this runtime: transparent mitmproxy is not available',
-        )
-      default:
-        throw methodNotAllowed(context, VAULT_METHODS)
-    }
-  })
-  routes.all('/sandboxes/:id/credential-vault/*', (context) => {
-    requireCaller(sandboxes, context)
-    if (context.req.method !== 'GET') throw methodNotAllowed(context, 'GET')
-    throw new ApiError(404, 'NOT_FOUND', 'credential vault not found')
-  })
   return routes
 
   async function replace(context: Context, id: string, body: string): Promise<Response> {
@@ -186,24 +155,6 @@ export function formatError(error: ApiError): Response {
   })
 }
 
-function requireSandbox(sandboxes: Sandboxes, context: Context): Sandbox {
-  const id = context.req.param('id') ?? ''
-  const sandbox = sandboxes.get(id)
-  if (!sandbox) throw notFound(/^[a-z0-9-]{1,63}$/.test(id) ? id : '?')
-  return sandbox
-}
-
-/** The caller has shown the secret of this very sandbox; it is asked for before the method (contract: egress.md 2.1). */
-function requireCaller(sandboxes: Sandboxes, context: Context): Sandbox {
-  const sandbox = requireSandbox(sandboxes, context)
-  const given = context.req.header(TOKEN_HEADER) ?? ''
-  // Digests are of one length, whatever was sent, so the time says nothing about the secret.
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  if (!timingSafeEqual(digest(given), digest(sandbox.token)))
-    throw new ApiError(401, 'UNAUTHORIZED', 'unauthorized')
-  return sandbox
-}
-
 function answer(context: Context, policy: NetworkPolicy, extra: Record<string, unknown> = {}): Response {
   const { reason, ...rest } = extra
   return json(context, {
@@ -251,10 +202,6 @@ function readCount(
   )
 }
 
-function json(context: Context, body: unknown): Response {
-  return context.body(`${JSON.stringify(body)}\n`, 200, { 'Content-Type': 'application/json' })
-}
-
 function parseJson(body: string): unknown {
   try {
     return JSON.parse(body)
@@ -275,10 +222,4 @@ function parseList(body: string, what: string): unknown[] {
 
 function problem(found: PolicyProblem): ApiError {
   return new ApiError(found.tooMany ? 413 : 400, 'INVALID_POLICY', formatPolicyProblem(found))
-}
-
-function methodNotAllowed(context: Context, allow: string): ApiError {
-  return new ApiError(405, 'METHOD_NOT_ALLOWED', `method ${context.req.method} not allowed`, {
-    extra: { allow },
-  })
 }

@@ -4,9 +4,17 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { z } from 'zod'
 import { systemCodeOf } from '../../lib/errors.ts'
+import type { KeySeal } from '../interception/authority.ts'
 
-export type Sealed = { key: string; nonce: string; text: string; tag: string }
+export const sealedSchema = z.strictObject({
+  key: z.string(),
+  nonce: z.string(),
+  text: z.string(),
+  tag: z.string(),
+})
+export type Sealed = z.infer<typeof sealedSchema>
 
 export type Sealing = {
   /** `context` is not kept, and must be the same when it is opened. */
@@ -92,4 +100,13 @@ function readOrMake(path: string): string {
     rmSync(made, { force: true })
   }
   return readFileSync(path, 'utf8')
+}
+
+/** The same for the keys of authorities (interception/authority.ts), which are kept as one line each. */
+export function sealOfAuthorities(sealing: Sealing): KeySeal {
+  const contextOf = (id: string) => `opensandbox authority ${id}`
+  return {
+    seal: (text, id) => JSON.stringify(sealing.seal(text, contextOf(id))),
+    open: (sealed, id) => sealing.open(sealedSchema.parse(JSON.parse(sealed)), contextOf(id)),
+  }
 }

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { z } from 'zod'
 import { messageOf } from '../../lib/errors.ts'
-import type { Sealing } from './sealing.ts'
+import { type Sealing, sealedSchema } from './sealing.ts'
 import type { Binding, Credential, Vault } from './vault.ts'
 
 export type VaultFiles = {
@@ -17,7 +17,7 @@ export type VaultFiles = {
 const NAME = /^([a-z0-9-]{1,63})\.vault$/
 const fileSchema = z.strictObject({
   revision: z.int().positive(),
-  sealed: z.strictObject({ key: z.string(), nonce: z.string(), text: z.string(), tag: z.string() }),
+  sealed: sealedSchema,
 })
 
 type Contents = { credentials: Credential[]; bindings: Binding[] }

@@ -2,7 +2,7 @@
 // so a number may come as a text.
 
 import { isIPv4 } from 'node:net'
-import { parseTarget, SET_NAME } from '../api/network-policy.ts'
+import { parseName, parseTarget, SET_NAME } from '../api/network-policy.ts'
 import { parseDnsUpstream } from '../name-server.ts'
 import { parsePublicAddress } from '../public-address.ts'
 import { parseBytes } from '../quantity.ts'
@@ -38,6 +38,32 @@ export const integer = (min: number, max: number): Check => ({
     return typeof n === 'number' && Number.isInteger(n) && n >= min && n <= max ? n : undefined
   },
 })
+
+export const ports: Check = {
+  allowed: 'a list of 1 to 16 ports, from 1 to 65535, such as [80, 443]',
+  read: (v) => {
+    if (!Array.isArray(v) || v.length < 1 || v.length > 16) return undefined
+    const read = v.map((item) => integer(1, 65_535).read(item, () => {}))
+    return read.every((port) => typeof port === 'number') ? [...new Set(read)] : undefined
+  },
+}
+
+/** `name=address`: as a map of names in canonical form to addresses. */
+export const hostPins: Check = {
+  allowed: 'a list of names with an IPv4 address, such as ["api.test=203.0.113.5"]',
+  read: (v) => {
+    if (!Array.isArray(v)) return undefined
+    const pins = new Map<string, string>()
+    for (const item of v) {
+      const [text = '', address = '', ...more] = String(item).split('=')
+      const parsed = parseName(text)
+      if ('problem' in parsed || !isIPv4(address) || more.length > 0 || pins.has(parsed.name))
+        return undefined
+      pins.set(parsed.name, address)
+    }
+    return pins
+  },
+}
 
 export const bytes: Check = {
   allowed: 'an amount such as "64Gi", or a whole number of bytes',

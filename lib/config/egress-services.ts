@@ -29,6 +29,10 @@ export type EgressServices = {
   denyWebhook?: DenyWebhook
   /** Whether a TLS client may hide a name behind one that is allowed. */
   allowEch: boolean
+  /** Where requests are read, of sandboxes that have a vault. */
+  vaultPorts: number[]
+  /** Addresses of names that no name server knows. */
+  hostPins: ReadonlyMap<string, string>
 }
 
 export function egressServicesOf(settings: Settings): EgressServices {
@@ -46,5 +50,7 @@ export function egressServicesOf(settings: Settings): EgressServices {
     ...(get<boolean>('egress.proxy.enabled') && { proxyPort: get<number>('egress.proxy.port') }),
     ...(url !== undefined && { denyWebhook: { url, ...(secret !== undefined && { secret }) } }),
     allowEch: get('egress.allow_ech'),
+    vaultPorts: get('egress.vault_ports'),
+    hostPins: get('egress.host_pins'),
   }
 }

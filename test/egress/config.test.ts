@@ -54,6 +54,18 @@ test('what egress does beside filtering can be said, and has defaults', () => {
     },
   })
   expect(read('')).not.toHaveProperty('denyWebhook')
+  expect(read('')).toMatchObject({ vaultPorts: [80, 443], hostPins: new Map() })
+  const pinned = read('[egress]\nvault_ports = [443, 8443]\nhost_pins = ["API.test.=192.0.2.5"]\n')
+  expect(pinned).toMatchObject({ vaultPorts: [443, 8443], hostPins: new Map([['api.test', '192.0.2.5']]) })
+  for (const wrong of [
+    '"a.test"',
+    '"a.test=::1"',
+    '"a_.*=192.0.2.5"',
+    '"a.test=192.0.2.5", "A.test=192.0.2.6"',
+  ])
+    expect(() => read(`[egress]\nhost_pins = [${wrong}]\n`)).toThrow('host_pins')
+  for (const wrong of ['', '0', '"x"', '65536'])
+    expect(() => read(`[egress]\nvault_ports = [${wrong}]\n`)).toThrow('vault_ports')
   const services = read(
     '[egress]\nallow_ech = true\n[egress.proxy]\nenabled = false\n[egress.deny_webhook]\nurl = "https://hook.example/x"\nsecret = "s"\n[egress.dns_limits]\nburst = 7\n',
   )

@@ -5,6 +5,7 @@ import { Nft } from '../../egress/nft/apply.ts'
 import { DecisionRecord } from '../../egress/record.ts'
 import type { SandboxFiles, StoredSandbox } from '../../egress/sandbox-files.ts'
 import { Sandboxes } from '../../egress/sandboxes.ts'
+import { SandboxVaults } from '../../egress/vault/sandbox-vaults.ts'
 import { createSilentLogger } from '../../lib/log.ts'
 
 export const BASE = {
@@ -45,6 +46,10 @@ export function createFakeKernel({ flows = new Flows({ perSandbox: 2, total: 3 }
     remove: (id) => void files.delete(id),
   }
   const record = new DecisionRecord()
+  const vaults = new SandboxVaults(
+    { load: () => ({ vaults: new Map(), unreadable: new Map() }), write: () => {}, remove: () => {} },
+    createSilentLogger(),
+  )
   const open = (defaultAction: 'allow' | 'deny' = 'allow') =>
     new Sandboxes({
       base: BASE,
@@ -53,8 +58,9 @@ export function createFakeKernel({ flows = new Flows({ perSandbox: 2, total: 3 }
       defaultPolicy: { defaultAction, egress: [] },
       flows,
       record,
+      requireKept: (id, policy) => vaults.requireCovered(id, policy),
       log: createSilentLogger(),
       now: () => state.now,
     })
-  return { scripts, files, state, flows, record, open }
+  return { scripts, files, state, flows, record, vaults, ports: [80, 443], open }
 }

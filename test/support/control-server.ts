@@ -45,9 +45,9 @@ export type ControlServer = {
 export async function startControlServer(access: AccessSettings = {}): Promise<ControlServer> {
   const dataDir = mkdtempSync(join(tmpdir(), 'control-'))
   const runtime = createFakeRuntime()
-  const { open, record } = createFakeKernel()
-  const sandboxes = open()
-  const policies = createPolicyApp({ sandboxes, record, log: createSilentLogger() })
+  const kernel = createFakeKernel()
+  const sandboxes = kernel.open()
+  const policies = createPolicyApp({ ...kernel, sandboxes, log: createSilentLogger() })
   let registered = 0
   const { create } = runtime
   runtime.create = async (spec, signal) => {

@@ -1,5 +1,7 @@
-import { describe, expect, test } from 'vitest'
+import { X509Certificate } from 'node:crypto'
+import { describe, expect, test, vi } from 'vitest'
 import { createAdminApp } from '../../../egress/app.ts'
+import { makeAuthority } from '../../../egress/interception/authority.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
 import { BASE, createFakeKernel } from '../fake-kernel.ts'
 
@@ -10,9 +12,16 @@ function setup() {
   const kernel = createFakeKernel()
   const sandboxes = kernel.open()
   const calls = { registered: 0 }
+  const gone: string[] = []
+  const authorities = {
+    authorityOf: (id: string) => makeAuthority(id, 0),
+    remove: (id: string) => void gone.push(id),
+  }
   const app = createAdminApp({
     network,
     sandboxes,
+    authorities,
+    vaults: kernel.vaults,
     log: createSilentLogger(),
     onRegistered: () => {
       calls.registered++
@@ -23,7 +32,7 @@ function setup() {
       method,
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
-  return { ...kernel, sandboxes, ask, calls }
+  return { ...kernel, sandboxes, ask, calls, gone }
 }
 
 test('says what the network is, and that it lives', async () => {
@@ -95,4 +104,17 @@ test('what does not exist is a 404 in JSON', async () => {
     expect(response.status).toBe(404)
     expect(await response.json()).toMatchObject({ code: 'NOT_FOUND' })
   }
+})
+
+test('tells whom a sandbox is to trust before it is there, and forgets all of it with the sandbox', async () => {
+  const { ask, gone, vaults } = setup()
+  const { certificate } = (await (await ask('PUT', '/sandboxes/a/authority')).json()) as {
+    certificate: string
+  }
+  expect(new X509Certificate(certificate).ca).toBe(true)
+  expect(certificate).not.toContain('PRIVATE')
+  const forgotten = vi.spyOn(vaults, 'forget')
+  expect((await ask('DELETE', '/sandboxes/a')).status).toBe(204)
+  expect(gone).toEqual(['a'])
+  expect(forgotten).toHaveBeenCalledWith('a')
 })

@@ -25,7 +25,7 @@ async function setup(policy: NetworkPolicy | undefined = START) {
     ...(policy && { policy }),
   })
   kernel.scripts.length = 0
-  const app = createPolicyApp({ sandboxes, record: kernel.record, log: createSilentLogger() })
+  const app = createPolicyApp({ ...kernel, sandboxes, log: createSilentLogger() })
   const ask = async (method: string, path: string, body?: unknown, token: string | null = TOKEN) => {
     const response = await app.request(`/sandboxes/${path}`, {
       method,
@@ -63,8 +63,8 @@ describe('GET /policy', () => {
     const sandboxes = kernel.open('allow')
     await sandboxes.register('sb-1', { address: '10.88.0.5', interface: 'osbab12aa', token: TOKEN })
     const response = await createPolicyApp({
+      ...kernel,
       sandboxes,
-      record: kernel.record,
       log: createSilentLogger(),
     }).request('/sandboxes/sb-1/policy', { headers: { 'OPENSANDBOX-EGRESS-AUTH': TOKEN } })
     expect(await response.json()).toEqual({
