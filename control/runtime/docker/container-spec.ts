@@ -6,6 +6,7 @@ import type { ContainerCreateOptions, MountSettings } from 'dockerode'
 import { EXCHANGE_DIR, GUEST_DIR, ISOLATION_DIR } from '../../../lib/api/guest.ts'
 import type { DockerConfig } from '../../../lib/config/docker.ts'
 import type { RuntimeSpec } from '../runtime.ts'
+import type { ImageVolume } from './image-volumes.ts'
 
 const CPU_PERIOD_US = 100_000
 const HIGHEST_GROUP = 65_535
@@ -22,6 +23,8 @@ export type ContainerInput = {
   mounts: { source: string; isVolume?: boolean; target: string; readOnly: boolean }[]
   /** What it trusts: read-only, and over whatever the image has there. */
   trust?: { source: string; target: string }[]
+  /** What the image declares to be kept apart, with what it has there copied into it. */
+  imageVolumes?: ImageVolume[]
   address: string
   gateway: string
   /** execd's command, absolute inside the sandbox. */
@@ -49,6 +52,12 @@ const volume = (name: string, target: string, readOnly: boolean): MountSettings 
   ...bind(name, target, readOnly),
   Type: 'volume',
   VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: { Name: 'local', Options: {} } },
+})
+
+/** With a copy of what the image has at its target, as Docker does for what images declare. */
+const copied = (name: string, target: string, labels: Record<string, string>): MountSettings => ({
+  ...volume(name, target, false),
+  VolumeOptions: { NoCopy: false, Labels: labels, DriverConfig: { Name: 'local', Options: {} } },
 })
 
 export function makeContainerSpec(input: ContainerInput): ContainerCreateOptions {
@@ -85,6 +94,7 @@ export function makeContainerSpec(input: ContainerInput): ContainerCreateOptions
         ...input.mounts.map(({ source, isVolume, target, readOnly }) =>
           isVolume ? volume(source, target, readOnly) : bind(source, target, readOnly),
         ),
+        ...(input.imageVolumes ?? []).map(({ name, target }) => copied(name, target, input.labels)),
         bind(input.guestDir, GUEST_DIR, true),
         bind(input.exchangeDir, EXCHANGE_DIR, false),
         ...(input.trust ?? []).map(({ source, target }) => bind(source, target, true)),

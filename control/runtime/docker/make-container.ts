@@ -3,7 +3,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { lstat, mkdir } from 'node:fs/promises'
-import { EXCHANGE_DIR } from '../../../lib/api/guest.ts'
+import { EXCHANGE_DIR, GUEST_DIR, ISOLATION_DIR } from '../../../lib/api/guest.ts'
 import { settleAll } from '../../async.ts'
 import { bringUp } from '../bring-up.ts'
 import { makeExchange } from '../exchange.ts'
@@ -14,6 +14,7 @@ import { type NamedProcess, startTimeOf, writeRecord } from '../sandbox-record.t
 import { makeTrust } from '../trust/make-trust.ts'
 import { makeContainerSpec } from './container-spec.ts'
 import { readImageBundles } from './image-bundles.ts'
+import { planImageVolumes } from './image-volumes.ts'
 import type { DockerImage } from './images/inspect.ts'
 import { openMounts, verifyMounts } from './mounts.ts'
 import { type DockerParts, type DockerRecord, sandboxPaths } from './parts.ts'
@@ -71,6 +72,17 @@ async function startContainer(
   const { engine, ownership, guest, namespaces, config } = parts
   if (spec.allowNamespaces && 'refusal' in namespaces)
     throw new RuntimeError('unsupported', namespaces.refusal)
+  const imageVolumes = planImageVolumes({
+    declared: image.volumes ?? [],
+    targets: targetsOf(spec, image, config.docker.sandboxBinds),
+    prefix: `opensandbox-${parts.instance.key}.${spec.id}`,
+    isLimited: spec.limits.diskBytes !== undefined,
+  })
+  if (imageVolumes.length > 0) {
+    // Before there is one, so that a crash leaves none that nobody knows.
+    record.imageVolumes = imageVolumes.map((each) => each.name)
+    await writeRecord(sandboxPaths(parts, spec.id).record, record)
+  }
   const { mounts, staged } = await openMounts(parts, spec, signal)
   const bundles = () => readImageBundles(parts, { id: spec.id, image: image.id }, signal)
   const trust = await makeTrust(
@@ -86,6 +98,7 @@ async function startContainer(
     imageEnv: image.config.env,
     spec,
     mounts,
+    imageVolumes,
     trust,
     address: record.address,
     gateway: parts.gateway,
@@ -116,6 +129,22 @@ async function startContainer(
     )
   await verifyMounts([...staged, ...(await exchangeOf(parts, spec))], State.Pid)
   return { pid: State.Pid, startTime }
+}
+
+/** Where something is mounted whatever the image declares. */
+function targetsOf(
+  { mounts, volumes = [], allowNamespaces }: RuntimeSpec,
+  { hostDirs }: DockerImage,
+  binds: readonly string[],
+): string[] {
+  return [
+    ...[...mounts, ...volumes].map(({ target }) => target),
+    ...hostDirs,
+    ...binds.map((each) => each.split(':')[1] ?? ''),
+    GUEST_DIR,
+    EXCHANGE_DIR,
+    ...(allowNamespaces ? [ISOLATION_DIR] : []),
+  ]
 }
 
 /** The exchange directory, where it is a mount that the daemon has to see. */

@@ -31,6 +31,8 @@ export type DockerParts = RuntimeOptions & {
 export type DockerRecord = SandboxRecord & {
   /** Docker's id of the container, once it runs. */
   container?: string
+  /** What the daemon calls the volumes that its image declares. */
+  imageVolumes?: string[]
   /** How it is run, for snapshots of it. */
   ground?: Ground
 }

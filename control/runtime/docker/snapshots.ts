@@ -7,7 +7,7 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ImageInfo } from 'dockerode'
+import type { ImageInfo, ImageInspectInfo } from 'dockerode'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { isNoSpace } from '../../image/failure.ts'
 import { RuntimeError } from '../runtime.ts'
@@ -157,7 +157,8 @@ export class DockerSnapshots implements Snapshots {
     const stored = this.#read(snapshotId)
     const found = stored && (await this.#inspect(snapshotId, signal))
     if (!stored || !found) throw new RuntimeError('start_failed', 'The snapshot is not there any more')
-    return { id: found.Id, ...stored.ground }
+    const { Id: id, Config } = found
+    return { id, ...stored.ground, volumes: Object.keys(Config?.Volumes ?? {}) }
   }
 
   async #find(id: string): Promise<RuntimeSnapshot | undefined> {
@@ -166,7 +167,7 @@ export class DockerSnapshots implements Snapshots {
     return stored && found && describe(stored, found)
   }
 
-  async #inspect(id: string, signal?: AbortSignal): Promise<{ Id: string; Size: number } | undefined> {
+  async #inspect(id: string, signal?: AbortSignal): Promise<ImageInspectInfo | undefined> {
     const { engine } = this.#parts
     try {
       return await engine.call(

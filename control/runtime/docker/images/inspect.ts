@@ -11,6 +11,8 @@ export type DockerImage = {
   config: RunConfig
   /** Directories of the host that belong to the image, mounted read-only. */
   hostDirs: string[]
+  /** What it declares as VOLUME. */
+  volumes?: string[]
   /** What its registry calls it. */
   digest?: string
 }
@@ -43,7 +45,7 @@ export async function inspectImage(
       { signal },
     )
     // An image that was imported has none.
-    const { Env, WorkingDir, User } = found.Config ?? {}
+    const { Env, WorkingDir, User, Volumes } = found.Config ?? {}
     const named = Date.parse(String(found.Metadata?.LastTagTime ?? ''))
     return {
       id: found.Id,
@@ -53,6 +55,7 @@ export async function inspectImage(
         ...(User && { user: User }),
       },
       hostDirs: [],
+      ...(Volumes && { volumes: Object.keys(Volumes) }),
       sizeBytes: found.Size,
       os: found.Os ?? '',
       arch: found.Architecture ?? '',
