@@ -33,11 +33,14 @@ export type EgressServices = {
   vaultPorts: number[]
   /** Addresses of names that no name server knows. */
   hostPins: ReadonlyMap<string, string>
+  /** Authorities (PEM) that servers may have beside those that the machine trusts, where requests are read. */
+  upstreamCaFile?: string
 }
 
 export function egressServicesOf(settings: Settings): EgressServices {
   const get = <T>(name: string) => settings.get(name) as T
   const url = get<string | undefined>('egress.deny_webhook.url')
+  const upstreamCaFile = get<string | undefined>('egress.upstream_ca_file')
   const secret = get<string | undefined>('egress.deny_webhook.secret')
   return {
     dnsLimits: {
@@ -52,5 +55,6 @@ export function egressServicesOf(settings: Settings): EgressServices {
     allowEch: get('egress.allow_ech'),
     vaultPorts: get('egress.vault_ports'),
     hostPins: get('egress.host_pins'),
+    ...(upstreamCaFile !== undefined && { upstreamCaFile }),
   }
 }

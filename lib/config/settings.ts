@@ -121,6 +121,7 @@ export const SETTINGS = {
   'egress.dns_limits.text_per_minute': [integer(0, 1_000_000), 60],
   'egress.vault_ports': [ports, [80, 443]],
   'egress.host_pins': [hostPins, new Map()],
+  'egress.upstream_ca_file': [absolutePath, undefined],
   'egress.proxy.enabled': [yesOrNo, true],
   'egress.proxy.port': [integer(1, 65535), 3128],
   'storage.allowed_host_paths': [texts, []],
