@@ -51,6 +51,7 @@ const FOR_TEST = [
   ['javac', 'default-jdk-headless', 'compiles the program that uses the published Kotlin SDK'],
   ['mvn', 'maven', 'gets the published Kotlin SDK'],
   ['dockerd', 'docker.io', 'is the Docker engine of one of the runtimes'],
+  ['mkfs.btrfs', 'btrfs-progs', 'makes a disk on which that engine limits containers'],
   ['/usr/sbin/sshd', 'openssh-server', 'is the way to a Docker engine by SSH'],
 ]
 

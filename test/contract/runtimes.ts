@@ -58,16 +58,18 @@ export type OpenOptions = {
   daemonConfig?: Record<string, unknown>
   /** Has the daemon that is started make nobody of the root of containers. */
   mapsUsers?: boolean
+  /** Has the daemon that is started be one that limits the disks of containers. */
+  limitsDisks?: boolean
 }
 
 const EGRESS = join(import.meta.dirname, '../../egress/main.ts')
 const never = () => AbortSignal.timeout(60_000)
 
 export async function openTestRuntime(name: RuntimeName, options: OpenOptions = {}): Promise<OpenedRuntime> {
-  const { daemonConfig = {}, mapsUsers = false } = options
+  const { daemonConfig = {}, mapsUsers = false, limitsDisks = false } = options
   const docker =
     name === 'docker'
-      ? (options.docker ?? (await startDocker({ config: daemonConfig, mapsUsers })))
+      ? (options.docker ?? (await startDocker({ config: daemonConfig, mapsUsers, limitsDisks })))
       : undefined
   const dataDir = mkdtempSync(join(tmpdir(), `contract-${name}-`))
   const instance = instanceOf(dataDir)

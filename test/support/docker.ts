@@ -7,6 +7,7 @@ import {
   chmodSync,
   closeSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -63,6 +64,8 @@ export type DockerOptions = {
   args?: string[]
   /** Has its data lie where this machine does not see it, as that of a daemon elsewhere does. */
   hidesData?: boolean
+  /** Has its data lie on a file system of its own that limits directories, so that it limits containers. */
+  limitsDisks?: boolean
 }
 
 /** Starts a daemon and resolves once it answers. */
@@ -71,12 +74,14 @@ export async function startDocker({
   mapsUsers = false,
   args: more = [],
   hidesData = false,
+  limitsDisks = false,
 }: DockerOptions = {}): Promise<TestDocker> {
   const folder = mkdtempSync(join(tmpdir(), 'test-docker-'))
   // Nobody walks to his files from here.
   chmodSync(folder, 0o711)
   const socketPath = join(folder, 'docker.sock')
   const log = join(folder, 'log')
+  if (limitsDisks) mountLimitingDisk(folder)
   writeFileSync(
     join(folder, 'daemon.json'),
     JSON.stringify({
@@ -127,6 +132,7 @@ export async function startDocker({
     })
   await start().catch(async (error) => {
     await containerd?.end('SIGTERM')
+    unmountBelow(folder)
     rmSync(folder, { recursive: true, force: true })
     throw error
   })
@@ -147,6 +153,14 @@ export async function startDocker({
       rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     },
   }
+}
+
+function mountLimitingDisk(folder: string): void {
+  const [disk, data] = [join(folder, 'disk'), join(folder, 'data')]
+  execFileSync('truncate', ['--size', '2G', disk])
+  execFileSync('mkfs.btrfs', ['--quiet', disk])
+  mkdirSync(data)
+  execFileSync('mount', ['-o', 'loop', disk, data])
 }
 
 type Running = { child: ChildProcess; end(signal: NodeJS.Signals): Promise<void> }
