@@ -5,6 +5,8 @@ export type RuntimeSnapshot = {
   id: string
   /** What it takes on the disk beyond what it was taken on top of. */
   sizeBytes: number
+  /** It lies upon its image alone, though its sandbox lay upon other snapshots. */
+  isWhole?: boolean
   /** Of its content, `sha256:…`, where that is known already. */
   digest?: string
 }

@@ -42,8 +42,9 @@ export async function agreeSnapshots(
   const listed = await runtime.list(AbortSignal.any([lives.signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]))
   const found = new Map(listed.map((snapshot) => [snapshot.id, snapshot]))
   for (const id of [...unsettled]) {
-    const { sizeBytes, digest = null } = found.get(id) ?? {}
-    if (sizeBytes !== undefined) moveSnapshot(deps, id, 'recovered', { sizeBytes, digest })
+    const { sizeBytes, digest = null, isWhole = false } = found.get(id) ?? {}
+    if (sizeBytes !== undefined)
+      moveSnapshot(deps, id, 'recovered', { sizeBytes, digest, ...(isWhole && { parent: null }) })
     else
       moveSnapshot(deps, id, 'not_recovered', {
         message: 'The server was stopped while the snapshot was taken: take it again',

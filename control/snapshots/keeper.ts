@@ -210,7 +210,7 @@ export class SnapshotKeeper {
     const deadline = AbortSignal.timeout(TAKE_TIMEOUT_MS)
     try {
       const made = await runtime.create(row.sandboxId, row.id, AbortSignal.any([signal, deadline]))
-      const { sizeBytes, digest = null } = made
+      const { sizeBytes, digest = null, isWhole = false } = made
       const tooLarge = lives.quotas.snapshotRefusal(row.tenant, sizeBytes)
       if (tooLarge !== undefined) {
         // The comparison removes it.
@@ -218,7 +218,7 @@ export class SnapshotKeeper {
         moveSnapshot(this.#deps, row.id, 'failed', { message: tooLarge })
         return
       }
-      moveSnapshot(this.#deps, row.id, 'made', { sizeBytes, digest })
+      moveSnapshot(this.#deps, row.id, 'made', { sizeBytes, digest, ...(isWhole && { parent: null }) })
       const ms = Math.round(performance.now() - began)
       log.info('snapshot taken', { snapshot: row.id, sandbox: row.sandboxId, sizeBytes, ms })
     } catch (error) {

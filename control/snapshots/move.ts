@@ -6,7 +6,10 @@ import { type SnapshotStep, STEPS, stepChange } from './steps.ts'
 
 export type MoveDeps = { lives: Pick<Lives, 'store' | 'now'>; snapshots: SnapshotStore }
 
-type Told = Pick<SnapshotChange, 'sizeBytes' | 'digest'> & { message?: string; onlyUnused?: boolean }
+type Told = Pick<SnapshotChange, 'sizeBytes' | 'digest' | 'parent'> & {
+  message?: string
+  onlyUnused?: boolean
+}
 
 /** Takes a step; undefined when the snapshot is not in a state that it leads from, or gone. */
 export function moveSnapshot(

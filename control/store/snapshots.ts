@@ -19,7 +19,7 @@ export type SnapshotFilter = {
 }
 
 export type SnapshotChange = Partial<
-  Pick<SnapshotRow, 'state' | 'reason' | 'message' | 'sizeBytes' | 'digest' | 'lastTransitionAt'>
+  Pick<SnapshotRow, 'state' | 'reason' | 'message' | 'sizeBytes' | 'digest' | 'parent' | 'lastTransitionAt'>
 >
 
 export class SnapshotStore {

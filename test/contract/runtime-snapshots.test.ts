@@ -5,7 +5,7 @@
 // runtime alone, as Docker's lie in the daemon.
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -223,6 +223,30 @@ nohup python3 /workspace/w.py >/dev/null 2>&1 & sleep 0.3`,
         }
         expect(await source.run('stat -c %s /workspace/large')).toBe(String(4 << 20))
         await take(source.spec.id)
+      })
+
+      test('what would lie upon more layers than can be mounted becomes one layer, which needs no other', async () => {
+        const first = await make()
+        await first.run('mkdir /workspace/d && echo 1 > /workspace/d/f && echo 1 > /workspace/gone')
+        const one = await take(first.spec.id)
+        const second = await make({ snapshotId: one })
+        await second.run('rm /workspace/gone && echo 2 > /workspace/g')
+        // As one that lies upon many: between it and the first there are layers in which nothing is.
+        const path = join(opened.dataDir, 'sandboxes', second.spec.id, 'record.json')
+        const record = JSON.parse(readFileSync(path, 'utf8')) as { layers: string[] }
+        const empty = Array.from({ length: 31 }, () => createSnapshotId({ hidden: true }))
+        for (const id of empty) mkdirSync(join(opened.dataDir, 'layers', id, 'root'), { recursive: true })
+        writeFileSync(path, JSON.stringify({ ...record, layers: [...empty, ...record.layers] }))
+        const id = createSnapshotId({ hidden: false })
+        expect(await snapshots.create(second.spec.id, id, soon())).toMatchObject({ id, isWhole: true })
+        expect(await snapshots.list(soon())).toContainEqual(expect.objectContaining({ id, isWhole: true }))
+        for (const { spec } of [first, second]) await opened.runtime.remove(spec.id, { graceMs: 0 }, soon())
+        await snapshots.remove(one, soon())
+        expect(layers()).not.toContain(one)
+        const copy = await make({ snapshotId: id })
+        expect(await copy.run('cd /workspace && find . | sort | tr "\\n" " " && cat d/f g')).toBe(
+          '. ./d ./d/f ./g 1\n2',
+        )
       })
 
       test('a layer goes with the last that needs it', async () => {

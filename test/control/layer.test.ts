@@ -169,3 +169,80 @@ test.each([
 ])('writtenThroughMemory() finds in %j: %j', (line, paths) => {
   expect(writtenThroughMemory(`${line}\n`)).toEqual(paths)
 })
+
+describe.skipIf(!isRoot)('one layer of several', () => {
+  const shell = (folder: string, script: string) =>
+    execFileSync('bash', ['-ec', script], { cwd: folder, encoding: 'utf8' })
+  /** Everything that is seen: kinds, modes, owners, times, links, content. */
+  const seen = (root: string) =>
+    shell(
+      root,
+      'find . -mindepth 1 -printf "%p %y %m %U:%G %T@ %l\\n" | sort; find . -type f -exec sha256sum {} + | sort',
+    )
+
+  function openStack() {
+    const folder = mkdtempSync(join(tmpdir(), 'layers-'))
+    const mounted: string[] = []
+    onTestFinished(() => {
+      for (const point of mounted.reverse()) execFileSync('umount', [point])
+      rmSync(folder, { recursive: true, force: true })
+    })
+    shell(
+      folder,
+      'mkdir base && cd base && mkdir -p a/b c d && echo 0 | tee a/f a/b/f c/f d/f top >/dev/null',
+    )
+    const mount = (name: string, lowers: string[], isWritten: boolean) => {
+      const at = (each: string) => join(folder, each)
+      shell(folder, `mkdir ${name}.seen`)
+      if (isWritten) shell(folder, `mkdir ${name} ${name}.work`)
+      const upper = isWritten ? `,upperdir=${at(name)},workdir=${at(`${name}.work`)}` : ''
+      execFileSync('mount', [
+        '-t',
+        'overlay',
+        'o',
+        '-o',
+        `lowerdir=${lowers.map(at).join(':')}${upper}`,
+        at(`${name}.seen`),
+      ])
+      mounted.push(at(`${name}.seen`))
+      return at(`${name}.seen`)
+    }
+    return { folder, mount }
+  }
+
+  test('shows what they have shown, whatever was removed and put in its place', () => {
+    const { folder, mount } = openStack()
+    const layers: string[] = []
+    for (const [at, script] of [
+      'rm -r a && mkdir a && echo 1 > a/new; rm c/f; ln -s nowhere link; mkdir deep && echo 1 > deep/f && ln deep/f deep/g && ln deep/f hard; mkdir k && echo 1 > k/one && ln k/one other',
+      'echo 2 > a/f; rm -r deep; echo 2 > deep; rm top; mkdir top && echo 2 > top/f; chmod 700 d; touch -d @5 d/f',
+      'rm link; echo 3 > link; rm -r c && mkdir c; rm a/new; chown 7:8 top; mkfifo c/pipe; echo 3 >> d/f; touch -d @9 c',
+      ':',
+      'rm -r d; rm deep && mkdir deep && echo 5 > deep/h; setfattr -n user.x -v y top/f 2>/dev/null || true',
+    ].entries()) {
+      const point = mount(`l${at}`, [...layers, 'base'], true)
+      shell(point, script)
+      layers.unshift(`l${at}`)
+    }
+    const expected = seen(mount('all', [...layers, 'base'], false))
+    const libc = new Libc()
+    const directory = (name: string): number => {
+      const fd = libc.openDirectory(AT_FDCWD, Buffer.from(`${join(folder, name)}\0`))
+      if (fd === undefined) throw new Error(`There is no "${name}"`)
+      onTestFinished(() => libc.close(fd))
+      return fd
+    }
+    shell(folder, 'mkdir flat')
+    for (const [at, layer] of layers.entries())
+      new LayerCopy(libc, {
+        from: directory(layer),
+        to: directory('flat'),
+        leaveOut: new Set(),
+        isBelow: at > 0,
+      }).pass({ isLive: false })
+    expect(seen(mount('one', ['flat', 'base'], false))).toBe(expected)
+    expect(shell(folder, 'stat -c %h flat/k/one flat/other flat/hard')).toBe('2\n2\n1\n')
+    // Without the image, too, it is the layer that says what is gone.
+    expect(shell(folder, 'stat -c %t:%T flat/d')).toBe('0:0\n')
+  })
+})

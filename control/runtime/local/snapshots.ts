@@ -22,7 +22,7 @@ import type { Parts } from './parts.ts'
 
 /** Written anew for each sandbox. */
 const OWN_FILES = ['etc/hosts', 'etc/hostname', 'etc/resolv.conf']
-/** The kernel takes the names of all layers in one page. */
+/** The kernel takes the names of all layers in one page. What lies upon more becomes one layer. */
 const MOST_LAYERS = 32
 const MOUNT_OPTIONS_BYTES = 4096
 /** Of the page, for what is no snapshot's layer. */
@@ -114,11 +114,7 @@ export class LocalSnapshots implements Snapshots {
   }
 
   async list(): Promise<RuntimeSnapshot[]> {
-    return this.#all().map(({ id, sizeBytes, digest }) => ({
-      id,
-      sizeBytes,
-      ...(digest !== undefined && { digest }),
-    }))
+    return this.#all().map(toldOf)
   }
 
   /** What a sandbox is made of that is made from a snapshot. Throws RuntimeError when there is none. */
@@ -161,21 +157,19 @@ export class LocalSnapshots implements Snapshots {
       MOST_LAYERS,
       Math.floor((MOUNT_OPTIONS_BYTES - OTHER_LAYERS_BYTES) / (this.#layerOf(snapshotId).length + 1)),
     )
-    if (layers.length >= most)
-      throw new RuntimeError(
-        'snapshot_unsupported',
-        `Cannot take a snapshot of a sandbox that lies upon ${layers.length} snapshots, each of a sandbox made from the one before: at most ${most} can be mounted at once`,
-      )
+    // What the kernel could not mount any more becomes one layer again.
+    const merged = layers.length >= most ? layers : []
     this.#making.add(snapshotId)
     const began = performance.now()
     try {
       const layer = this.#layerOf(snapshotId)
       await mkdir(layer, { recursive: true, mode: 0o700 })
-      const copied = await this.#copy(this.#heldOf(sandboxId, folder), layer, signal)
+      const copied = await this.#copy(this.#heldOf(sandboxId, folder), layer, merged, signal)
       const stored: Stored = {
         id: snapshotId,
         sizeBytes: copied.sizeBytes,
-        layers: [snapshotId, ...layers],
+        layers: merged.length > 0 ? [snapshotId] : [snapshotId, ...layers],
+        ...(merged.length > 0 && { isWhole: true }),
         base,
         boot: this.#boot,
       }
@@ -185,8 +179,9 @@ export class LocalSnapshots implements Snapshots {
         snapshot: snapshotId,
         ms: Math.round(performance.now() - began),
         heldMs: Math.round(copied.heldMs),
+        merged: merged.length,
       })
-      return { id: snapshotId, sizeBytes: copied.sizeBytes }
+      return toldOf(stored)
     } catch (error) {
       this.#making.delete(snapshotId)
       await this.collect().catch(() => {}) // told there, and tried again with the next one
@@ -199,6 +194,7 @@ export class LocalSnapshots implements Snapshots {
   async #copy(
     held: Held,
     layer: string,
+    merged: readonly string[],
     signal: AbortSignal,
   ): Promise<{ sizeBytes: number; heldMs: number }> {
     const { cgroups } = this.#parts
@@ -212,7 +208,7 @@ export class LocalSnapshots implements Snapshots {
     await thread.pass({ isLive: true, forced: [] })
     if (performance.now() - began > SECOND_PASS_MS) await thread.pass({ isLive: true, forced: [] })
     let heldMs = 0
-    const { sizeBytes } = await this.#holds.during(
+    let { sizeBytes } = await this.#holds.during(
       held,
       async () => {
         const since = performance.now()
@@ -223,6 +219,8 @@ export class LocalSnapshots implements Snapshots {
       },
       signal,
     )
+    // They do not change, so nothing stands still for them.
+    for (const below of this.pathsOf(merged)) sizeBytes += (await thread.addBelow(below)).sizeBytes
     return { sizeBytes, heldMs }
   }
 
@@ -270,6 +268,10 @@ export class LocalSnapshots implements Snapshots {
     const ids = await listSandboxIds(dataDir)
     return ids.flatMap((id) => readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record) ?? [])
   }
+}
+
+function toldOf({ id, sizeBytes, digest, isWhole }: Stored): RuntimeSnapshot {
+  return { id, sizeBytes, ...(digest !== undefined && { digest }), ...(isWhole && { isWhole }) }
 }
 
 function requireWhole(record: SandboxRecord | undefined): { base: Image; layers?: string[] } {

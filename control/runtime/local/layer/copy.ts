@@ -2,14 +2,15 @@
 // kept which one it was and when it was changed last, so a later pass reads anew only what has been changed since; and of each
 // directory which one it was, so one that took another's place is not mixed up with it.
 
-import { type Entry, newDirectory, type Tree } from './entry.ts'
-import { ITSELF, KIND, type Libc, type Name, type Stat } from './libc.ts'
+import { type Entry, isUnchanged, newDirectory, noteOf, sizeOf, type Tree } from './entry.ts'
+import { DOT, ITSELF, KIND, type Libc, type Name, nameOf, type Stat } from './libc.ts'
 
 /** What has more than this is refused: it would fill the memory of this process, or its table of open files. */
 const MAX_ENTRIES = 2_000_000
 const MAX_DEPTH = 500
-/** The kernel's clock for files may tick so rarely: what was changed just before it was copied may be changed again unseen. */
-const CLOCK_TICK_MS = 20
+/** How overlayfs says that nothing below a directory is seen through it, and that what is below it lies elsewhere. */
+const OPAQUE = Buffer.from('trusted.overlay.opaque\0')
+const REDIRECT = Buffer.from('trusted.overlay.redirect\0')
 /** What overlayfs notes for itself, about the layers that were below. */
 const OF_THE_UPPER = /^trusted\.overlay\.(origin|impure|nlink|upper|uuid)\0$/
 
@@ -31,23 +32,30 @@ export class LayerCopy {
   readonly #to: number
   readonly #tree: Tree = newDirectory()
   readonly #leaveOut: ReadonlySet<string>
+  readonly #isBelow: boolean
   #result: PassResult = { entries: 0, changed: 0, bytes: 0 }
   #options: PassOptions = { isLive: false }
   /** Files with several names that were copied in this pass, by which file it is: where the first of them is. */
   #linked = new Map<bigint, string>()
 
   /**
-   * Copies below the open directory `from` into the open, empty directory `to`.
-   * `leaveOut` are paths that are not copied.
+   * Copies below the open directory `from` into the open, empty directory `to`. `leaveOut` are paths that are not copied. With `isBelow`,
+   * `to` is a layer that lies upon `from`, and becomes one that shows what both did.
    */
   constructor(
     libc: Libc,
-    { from, to, leaveOut }: { from: number; to: number; leaveOut: ReadonlySet<string> },
+    {
+      from,
+      to,
+      leaveOut,
+      isBelow = false,
+    }: { from: number; to: number; leaveOut: ReadonlySet<string>; isBelow?: boolean },
   ) {
     this.#libc = libc
     this.#from = from
     this.#to = to
     this.#leaveOut = leaveOut
+    this.#isBelow = isBelow
   }
 
   /** One pass over everything. */
@@ -55,29 +63,17 @@ export class LayerCopy {
     this.#options = options
     this.#result = { entries: 0, changed: 0, bytes: 0 }
     this.#linked = new Map()
-    const root = this.#libc.stat(this.#from, ITSELF)
-    if (!root) throw new Error('The directory that is copied is not there')
+    const [root, over] = [this.#libc.stat(this.#from, ITSELF), this.#libc.stat(this.#to, ITSELF)]
+    if (!root || !over) throw new Error('The directory that is copied is not there')
     this.#syncDirectory(this.#from, this.#to, this.#tree, '', 0)
-    this.#copyMeta(this.#from, ITSELF, this.#to, ITSELF, root)
+    if (this.#isBelow) this.#libc.setTimes(this.#to, DOT, over)
+    else this.#copyMeta(this.#from, ITSELF, this.#to, ITSELF, root)
     return this.#result
   }
 
   /** What the copy takes on the disk, each file once. */
   sizeBytes(): number {
-    const seen = new Set<bigint>()
-    const sum = (tree: Tree): number => {
-      let total = 0
-      for (const entry of tree.values()) {
-        if (entry.below) total += sum(entry.below)
-        if (entry.links > 1 && !entry.below) {
-          if (seen.has(entry.inode)) continue
-          seen.add(entry.inode)
-        }
-        total += entry.blocks * 512
-      }
-      return total
-    }
-    return sum(this.#tree)
+    return sizeOf(this.#tree)
   }
 
   #syncDirectory(from: number, to: number, tree: Tree, path: string, depth: number): boolean {
@@ -93,7 +89,10 @@ export class LayerCopy {
       const found = this.#libc.stat(from, name)
       // It went while the directory was read.
       if (!found) continue
-      if (this.#sync(from, to, { name, key, at, found, tree, depth })) isChanged = true
+      const place = { name, key, at, found, tree, depth }
+      const over = this.#isBelow ? this.#libc.stat(to, name) : undefined
+      if (over) this.#syncBelow(from, to, place, over)
+      else if (this.#sync(from, to, place)) isChanged = true
       if (tree.has(key)) gone.delete(key)
     }
     for (const key of gone) {
@@ -101,6 +100,37 @@ export class LayerCopy {
       isChanged = true
     }
     return isChanged
+  }
+
+  /** Of what lies below something of the same name, only what two directories have together is seen. */
+  #syncBelow(from: number, to: number, { name, key, at, found, tree, depth }: Place, over: Stat): void {
+    if (found.kind !== KIND.directory || over.kind !== KIND.directory) return
+    const inside = this.#openSame(from, name, found)
+    if (inside === undefined) return
+    try {
+      const target = this.#openOurs(to, name)
+      try {
+        if (this.#opaque(target)) return
+        const opaque = this.#opaque(inside)
+        const below = newDirectory()
+        tree.set(key, { ...noteOf(found), blocks: 0, below })
+        this.#syncDirectory(inside, target, below, at, depth + 1)
+        if (opaque) this.#libc.setAttribute(target, ITSELF, opaque)
+        this.#libc.setTimes(target, DOT, over)
+      } finally {
+        this.#libc.close(target)
+      }
+    } finally {
+      this.#libc.close(inside)
+    }
+  }
+
+  /** What says of a directory that nothing is seen through it. */
+  #opaque(directory: number): [name: Buffer, value: Buffer] | undefined {
+    const attributes = this.#libc.attributes(directory, ITSELF)
+    if (attributes.some(([attribute]) => attribute.equals(REDIRECT)))
+      throw new TreeRefused('it has a directory that was renamed over several of its layers')
+    return attributes.find(([attribute]) => attribute.equals(OPAQUE))
   }
 
   /** Brings one name up to date; whether anything was done. */
@@ -256,18 +286,3 @@ export class LayerCopy {
 }
 
 type Place = { name: Name; key: string; at: string; found: Stat; tree: Tree; depth: number }
-
-const DOT = nameOf('.')
-
-function nameOf(key: string): Name {
-  return Buffer.from(`${key}\0`, 'latin1')
-}
-
-function noteOf({ kind, inode, links, blocks, ctime: [sec, nsec] }: Stat): Entry {
-  const isSettled = Date.now() - Number(sec) * 1000 - nsec / 1e6 > CLOCK_TICK_MS
-  return { kind, inode, links, blocks, changedSec: sec, changedNsec: nsec, isSettled }
-}
-
-function isUnchanged(before: Entry, { ctime: [sec, nsec] }: Stat): boolean {
-  return before.isSettled && before.changedSec === sec && before.changedNsec === nsec
-}

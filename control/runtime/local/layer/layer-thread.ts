@@ -77,7 +77,16 @@ export class LayerThread implements AsyncDisposable {
   }
 
   async pass(order: { isLive: boolean; forced: string[] }): Promise<Pass> {
-    this.#worker.postMessage({ what: 'pass', ...order } satisfies LayerOrder)
+    return await this.#order({ what: 'pass', ...order })
+  }
+
+  /** Takes into the copy what is seen of a layer below it; of several, the topmost comes first. */
+  async addBelow(layer: string): Promise<Pass> {
+    return await this.#order({ what: 'below', layer })
+  }
+
+  async #order(order: LayerOrder): Promise<Pass> {
+    this.#worker.postMessage(order)
     const answer = await this.#next()
     if (answer.what !== 'passed') throw new Error(`The thread that copies answered "${answer.what}"`)
     return answer

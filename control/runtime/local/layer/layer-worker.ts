@@ -10,7 +10,11 @@ export type LayerWork =
   | { what: 'copy'; from: string; to: string; leaveOut: string[] }
   | { what: 'digest'; layer: string; firstId: number }
 
-export type LayerOrder = { what: 'pass'; isLive: boolean; forced: string[] } | { what: 'end' }
+export type LayerOrder =
+  | { what: 'pass'; isLive: boolean; forced: string[] }
+  /** Takes a layer into the copy that the copied one has lain upon. */
+  | { what: 'below'; layer: string }
+  | { what: 'end' }
 
 export type LayerAnswer =
   | { what: 'ready' }
@@ -40,6 +44,17 @@ function open(libc: Libc, path: string): number {
   return fd
 }
 
+function copyBelow(libc: Libc, layer: string, to: number): void {
+  const from = open(libc, layer)
+  try {
+    const copy = new LayerCopy(libc, { from, to, leaveOut: new Set(), isBelow: true })
+    const result = copy.pass({ isLive: false })
+    tell({ what: 'passed', ...result, sizeBytes: copy.sizeBytes() })
+  } finally {
+    libc.close(from)
+  }
+}
+
 attempt(() => {
   const { work, stop } = workerData as { work: LayerWork; stop: Int32Array }
   // Descriptors are the process's: a thread that was terminated would leave them open.
@@ -66,6 +81,7 @@ attempt(() => {
       parentPort?.close()
       return
     }
+    if (order.what === 'below') return attempt(() => copyBelow(libc, order.layer, to))
     const { isLive, forced } = order
     attempt(() => {
       const result = copy.pass({ isLive, forced: new Set(forced) })

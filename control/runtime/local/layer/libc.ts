@@ -213,10 +213,16 @@ export class Libc {
   }
 }
 
-const DOT = Buffer.from('.\0')
+/** The directory that is open, for calls that take a name. */
+export const DOT: Name = Buffer.from('.\0')
 const DOT_DOT = Buffer.from('..\0')
 /** Names what is open itself; for attributes, only a directory. */
 export const ITSELF: Name = Buffer.from('\0')
+
+/** A name of which each byte is a character. */
+export function nameOf(key: string): Name {
+  return Buffer.from(`${key}\0`, 'latin1')
+}
 
 /** A path for calls that take no directory: by the open directory, so no other one can be meant. */
 function pathIn(dir: number, name: Name): Buffer {
