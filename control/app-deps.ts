@@ -5,7 +5,7 @@ import type { KnownSets } from '../lib/api/network-policy.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Access } from './access/access.ts'
 import type { Principal } from './access/principal.ts'
-import type { EgressAnswer, EgressRequest } from './egress-client.ts'
+import type { EgressAnswer, EgressRequest, EgressStream } from './egress-client.ts'
 import type { Gateways } from './gateways.ts'
 import type { ImageKeeper } from './image/keeper.ts'
 import type { Observation } from './observe/open-observation.ts'
@@ -47,6 +47,10 @@ export type AppDeps = {
   log: Logger
   /** Calls egress's policy API: see routes/network-policy.ts. */
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>
+  /** Opens an answer of the same API that does not end by itself. */
+  openEgressStream?: (request: EgressRequest) => Promise<EgressStream>
+  /** What egress counts, for those who ask control for numbers. */
+  formatEgressMetrics?: () => Promise<string>
   /** Present when this server carries sandbox traffic itself because no gateway stands before it. */
   proxy?: SandboxProxy
   /** Present where gateways run on this machine. */

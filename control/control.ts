@@ -18,7 +18,7 @@ import { createApp, hostsOf } from './app.ts'
 import type { AppSettings } from './app-deps.ts'
 import { settlesWithin } from './async.ts'
 import { Clock } from './clock.ts'
-import type { EgressAnswer, EgressRequest } from './egress-client.ts'
+import type { EgressAnswer, EgressRequest, EgressStream } from './egress-client.ts'
 import { createExecdClient } from './execd-client.ts'
 import { createFeedApp } from './feed-app.ts'
 import { createGateways } from './gateways.ts'
@@ -59,6 +59,8 @@ export type ControlOptions = {
   migrationsDir: string
   runtime: Runtime
   askEgress: (request: EgressRequest) => Promise<EgressAnswer>
+  openEgressStream?: (request: EgressRequest) => Promise<EgressStream>
+  formatEgressMetrics?: () => Promise<string>
   /** Rejects when egress does not answer. */
   checkEgress?: Check
   settings: AppSettings
@@ -218,6 +220,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     gateways: createGateways({ runDir: dirname(instance.feedSocket), log }),
     log,
     askEgress: options.askEgress,
+    ...(options.openEgressStream && { openEgressStream: options.openEgressStream }),
+    ...(options.formatEgressMetrics && { formatEgressMetrics: options.formatEgressMetrics }),
     ...(images && { images }),
   }
   const app = createApp({ ...deps, trustForwarded: true })

@@ -1,6 +1,8 @@
 // How control speaks to egress: two Unix sockets, one for administration (lib/api/egress-admin.ts), one on which clients'
 // policy requests are handed on (contract: egress.md 2).
 
+import { type RequestOptions, request } from 'node:http'
+import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type {
   EgressAuthority,
@@ -13,6 +15,7 @@ import { messageOf } from '../lib/errors.ts'
 import { type Answer, ask, type Question } from './ask.ts'
 
 const ANSWER_TIMEOUT_MS = 10_000
+const METRICS_TIMEOUT_MS = 1000
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 export type EgressRequest = {
@@ -22,9 +25,13 @@ export type EgressRequest = {
   body?: Uint8Array
   /** Instead of the policy: what is asked about it, as the rest of the path with its query. */
   question?: string
+  /** Where a stream is to go on. */
+  lastEventId?: string
   signal: AbortSignal
 }
 export type EgressAnswer = { status: number; contentType: string; body: Uint8Array }
+/** An answer that goes on; `body` ends, or fails, when the signal of its request aborts. */
+export type EgressStream = { status: number; contentType: string; body: ReadableStream<Uint8Array> }
 
 export type EgressClient = {
   /** Resolves when egress answers now. */
@@ -40,6 +47,10 @@ export type EgressClient = {
   unregister(id: string, signal: AbortSignal): Promise<void>
   /** Hands a client's policy request on. */
   askPolicy(request: EgressRequest): Promise<EgressAnswer>
+  /** Hands one on whose answer does not end by itself. */
+  openPolicyStream(request: EgressRequest): Promise<EgressStream>
+  /** What egress counts, as Prometheus reads it; empty when it does not answer. */
+  formatMetrics(): Promise<string>
 }
 
 export function createEgressClient(sockets: { egressSocket: string; policySocket: string }): EgressClient {
@@ -113,7 +124,43 @@ export function createEgressClient(sockets: { egressSocket: string; policySocket
         signal,
       })
     },
+    openPolicyStream: ({ id, token, question = '', lastEventId, signal }) =>
+      openStream({
+        socketPath: sockets.policySocket,
+        path: `${sandboxPath(id)}/policy${question}`,
+        headers: {
+          host: 'egress',
+          [EGRESS_TOKEN_HEADER]: token,
+          ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
+        },
+        signal,
+      }),
+    async formatMetrics() {
+      try {
+        const signal = AbortSignal.timeout(METRICS_TIMEOUT_MS)
+        const asked = { socketPath: sockets.egressSocket, method: 'GET', path: '/metrics', signal }
+        const { status, body } = await askSocket(asked)
+        return status === 200 ? body.toString() : ''
+      } catch {
+        // Readiness says that egress is away; the numbers of everything else are worth having then.
+        return ''
+      }
+    },
   }
+}
+
+function openStream(options: RequestOptions & { signal: AbortSignal }): Promise<EgressStream> {
+  return new Promise((resolve, reject) => {
+    const asked = request(options, (answer) => {
+      resolve({
+        status: answer.statusCode ?? 502,
+        contentType: answer.headers['content-type'] ?? 'application/octet-stream',
+        body: Readable.toWeb(answer) as ReadableStream<Uint8Array>,
+      })
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
 }
 
 /** Node asks a socket by the name of `localhost`; it is egress that is meant. */

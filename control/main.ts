@@ -107,6 +107,8 @@ try {
     migrationsDir: join(ROOT, 'migrations'),
     runtime,
     askEgress: egress.askPolicy,
+    openEgressStream: egress.openPolicyStream,
+    formatEgressMetrics: egress.formatMetrics,
     checkEgress: egress.check,
     settings: {
       ...appSettings(config, { version, machine: process.arch }),

@@ -34,6 +34,7 @@ import { createResolver } from './dns/resolve.ts'
 import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
 import { openAuthorities } from './interception/authority.ts'
+import { createEgressMetrics } from './metrics.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
@@ -84,7 +85,8 @@ const mark = markOf(key)
 const stateDir = join(config.dataDir, 'egress')
 const networkFile = join(stateDir, 'network.json')
 const files = openSandboxFiles(join(stateDir, 'sandboxes'), log)
-const nft = new Nft(runProgram)
+let onRules: ((isFailed: boolean) => void) | undefined
+const nft = new Nft(countRuns)
 const foreign = createForeignFirewalls({
   nft,
   run: runProgram,
@@ -167,7 +169,22 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     seal: sealOfAuthorities(sealing),
   })
   const flows = new Flows(FLOW_LIMITS)
-  const record = new DecisionRecord({ tenantOf: (id) => registered?.get(id)?.tenant })
+  const upstream = new Upstream({ servers: nameServers(config) })
+  const webhook =
+    services.denyWebhook && createDenyWebhook({ webhook: services.denyWebhook, log, signal: stop })
+  const metrics = createEgressMetrics({
+    sandboxes: () => registered?.size ?? 0,
+    rules: () => registered?.figures.rules ?? 0,
+    learned: () => registered?.figures.learned ?? 0,
+    connections: () => flows.total,
+    upstream: () => upstream.counts,
+    ...(webhook && { webhook: () => webhook.counts }),
+  })
+  onRules = metrics.rulesApplied
+  const record = new DecisionRecord({
+    tenantOf: (id) => registered?.get(id)?.tenant,
+    onDecided: metrics.decided,
+  })
   const relaying = { sandboxes: () => sandboxes, flows, record, log }
   const beginRelay = createRelayer(relaying)
   const relay = createRelay(relaying, beginRelay)
@@ -197,10 +214,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   })
   registered = sandboxes
   await sandboxes.load()
-  const upstream = new Upstream({ servers: nameServers(config) })
   const meter = createDnsMeter(services.dnsLimits)
-  const webhook =
-    services.denyWebhook && createDenyWebhook({ webhook: services.denyWebhook, log, signal: stop })
   const resolve = createResolver({
     sandboxes,
     upstream,
@@ -220,12 +234,14 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     resolve,
     onCrowded: ({ id }, name) =>
       record.add(id, { kind: 'name', verdict: 'deny', name, reason: 'too many questions at once' }),
+    onAnswered: metrics.questionAnswered,
   })
   await makeWay()
 
   const admin = await serve({
     fetch: createAdminApp({
       network: { ...network, interfacePrefix },
+      metrics,
       sandboxes,
       authorities,
       vaults,
@@ -296,6 +312,13 @@ async function removeAll(): Promise<void> {
   await closeRouting(mark, runProgram)
   await closeNetwork({ interfacePrefix, file: networkFile, run: runProgram })
   if (isTeardown) forgetNetwork(networkFile)
+}
+
+/** Runs a program, and tells how it went when it was to change the packet rules. */
+async function countRuns(...call: Parameters<typeof runProgram>): ReturnType<typeof runProgram> {
+  const outcome = await runProgram(...call)
+  if (call[1][0] === '-f') onRules?.(outcome.code !== 0)
+  return outcome
 }
 
 function nameServers(config: EgressConfig): () => readonly DnsUpstream[] {

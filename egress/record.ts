@@ -52,6 +52,8 @@ export type RecordLimits = {
 export type RecordOptions = {
   limits?: Partial<RecordLimits>
   tenantOf?: (id: string) => string | undefined
+  /** Hears of every decision. */
+  onDecided?: (decided: Decided) => void
   now?: () => number
 }
 
@@ -66,17 +68,20 @@ export class DecisionRecord {
   readonly #limits: RecordLimits
   readonly #now: () => number
   readonly #tenantOf: (id: string) => string | undefined
+  readonly #onDecided: ((decided: Decided) => void) | undefined
   readonly #entries = new Map<string, Entry>()
   #total = 0
 
-  constructor({ limits, tenantOf = () => undefined, now = Date.now }: RecordOptions = {}) {
+  constructor({ limits, tenantOf = () => undefined, onDecided, now = Date.now }: RecordOptions = {}) {
     this.#limits = { ...LIMITS, ...limits }
     this.#now = now
     this.#tenantOf = tenantOf
+    this.#onDecided = onDecided
     this.epoch = now().toString(36)
   }
 
   add(id: string, decided: Decided): void {
+    this.#onDecided?.(decided)
     const entry = this.#entryOf(id)
     entry.events.push({
       sequence: ++entry.sequence,

@@ -71,6 +71,16 @@ export class Sandboxes {
     return this.#table.size
   }
 
+  /** Of all sandboxes: the rules of their policies, and the addresses that names have opened for them. */
+  get figures(): { rules: number; learned: number } {
+    const figures = { rules: 0, learned: 0 }
+    for (const { policy, learned } of this.#table.all()) {
+      figures.rules += policy.policy.egress.length
+      figures.learned += learned.size
+    }
+    return figures
+  }
+
   get(id: string): Sandbox | undefined {
     return this.#table.get(id)
   }

@@ -1,14 +1,13 @@
 import { type Context, Hono } from 'hono'
 import { stream } from 'hono/streaming'
-import { API_KEY_HEADER } from '../../lib/access.ts'
 import { eventStreamQuerySchema, historyQuerySchema, type SandboxEvent } from '../../lib/api/events.ts'
 import { formatTime } from '../../lib/api/lifecycle-parts.ts'
-import type { Keyring } from '../access/keyring.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { invalid, readQuery } from '../body.ts'
 import { waitForChange } from '../sandbox/wait-for-change.ts'
 import type { StoredEvent } from '../store/events.ts'
 import type { StoreEvent } from '../store/sqlite.ts'
+import { isStillIn } from './still-in.ts'
 import { visibleSubject } from './visible.ts'
 
 const BATCH = 200
@@ -73,18 +72,6 @@ export function eventRoutes({ lives, access }: Pick<AppDeps, 'lives' | 'access'>
   })
 
   return routes
-}
-
-/** Whether the key that opened a stream still opens: what happens after its end is not for its holder. */
-async function isStillIn(keyring: Keyring, context: Context<AppEnv>): Promise<boolean> {
-  if (!keyring.isNeeded) return true
-  const key = context.req.header(API_KEY_HEADER)
-  try {
-    const principal = key === undefined ? undefined : await keyring.find(key)
-    return principal !== undefined && principal.tenant === context.get('principal').tenant
-  } catch {
-    return false // whose it is cannot be told; who comes back is told so
-  }
 }
 
 /** The header by which an EventSource says where it was. */

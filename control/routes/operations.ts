@@ -7,7 +7,8 @@ export function operationRoutes({
   settings,
   observation,
   gateways,
-}: Pick<AppDeps, 'settings' | 'observation' | 'gateways'>): Hono<AppEnv> {
+  formatEgressMetrics,
+}: Pick<AppDeps, 'settings' | 'observation' | 'gateways' | 'formatEgressMetrics'>): Hono<AppEnv> {
   const { metrics, readiness } = observation
   const routes = new Hono<AppEnv>()
 
@@ -27,11 +28,15 @@ export function operationRoutes({
       context.get('principal'),
       "the numbers are for the operator's keys, and for the token of metrics.token",
     )
-    const [{ contentType, text }, ofGateways = ''] = await Promise.all([
+    const [{ contentType, text }, ofGateways = '', ofEgress = ''] = await Promise.all([
       metrics.format(),
       gateways?.formatMetrics(),
+      formatEgressMetrics?.(),
     ])
-    return context.body(text + ofGateways, 200, { 'Content-Type': contentType, 'Cache-Control': 'no-store' })
+    return context.body(text + ofGateways + ofEgress, 200, {
+      'Content-Type': contentType,
+      'Cache-Control': 'no-store',
+    })
   })
 
   return routes

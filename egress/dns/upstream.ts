@@ -20,7 +20,11 @@ type Cached = UpstreamAnswer & { expiresAt: number }
 const NEGATIVE_SECONDS = 5
 const MAX_NEGATIVE_SECONDS = 60
 
+export type UpstreamCounts = { hits: number; misses: number; failures: number }
+
 export class Upstream {
+  /** Questions that were known, asked for, and asked for in vain. */
+  readonly counts: UpstreamCounts = { hits: 0, misses: 0, failures: 0 }
   readonly #servers: NameServers
   readonly #maxCached: number
   readonly #now: () => number
@@ -37,7 +41,11 @@ export class Upstream {
   ask(question: Question, signal: AbortSignal): Promise<UpstreamAnswer> {
     const key = `${question.type} ${question.name}`
     const cached = this.#cached(key)
-    if (cached) return Promise.resolve(cached)
+    if (cached) {
+      this.counts.hits++
+      return Promise.resolve(cached)
+    }
+    this.counts.misses++
     const running = this.#underWay.get(key)
     if (running) return running
     const asking = this.#servers
@@ -46,6 +54,10 @@ export class Upstream {
         const answer = { rcode, answers, ...(negativeSeconds !== undefined && { negativeSeconds }) }
         this.#store(key, answer)
         return answer
+      })
+      .catch((error) => {
+        this.counts.failures++
+        throw error
       })
       .finally(() => this.#underWay.delete(key))
     this.#underWay.set(key, asking)

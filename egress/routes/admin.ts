@@ -6,8 +6,9 @@ import { z } from 'zod'
 import type { EgressAuthority, EgressNetwork, EgressRegistration } from '../../lib/api/egress-admin.ts'
 import { checkNetworkPolicy, formatPolicyProblem, parseAddress4 } from '../../lib/api/network-policy.ts'
 import { ApiError } from '../../lib/errors.ts'
-import { covers, parseRange } from '../policy/addresses.ts'
 import type { Authorities } from '../interception/authority.ts'
+import type { EgressMetrics } from '../metrics.ts'
+import { covers, parseRange } from '../policy/addresses.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import { readBody } from './body.ts'
 
@@ -23,6 +24,7 @@ const registrationSchema = z.object({
 })
 
 export type AdminDeps = {
+  metrics?: Pick<EgressMetrics, 'format' | 'contentType'>
   network: EgressNetwork
   sandboxes: Sandboxes
   authorities: Pick<Authorities, 'authorityOf' | 'remove'>
@@ -32,9 +34,19 @@ export type AdminDeps = {
   onRegistered: () => void
 }
 
-export function adminRoutes({ network, sandboxes, authorities, vaults, onRegistered }: AdminDeps): Hono {
+export function adminRoutes({
+  network,
+  sandboxes,
+  authorities,
+  vaults,
+  metrics,
+  onRegistered,
+}: AdminDeps): Hono {
   const routes = new Hono()
   routes.get('/healthz', (context) => context.text('ok'))
+  routes.get('/metrics', async (context) =>
+    context.text((await metrics?.format()) ?? '', 200, metrics && { 'Content-Type': metrics.contentType }),
+  )
   routes.get('/network', (context) => context.json(network))
   routes.get('/sandboxes', (context) => context.json({ sandboxes: sandboxes.list() }))
   routes.put('/sandboxes/:id', async (context) => {

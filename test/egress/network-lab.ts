@@ -69,6 +69,8 @@ export class Lab {
   /** What the fake name server of the host answers: name to addresses. */
   readonly zone = new Map<string, string[]>()
   readonly asked: string[] = []
+  /** What stands in the configuration beside the name server. */
+  settings = ''
   network: EgressNetwork = { subnet: '', gateway: '', interfacePrefix: '' }
   #egress: ChildProcess | undefined
   #log = ''
@@ -100,7 +102,7 @@ export class Lab {
   async start(): Promise<void> {
     const config = join(this.dataDir, 'edge.toml')
     const port = this.#dns?.address().port
-    writeFileSync(config, `[egress]\nupstream_dns = ["127.0.0.1:${port}"]\n`)
+    writeFileSync(config, `[egress]\nupstream_dns = ["127.0.0.1:${port}"]\n${this.settings}`)
     const program = [join(ROOT, 'egress/main.ts'), '--config', config, '--data-dir', this.dataDir]
     const child =
       this.by === 'deno'
@@ -161,6 +163,13 @@ export class Lab {
     return ask(this.instance.policySocket, method, `/sandboxes/${id}/policy`, {
       token,
       ...(body !== undefined && { body }),
+    })
+  }
+
+  /** What is asked about a policy. */
+  ask(guest: Guest, question: string): Promise<Answer> {
+    return ask(this.instance.policySocket, 'GET', `/sandboxes/${guest.id}/policy/${question}`, {
+      token: TOKEN,
     })
   }
 
@@ -304,12 +313,18 @@ export class Guest {
     return rest
   }
 
+  /** What comes of asking the proxy: how it answered, and what the server said. */
+  async askProxy(how: 'http' | 'socks5' | 'url', target: string, name = ''): Promise<string> {
+    return (await this.#node('ask-proxy.ts', this.gateway, '3128', how, target, name)).trim()
+  }
+
   /** Keeps a connection open; `say` resolves with what came back, `next` with what comes by itself. */
   async hold(
     address: string,
     protocol = 'tcp',
+    port = 80,
   ): Promise<{ say(text: string): Promise<string>; next(): Promise<string>; end(): void }> {
-    const child = spawn('ip', this.#command('dial.ts', address, '80', protocol, 'stay'), {
+    const child = spawn('ip', this.#command('dial.ts', address, String(port), protocol, 'stay'), {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()

@@ -52,6 +52,8 @@ export type ControlAppOptions = {
   otherRuntime?: Runtime
   store?: Store
   askEgress?: AppDeps['askEgress']
+  openEgressStream?: AppDeps['openEgressStream']
+  formatEgressMetrics?: AppDeps['formatEgressMetrics']
   checkEgress?: Check
   gateways?: AppDeps['gateways']
   execd?: Partial<ExecdClient>
@@ -164,6 +166,8 @@ export function createControlApp(options: ControlAppOptions = {}): ControlApp {
     settings,
     observation,
     ...(options.gateways && { gateways: options.gateways }),
+    ...(options.openEgressStream && { openEgressStream: options.openEgressStream }),
+    ...(options.formatEgressMetrics && { formatEgressMetrics: options.formatEgressMetrics }),
     ...(images && { images }),
     askEgress,
     trustForwarded: options.trustForwarded ?? false,

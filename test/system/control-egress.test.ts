@@ -34,7 +34,11 @@ test('a policy is put in force, read and changed through both programs', async (
   const network = await client.network(never())
   expect(network.interfacePrefix).toBe(instance.interfacePrefix)
 
-  const control = createControlApp({ askEgress: client.askPolicy })
+  const control = createControlApp({
+    askEgress: client.askPolicy,
+    openEgressStream: client.openPolicyStream,
+    formatEgressMetrics: client.formatMetrics,
+  })
   onTestFinished(control.close)
   const made = await control.call('POST', '/v1/sandboxes', {
     ...MINIMAL,
@@ -73,6 +77,13 @@ test('a policy is put in force, read and changed through both programs', async (
     { target: 'a.example', kind: 'name', action: 'allow', reason: 'rule 0', rule: 'a.example' },
   ])
   expect((await control.call('GET', `${path}/explain`)).status).toBe(400)
+  const streamed = await control.app.request(`http://localhost:8080${path}/events/stream`)
+  expect([streamed.status, streamed.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
+  const reader = streamed.body?.getReader()
+  expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe('retry: 2000\n: open\n\n')
+  await reader?.cancel()
+  expect((await control.call('GET', `${path}/events/stream?after=x`)).status).toBe(400)
+  expect((await control.call('GET', '/metrics')).text).toMatch(/\nopensandbox_egress_sandboxes 1\n/)
   const patched = await control.call('PATCH', path, [{ action: 'allow', target: 'b.example' }])
   expect(patched.status).toBe(200)
   expect((await control.call('DELETE', path, ['a.example'])).status).toBe(200)

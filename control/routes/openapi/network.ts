@@ -25,6 +25,15 @@ const POLICY_QUESTIONS = [
     summary: 'A policy that allows what the sandbox has reached so far, and nothing else.',
     query: z.object({
       denied: z.enum(['true', 'false']).optional().describe('Also what was denied to it'),
+      ports: z.enum(['true', 'false']).optional().describe('Only the ports of connections that were seen'),
+    }),
+  },
+  {
+    about: 'events/stream',
+    id: 'streamNetworkPolicyEvents',
+    summary: 'The same decisions as they are made: server-sent events that go on where Last-Event-ID says.',
+    query: z.object({
+      after: z.int().min(0).optional().describe('Where to begin; absent for what comes from now on'),
     }),
   },
 ]
