@@ -18,6 +18,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   gateway: () => import('./gateway.ts'),
   'gateway-streams': () => import('./gateway-streams.ts'),
   'gateway-routes': () => import('./gateway-routes.ts'),
+  egress: () => import('./egress.ts'),
   list: () => import('./list.ts'),
   control: () => import('./control.ts'),
   pool: () => import('./pool.ts'),

@@ -2,7 +2,7 @@
 // a recorder that sees every frame that arrives. Everything that a sandbox's host does not know lies here, the attacker too.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
@@ -10,6 +10,8 @@ import { makePackages } from './packages.ts'
 
 const execute = promisify(execFile)
 const START_MS = 15_000
+/** The size of what every web server has at `/bulk`, all of it zeros. */
+export const BULK_BYTES = 2 ** 29
 
 export const HOST = '203.0.113.1'
 export const GOOD = '203.0.113.10'
@@ -59,14 +61,29 @@ const REBINDING: Record<string, string> = {
   zero: '0.0.0.0',
 }
 
-/** Fills a namespace that has the interface `eth0`. */
-export async function openInternet({
+/** Fills a namespace that has the interface `eth0`: servers, and a recorder. */
+export async function openInternet(options: { namespace: string; folder: string }): Promise<Internet> {
+  const servers = await startServers(options)
+  await makePackages(join(options.folder, 'sites'))
+  const recorder = await openRecorder(['ip', 'netns', 'exec', options.namespace])
+  return {
+    recorder,
+    ca: servers.ca,
+    close() {
+      recorder.close()
+      servers.close()
+    },
+  }
+}
+
+/** The servers alone: names at `NAME_SERVER`, web servers at all addresses. */
+export async function startServers({
   namespace,
   folder,
 }: {
   namespace: string
   folder: string
-}): Promise<Internet> {
+}): Promise<Omit<Internet, 'recorder'>> {
   mkdirSync(folder, { recursive: true })
   const ip = (...args: string[]) => execute('ip', ['-n', namespace, ...args], { timeout: START_MS })
   await ip('link', 'set', 'lo', 'up')
@@ -79,7 +96,8 @@ export async function openInternet({
   await ip('route', 'add', 'local', '192.0.2.0/23', 'dev', 'lo')
   await ip('-6', 'route', 'add', 'local', '2001:db8:bad::/48', 'dev', 'lo')
   const ca = await makeCertificates(folder)
-  await makePackages(join(folder, 'sites'))
+  writeFileSync(join(folder, 'bulk'), '')
+  truncateSync(join(folder, 'bulk'), BULK_BYTES)
   writeFileSync(join(folder, 'nginx.conf'), formatNginx(folder))
   writeFileSync(join(folder, 'dnsmasq.conf'), formatDnsmasq(folder))
   const inside = (program: string, ...args: string[]) =>
@@ -88,12 +106,9 @@ export async function openInternet({
     inside('nginx', '-p', folder, '-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log')),
     inside('dnsmasq', '--keep-in-foreground', `--conf-file=${join(folder, 'dnsmasq.conf')}`),
   ]
-  const recorder = await openRecorder(['ip', 'netns', 'exec', namespace])
   return {
-    recorder,
     ca,
     close() {
-      recorder.close()
       for (const child of children) child.kill('SIGTERM')
     },
   }
@@ -158,6 +173,7 @@ http {
   access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
   fastcgi_temp_path ${folder}/fastcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
   server { listen 80 default_server; listen 443 ssl http2 default_server; ${tls}
+    location = /bulk { root ${folder}; }
     location / { return 200 "host $host name $ssl_server_name target $request_uri"; } }
   ${sites.join('\n  ')}
 }
