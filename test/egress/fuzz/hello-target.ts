@@ -41,23 +41,26 @@ const WORDS = [
   ...[hex(Buffer.from('evil.test')), hex(serverName('evil.test')), '000001', 'ffff'],
 ].map(unhex)
 
-export const helloTarget: FuzzTarget = {
-  make: (random) => hex(mutateBytes({ seeds: SEEDS, words: WORDS }, random)),
-  check: async (made) => {
-    const bytes = unhex(made)
-    const ours = readClientHello(bytes)
-    if (ours.is !== 'hello') return undefined
-    if (ours.length > bytes.length) return `it takes ${ours.length} of ${bytes.length} bytes`
-    for (const cut of [1, 5, 6, Math.floor(ours.length / 2), ours.length - 1]) {
-      const part = readClientHello(bytes.subarray(0, cut))
-      if (part.is === 'hello') return `it is whole after ${cut} bytes and after ${ours.length}`
-    }
-    const theirs = await readByOpenssl(bytes.subarray(0, ours.length))
-    // What OpenSSL refuses is no connection for anybody.
-    if (theirs === undefined || theirs === ours.serverName) return undefined
-    return `OpenSSL reads ${JSON.stringify(theirs)}, and egress ${JSON.stringify(ours.serverName)}`
-  },
-  corpus: SEEDS.map(hex),
+export function createHelloTarget(): FuzzTarget {
+  const context = createSecureContext()
+  return {
+    make: (random) => hex(mutateBytes({ seeds: SEEDS, words: WORDS }, random)),
+    check: async (made) => {
+      const bytes = unhex(made)
+      const ours = readClientHello(bytes)
+      if (ours.is !== 'hello') return undefined
+      if (ours.length > bytes.length) return `it takes ${ours.length} of ${bytes.length} bytes`
+      for (const cut of [1, 5, 6, Math.floor(ours.length / 2), ours.length - 1]) {
+        const part = readClientHello(bytes.subarray(0, cut))
+        if (part.is === 'hello') return `it is whole after ${cut} bytes and after ${ours.length}`
+      }
+      const theirs = await readByOpenssl(bytes.subarray(0, ours.length), context)
+      // What OpenSSL refuses is no connection for anybody.
+      if (theirs === undefined || theirs === ours.serverName) return undefined
+      return `OpenSSL reads ${JSON.stringify(theirs)}, and egress ${JSON.stringify(ours.serverName)}`
+    },
+    corpus: SEEDS.map(hex),
+  }
 }
 
 function inRecords(message: Buffer, size: number): Buffer {
@@ -67,12 +70,15 @@ function inRecords(message: Buffer, size: number): Buffer {
 }
 
 /** The name that OpenSSL asks a server for; undefined when it gets none, or has refused the message before. */
-export function readByOpenssl(bytes: Buffer): Promise<string | undefined> {
+export function readByOpenssl(
+  bytes: Buffer,
+  secureContext: SecureContext = createSecureContext(),
+): Promise<string | undefined> {
   return new Promise((resolve) => {
     const wire = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
     const server = new TLSSocket(wire, {
       isServer: true,
-      secureContext: createSecureContext(),
+      secureContext,
       SNICallback: (name: string, _answer: (error: Error | null, context?: SecureContext) => void) => {
         finish(name === '' ? undefined : name)
       },

@@ -3,11 +3,13 @@
 
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { NetworkPolicy } from '../../../lib/api/network-policy.ts'
 import type { Edge } from '../../support/edge.ts'
 
 const CALL_MS = 60_000
 const COMMAND_MS = 180_000
+const FOLLOW_MS = 200
 
 export type DecisionEvent = {
   kind: string
@@ -18,6 +20,9 @@ export type DecisionEvent = {
   port?: number
   protocol?: string
 }
+
+/** Grows while it is read. */
+export type Follower = AsyncDisposable & { events: readonly DecisionEvent[] }
 
 export type AttackSandbox = {
   id: string
@@ -100,20 +105,34 @@ export function createProductClient(edge: Edge) {
 
     setPolicy: (id: string, policy: NetworkPolicy) => call('PUT', `/sandboxes/${id}/networkpolicy`, policy),
 
-    /** Every decision that is kept of a sandbox. */
-    async events(id: string): Promise<DecisionEvent[]> {
-      const all: DecisionEvent[] = []
-      for (let after = 0; ; ) {
-        const page = (await call(
-          'GET',
-          `/sandboxes/${id}/networkpolicy/events?after=${after}&limit=500`,
-        )) as {
-          events: DecisionEvent[]
-          next: number
+    /** Reads the record of a sandbox until it is disposed of: what is kept of it is less than a busy sandbox leaves. */
+    follow(id: string): Follower {
+      const events: DecisionEvent[] = []
+      let after = 0
+      const read = async () => {
+        for (;;) {
+          const page = (await call(
+            'GET',
+            `/sandboxes/${id}/networkpolicy/events?after=${after}&limit=500`,
+          )) as { events: DecisionEvent[]; next: number }
+          events.push(...page.events)
+          if (page.events.length === 0) return events
+          after = page.next
         }
-        all.push(...page.events)
-        if (page.events.length === 0 || page.next === after) return all
-        after = page.next
+      }
+      const life = new AbortController()
+      const following = (async () => {
+        while (!life.signal.aborted) {
+          await read()
+          await delay(FOLLOW_MS, undefined, { signal: life.signal }).catch(() => undefined)
+        }
+      })()
+      return {
+        events,
+        async [Symbol.asyncDispose]() {
+          life.abort()
+          await following
+        },
       }
     },
   }

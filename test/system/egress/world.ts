@@ -109,6 +109,7 @@ async function runWorld({
 async function runTable(world: World): Promise<Outcome[]> {
   const { product, attacker } = world
   const facts = await factsOf(world)
+  await using followed = product.follow(attacker.id)
   const performed = new Map<number, Performed>()
   for (const as of ['root', 'all'] as const) {
     const file = `/tmp/attack-${as}.py`
@@ -126,12 +127,12 @@ async function runTable(world: World): Promise<Outcome[]> {
     if (!text.includes('RESULT ')) throw new Error(`The attacking program has failed:\n${text}`)
   }
   const judgeAll = async () => {
-    const [arrived, events] = await Promise.all([world.arrivals(), product.events(attacker.id)])
+    const arrived = await world.arrivals()
     return CASES.map((one, number) =>
       judge(one, {
         performed: performed.get(number),
         arrivals: arrived[number]?.count ?? 0,
-        events,
+        events: followed.events,
         token: `${TOKEN_PREFIX}${number}x`,
       }),
     )
