@@ -9,7 +9,8 @@ import type { RuntimeEvent } from '../../control/runtime/runtime.ts'
 import { createLogger } from '../../lib/log.ts'
 import { startDocker, type TestDocker } from '../support/docker.ts'
 import { type DockerCertificates, makeDockerCertificates } from '../support/docker-certificates.ts'
-import { freePort } from '../support/edge.ts'
+import { freePort, startEdge } from '../support/edge.ts'
+import { createSandbox, run } from '../support/sandbox.ts'
 import { startSshServer, type TestSshServer } from '../support/ssh-server.ts'
 import { type OpenedRuntime, openTestRuntime, runIn, specOf, whyNot } from './runtimes.ts'
 
@@ -76,6 +77,23 @@ describe.skipIf(reason !== undefined)(
       await expect.poll(() => told).toContain('exited')
       await opened.runtime.remove(spec.id, { graceMs: 0 }, soon())
       expect(docker.docker('volume', 'ls', '--quiet')).toBe('')
+    })
+
+    test('the whole product by the variables that Docker has for it', async () => {
+      const edge = await startEdge({
+        args: ['--runtime', 'docker'],
+        env: {
+          DOCKER_HOST: `tcp://127.0.0.1:${port}`,
+          DOCKER_TLS_VERIFY: '1',
+          DOCKER_CERT_PATH: certificates.client,
+        },
+      })
+      onTestFinished(() => edge.dispose())
+      const sandbox = await createSandbox(edge, { networkPolicy: { defaultAction: 'deny', egress: [] } })
+      expect((await run(sandbox, 'echo here')).stdout).toBe('here')
+      expect((await run(sandbox, 'getent hosts denied.example')).exitCode).not.toBe(0)
+      await sandbox.kill()
+      await sandbox.close()
     })
 
     test.each<[string, () => string, RegExp]>([

@@ -63,8 +63,18 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   // It takes as long to load as all the rest of control, and only this runtime needs it.
   const { default: Client } = await import('dockerode')
   const at = clientOptionsOf(options)
+  const clientOf = (more: DockerOptions) => {
+    try {
+      return new Client({ ...at, ...more })
+    } catch (error) {
+      // It reads the environment's certificates whatever it is given, and wants all three.
+      throw new Error(`Cannot use DOCKER_CERT_PATH (${messageOf(error)}): set docker.cert_path instead`, {
+        cause: error,
+      })
+    }
+  }
   const shownAs = options.shownAs ?? ('socketPath' in options ? options.socketPath : options.host)
-  const first = createEngine(new Client(at), options)
+  const first = createEngine(clientOf({}), options)
   const told = await first
     .call((abortSignal) => (first.docker as unknown as AboutItself).version({ abortSignal }), {
       timeoutMs: 10_000,
@@ -76,7 +86,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       )
     })
   const version = chooseVersion(told.ApiVersion, told.MinAPIVersion)
-  const engine = createEngine(new Client({ ...at, version: `v${version}` }), options)
+  const engine = createEngine(clientOf({ version: `v${version}` }), options)
   return 'socketPath' in options
     ? engine
     : { ...engine, aliveEveryMs: options.aliveEveryMs ?? ALIVE_EVERY_MS }

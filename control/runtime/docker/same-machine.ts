@@ -4,12 +4,15 @@
 
 import { lstat } from 'node:fs/promises'
 import { release } from 'node:os'
+import { join } from 'node:path'
 import { createToken } from '../../../lib/id.ts'
 import type { DaemonInfo } from './checks.ts'
 import { type Engine, isMissing } from './engine.ts'
 import { INSTANCE_LABEL } from './ownership.ts'
 
 const PROBE_LABEL = 'opensandbox.io/probe'
+/** The files of the machine, for a control that runs in a container and has its processes alone. */
+const MACHINE = '/proc/1/root'
 
 /** Resolves to why sandboxes of a daemon would not be on this machine; undefined when they are. */
 export async function whyElsewhere(
@@ -33,13 +36,18 @@ export async function whyElsewhere(
     const { Mountpoint } = await engine.call((abortSignal) =>
       engine.docker.getVolume(name).inspect({ abortSignal } as object),
     )
-    const found = await lstat(Mountpoint).catch(() => undefined)
-    return found?.isDirectory()
+    const isNamed = Mountpoint.split('/').includes(name)
+    return isNamed && ((await isDirectory(Mountpoint)) || (await isDirectory(join(MACHINE, Mountpoint))))
       ? undefined
-      : `what it makes at "${Mountpoint.slice(0, 200)}" is not on this machine`
+      : `what it makes at "${Mountpoint.slice(0, 200)}" is not here`
   } finally {
     await removeVolume(engine, name)
   }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined)
+  return found?.isDirectory() ?? false
 }
 
 /** What a program that was killed while it asked has left. */

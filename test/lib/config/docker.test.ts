@@ -29,6 +29,30 @@ describe('[docker]', () => {
     })
   })
 
+  test('takes where the daemon is from the variables that Docker has for it', () => {
+    const env = {
+      DOCKER_HOST: 'tcp://127.0.0.1:2376',
+      DOCKER_TLS_VERIFY: '1',
+      DOCKER_CERT_PATH: '/certs',
+      SSH_AUTH_SOCK: '/run/agent',
+    }
+    const { loaded, problems } = read(
+      '[runtime]\ntype = "docker"\n[docker]\nssh_config = "/etc/ssh/c"\n',
+      env,
+    )
+    expect(problems).toEqual([])
+    expect(loaded?.config.docker).toMatchObject({
+      host: 'tcp://127.0.0.1:2376',
+      tlsVerify: true,
+      certPath: '/certs',
+      sshConfig: '/etc/ssh/c',
+      sshAgent: '/run/agent',
+    })
+    expect(loaded?.config.docker).not.toHaveProperty('allowPlaintext')
+    // They are in many an environment, for other programs.
+    expect(read('', env)).toMatchObject({ problems: [], unused: [] })
+  })
+
   test('takes what the contract has', () => {
     const { loaded, problems } = onDocker(
       '[docker]\napi_timeout = 20\ndrop_capabilities = ["cap_chown", "KILL"]\nseccomp_profile = " "\napparmor_profile = "mine"\n' +
