@@ -84,9 +84,10 @@ export function readByOpenssl(
       },
     })
     const finish = (name: string | undefined) => {
-      resolve(name)
       server.destroy()
       wire.destroy()
+      // What is closed is let go of only between two turns of the loop.
+      setImmediate(() => resolve(name))
     }
     server.on('error', () => finish(undefined))
     server.on('close', () => finish(undefined))
