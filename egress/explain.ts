@@ -4,9 +4,12 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { parseName } from '../lib/api/network-policy.ts'
 import type { Endpoint } from '../lib/api/rule-scope.ts'
 import { ApiError } from '../lib/errors.ts'
+import type { RefusedPacket } from './nft/refused.ts'
 import { type Decision, decideAddress, decideAddress6 } from './policy/decide.ts'
 import type { Sandbox } from './sandbox-table.ts'
 import type { Sandboxes } from './sandboxes.ts'
+
+const DNS_OVER_TLS_PORT = 853
 
 export type Explanation = Decision & {
   target: string
@@ -52,4 +55,15 @@ export function explain(
       reason: 'names open TCP only; a rule for the address opens other protocols',
     }
   return { target: parsed.name, kind: 'name', ...asked, ...sandboxes.decide(sandbox, parsed.name, endpoint) }
+}
+
+/** Why the kernel has refused a packet, when the policy in force says so; otherwise it is for what its set stands for. */
+export function explainPacket(
+  { policy }: Sandbox,
+  { set, address, protocol, port = 0 }: RefusedPacket,
+): string | undefined {
+  if (set !== 'refused' || protocol === undefined || !isIPv4(address)) return undefined
+  if (port === DNS_OVER_TLS_PORT) return 'DNS over TLS is closed: egress itself answers for names'
+  const { action, reason } = decideAddress(policy, address, { learned: false, endpoint: { protocol, port } })
+  return action === 'deny' ? reason : undefined
 }

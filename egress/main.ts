@@ -33,6 +33,7 @@ import { createDnsMeter } from './dns/limits.ts'
 import { createResolver } from './dns/resolve.ts'
 import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
+import { explainPacket } from './explain.ts'
 import { openAuthorities } from './interception/authority.ts'
 import { createEgressMetrics } from './metrics.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
@@ -280,6 +281,7 @@ async function watch(sandboxes: Sandboxes, record: DecisionRecord): Promise<void
     nft,
     table,
     sandboxOf: (name) => sandboxes.byInterface(name),
+    explain: explainPacket,
     record,
     log,
   })

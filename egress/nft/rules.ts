@@ -97,6 +97,12 @@ table inet ${table} {
     timeout ${REFUSED_SECONDS}s
     size ${REFUSED_SET_SIZE}
   }
+  set spoofed {
+    type ifname . ipv4_addr
+    flags dynamic,timeout
+    timeout ${REFUSED_SECONDS}s
+    size ${REFUSED_SET_SIZE}
+  }
   chain refuse {
     meta l4proto { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . th dport }
     meta l4proto != { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . 0 }
@@ -106,7 +112,7 @@ table inet ${table} {
   chain raw {
     type filter hook prerouting priority raw; policy accept;
     iifname ${own} meta nfproto != ipv4 drop
-    iifname ${own} iifname . ip saddr != @registered drop
+    iifname ${own} iifname . ip saddr != @registered add @spoofed { iifname . ip saddr } drop
     iifname ${own} meta mark set ${JUDGED_MARK}
   }
   chain dns {

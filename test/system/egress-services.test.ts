@@ -4,7 +4,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Guest, Lab, PRIVATE, PUBLIC, PUBLIC_TOO } from '../egress/network-lab.ts'
+import { type Guest, Lab, PRIVATE, PUBLIC, PUBLIC_TOO, run } from '../egress/network-lab.ts'
 
 const allow = (...targets: string[]) => ({
   defaultAction: 'deny',
@@ -110,4 +110,23 @@ test('what egress counts is there for Prometheus', async () => {
     /opensandbox_egress_dns_query_duration_seconds_count\{[^}]*outcome="answered"[^}]*\} [1-9]/,
   )
   expect(body).toMatch(/opensandbox_egress_relayed_bytes_total\{direction="received"\} [1-9]/)
+})
+
+test('packets that are refused without an answer are in the record: those from other sources, and why the rest', async () => {
+  const other = one.gateway.replace(/\d+$/, '200')
+  await run('ip', '-n', one.namespace, 'address', 'add', `${other}/32`, 'dev', 'eth0')
+  expect(await one.dial(PUBLIC, 80, 'tcp', other)).toBe('silent')
+  expect(await one.dial('169.254.169.254', 80)).toMatch(/^failed/)
+  const reasons = async () =>
+    JSON.parse((await lab.ask(one, 'events?limit=500')).body).events.map(
+      ({ address = '', reason }: { address?: string; reason: string }) => `${address} ${reason}`,
+    )
+  await expect
+    .poll(reasons, { timeout: 10_000 })
+    .toEqual(
+      expect.arrayContaining([
+        ` it says that it comes from ${other}, which is not the sandbox's own`,
+        '169.254.169.254 the address is closed (link-local) and no rule opens it',
+      ]),
+    )
 })

@@ -10,11 +10,13 @@ const element = (address: string, port: number, protocol = 'tcp', name = 'osbab1
 
 function setup() {
   const lines: string[] = []
-  const state = { listed: [] as NftObject[] | undefined }
+  const state = { listed: [] as NftObject[] | undefined, others: new Map<string, NftObject[]>() }
   const record = new DecisionRecord()
   const look = createRefusedLog({
     record,
-    nft: { list: async () => state.listed },
+    nft: {
+      list: async (...what) => (what[3] === 'refused' ? state.listed : state.others.get(String(what[3]))),
+    },
     table: 't',
     sandboxOf: (name) => (name === 'osbab12aa' ? { id: 'sb' } : undefined),
     log: createLogger({ program: 'test', write: (line) => void lines.push(line) }),
@@ -54,4 +56,22 @@ test('says that the table has gone', async () => {
   const { look, state } = setup()
   state.listed = undefined
   expect(await look()).toBe(false)
+})
+
+test('what came from another address is in the record too, once', async () => {
+  const { look, show, state, record } = setup()
+  show()
+  const entry = (...concat: unknown[]) => ({
+    elem: { val: { concat: ['osbab12aa', ...concat] }, expires: 50 },
+  })
+  state.others.set('spoofed', [{ set: { name: 'spoofed', table: 't', elem: [entry('10.88.0.9')] } }])
+  await look()
+  await look()
+  expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
+    {
+      kind: 'connection',
+      verdict: 'deny',
+      reason: "it says that it comes from 10.88.0.9, which is not the sandbox's own",
+    },
+  ])
 })
