@@ -186,7 +186,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     tenantOf: (id) => registered?.get(id)?.tenant,
     onDecided: metrics.decided,
   })
-  const relaying = { sandboxes: () => sandboxes, flows, record, log }
+  const relaying = { sandboxes: () => sandboxes, flows, record, allowEch: services.allowEch, log }
   const beginRelay = createRelayer(relaying)
   const relay = createRelay(relaying, beginRelay)
   const relayPort = await listenTransparently(relay)

@@ -21,6 +21,8 @@ export type RelayOptions = {
   sandboxes: () => Pick<Sandboxes, 'byAddress' | 'get' | 'decide'>
   flows: Flows
   record: Pick<DecisionRecord, 'add'>
+  /** Whether a client may hide a name behind the one that is checked. */
+  allowEch?: boolean
   log: Logger
   /** Instead of what the kernel says, for tests without one. */
   destinationOf?: (socket: Socket) => Destination
@@ -201,7 +203,8 @@ class Relay {
 
   #judgeOf(first: number): Judge | undefined {
     if (this.#to.isOpen) return { push: (chunk) => ({ pass: [chunk] }) }
-    if (looksLikeTls(first)) return new TlsOpening(this.#check)
+    if (looksLikeTls(first))
+      return new TlsOpening(this.#check, { allowsHiddenName: this.#options.allowEch === true })
     return looksLikeHttp(first) ? new HttpRequests(this.#check) : undefined
   }
 

@@ -15,14 +15,16 @@ const MAX_PIECES = 256
 
 export class TlsOpening implements Judge {
   readonly #check: CheckName
+  readonly #allowsHiddenName: boolean
   #held: Buffer = Buffer.alloc(0)
   #pieces = 0
   #name: string | undefined
   /** Nothing can be named any more. */
   #isSealed = false
 
-  constructor(check: CheckName) {
+  constructor(check: CheckName, { allowsHiddenName = false }: { allowsHiddenName?: boolean } = {}) {
     this.#check = check
+    this.#allowsHiddenName = allowsHiddenName
   }
 
   push(chunk: Buffer): Judged {
@@ -57,7 +59,8 @@ export class TlsOpening implements Judge {
     if (hello.is === 'more') return 0
     if (hello.is === 'bad') return `it ${hello.problem}`
     if (hello.serverName === undefined) return 'its ClientHello names no server (no SNI)'
-    if (hello.hasHiddenName) return 'its ClientHello may hide another name (Encrypted Client Hello)'
+    if (hello.hasHiddenName && !this.#allowsHiddenName)
+      return 'its ClientHello may hide another name (Encrypted Client Hello)'
     if (this.#name !== undefined && hello.serverName !== this.#name)
       return 'its second ClientHello names another server'
     const problem = this.#name === undefined ? this.#check(hello.serverName) : undefined

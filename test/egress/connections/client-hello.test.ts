@@ -76,6 +76,17 @@ describe('readClientHello()', () => {
     expect(readClientHello(bytes)).toEqual({ is: 'bad', problem: expect.stringMatching(problem) })
   })
 
+  test('a name may be hidden where the operator says so, and the one in sight is checked all the same', () => {
+    const bytes = record(clientHello([serverName('a.example'), extension(0xfe0d, Buffer.alloc(40))]))
+    const judge = (problem?: string) => new TlsOpening(() => problem, { allowsHiddenName: true }).push(bytes)
+    expect(judge()).toEqual({ pass: [bytes] })
+    expect(judge('denied')).toEqual({ pass: [], problem: 'denied' })
+    const hidesAll = record(clientHello([extension(0xfe0d, Buffer.alloc(40))]))
+    expect(new TlsOpening(() => undefined, { allowsHiddenName: true }).push(hidesAll)).toMatchObject({
+      pass: [],
+    })
+  })
+
   test('sees that a name may be hidden', () => {
     const bytes = record(clientHello([serverName('a.example'), extension(0xfe0d, Buffer.alloc(8))]))
     expect(readClientHello(bytes)).toMatchObject({ is: 'hello', hasHiddenName: true })
