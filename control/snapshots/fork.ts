@@ -3,15 +3,14 @@
 
 import type { CreateRequest } from '../../lib/api/lifecycle.ts'
 import type { ForkRequest } from '../../lib/api/snapshots.ts'
-import { messageOf } from '../../lib/errors.ts'
 import type { EgressAnswer, EgressRequest } from '../egress-client.ts'
 import { refusal } from '../errors.ts'
-import { removeSandbox } from '../sandbox/change.ts'
 import type { Owner } from '../sandbox/create.ts'
 import { ISOLATION_EXTENSION, planCreate } from '../sandbox/plan.ts'
 import { isLive } from '../sandbox/state.ts'
 import type { SandboxRow } from '../store/rows.ts'
 import type { SnapshotKeeper } from './keeper.ts'
+import { removeForks } from './remove-forks.ts'
 import { createFromSnapshot, type RestoreDeps } from './restore.ts'
 import { acceptSnapshot } from './take.ts'
 
@@ -49,7 +48,10 @@ export async function forkSandbox(
         snapshot?.message ??
           `The files of the sandbox could not be kept within ${SNAPSHOT_WAIT_MS / 1000} seconds: take a snapshot, and create from that`,
       )
-    return await makeAll(deps, wanted, { snapshot, count: request.count, owner, caller })
+    const made = await makeAll(deps, wanted, { snapshot, count: request.count, owner, caller })
+    // From here on all of it stays, whatever happens to this process.
+    deps.snapshots.move(id, ['Ready'], { inFork: false })
+    return made
   } finally {
     release()
   }
@@ -65,17 +67,9 @@ async function makeAll(
   const made = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   const failed = results.find((result) => result.status === 'rejected')
   if (!failed) return { rows: made.map(({ row }) => row), warnings: made[0]?.warnings ?? [] }
-  const { lives } = deps
-  await Promise.all(
-    made.map(({ row }) =>
-      removeSandbox(lives, row.id, 'FORK_FAILED').catch((error) => {
-        lives.log.error('a sandbox of a fork that failed could not be removed yet', {
-          sandbox: row.id,
-          error: messageOf(error),
-        })
-        lives.doubts.add(row.id, lives.now())
-      }),
-    ),
+  await removeForks(
+    deps.lives,
+    made.map(({ row }) => row.id),
   )
   throw failed.reason
 }

@@ -12,6 +12,7 @@ import type { SnapshotRow } from '../store/snapshots.ts'
 import { agreeSnapshots } from './agree.ts'
 import { moveSnapshot, removeRow } from './move.ts'
 import { inUse } from './refuse.ts'
+import { endForks } from './remove-forks.ts'
 import type { SnapshotDeps } from './take.ts'
 
 /** So many are worked at side by side, and so many of one tenant: another one's does not wait for hers. */
@@ -39,6 +40,8 @@ export class SnapshotKeeper {
   readonly #troubles = new Map<string, Trouble>()
   /** Begun by an earlier process, or not known how it ended: found out by what the runtime has. */
   readonly #unsettled: Set<string>
+  /** Of forks that an earlier process had begun: nobody was told of their sandboxes, so all of them go. */
+  readonly #interrupted: readonly string[]
   /** Hidden ones that a fork makes sandboxes of just now. */
   readonly #held = new Set<string>()
   readonly #watchers = new Set<() => void>()
@@ -49,6 +52,7 @@ export class SnapshotKeeper {
   constructor(deps: SnapshotDeps) {
     this.#deps = deps
     this.#unsettled = new Set(deps.snapshots.inState('Creating').map(({ id }) => id))
+    this.#interrupted = deps.snapshots.inFork()
   }
 
   /** Says that there is something to do. */
@@ -101,6 +105,7 @@ export class SnapshotKeeper {
     const stopWatching = lives.store.watch(({ row }) => {
       if (!row) this.#wake.call()
     })
+    const ending = endForks(this.#deps, this.#interrupted)
     try {
       while (!signal.aborted) {
         let waitMs = LONGEST_WAIT_MS
@@ -115,6 +120,7 @@ export class SnapshotKeeper {
       }
     } finally {
       stopWatching()
+      await ending
       await Promise.all([...this.#working.values()].map(({ done }) => done))
       this.#tell()
     }

@@ -62,6 +62,7 @@ export function acceptSnapshot(
       reason: 'snapshot_accepted',
       message: null,
       hidden,
+      inFork: hidden,
       image: sandbox.image,
       parent: sandbox.snapshotId,
       sizeBytes: null,

@@ -232,6 +232,7 @@ export const snapshots = sqliteTable('snapshots', {
   reason: text('reason').notNull(),
   message: text('message'),
   hidden: integer('hidden', { mode: 'boolean' }).notNull(),
+  inFork: integer('in_fork', { mode: 'boolean' }).notNull().default(false),
   image: text('image').notNull(),
   parent: text('parent'),
   sizeBytes: integer('size_bytes'),

@@ -19,7 +19,10 @@ export type SnapshotFilter = {
 }
 
 export type SnapshotChange = Partial<
-  Pick<SnapshotRow, 'state' | 'reason' | 'message' | 'sizeBytes' | 'digest' | 'parent' | 'lastTransitionAt'>
+  Pick<
+    SnapshotRow,
+    'state' | 'reason' | 'message' | 'sizeBytes' | 'digest' | 'parent' | 'inFork' | 'lastTransitionAt'
+  >
 >
 
 export class SnapshotStore {
@@ -138,6 +141,24 @@ export class SnapshotStore {
         .where(and(eq(snapshots.tenant, tenant), inArray(snapshots.state, [...states])))
         .get()?.total ?? 0
     )
+  }
+
+  /** Those of which a fork makes sandboxes. */
+  inFork(): string[] {
+    const found = this.#database.orm
+      .select({ id: snapshots.id })
+      .from(snapshots)
+      .where(eq(snapshots.inFork, true))
+    return found.all().map(({ id }) => id)
+  }
+
+  /** The sandboxes that were made from one, by id. */
+  usersOf(id: string): string[] {
+    const found = this.#database.orm
+      .select({ id: sandboxes.id })
+      .from(sandboxes)
+      .where(eq(sandboxes.snapshotId, id))
+    return found.all().map((row) => row.id)
   }
 
   /** Hidden ones that no sandbox was made from, or that came to nothing. */

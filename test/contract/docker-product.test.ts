@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { pause } from '../../control/async.ts'
 import { startDocker, type TestDocker } from '../support/docker.ts'
 import { type Edge, startEdge } from '../support/edge.ts'
+import { interruptSnapshots } from '../support/interrupted-snapshots.ts'
 import { createSandbox, run } from '../support/sandbox.ts'
 import { whyNot } from './runtimes.ts'
 
@@ -96,6 +97,15 @@ describe.skipIf(reason !== undefined)(
       expect((await run(sandbox, 'echo awake')).stdout).toBe('awake')
       await sandbox.kill()
       await sandbox.close()
+    })
+
+    test('D10: snapshots and forks are whole or gone when control dies in one', {
+      timeout: 240_000,
+    }, async () => {
+      await interruptSnapshots(edge)
+      await expect
+        .poll(() => docker.docker('images', '--quiet', 'opensandbox-snapshots'), { timeout: 20_000 })
+        .toBe('')
     })
 
     test('P10: a pool keeps sandboxes warm, and a create takes one', async () => {

@@ -100,6 +100,38 @@ test('those that a restored database does not know are kept for a week, told of 
   expect([told.length, runtime.kept.has(id)]).toEqual([2, false])
 })
 
+test('a fork that was interrupted is gone, all of it, and one that was done stays', async () => {
+  const { runtime, start } = openLasting()
+  const first = start()
+  const source = await sandboxOf(first)
+  const forkOf = async (control: ControlApp) =>
+    (
+      (
+        await control.call('POST', `/v1/sandboxes/${source}/fork`, {
+          count: 2,
+          networkPolicy: { defaultAction: 'deny' },
+        })
+      ).body.items as {
+        id: string
+      }[]
+    ).map(({ id }) => id)
+  const done = await forkOf(first)
+  const half = await forkOf(first)
+  const hidden = first.store.get(half[0] ?? '')?.snapshotId ?? ''
+  // As a process leaves it that was killed before the last one ran.
+  leave(first, hidden, { inFork: true })
+  await first.close()
+  const second = start()
+  const idsOf = (control: ControlApp) =>
+    control.store
+      .all()
+      .map(({ id }) => id)
+      .sort()
+  await vi.waitFor(() => expect(idsOf(second)).toEqual([source, ...done].sort()), { timeout: 5000 })
+  await vi.waitFor(() => expect(runtime.kept.size).toBe(1), { timeout: 5000 })
+  expect([...runtime.sandboxes.keys()].sort()).toEqual(idsOf(second))
+})
+
 test('one that was being deleted is deleted', async () => {
   const { runtime, start } = openLasting()
   const first = start()
