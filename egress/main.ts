@@ -3,7 +3,6 @@
 import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import { messageOf, systemCodeOf } from '../lib/errors.ts'
 import { type Instance, instanceOf, makeRunDir } from '../lib/instance.ts'
@@ -39,6 +38,8 @@ import { createEgressMetrics } from './metrics.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
+import { closeGuard, openGuard } from './nft/guard.ts'
+import { nameNft } from './nft/own-name.ts'
 import { createRefusedLog } from './nft/refused.ts'
 import { formatTeardown, tableName } from './nft/rules.ts'
 import { parseRange } from './policy/addresses.ts'
@@ -50,10 +51,9 @@ import { Sandboxes } from './sandboxes.ts'
 import { SandboxVaults } from './vault/sandbox-vaults.ts'
 import { openSealing, sealOfAuthorities } from './vault/sealing.ts'
 import { openVaultFiles } from './vault/vault-files.ts'
+import { keepRules } from './watch/keep-rules.ts'
 
 const TEARDOWN = '--teardown'
-/** How often the kernel is asked what it refused and whether the rules are still there. */
-const WATCH_MS = 3000
 const RESOLV_CONF_MS = 5000
 const DNS_PORT = 53
 /** Connections that are relayed at once. */
@@ -87,7 +87,8 @@ const stateDir = join(config.dataDir, 'egress')
 const networkFile = join(stateDir, 'network.json')
 const files = openSandboxFiles(join(stateDir, 'sandboxes'), log)
 let onRules: ((isFailed: boolean) => void) | undefined
-const nft = new Nft(countRuns)
+const ownNft = nameNft({ directory: stateDir, key })
+const nft = new Nft(countRuns, ownNft.path)
 const foreign = createForeignFirewalls({
   nft,
   run: runProgram,
@@ -110,6 +111,7 @@ if (isTeardown) {
 }
 
 let registered: Sandboxes | undefined
+let canGuard = true
 const OPERATORS = ['egress.default_action', 'egress.always_deny', 'egress.always_allow', 'egress.rule_sets']
 let { defaultAction } = config
 // Control tells what else of the configuration has changed, for all programs.
@@ -186,7 +188,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     tenantOf: (id) => registered?.get(id)?.tenant,
     onDecided: metrics.decided,
   })
-  const relaying = { sandboxes: () => sandboxes, flows, record, allowEch: services.allowEch, log }
+  const relaying = { sandboxes: () => sandboxes, flows, record, log }
   const beginRelay = createRelayer(relaying)
   const relay = createRelay(relaying, beginRelay)
   const relayPort = await listenTransparently(relay)
@@ -215,6 +217,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   })
   registered = sandboxes
   await sandboxes.load()
+  await guard()
   const meter = createDnsMeter(services.dnsLimits)
   const resolve = createResolver({
     sandboxes,
@@ -285,19 +288,39 @@ async function watch(sandboxes: Sandboxes, record: DecisionRecord): Promise<void
     record,
     log,
   })
-  while (!stop.aborted) {
-    try {
-      await delay(WATCH_MS, undefined, { signal: stop })
-      await openRouting(mark, runProgram)
-      if (await logRefused()) await foreign.open()
-      else {
-        log.warn('the rules were removed by something else: putting them back', { table })
-        await sandboxes.repair()
-      }
-    } catch (error) {
-      if (!stop.aborted) log.error('cannot look after the rules', { error })
-    }
+  await keepRules({
+    table,
+    nft: ownNft,
+    close: () => sandboxes.close(),
+    repair: () => sandboxes.repair(),
+    openRouting: () => openRouting(mark, runProgram),
+    look: logRefused,
+    async everyTime() {
+      await foreign.open()
+      await guard()
+    },
+    log,
+    signal: stop,
+  })
+}
+
+/** Keeps the sandboxes closed when the rules are gone, where the kernel can. */
+async function guard(): Promise<void> {
+  if (!canGuard) return
+  const options = {
+    nft,
+    run: runProgram,
+    ownNft,
+    directory: stateDir,
+    table,
+    interfacePrefix,
+    relayMark: mark,
   }
+  canGuard = await openGuard(options)
+  if (!canGuard)
+    log.warn(
+      'this kernel does not protect a table of ours (it needs 5.12): when another program removes all rules, sandboxes are open until ours are put back',
+    )
 }
 
 async function makeWay(): Promise<void> {
@@ -310,6 +333,7 @@ async function makeWay(): Promise<void> {
 
 async function removeAll(): Promise<void> {
   await foreign.close()
+  closeGuard({ directory: stateDir, ownNft })
   await nft.apply(formatTeardown({ table }))
   await closeRouting(mark, runProgram)
   await closeNetwork({ interfacePrefix, file: networkFile, run: runProgram })

@@ -14,6 +14,7 @@ import type { Nft } from './nft/apply.ts'
 import {
   type BaseRules,
   formatAdd,
+  formatClosed,
   formatPolicy,
   formatRemove,
   formatTable,
@@ -112,6 +113,12 @@ export class Sandboxes {
       if (sandbox) sandbox.learned.adopt(parseLearnedElements(set?.elem ?? []), this.#now())
     }
     await nft.apply(formatTable(base, this.#rulesOfAll()))
+  }
+
+  /** Lets nothing through until the table has been built again. */
+  close(): Promise<void> {
+    const { nft, base } = this.#options
+    return nft.apply(formatClosed(base))
   }
 
   /** Builds the whole table again, for when something else has changed it. */

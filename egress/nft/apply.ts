@@ -11,11 +11,13 @@ const MAX_BATCH_CHARACTERS = 1_000_000
 
 export class Nft {
   readonly #run: RunProgram
+  readonly #program: string
   #waiting: Waiting[] = []
   #running = false
 
-  constructor(run: RunProgram) {
+  constructor(run: RunProgram, program = 'nft') {
     this.#run = run
+    this.#program = program
   }
 
   /** Resolves once the kernel has taken the whole script; rejects when it took nothing of it. */
@@ -28,7 +30,7 @@ export class Nft {
 
   /** What `nft -j list …` says, or undefined when the thing does not exist. */
   async list(...what: string[]): Promise<NftObject[] | undefined> {
-    const { code, stdout, stderr } = await this.#run('nft', ['-j', 'list', ...what])
+    const { code, stdout, stderr } = await this.#run(this.#program, ['-j', 'list', ...what])
     if (code === 0) return (JSON.parse(stdout) as { nftables: NftObject[] }).nftables
     if (/No such file or directory/.test(stderr)) return undefined
     throw new Error(`nft list ${what.join(' ')} failed: ${firstLine(stderr)}`)
@@ -64,7 +66,7 @@ export class Nft {
 
   async #commit(script: string): Promise<Error | undefined> {
     try {
-      const { code, stderr } = await this.#run('nft', ['-f', '-'], { input: script })
+      const { code, stderr } = await this.#run(this.#program, ['-f', '-'], { input: script })
       return code === 0 ? undefined : new Error(`nft refused the rules: ${firstLine(stderr)}`)
     } catch (error) {
       return new Error(`nft could not be run: ${messageOf(error)}`, { cause: error })

@@ -15,12 +15,13 @@
 // Every packet of a connection that the sandbox began is judged, not only the first: one that a stricter policy no longer allows
 // ends. What egress relays it ends itself. While egress is away, nothing is diverted, and what would be is refused.
 //
-// Packets of registered sandboxes get a mark, without which the host's routing passes nothing on (../barrier.ts).
+// Packets of registered sandboxes are marked, and again where they may pass: without these marks guard.ts lets nothing through.
 
 import { crc32 } from 'node:zlib'
 import { formatPorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
 import { closedRanges, formatRange, type Range } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
+import { JUDGED_MARK, PASSED_MARK } from './guard.ts'
 
 export type RulesNames = {
   /** The installation's table, without its family. */
@@ -56,9 +57,8 @@ export type LearnedElement = {
   isThere?: boolean
 }
 
-/** What packets of registered sandboxes are marked with until they have been judged; the bit that counts is in every relayed one too. */
-export const JUDGED_MARK = 0x0b5b_0000
-export const JUDGED_BIT = 0x0800_0000
+/** How a packet passes. */
+const PASS = `meta mark set ${PASSED_MARK} accept`
 /** Where programs say which name they want. */
 const NAMED_PORTS: readonly PortRange[] = [
   { first: 80, last: 80 },
@@ -134,28 +134,27 @@ table inet ${table} {
     iifname ${own} goto from_sandbox_to_host
   }
   chain from_sandbox_to_host {
-    ct state established ct direction reply accept
+    ct state established ct direction reply ${PASS}
     meta mark ${mark} accept
-    ct state related meta l4proto icmp accept
-    ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 accept
-${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort} accept\n`}    ip daddr ${subnet} goto refuse
+    ct state related meta l4proto icmp ${PASS}
+    ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 ${PASS}
+${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort} ${PASS}\n`}    ip daddr ${subnet} goto refuse
     iifname vmap @input_by
     goto refuse
   }
   chain forward {
     type filter hook forward priority filter - 1; policy accept;
     iifname ${own} goto from_sandbox
-    oifname ${own} ct state established meta l4proto tcp accept
+    oifname ${own} ct state established meta l4proto tcp ${PASS}
     oifname ${own} ct state established oifname vmap @reply_by
-    oifname ${own} ct state related meta l4proto icmp accept
+    oifname ${own} ct state related meta l4proto icmp ${PASS}
     oifname ${own} drop
   }
   chain from_sandbox {
-    meta mark set 0
     oifname ${own} goto refuse
     ip daddr ${subnet} goto refuse
-    ct state established ct direction reply accept
-    ct state related meta l4proto icmp accept
+    ct state established ct direction reply ${PASS}
+    ct state related meta l4proto icmp ${PASS}
     meta l4proto { tcp, udp } th dport 853 goto refuse
     iifname vmap @forward_by
     drop
@@ -166,6 +165,14 @@ ${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort}
   }
 }
 ${sandboxes.map((sandbox) => formatAdd(base, sandbox)).join('')}`
+}
+
+/** Lets nothing from sandboxes through, whatever is left of the table. */
+export function formatClosed({ table, interfacePrefix }: RulesNames): string {
+  return `add table inet ${table}
+add chain inet ${table} raw { type filter hook prerouting priority raw; policy accept; }
+insert rule inet ${table} raw iifname "${interfacePrefix}*" drop
+`
 }
 
 /** Adds a sandbox, or does it once more for one that is there with the same address and interface. */
@@ -200,14 +207,14 @@ export function formatPolicy(
     )
   const rules: string[] = []
   const rule = (chain: string, text: string) => rules.push(`add rule inet ${table} ${chain} ${text}`)
-  const accept = `ct mark set ${POLICY_MARK} accept`
+  const accept = `ct mark set ${POLICY_MARK} ${PASS}`
   for (const { action, scope, ranges, hosts } of policy.layers) {
     const packets = `ip daddr ${formatSet(ranges)}${formatScope(scope)}`
     if (scope.protocol === 'any' || scope.protocol === 'tcp') rule(divert, `${packets} accept`)
     rule(forward, `${packets} ${action === 'allow' ? accept : 'goto refuse'}`)
     if (action === 'deny') rule(input, `${packets} goto refuse`)
     // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
-    else if (hosts.length > 0) rule(input, `ip daddr ${formatSet(hosts)}${formatScope(scope)} accept`)
+    else if (hosts.length > 0) rule(input, `ip daddr ${formatSet(hosts)}${formatScope(scope)} ${PASS}`)
   }
   rule(forward, 'ip daddr @closed goto refuse')
   const relay = `tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`
@@ -230,7 +237,7 @@ export function formatPolicy(
   rule(input, 'goto refuse')
   // The same rules give the same mark, so that what builds them once more ends nothing.
   const number = crc32(rules.join()) || 1
-  rule(reply, `ct mark ${POLICY_MARK} accept`)
+  rule(reply, `ct mark ${POLICY_MARK} ${PASS}`)
   rule(reply, 'drop')
   return `${[...lines, ...rules].join('\n')}\n`.replaceAll(POLICY_MARK, String(number))
 }

@@ -182,6 +182,7 @@ export class Lab {
     await ip('netns', 'add', namespace)
     this.#namespaces.push(namespace)
     await ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
+    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1')
     await ip('link', 'set', name, 'up')
     await ip('route', 'add', `${address}/32`, 'dev', name, 'src', gateway)
     const inside = (...args: string[]) => ip('-n', namespace, ...args)
@@ -254,8 +255,13 @@ export class Lab {
     await new Promise<void>((resolve) => socket.bind({ address: '127.0.0.1', port: 0 }, resolve))
   }
 
+  /** The namespace of the outside. */
+  get outside(): string {
+    return `lab-${this.#key}-out`
+  }
+
   async #openOutside(): Promise<void> {
-    const namespace = `lab-${this.#key}-out`
+    const namespace = this.outside
     await ip('netns', 'add', namespace)
     this.#namespaces.push(namespace)
     const name = `lab${this.#key}out`
@@ -313,6 +319,21 @@ export class Guest {
     return rest
   }
 
+  /** Sends a datagram to each place every millisecond, until it is killed. */
+  async flood(...places: string[]): Promise<ChildProcess> {
+    const child = spawn('ip', this.#command('flood.ts', ...places), { stdio: ['ignore', 'pipe', 'inherit'] })
+    await new Promise<void>((resolve, reject) => {
+      child.stdout.once('data', () => resolve())
+      child.once('exit', (code) => reject(new Error(`the flood ended with ${code}`)))
+    })
+    return child
+  }
+
+  /** Counts, from now on, the datagrams that arrive at a port. */
+  async count(port: number): Promise<() => Promise<number>> {
+    return countDatagrams(this.namespace, port)
+  }
+
   /** What comes of asking the proxy: how it answered, and what the server said. */
   async askProxy(how: 'http' | 'socks5' | 'url', target: string, name = ''): Promise<string> {
     return (await this.#node('ask-proxy.ts', this.gateway, '3128', how, target, name)).trim()
@@ -348,6 +369,16 @@ export class Guest {
   #command(fixture: string, ...args: string[]): string[] {
     return ['netns', 'exec', this.namespace, NODE, join(FIXTURES, fixture), ...args]
   }
+}
+
+/** Counts, from now on, the datagrams that arrive at a port of a namespace. */
+export async function countDatagrams(namespace: string, port: number): Promise<() => Promise<number>> {
+  const nft = (...args: string[]) => run('ip', 'netns', 'exec', namespace, 'nft', ...args)
+  const table = `count${port}`
+  await nft(
+    `add table ip ${table}; add chain ip ${table} c { type filter hook prerouting priority 0; }; add rule ip ${table} c udp dport ${port} counter`,
+  )
+  return async () => Number(/packets (\d+)/.exec(await nft('list', 'table', 'ip', table))?.[1] ?? Number.NaN)
 }
 
 /** Whether the forwarding of this machine was on, for tests that must not change what they find. */

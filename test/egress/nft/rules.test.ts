@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { formatGuard, PASSED_MARK } from '../../../egress/nft/guard.ts'
 import {
   formatAdd,
   formatLearn,
@@ -31,9 +32,12 @@ const rules = (value: unknown) =>
     .split('\n')
     .filter((line) => line.startsWith('add rule'))
     .map((line) =>
-      line.replace('add rule inet opensandbox_ab12 ', '').replace(/(ct mark(?: set)?) \d+/, '$1 N'),
+      line
+        .replace('add rule inet opensandbox_ab12 ', '')
+        .replace(/(ct mark(?: set)?) \d+/, '$1 N')
+        .replace(`meta mark set ${PASSED_MARK} accept`, 'pass'),
     )
-const REPLY = ['reply-sb-1 ct mark N accept', 'reply-sb-1 drop']
+const REPLY = ['reply-sb-1 ct mark N pass', 'reply-sb-1 drop']
 
 describe('the order of a sandbox’s rules', () => {
   test('default deny without ranges: nothing passes by itself, and TCP to learned ones goes to egress', () => {
@@ -50,7 +54,7 @@ describe('the order of a sandbox’s rules', () => {
   test('default allow: closed ones stay closed', () => {
     expect(rules({ defaultAction: 'allow' })).toEqual([
       'forward-sb-1 ip daddr @closed goto refuse',
-      'forward-sb-1 ct mark set N accept',
+      'forward-sb-1 ct mark set N pass',
       'input-sb-1 goto refuse',
       ...REPLY,
     ])
@@ -63,13 +67,13 @@ describe('the order of a sandbox’s rules', () => {
     ]
     expect(rules({ defaultAction: 'allow', egress })).toEqual([
       'divert-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } accept',
-      'forward-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } ct mark set N accept',
-      'input-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } accept',
+      'forward-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } ct mark set N pass',
+      'input-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } pass',
       'forward-sb-1 ip daddr @closed goto refuse',
       'divert-sb-1 ip daddr @closed accept',
       'divert-sb-1 tcp dport { 80, 443 } tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
       'forward-sb-1 meta l4proto { tcp, udp } th dport { 80, 443 } goto refuse',
-      'forward-sb-1 ct mark set N accept',
+      'forward-sb-1 ct mark set N pass',
       'input-sb-1 goto refuse',
       ...REPLY,
     ])
@@ -87,8 +91,8 @@ describe('the order of a sandbox’s rules', () => {
     expect(rules({ egress }).filter((line) => !line.startsWith('input'))).toEqual([
       'forward-sb-1 ip daddr { 192.0.2.9 } meta l4proto udp goto refuse',
       'divert-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } accept',
-      'forward-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } ct mark set N accept',
-      'forward-sb-1 ip daddr { 203.0.113.1 } meta l4proto icmp ct mark set N accept',
+      'forward-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } ct mark set N pass',
+      'forward-sb-1 ip daddr { 203.0.113.1 } meta l4proto icmp ct mark set N pass',
       'forward-sb-1 ip daddr @closed goto refuse',
       'forward-sb-1 goto refuse',
       'divert-sb-1 ip daddr @closed accept',
@@ -122,8 +126,8 @@ describe('the order of a sandbox’s rules', () => {
       'forward-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'input-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'divert-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
-      'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } ct mark set N accept',
-      'input-sb-1 ip daddr { 192.0.2.2 } accept',
+      'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } ct mark set N pass',
+      'input-sb-1 ip daddr { 192.0.2.2 } pass',
       'forward-sb-1 ip daddr @closed goto refuse',
       'forward-sb-1 goto refuse',
       'divert-sb-1 ip daddr @closed accept',
@@ -204,4 +208,16 @@ test('the table replaces its former self, and drops what it does not know', () =
 test('the id is found in the name of a learned set', () => {
   expect(parseLearnedSet('learned-sb-1')).toBe('sb-1')
   expect(parseLearnedSet('closed')).toBeUndefined()
+})
+
+test('B6: the guard is one line of commands, and lets pass what is marked alone', () => {
+  const text = formatGuard({ ...names, relayMark: 7 })
+  expect(text.indexOf('\n')).toBe(text.length - 1)
+  expect(text).toContain('add table inet opensandbox_ab12_guard { flags owner; };')
+  for (const rule of [
+    /come_in .*iifname "osbab12\*" meta mark != \d+ drop/,
+    /forward .*oifname "osbab12\*" meta mark != \d+ drop/,
+    /input .*meta mark != \{ \d+, 7 \} drop/,
+  ])
+    expect(text).toMatch(rule)
 })
