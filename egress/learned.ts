@@ -37,6 +37,12 @@ export function learnedSeconds(ttl: number): number {
 
 export class Learned {
   readonly #entries = new Map<string, Entry>()
+  readonly #pins: ReadonlyMap<string, string>
+
+  /** `pins`: addresses of names that the operator knows, whatever a name server says. */
+  constructor(pins: ReadonlyMap<string, string> = new Map()) {
+    this.#pins = pins
+  }
 
   get size(): number {
     return this.#entries.size
@@ -91,7 +97,12 @@ export class Learned {
   /** Whether an answer for the name had the address. For what an earlier run has learned, nobody knows which name it was. */
   leads(name: string, address: string): boolean {
     const entry = this.#entries.get(address)
-    return entry !== undefined && (entry.names.size === 0 || entry.names.has(name))
+    return this.leadsSurely(name, address) || entry?.names.size === 0
+  }
+
+  /** The same where a secret depends on it: what an earlier run has learned is no proof of any name. */
+  leadsSurely(name: string, address: string): boolean {
+    return this.#pins.get(name) === address || (this.#entries.get(address)?.names.has(name) ?? false)
   }
 
   /** Takes over what the kernel still has from an earlier run of egress. */

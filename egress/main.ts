@@ -29,6 +29,7 @@ import { listenTransparently } from './connections/transparent.ts'
 import { createDenyWebhook } from './deny-webhook.ts'
 import { type Answerer, createAnswerer } from './dns/answer.ts'
 import { createDnsMeter } from './dns/limits.ts'
+import { withPins } from './dns/pinned.ts'
 import { createResolver } from './dns/resolve.ts'
 import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
@@ -212,6 +213,8 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     sets: config.ruleSets,
     flows,
     record,
+    pins: services.hostPins,
+    readPorts: services.vaultPorts,
     requireKept: (id, policy) => vaults.requireCovered(id, policy),
     log,
   })
@@ -221,7 +224,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   const meter = createDnsMeter(services.dnsLimits)
   const resolve = createResolver({
     sandboxes,
-    upstream,
+    upstream: withPins(upstream, services.hostPins),
     meter,
     record,
     onDenied: ({ id, tenant }, hostname) =>

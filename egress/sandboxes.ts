@@ -40,6 +40,10 @@ export type SandboxesOptions = {
   /** What is being relayed for them. */
   flows: Pick<Flows, 'retain' | 'endAll'>
   record: Pick<DecisionRecord, 'remove'>
+  /** Addresses that the operator knows of names (learned.ts). */
+  pins?: ReadonlyMap<string, string>
+  /** Where requests are read, of sandboxes that trust who reads them. */
+  readPorts?: readonly number[]
   /** Throws when something else of the sandbox does not go with a policy that a client wants. */
   requireKept?: (id: string, policy: CompiledPolicy) => void
   log: Logger
@@ -315,7 +319,7 @@ export class Sandboxes {
     }
   }
 
-  #create({ policy, ...stored }: StoredSandbox, learned = new Learned()): Sandbox {
+  #create({ policy, ...stored }: StoredSandbox, learned = new Learned(this.#options.pins)): Sandbox {
     return {
       ...stored,
       isDefault: policy === undefined,
@@ -337,7 +341,12 @@ export class Sandboxes {
   }
 
   #rulesOf(sandbox: Sandbox): SandboxRules {
-    return { ...sandbox, learned: sandbox.learned.elements(this.#now()) }
+    const { readPorts } = this.#options
+    return {
+      ...sandbox,
+      learned: sandbox.learned.elements(this.#now()),
+      ...(sandbox.credentialProxy && readPorts && { readPorts }),
+    }
   }
 
   #rulesOfAll(): SandboxRules[] {

@@ -18,7 +18,7 @@
 // Packets of registered sandboxes are marked, and again where they may pass: without these marks guard.ts lets nothing through.
 
 import { crc32 } from 'node:zlib'
-import { formatPorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
+import { formatPorts, mergePorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
 import { closedRanges, formatRange, type Range } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { JUDGED_MARK, PASSED_MARK } from './guard.ts'
@@ -48,6 +48,8 @@ export type SandboxRules = {
   interface: string
   policy: CompiledPolicy
   learned: readonly LearnedElement[]
+  /** Where its requests may be read, when they may. */
+  readPorts?: readonly number[]
 }
 
 export type LearnedElement = {
@@ -190,7 +192,7 @@ add element inet ${table} registered { "${name}" . ${address} }
 /** Puts a policy in force, whole, with the learned addresses that it still allows. */
 export function formatPolicy(
   { table, relayPort, mark }: BaseRules,
-  { id, policy, learned }: Pick<SandboxRules, 'id' | 'policy' | 'learned'>,
+  { id, policy, learned, readPorts = [] }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts'>,
 ): string {
   const [forward, input, divert, reply] = chainsOf(id)
   const set = learnedSet(id)
@@ -219,12 +221,14 @@ export function formatPolicy(
   rule(forward, 'ip daddr @closed goto refuse')
   const relay = `tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`
   if (policy.policy.defaultAction === 'allow') {
-    if (policy.deniesNames) {
+    if (policy.deniesNames || readPorts.length > 0) {
       // Where names are told: a denied one must not be reached by an address that is open.
+      const ports = [...NAMED_PORTS, ...readPorts.map((port) => ({ first: port, last: port }))]
+      const named = formatPortSet(mergePorts(ports))
       rule(divert, 'ip daddr @closed accept')
-      rule(divert, `tcp dport ${formatPortSet(NAMED_PORTS)} ${relay}`)
+      rule(divert, `tcp dport ${named} ${relay}`)
       // QUIC tells no name to who does not take part in it; its clients go on by TCP.
-      rule(forward, `meta l4proto { tcp, udp } th dport ${formatPortSet(NAMED_PORTS)} goto refuse`)
+      rule(forward, `meta l4proto { tcp, udp } th dport ${named} goto refuse`)
     }
     rule(forward, accept)
   } else {

@@ -78,3 +78,24 @@ test('too many addresses are refused, until others expire', () => {
   expect(learned.note('a.example', ['198.51.0.1'], 0, 1000)).toBeDefined()
   expect(learned.note('a.example', ['203.0.113.1'], 0, 63_000)).toBeDefined()
 })
+
+test('C1: what an earlier run has learned, or another name, proves no name', () => {
+  const learned = new Learned()
+  learned.adopt([{ address: '198.51.100.1', seconds: 60 }], 0)
+  expect([
+    learned.leads('a.example', '198.51.100.1'),
+    learned.leadsSurely('a.example', '198.51.100.1'),
+  ]).toEqual([true, false])
+  learned.note('a.example', ['198.51.100.1'], 60, 0)
+  expect(learned.leadsSurely('a.example', '198.51.100.1')).toBe(true)
+  expect(learned.leadsSurely('b.example', '198.51.100.1')).toBe(false)
+})
+
+test('an address that the operator has pinned is that of its name without an answer, and of no other', () => {
+  const learned = new Learned(new Map([['a.test', '198.51.100.1']]))
+  expect([learned.leads('a.test', '198.51.100.1'), learned.leadsSurely('a.test', '198.51.100.1')]).toEqual([
+    true,
+    true,
+  ])
+  expect(learned.leads('b.test', '198.51.100.1')).toBe(false)
+})

@@ -221,3 +221,16 @@ test('B6: the guard is one line of commands, and lets pass what is marked alone'
   ])
     expect(text).toMatch(rule)
 })
+
+test('C15: where requests may be read, they are led to egress under every policy, at the ports of the operator', () => {
+  const text = formatPolicy(base, {
+    id: 'sb-1',
+    policy: policy({ defaultAction: 'allow', egress: [{ action: 'allow', target: 'api.example' }] }),
+    learned: [],
+    readPorts: [80, 8443],
+  })
+  expect(text).toContain(
+    'divert-sb-1 tcp dport { 80, 443, 8443 } tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
+  )
+  expect(text).toContain('forward-sb-1 meta l4proto { tcp, udp } th dport { 80, 443, 8443 } goto refuse')
+})
