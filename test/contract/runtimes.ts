@@ -80,7 +80,7 @@ export async function openTestRuntime(name: RuntimeName, options: OpenOptions = 
   })
   const ended = new Promise((resolve) => child.once('exit', resolve))
   const egress = createEgressClient(instance)
-  await egress.waitUntilReady(20_000, never())
+  const isReady = egress.waitUntilReady(20_000, never())
   const { config } = loadConfig({
     env: { SANDBOX_CONFIG_PATH: '/c.toml' },
     args: ['--data-dir', dataDir, '--runtime', name],
@@ -99,14 +99,18 @@ export async function openTestRuntime(name: RuntimeName, options: OpenOptions = 
     life.abort()
     child.kill('SIGTERM')
     await ended
-    await promisify(execFile)(process.execPath, [EGRESS, '--data-dir', dataDir, '--teardown'])
-    if (docker && docker !== options.docker) await docker.dispose()
-    rmSync(dataDir, { recursive: true, force: true })
-    rmSync(instance.runDir, { recursive: true, force: true })
+    try {
+      await promisify(execFile)(process.execPath, [EGRESS, '--data-dir', dataDir, '--teardown'])
+    } finally {
+      // An egress that does not work leaves no daemon running.
+      if (docker && docker !== options.docker) await docker.dispose()
+      rmSync(dataDir, { recursive: true, force: true })
+      rmSync(instance.runDir, { recursive: true, force: true })
+    }
   }
   const opened: OpenedRuntime = {
     name,
-    runtime: await open().catch(async (error) => {
+    runtime: await isReady.then(open).catch(async (error) => {
       await endOthers()
       throw error
     }),

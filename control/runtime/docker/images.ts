@@ -79,7 +79,7 @@ export class DockerImages implements Images {
     const { engine, key, dataDir, log, now, aliases, internalRegistries = [], layersFolder } = options
     this.#options = options
     this.#guard = createRegistryGuard({ aliases, allowed: internalRegistries })
-    this.#unpacking = layersFolder === undefined ? undefined : new Unpacking(layersFolder, log)
+    this.#unpacking = layersFolder === undefined ? undefined : new Unpacking(layersFolder)
     this.#folder = join(dataDir, 'docker-images')
     this.#contents = new DaemonContents(engine, key)
     this.#pending = new Pending(join(this.#folder, 'pending'))

@@ -4,27 +4,25 @@
 
 import { readdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { messageOf } from '../../../../lib/errors.ts'
-import type { Logger } from '../../../../lib/log.ts'
 import { runProgram } from '../../../../lib/run-program.ts'
 import { pause } from '../../../async.ts'
 import { formatSize } from '../../../image/follow-size.ts'
-import { RuntimeError } from '../../runtime.ts'
+import { RuntimeError, type RuntimeFailure } from '../../runtime.ts'
 
 const EVERY_MS = 100
 const WALK_TIMEOUT_MS = 60_000
+/** No image that is meant well has as many; files of no size take room, too. */
+const MAX_FILES = 5_000_000
 /** The writable part of a container has a sibling with this at the end of its name; that of an image has none. */
 const OF_CONTAINER = '-init'
 
 export class Unpacking {
   readonly #folder: string
-  readonly #log: Logger
   #pulls = 0
 
   /** `folder` is where the daemon's storage driver keeps layers, each in a directory of its own. */
-  constructor(folder: string, log: Logger) {
+  constructor(folder: string) {
     this.#folder = folder
-    this.#log = log
   }
 
   /**
@@ -40,19 +38,24 @@ export class Unpacking {
     const ended = new AbortController()
     const watching = AbortSignal.any([signal, ended.signal])
     this.#pulls++
+    const fail = (failure: RuntimeFailure, message: string, cause?: unknown) =>
+      over.abort(new RuntimeError(failure, message, { cause }))
     const watched = this.#watch(maxBytes, watching).then(
-      (isTooLarge) => {
-        if (isTooLarge)
-          over.abort(
-            new RuntimeError(
-              'image_too_large',
-              `Image "${shownAs}" is too large: it may take at most ${formatSize(maxBytes)} (runtime.image_max_unpacked_bytes)`,
-            ),
+      (tooMuch) => {
+        if (tooMuch)
+          fail(
+            'image_too_large',
+            `Image "${shownAs}" is too large: it may take at most ${tooMuch} (runtime.image_max_unpacked_bytes)`,
           )
       },
       (error) => {
+        // What cannot be measured could be anything.
         if (!watching.aborted)
-          this.#log.warn('a pull goes on without a look at what is unpacked', { error: messageOf(error) })
+          fail(
+            'image_pull_failed',
+            `Cannot pull image "${shownAs}": what it unpacks to cannot be measured`,
+            error,
+          )
       },
     )
     try {
@@ -67,23 +70,29 @@ export class Unpacking {
     }
   }
 
-  /** Resolves to true once it is too much, and to false when there is no more to watch. */
-  async #watch(maxBytes: number, signal: AbortSignal): Promise<boolean> {
+  /** Resolves to what would be allowed once it is too much, and to undefined when there is no more to watch. */
+  async #watch(maxBytes: number, signal: AbortSignal): Promise<string | undefined> {
     const before = new Set(await readdir(this.#folder))
     let left = await freeAt(this.#folder)
-    let used = 0
+    let used = { bytes: 0, files: 0 }
     while (!signal.aborted) {
       await pause(EVERY_MS, signal)
       const now = await freeAt(this.#folder)
-      if (signal.aborted || used + left - now <= maxBytes) continue
-      used = await this.#sizeOfNew(before, signal)
+      const isFine =
+        used.bytes + left.bytes - now.bytes <= maxBytes && used.files + left.files - now.files <= MAX_FILES
+      if (signal.aborted || isFine) continue
+      used = {
+        bytes: await this.#sumOfNew('--block-size=1', before, signal),
+        files: await this.#sumOfNew('--inodes', before, signal),
+      }
       left = now
-      if (used > maxBytes * this.#pulls) return true
+      if (used.bytes > maxBytes * this.#pulls) return formatSize(maxBytes)
+      if (used.files > MAX_FILES * this.#pulls) return `${MAX_FILES} files`
     }
-    return false
+    return undefined
   }
 
-  async #sizeOfNew(before: Set<string>, signal: AbortSignal): Promise<number> {
+  async #sumOfNew(unit: string, before: Set<string>, signal: AbortSignal): Promise<number> {
     const names = new Set(await readdir(this.#folder))
     const layers = [...names].filter(
       (name) =>
@@ -93,17 +102,19 @@ export class Unpacking {
         !names.has(name + OF_CONTAINER),
     )
     if (layers.length === 0) return 0
-    const args = ['--summarize', '--total', '--block-size=1', '--one-file-system', '--']
+    const args = ['--summarize', '--total', unit, '--one-file-system', '--']
     // Of what goes while this walks it complains, and counts the rest.
     const { stdout } = await runProgram('du', [...args, ...layers.map((name) => join(this.#folder, name))], {
       signal,
       timeoutMs: WALK_TIMEOUT_MS,
     })
-    return Number(/^(\d+)\ttotal$/m.exec(stdout)?.[1] ?? 0)
+    const total = /^(\d+)\ttotal$/m.exec(stdout)?.[1]
+    if (total === undefined) throw new Error('du says no total')
+    return Number(total)
   }
 }
 
-async function freeAt(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder)
-  return bavail * bsize
+async function freeAt(folder: string): Promise<{ bytes: number; files: number }> {
+  const { bavail, bsize, ffree } = await statfs(folder)
+  return { bytes: bavail * bsize, files: ffree }
 }
