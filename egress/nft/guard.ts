@@ -6,7 +6,7 @@
 // The process that owns it does nothing else, and goes on when egress ends or dies; it goes with the last rules.
 
 import { spawn } from 'node:child_process'
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemCodeOf } from '../../lib/errors.ts'
@@ -38,7 +38,7 @@ const WAITS = 40
 /** Makes the table if it is not there. False: this kernel does not let a process own a table. */
 export async function openGuard(options: GuardOptions): Promise<boolean> {
   const { nft, run, ownNft, directory } = options
-  if (isGuarded(options)) return true
+  if (pidOf(options) !== undefined) return true
   const fifo = join(directory, 'guard')
   rmSync(fifo, { force: true })
   const { code, stderr } = await run('mkfifo', ['-m', '600', fifo])
@@ -68,11 +68,6 @@ export async function openGuard(options: GuardOptions): Promise<boolean> {
   }
   closeGuard(options)
   return false
-}
-
-/** Whether the process that owns the table runs. */
-export function isGuarded({ directory, ownNft }: Pick<GuardOptions, 'directory' | 'ownNft'>): boolean {
-  return pidOf({ directory, ownNft }) !== undefined
 }
 
 /** Ends the process, and with it the table; fine when there is none. */
@@ -115,14 +110,21 @@ export function formatGuard(options: Pick<GuardOptions, 'table' | 'interfacePref
 const guardTable = ({ table }: Pick<GuardOptions, 'table'>) => `${table}_guard`
 const pidFileOf = (directory: string) => join(directory, 'guard.pid')
 
-/** Of the process, when it is one of ours that runs: numbers are used again. */
+/** Of the process, when it runs: as it is remembered, or, when what we remember has gone, as it is found. */
 function pidOf({ directory, ownNft }: Pick<GuardOptions, 'directory' | 'ownNft'>): number | undefined {
-  const pid = Number(readIfThere(pidFileOf(directory)) ?? Number.NaN)
-  if (!Number.isSafeInteger(pid) || pid <= 1) return undefined
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === ownNft.name ? pid : undefined
-  } catch (error) {
-    if (['ENOENT', 'ESRCH'].includes(systemCodeOf(error) ?? '')) return undefined
-    throw error
+  const isGuard = (pid: string) => {
+    try {
+      const isOwn = readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === ownNft.name
+      return isOwn && readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === '-i'
+    } catch (error) {
+      if (['ENOENT', 'ESRCH'].includes(systemCodeOf(error) ?? '')) return false
+      throw error
+    }
   }
+  const remembered = readIfThere(pidFileOf(directory))?.trim() ?? ''
+  if (/^\d+$/.test(remembered) && isGuard(remembered)) return Number(remembered)
+  const found = readdirSync('/proc').find((name) => /^\d+$/.test(name) && isGuard(name))
+  if (found === undefined) return undefined
+  writeFileSync(pidFileOf(directory), found, { mode: 0o600 })
+  return Number(found)
 }
