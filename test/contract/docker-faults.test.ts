@@ -2,7 +2,7 @@
 // by others what to do with ours.
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { pause } from '../../control/async.ts'
@@ -10,7 +10,7 @@ import type { RuntimeEvent, RuntimeSpec } from '../../control/runtime/runtime.ts
 import { createSnapshotId } from '../../lib/id.ts'
 import { createControlApp, MINIMAL } from '../support/control-app.ts'
 import { MAPPED_ID, OTHER_RUNTIME, startDocker, type TestDocker } from '../support/docker.ts'
-import { type OpenedRuntime, openTestRuntime, runIn, specOf, whyNot } from './runtimes.ts'
+import { DEBIAN, type OpenedRuntime, openTestRuntime, runIn, specOf, whyNot } from './runtimes.ts'
 
 const soon = () => AbortSignal.timeout(30_000)
 const reason = whyNot('docker')
@@ -435,6 +435,55 @@ describe.skipIf(reason !== undefined)('on a Docker daemon with live-restore', ()
     await snapshotsOf().list(soon())
     expect(nameless()).toEqual([forged])
     await snapshotsOf().remove(id, soon())
+  })
+})
+
+describe.skipIf(reason !== undefined)('on a Docker daemon whose disk is full', () => {
+  test('a snapshot and an image say so and leave nothing, sandboxes go on, and all works once there is room', {
+    timeout: 120_000,
+  }, async () => {
+    const small = await startDocker({ diskBytes: 900 << 20 })
+    onTestFinished(() => small.dispose())
+    const opened = await openTestRuntime('docker', { docker: small })
+    onTestFinished(() => opened.dispose())
+    const { snapshots } = opened.runtime
+    if (!snapshots) throw new Error('Docker has snapshots')
+    const spec = specOf()
+    const source = await opened.runtime.create(spec, soon())
+    await runIn(source, spec, 'head -c 32M /dev/urandom > /workspace/large')
+    const filler = join(small.dataRoot, 'filler')
+    const fill = (leftBytes: number) => {
+      const { bavail, bsize } = statfsSync(small.dataRoot)
+      execFileSync('fallocate', ['--length', String(bavail * bsize - leftBytes), filler])
+    }
+    const images = () => small.docker('images', '--all', '--quiet', '--no-trunc').split('\n').sort()
+
+    const before = images()
+    const id = createSnapshotId({ hidden: false })
+    fill(8 << 20)
+    await expect(snapshots.create(spec.id, id, soon())).rejects.toMatchObject({
+      failure: 'no_space',
+      message: 'Cannot take the snapshot: no space left on the disk',
+    })
+    expect(await snapshots.list(soon())).toEqual([])
+    expect(images()).toEqual(before)
+    expect((await runIn(source, spec, 'echo alive')).stdout).toBe('alive')
+    rmSync(filler)
+    expect(await snapshots.create(spec.id, id, soon())).toMatchObject({ id })
+
+    const one = images()
+    fill(64 << 20)
+    const large = specOf({ image: { uri: DEBIAN } })
+    const refused = opened.runtime.create(large, AbortSignal.timeout(60_000))
+    await expect(refused).rejects.toMatchObject({
+      failure: 'no_space',
+      message: expect.stringContaining('no space left on the disk'),
+    })
+    expect(images()).toEqual(one)
+    expect((await opened.runtime.list(soon())).map((each) => each.id)).toEqual([spec.id])
+    expect((await runIn(source, spec, 'echo alive')).stdout).toBe('alive')
+    rmSync(filler)
+    await opened.runtime.create(large, AbortSignal.timeout(60_000))
   })
 })
 

@@ -32,6 +32,8 @@ export type TestDocker = {
   pid(): number
   /** Runs `docker` and gives what it printed. */
   docker(...args: string[]): string
+  /** Where its data lies. */
+  dataRoot: string
   /** Ends the daemon by a signal, and resolves once it has ended. Containers go on after SIGKILL. */
   kill(signal?: NodeJS.Signals): Promise<void>
   start(): Promise<void>
@@ -66,6 +68,8 @@ export type DockerOptions = {
   hidesData?: boolean
   /** Has its data lie on a file system of its own that limits directories, so that it limits containers. */
   limitsDisks?: boolean
+  /** Has its data lie on a disk of its own that has no more than these bytes. */
+  diskBytes?: number
 }
 
 /** Starts a daemon and resolves once it answers. */
@@ -75,13 +79,15 @@ export async function startDocker({
   args: more = [],
   hidesData = false,
   limitsDisks = false,
+  diskBytes,
 }: DockerOptions = {}): Promise<TestDocker> {
   const folder = mkdtempSync(join(tmpdir(), 'test-docker-'))
   // Nobody walks to his files from here.
   chmodSync(folder, 0o711)
   const socketPath = join(folder, 'docker.sock')
   const log = join(folder, 'log')
-  if (limitsDisks) mountLimitingDisk(folder)
+  if (limitsDisks) mountDisk(folder, { bytes: 2 * 2 ** 30, make: ['mkfs.btrfs'] })
+  if (diskBytes !== undefined) mountDisk(folder, { bytes: diskBytes, make: ['mkfs.ext4', '-m', '0'] })
   writeFileSync(
     join(folder, 'daemon.json'),
     JSON.stringify({
@@ -139,6 +145,7 @@ export async function startDocker({
   return {
     host: `unix://${socketPath}`,
     socketPath,
+    dataRoot: join(folder, 'data'),
     pid: () => daemon?.child.pid ?? 0,
     docker,
     kill,
@@ -155,10 +162,14 @@ export async function startDocker({
   }
 }
 
-function mountLimitingDisk(folder: string): void {
+function mountDisk(
+  folder: string,
+  { bytes, make }: { bytes: number; make: [program: string, ...args: string[]] },
+): void {
   const [disk, data] = [join(folder, 'disk'), join(folder, 'data')]
-  execFileSync('truncate', ['--size', '2G', disk])
-  execFileSync('mkfs.btrfs', ['--quiet', disk])
+  execFileSync('truncate', ['--size', String(bytes), disk])
+  const [program, ...args] = make
+  execFileSync(program, [...args, '-q', disk])
   mkdirSync(data)
   execFileSync('mount', ['-o', 'loop', disk, data])
 }
