@@ -131,7 +131,7 @@ function startClient({ place, configFile, agentSocket, signal }: TunnelOptions, 
   })
   let failure: unknown
   // That it could not be started, or was ended by the signal.
-  child.once('error', (error) => {
+  child.on('error', (error) => {
     failure = error
   })
   const ended = new Promise<string>((resolve) =>
