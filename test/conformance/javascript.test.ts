@@ -20,6 +20,7 @@ beforeAll(async () => {
     metadata: { project: 'js' },
     resource: { cpu: '1', memory: '512Mi' },
     networkPolicy: { defaultAction: 'deny', egress: [{ action: 'allow', target: 'one.example' }] },
+    credentialProxy: { enabled: true },
   })
 })
 
@@ -36,6 +37,43 @@ test('getInfo() says what was asked for', async () => {
   expect(info.metadata).toEqual({ project: 'js' })
   expect(info.entrypoint).toEqual(['tail', '-f', '/dev/null'])
   expect(info.expiresAt?.getTime()).toBeGreaterThan(Date.now())
+})
+
+test('credentialVault: every call, and no secret in any answer', async () => {
+  const vault = sandbox.credentialVault
+  await expect(vault.get()).rejects.toThrow(SandboxApiException)
+  await sandbox.patchEgressRules([{ action: 'allow', target: '*.vault.example' }])
+  const state = await vault.create({
+    credentials: [{ name: 'a/key', source: { value: 'secret-1' } }],
+    bindings: [
+      {
+        name: 'an api',
+        match: { hosts: ['api.vault.example'], schemes: ['https'], paths: ['/v1/*'] },
+        auth: {
+          type: 'apiKey',
+          name: 'x-key',
+          credential: 'a/key',
+          substitutions: [{ credential: 'a/key', placeholder: '__KEY__', in: ['body'] }],
+        },
+      },
+    ],
+  })
+  expect(state).toMatchObject({ revision: 1, credentials: [{ name: 'a/key', sourceType: 'inline' }] })
+  expect(await vault.getCredential('a/key')).toMatchObject({ revision: 1 })
+  expect(await vault.getBinding('an api')).toMatchObject({
+    match: { ports: [443] },
+    auth: { type: 'apiKey', name: 'X-Key' },
+  })
+  expect(await vault.listCredentials()).toHaveLength(1)
+  expect(await vault.listBindings()).toHaveLength(1)
+  const replace = [{ name: 'a/key', source: { value: 'secret-2' } }]
+  expect(await vault.patch({ expectedRevision: 1, credentials: { replace } })).toMatchObject({ revision: 2 })
+  await expect(vault.patch({ expectedRevision: 1 })).rejects.toMatchObject({ statusCode: 409 })
+  await expect(sandbox.deleteEgressRules(['*.vault.example'])).rejects.toMatchObject({ statusCode: 400 })
+  expect(JSON.stringify(await vault.get())).not.toContain('secret-')
+  await vault.delete()
+  await expect(vault.get()).rejects.toMatchObject({ statusCode: 404 })
+  await sandbox.deleteEgressRules(['*.vault.example'])
 })
 
 test('isHealthy()', async () => {

@@ -23,8 +23,14 @@ from opensandbox.exceptions import (
 )
 from opensandbox.manager import SandboxManager
 from opensandbox.models.sandboxes import (
+    Credential,
+    CredentialAuth,
+    CredentialBinding,
+    CredentialMatch,
+    CredentialMutationSet,
     CredentialProxyConfig,
     Host,
+    InlineCredentialSource,
     NetworkPolicy,
     NetworkRule,
     PlatformSpec,
@@ -103,6 +109,7 @@ async def check_create_with_everything_that_this_server_takes():
         network_policy=NetworkPolicy(
             default_action="deny", egress=[NetworkRule(action="allow", target="one.example")]
         ),
+        credential_proxy=CredentialProxyConfig(enabled=True),
         extensions={"opensandbox.extensions.team": "a", "unknown": "b"},
         entrypoint=["sh", "-c", "echo from the entrypoint; exec sleep 600"],
         connection_config=CONFIG,
@@ -277,11 +284,7 @@ async def check_what_a_create_may_not_ask_for_is_said():
     assert "platform" in await create(400, "SANDBOX::INVALID_PARAMETER", platform=PlatformSpec(os="windows", arch="amd64"))
     await create(404, "KUBERNETES::POOL_NOT_FOUND", extensions={"poolRef": "none"})
     await create(422, "GENERAL::INVALID_REQUEST", timeout=timedelta(seconds=5))
-    vault = {
-        "network_policy": NetworkPolicy(default_action="deny", egress=[]),
-        "credential_proxy": CredentialProxyConfig(enabled=True),
-    }
-    await create(400, "SANDBOX::INVALID_PARAMETER", **vault)
+    await create(422, "GENERAL::INVALID_REQUEST", credential_proxy=CredentialProxyConfig(enabled=True))
     try:
         await call(BOX, "create", connection_config=CONFIG)
     except InvalidArgumentException:
@@ -290,15 +293,47 @@ async def check_what_a_create_may_not_ask_for_is_said():
         raise AssertionError("a create of nothing was not refused by the SDK")
 
 
-async def check_the_vault_is_said_to_be_absent():
+async def check_the_credential_vault():
     vault = await call(State.sandbox, "credential_vault")
+
+    async def ask(method, *args, **more):
+        result = getattr(vault, method)(*args, **more)
+        return await result if inspect.isawaitable(result) else result
+
+    async def is_refused(status, method, *args, **more):
+        try:
+            await ask(method, *args, **more)
+        except SandboxApiException as error:
+            assert error.status_code == status, error
+            return str(error)
+        raise AssertionError(f"{method} was not refused")
+
+    await is_refused(404, "get")
+    await call(State.sandbox, "patch_egress_rules", [NetworkRule(action="allow", target="*.vault.example")])
+    match = CredentialMatch(hosts=["api.vault.example"], paths=["/v1/*"])
+    binding = CredentialBinding(name="an api", match=match, auth=CredentialAuth(type="bearer", credential="a/key"))
+    key = Credential(name="a/key", source=InlineCredentialSource(value="secret-1"))
+    state = await ask("create", credentials=[key], bindings=[binding])
+    assert state.revision == 1 and state.bindings[0].match.ports == [443], state
+    await is_refused(409, "create", credentials=[key], bindings=[binding])
+    assert (await ask("get_credential", "a/key")).source_type == "inline"
+    assert (await ask("get_binding", "an api")).auth.type == "bearer"
+    assert [found.name for found in await ask("list_credentials")] == ["a/key"]
+    assert [found.name for found in await ask("list_bindings")] == ["an api"]
+    new = Credential(name="a/key", source=InlineCredentialSource(value="secret-2"))
+    state = await ask("patch", expected_revision=1, credentials=CredentialMutationSet(replace=[new]))
+    assert (state.revision, state.credentials[0].revision) == (2, 2), state
+    await is_refused(409, "patch", expected_revision=1, credentials=CredentialMutationSet(replace=[new]))
     try:
-        result = vault.get()
-        await result if inspect.isawaitable(result) else None
+        await call(State.sandbox, "delete_egress_rules", ["*.vault.example"])
     except SandboxApiException as error:
-        assert error.status_code in (404, 409, 501), error
+        assert error.status_code == 400, error
     else:
-        raise AssertionError("there is a vault")
+        raise AssertionError("a binding was left without its rule")
+    assert "secret-" not in str(await ask("get"))
+    await ask("delete")
+    await is_refused(404, "get")
+    await call(State.sandbox, "delete_egress_rules", ["*.vault.example"])
 
 
 async def check_a_tenant_that_asks_too_often_is_told_when_to_come_back():
