@@ -60,9 +60,9 @@ test(
   async () => {
     const { text } = await server.ask({ method: 'GET', path: '/openapi.json' })
     const document = JSON.parse(text) as Document
-    // A stream that does not end, what is passed on to sandboxes, and what answers 501 as there is nothing of it here.
+    // Streams that do not end, what is passed on to sandboxes, and what answers 501 as there is nothing of it here.
     for (const path of Object.keys(document.paths))
-      if (/^\/v1\/events$|\/proxy\/|\/snapshots/.test(path)) delete document.paths[path]
+      if (/^\/v1\/events$|\/events\/stream$|\/proxy\/|\/snapshots/.test(path)) delete document.paths[path]
     for (const operation of Object.values(document.paths).flatMap((methods) => Object.values(methods))) {
       const { default: refused = {}, ...responses } = operation.responses
       operation.responses = {

@@ -8,7 +8,11 @@ const POLICY_QUESTIONS = [
     id: 'explainNetworkPolicy',
     summary:
       'Why the sandbox may reach a name or an address, or not: the decision, and the rule that it follows from.',
-    query: z.object({ target: z.string().describe('A host name or an IPv4 address') }),
+    query: z.object({
+      target: z.string().describe('A host name or an IP address'),
+      port: z.int().min(1).max(65_535).optional().describe('For connections to this port alone'),
+      protocol: z.enum(['tcp', 'udp', 'icmp']).optional().describe('With a port: tcp when it is left out'),
+    }),
   },
   {
     about: 'events',
@@ -61,7 +65,12 @@ export const NETWORK_OPERATIONS: Operation[] = [
       }[method],
       tag: 'Network',
       ...(method === 'put' && { body: 'NetworkPolicy' as const }),
-      answers: { 200: ['The state of the policy'], 404: ['No such sandbox'], 409: ['None is in force'] },
+      answers: {
+        200: ['The state of the policy'],
+        404: ['No such sandbox'],
+        409: ['None is in force'],
+        502: ['The egress program does not answer'],
+      },
     }),
   ),
   ...POLICY_QUESTIONS.map(
@@ -73,6 +82,7 @@ export const NETWORK_OPERATIONS: Operation[] = [
       query,
       answers: {
         200: ['The answer'],
+        502: ['The egress program does not answer'],
         400: ['The query is not proper'],
         404: ['No such sandbox'],
         409: ['No policy is in force'],
