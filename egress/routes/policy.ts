@@ -175,7 +175,7 @@ function readEndpoint(context: Context): Endpoint | undefined {
       'INVALID_QUERY',
       `protocol must be one of ${PROTOCOLS.join(', ')}, but it is ${JSON.stringify(protocol.slice(0, 40))}`,
     )
-  const port = readCount(context, 'port', { min: 0, max: 65_535, absent: 0 })
+  const port = readCount(context, 'port', { min: 1, max: 65_535, absent: 0 })
   return port === 0 && protocol !== 'icmp' ? undefined : { protocol, port }
 }
 

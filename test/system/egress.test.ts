@@ -75,7 +75,7 @@ async function setPolicy(guest: Guest, policy: unknown): Promise<void> {
   expect(answer.status, answer.body).toBe(200)
 }
 
-test('a sandbox that egress does not know has nothing, not even names', async () => {
+test('B4: a sandbox that egress does not know has nothing, not even names', async () => {
   expect(await one.dial(PUBLIC)).toBe('silent')
   expect(await one.resolve('good.example')).toEqual({ outcome: 'silent' })
   expect(await one.dial(one.gateway, 53)).toBe('silent')
@@ -139,7 +139,7 @@ describe('with one name allowed', () => {
     await setPolicy(one, allow('good.example'))
   })
 
-  test('names resolve the same whichever server is asked', async () => {
+  test('P3: names resolve the same whichever server is asked', async () => {
     expect(await one.resolve('good.example', { server: PUBLIC })).toEqual({ rcode: 0, data: [PUBLIC] })
     expect(await one.resolve('other.example', { server: '8.8.8.8' })).toEqual(NO_SUCH_NAME)
   })
@@ -160,17 +160,20 @@ describe('with one name allowed', () => {
 
   test.each([
     ['the metadata service', '169.254.169.254', 80],
+    ['the metadata service of another cloud', '168.63.129.16', 80],
+    ['one at an address that carriers share', '100.100.100.200', 80],
+    ['one among protocol assignments', '192.0.0.192', 80],
     ['a private network', PRIVATE, 80],
     ['the host by its outer address', '198.51.100.1', 22],
     ['the host by the gateway address', 'gateway', 80],
     ['DNS over TLS', PUBLIC, 853],
-  ])('%s is closed', async (_, address, port) => {
+  ])('P2: %s is closed', async (_, address, port) => {
     await one.resolve('good.example')
     const target = address === 'gateway' ? one.gateway : address
     expect(await one.dial(target, port)).toMatch(/^failed E/)
   })
 
-  test('another sandbox is closed, whatever the policies', async () => {
+  test('P2: another sandbox is closed, whatever the policies', async () => {
     const listener = await listen(two.namespace, two.address, 80)
     onTestFinished(() => void listener.kill('SIGKILL'))
     await setPolicy(one, allow('good.example', '0.0.0.0/0', two.address))
@@ -179,7 +182,7 @@ describe('with one name allowed', () => {
     await setPolicy(one, allow('good.example'))
   })
 
-  test('a source address that is not its own is dropped', async () => {
+  test('P1: a source address that is not its own is dropped', async () => {
     await run('ip', '-n', one.namespace, 'address', 'add', `${two.address}/32`, 'dev', 'eth0')
     onTestFinished(
       async () =>
@@ -258,7 +261,7 @@ describe('with one name allowed', () => {
 describe('addresses that a name may not open', () => {
   beforeAll(() => setPolicy(one, allow('*.example')))
 
-  test.each(['inside.example', 'metadata.example'])('%s has no address for a sandbox', async (name) => {
+  test.each(['inside.example', 'metadata.example'])('N2: %s has no address for a sandbox', async (name) => {
     const from = lab.log.length
     expect(await one.resolve(name)).toEqual({ rcode: 0, data: [] })
     const [line] = await lab.waitForLog(new RegExp(`.*name=${name}.*\\n`), { from })
@@ -290,7 +293,7 @@ describe('addresses that a name may not open', () => {
     expect(await one.dial(PUBLIC_TOO)).toMatch(/^open/)
   })
 
-  test('an address of the host is opened by a rule that names it alone, and by no range', async () => {
+  test('P2: an address of the host is opened by a rule that names it alone, and by no range', async () => {
     const { createServer } = await import('node:net')
     const server = createServer((socket) => socket.end('host\n'))
     await new Promise<void>((resolve) => server.listen({ host: '198.51.100.1', port: 0 }, resolve))
@@ -396,7 +399,7 @@ describe('rules beyond names and addresses', () => {
 })
 
 describe('egress that goes away', () => {
-  test('leaves rules that open nothing new, and finds everything again', async () => {
+  test('B7: leaves rules that open nothing new, and finds everything again', async () => {
     await setPolicy(one, allow('good.example', 'other.example'))
     await one.resolve('good.example')
     await lab.stop('SIGKILL')

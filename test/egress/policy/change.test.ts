@@ -44,3 +44,17 @@ test.each([
 ])('%j without %j is %j', (before, targets, after) => {
   expect(removeTargets(policy(...before), targets)).toEqual(after && policy(...after))
 })
+
+test('N9: a patch replaces what a target had, whatever the ports, and may have rules for several of them', () => {
+  const before = {
+    defaultAction: 'deny' as const,
+    egress: [{ action: 'allow' as const, target: 'a.example', ports: [80] }],
+  }
+  const patch: NetworkRule[] = [
+    { action: 'deny', target: 'a.example', ports: ['443'] },
+    { action: 'allow', target: 'A.example', ports: [443] },
+    { action: 'allow', target: 'a.example' },
+  ]
+  // The second is about the same port as the first.
+  expect(patchPolicy(before, patch).egress).toEqual([patch[0], patch[2]])
+})

@@ -265,6 +265,32 @@ describe('explain', () => {
     expect([status, body]).toEqual([200, expected])
   })
 
+  test('O9: of one port and protocol, and of IPv6', async () => {
+    const { ask } = await setup()
+    const rule = { action: 'allow', target: '10.1.2.0/24', protocol: 'tcp', ports: ['5432', 6000] }
+    expect((await ask('PATCH', 'sb-1/policy', [rule])).status).toBe(200)
+    expect((await ask('GET', 'sb-1/policy')).body).toMatchObject({ policy: { egress: [rule, {}, {}] } })
+    const explain = async (query: string) => (await ask('GET', `sb-1/policy/explain?target=${query}`)).body
+    expect(await explain('10.1.2.3&port=5432')).toMatchObject({
+      action: 'allow',
+      port: 5432,
+      protocol: 'tcp',
+      reason: 'an allow rule covers the address (tcp 5432, 6000)',
+    })
+    expect(await explain('10.1.2.3&port=80')).toMatchObject({ action: 'deny' })
+    expect(await explain('10.1.2.3&port=5432&protocol=udp')).toMatchObject({
+      action: 'deny',
+      protocol: 'udp',
+    })
+    expect(await explain('a.example&protocol=udp&port=443')).toMatchObject({ action: 'deny' })
+    expect(await explain('64:ff9b::a9fe:a9fe')).toMatchObject({
+      action: 'deny',
+      reason: 'sandboxes have no IPv6 (NAT64 169.254.169.254: link-local)',
+    })
+    for (const wrong of ['port=0', 'port=65536', 'port=x', 'protocol=sctp'])
+      expect((await ask('GET', `sb-1/policy/explain?target=a.example&${wrong}`)).status, wrong).toBe(400)
+  })
+
   test('refuses what is neither a name nor an address, and who has no token', async () => {
     const { ask } = await setup()
     const { status, text } = await ask('GET', 'sb-1/policy/explain?target=a%20b')
