@@ -2,6 +2,7 @@
 
 import { isIP } from 'node:net'
 import type { EgressServices } from '../lib/config/egress-services.ts'
+import type { OtelConfig } from '../lib/config/otel.ts'
 import type { Config } from '../lib/config.ts'
 import type { DnsUpstream } from '../lib/name-server.ts'
 import type { RuleSets } from '../lib/rule-sets.ts'
@@ -17,6 +18,8 @@ export type EgressConfig = {
   /** Empty: those of the host. */
   nameServers: DnsUpstream[]
   services: EgressServices
+  /** Present when telemetry is sent. */
+  otel?: OtelConfig
 }
 
 export const HELP = `Usage: npm run egress -- [flags]
@@ -33,7 +36,7 @@ sandbox is left, it removes its table and its interface itself.
 `
 
 /** Takes its part of the configuration. */
-export function readEgressConfig({ server, log, runtime, egress }: Config): EgressConfig {
+export function readEgressConfig({ server, log, runtime, egress, otel }: Config): EgressConfig {
   return {
     dataDir: server.dataDir,
     logLevel: log.level,
@@ -43,6 +46,7 @@ export function readEgressConfig({ server, log, runtime, egress }: Config): Egre
     floor: { deny: egress.alwaysDeny, allow: egress.alwaysAllow },
     nameServers: egress.upstreamDns,
     services: egress,
+    ...(otel && { otel }),
   }
 }
 

@@ -35,7 +35,6 @@ import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
 import { explainPacket } from './explain.ts'
 import { openAuthorities } from './interception/authority.ts'
-import { createEgressMetrics } from './metrics.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
@@ -43,6 +42,7 @@ import { closeGuard, openGuard } from './nft/guard.ts'
 import { nameNft } from './nft/own-name.ts'
 import { createRefusedLog } from './nft/refused.ts'
 import { formatTeardown, tableName } from './nft/rules.ts'
+import { openObservation } from './observation.ts'
 import { parseRange } from './policy/addresses.ts'
 import { createOwnAddresses, openProxy, PROXY_NAME } from './proxy/open-proxy.ts'
 import { createProxy } from './proxy/serve-client.ts'
@@ -176,18 +176,22 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   const upstream = new Upstream({ servers: nameServers(config) })
   const webhook =
     services.denyWebhook && createDenyWebhook({ webhook: services.denyWebhook, log, signal: stop })
-  const metrics = createEgressMetrics({
-    sandboxes: () => registered?.size ?? 0,
-    rules: () => registered?.figures.rules ?? 0,
-    learned: () => registered?.figures.learned ?? 0,
-    connections: () => flows.total,
-    upstream: () => upstream.counts,
-    ...(webhook && { webhook: () => webhook.counts }),
+  const observation = await openObservation({
+    figures: {
+      sandboxes: () => registered?.size ?? 0,
+      rules: () => registered?.figures.rules ?? 0,
+      learned: () => registered?.figures.learned ?? 0,
+      connections: () => flows.total,
+      upstream: () => upstream.counts,
+      ...(webhook && { webhook: () => webhook.counts }),
+    },
+    ...(config.otel && { otel: config.otel }),
+    log,
   })
-  onRules = metrics.rulesApplied
+  onRules = observation.rulesApplied
   const record = new DecisionRecord({
     tenantOf: (id) => registered?.get(id)?.tenant,
-    onDecided: metrics.decided,
+    onDecided: observation.decided,
   })
   const relaying = { sandboxes: () => sandboxes, flows, record, log }
   const beginRelay = createRelayer(relaying)
@@ -241,14 +245,14 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     resolve,
     onCrowded: ({ id }, name) =>
       record.add(id, { kind: 'name', verdict: 'deny', name, reason: 'too many questions at once' }),
-    onAnswered: metrics.questionAnswered,
+    onAnswered: observation.questionAnswered,
   })
   await makeWay()
 
   const admin = await serve({
     fetch: createAdminApp({
       network: { ...network, interfacePrefix },
-      metrics,
+      metrics: observation.metrics,
       sandboxes,
       authorities,
       vaults,
@@ -271,7 +275,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   proxy.close()
   upstream.close()
   flows.endEvery()
-  await Promise.all([policy.closed, admin.closed, dns.closed])
+  await Promise.all([policy.closed, admin.closed, dns.closed, observation.close()])
   // With no sandbox there is nothing to keep closed, so nothing is left behind.
   if (sandboxes.size === 0) await removeAll()
 }

@@ -19,7 +19,12 @@ export type Series = {
 }
 
 export class Histogram {
+  readonly #bounds: readonly number[]
   readonly #series = new Map<string, Series>()
+
+  constructor(bounds: readonly number[] = BOUNDS) {
+    this.#bounds = bounds
+  }
 
   record(value: number, attributes: Attributes): void {
     const series = this.#find(attributes)
@@ -27,8 +32,8 @@ export class Histogram {
     series.sum += value
     series.min = Math.min(series.min, value)
     series.max = Math.max(series.max, value)
-    const at = BOUNDS.findIndex((bound) => value <= bound)
-    const bucket = at < 0 ? BOUNDS.length : at
+    const at = this.#bounds.findIndex((bound) => value <= bound)
+    const bucket = at < 0 ? this.#bounds.length : at
     series.buckets[bucket] = (series.buckets[bucket] ?? 0) + 1
   }
 
@@ -48,7 +53,7 @@ export class Histogram {
       sum: 0,
       min: Number.POSITIVE_INFINITY,
       max: Number.NEGATIVE_INFINITY,
-      buckets: Array.from({ length: BOUNDS.length + 1 }, () => 0),
+      buckets: Array.from({ length: this.#bounds.length + 1 }, () => 0),
     }
     this.#series.set(key, made)
     return made

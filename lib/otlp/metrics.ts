@@ -10,7 +10,7 @@ const CUMULATIVE = 2
 export type MetricValue = { value: number; attributes?: Attributes }
 
 export type MetricData =
-  | { name: string; unit: string; histogram: Series[] }
+  | { name: string; unit: string; histogram: Series[]; bounds?: readonly number[] }
   | { name: string; unit?: string; gauge: MetricValue[] }
   | { name: string; unit?: string; counter: MetricValue[] }
 
@@ -66,7 +66,7 @@ export function formatMetrics({
           min: series.min,
           max: series.max,
           bucketCounts: series.buckets.map(String),
-          explicitBounds: BOUNDS,
+          explicitBounds: metric.bounds ?? BOUNDS,
         })),
       },
     }
