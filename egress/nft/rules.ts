@@ -4,6 +4,7 @@
 //   raw      its interface must be registered and its source be the registered address: anything else is dropped, IPv6 too, so
 //            a sandbox has nothing before egress knows it, and cannot pretend to be another
 //   dns      port 53, whatever server it was meant for, goes to egress's own
+//   nowhere  what the kernel would drop for want of a route, groups and free addresses, goes no further and is remembered as refused
 //   divert   TCP to an address that a name led to goes to egress, which lets it pass when its client names that name
 //   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
 //   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
@@ -59,6 +60,8 @@ export type LearnedElement = {
   isThere?: boolean
 }
 
+/** Groups, and everybody. */
+const WITHOUT_ROUTE = '{ 224.0.0.0/4, 255.255.255.255 }'
 /** How a packet passes. */
 const PASS = `meta mark set ${PASSED_MARK} accept`
 /** Where programs say which name they want. */
@@ -120,6 +123,16 @@ table inet ${table} {
   chain dns {
     type nat hook prerouting priority dstnat - 1; policy accept;
     iifname ${own} meta l4proto { tcp, udp } th dport 53 dnat ip to ${gateway}:${dnsPort}
+  }
+  chain nowhere {
+    type filter hook prerouting priority filter; policy accept;
+    iifname ${own} ip daddr ${WITHOUT_ROUTE} goto lost
+    iifname ${own} ip daddr ${subnet} ip daddr != ${gateway} fib daddr oif missing goto lost
+  }
+  chain lost {
+    meta l4proto { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . th dport }
+    meta l4proto != { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . 0 }
+    drop
   }
   chain divert {
     type filter hook prerouting priority mangle; policy accept;
