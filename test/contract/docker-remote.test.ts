@@ -2,7 +2,7 @@
 
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { openEngine } from '../../control/runtime/docker/engine.ts'
 import { followEvents } from '../../control/runtime/docker/events.ts'
 import type { RuntimeEvent } from '../../control/runtime/runtime.ts'
@@ -13,6 +13,9 @@ import { freePort, startEdge } from '../support/edge.ts'
 import { createSandbox, run } from '../support/sandbox.ts'
 import { startSshServer, type TestSshServer } from '../support/ssh-server.ts'
 import { type OpenedRuntime, openTestRuntime, runIn, specOf, whyNot } from './runtimes.ts'
+
+// Each opens a runtime with an egress of its own, which takes long on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const soon = () => AbortSignal.timeout(30_000)
 const silent = createLogger({ program: 'control', write: () => {} })
@@ -69,12 +72,12 @@ describe.skipIf(reason !== undefined)(
     test('by TLS with a certificate: a sandbox is made, held to its policy, and known to have ended', async () => {
       const opened = await open(byTls)
       const told = follow(opened)
-      await expect.poll(() => told).toEqual(['returned'])
+      await expect.poll(() => told, { timeout: 15_000 }).toEqual(['returned'])
       const { spec, sandbox } = await make(opened)
       expect((await runIn(sandbox, spec, 'echo here')).stdout).toBe('here')
       expect((await opened.egress.list(soon())).map(({ id }) => id)).toContain(spec.id)
       docker.docker('rm', '--force', `opensandbox-${opened.instance.key}-${spec.id}`)
-      await expect.poll(() => told).toContain('exited')
+      await expect.poll(() => told, { timeout: 15_000 }).toContain('exited')
       await opened.runtime.remove(spec.id, { graceMs: 0 }, soon())
       expect(docker.docker('volume', 'ls', '--quiet')).toBe('')
     })
@@ -120,7 +123,7 @@ describe.skipIf(reason !== undefined)(
     test('by SSH: a connection that breaks is made again, and sandboxes go on meanwhile', async () => {
       const opened = await open(bySsh)
       const told = follow(opened)
-      await expect.poll(() => told).toEqual(['returned'])
+      await expect.poll(() => told, { timeout: 15_000 }).toEqual(['returned'])
       const { spec, sandbox } = await make(opened)
       ssh.breakOff()
       await expect.poll(() => told, { timeout: 15_000 }).toEqual(['returned', 'returned'])
