@@ -108,6 +108,23 @@ describe.skipIf(reason !== undefined)(
         .toBe('')
     })
 
+    test.each([
+      [
+        { gpu: '1' },
+        /resourceLimits\.gpu.*cannot be given here: this Docker daemon has no runtime for GPUs; .*NVIDIA/,
+      ],
+      [{ gpu: 'all' }, /resourceLimits\.gpu.*cannot be given here/],
+      [
+        { disk: '1Gi' },
+        /resourceLimits\.disk.*cannot be held here: .*(the storage driver|this Docker daemon lies)/,
+      ],
+    ])('S10: %j is refused with why, and makes nothing', async (more, message) => {
+      const limits = { ...REQUEST.resourceLimits, ...more }
+      const refused = await ask('POST', '/v1/sandboxes', { ...REQUEST, resourceLimits: limits })
+      expect(refused).toMatchObject({ status: 400, body: { message: expect.stringMatching(message) } })
+      expect(docker.docker('ps', '--all', '--quiet')).toBe('')
+    })
+
     test('P10: a pool keeps sandboxes warm, and a create takes one', async () => {
       const pool = {
         name: 'warm',

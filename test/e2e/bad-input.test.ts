@@ -84,6 +84,7 @@ describe('POST /v1/sandboxes refuses', () => {
     [{ resourceLimits: { memory: 'abc' } }, 'memory'],
     [{ resourceLimits: { memory: '0' } }, 'memory'],
     [{ resourceLimits: { memory: '99999999999999999999Ti' } }, 'memory'],
+    [{ resourceLimits: { gpu: '1' } }, 'sandboxes of the local runtime get no GPUs; those of Docker can'],
     [{ env: 'A=b' }, 'env'],
     [{ env: { A: 1 } }, 'env'],
     [{ env: { 'A=B': 'x' } }, 'env'],

@@ -181,6 +181,17 @@ describe('a snapshot', () => {
     expect(last).not.toHaveProperty('parentSnapshotId')
   })
 
+  test('one that the runtime has made whole by itself lies upon no other', async () => {
+    const control = openSnapshots()
+    const first = await ready(control, await sandboxOf(control))
+    const upon = await sandboxOf(control, { snapshotId: first, image: undefined })
+    const { snapshots } = control.lives.runtime
+    if (!snapshots) throw new Error('The fake runtime has snapshots')
+    const { create } = snapshots
+    snapshots.create = async (...given) => ({ ...(await create(...given)), isWhole: true })
+    expect(await read(control, await ready(control, upon))).not.toHaveProperty('parentSnapshotId')
+  })
+
   test('is told of in the history of its sandbox', async () => {
     const control = openSnapshots()
     const source = await sandboxOf(control)
