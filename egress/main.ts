@@ -193,6 +193,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     tenantOf: (id) => registered?.get(id)?.tenant,
     onDecided: observation.decided,
   })
+  const meter = createDnsMeter(services.dnsLimits)
   const relaying = { sandboxes: () => sandboxes, flows, record, log }
   const beginRelay = createRelayer(relaying)
   const relay = createRelay(relaying, beginRelay)
@@ -216,7 +217,12 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     floor: config.floor,
     sets: config.ruleSets,
     flows,
-    record,
+    record: {
+      remove(id) {
+        record.remove(id)
+        meter.remove(id)
+      },
+    },
     pins: services.hostPins,
     readPorts: services.vaultPorts,
     requireKept: (id, policy) => vaults.requireCovered(id, policy),
@@ -225,7 +231,6 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   registered = sandboxes
   await sandboxes.load()
   await guard()
-  const meter = createDnsMeter(services.dnsLimits)
   const resolve = createResolver({
     sandboxes,
     upstream: withPins(upstream, services.hostPins),

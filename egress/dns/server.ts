@@ -18,7 +18,7 @@ export type DnsServerOptions = {
 export type DnsServer = { port: number; closed: Promise<void> }
 
 const TCP_IDLE_MS = 10_000
-const MAX_TCP = 256
+const MAX_TCP = 4096
 const MAX_TCP_PER_SOURCE = 32
 /** Questions of one connection that may wait for their answers. */
 const MAX_PIPELINED = 16

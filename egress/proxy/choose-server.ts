@@ -51,7 +51,10 @@ export async function chooseServer(
   if (isIPv4(host)) return judgeAddress(options, before, { address: host, port })
   const parsed = parseName(host)
   if ('problem' in parsed)
-    return { kind: 'malformed', problem: `the name that it asks for ${parsed.problem}` }
+    return {
+      kind: 'malformed',
+      problem: `the name that it asks for ${parsed.problem}: ${JSON.stringify(host.slice(0, 253))}`,
+    }
   const { name } = parsed
   const decision = sandboxes.decide(before, name, { protocol: 'tcp', port })
   if (decision.action === 'deny')

@@ -2,7 +2,7 @@
 // their first byte. Who asks is the source address. It opens nothing that a sandbox could not reach itself: names go through the
 // sandbox's own resolver, and what is then said on the wire is checked as on every connection that egress relays.
 
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { BeginRelay } from '../connections/relay.ts'
@@ -71,7 +71,8 @@ async function open(
   const refuse = (asked: Partial<Asked>, { kind, problem, name, rule }: NotChosen) => {
     const { host, port } = asked
     const about = {
-      ...(name !== undefined ? { name } : host !== undefined && { address: host.slice(0, 253) }),
+      // Anything else that was asked for is neither, and stands in the reason.
+      ...(name !== undefined ? { name } : host !== undefined && isIP(host) !== 0 && { address: host }),
       protocol: 'tcp',
       ...(port !== undefined && { port }),
     }

@@ -104,6 +104,16 @@ test('what is denied is told why, and is in the record', async () => {
   ])
 })
 
+test('what is no name and no address is in the record as a reason alone', async () => {
+  const { dial, record } = await setup()
+  const { socket, ended } = dial()
+  socket.end('CONNECT 0x7f.1:443 HTTP/1.1\r\n\r\n')
+  expect(await ended).toMatch(/^HTTP\/1\.1 400 /)
+  const [event] = record.page('sb', { after: 0, limit: 1 }).events
+  expect(event?.reason).toContain('"0x7f.1"')
+  expect(record.propose('sb', { includeDenied: true }).egress).toEqual([])
+})
+
 test.each([
   ['what is neither', '\x16\x03\x01'],
   ['SOCKS 4', '\x04\x01'],
