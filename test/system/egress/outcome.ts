@@ -45,10 +45,6 @@ export function judge(one: AttackCase, { performed, arrivals, events, token }: E
       return base
     case 'unsent':
       return UNSENT.test(seen) ? base : { ...base, wrong: 'the sandbox was able to send it' }
-    case 'dropped': {
-      const found = findEvent(one, performed, events, token)
-      return found ? { ...base, recorded: found.reason } : base
-    }
     default: {
       const found = findEvent(one, performed, events, token)
       if (found) return { ...base, recorded: found.reason }
@@ -69,6 +65,7 @@ function findEvent(
     return targets.some(([target, port]) => {
       if (target === null) return false
       if (event.name === target) return true
+      if (recorded === 'spoofed') return event.reason.includes(`comes ${target},`)
       if (recorded === 'name' || event.address !== target.replace(/^::ffff:/, '')) return false
       return port === null || !event.port || event.port === port
     })

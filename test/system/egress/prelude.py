@@ -286,13 +286,25 @@ def scapy():
     return scapy.all
 
 
+def aimed(packet):
+    """Notes where a packet by hand goes, and where it says that it comes from."""
+    if hasattr(packet, "dst") and hasattr(packet, "src"):
+        to(packet.dst, getattr(packet.payload, "dport", None))
+        if packet.src != OWN:
+            pretended(packet.src)
+
+
+def pretended(source):
+    to(f"from {source}")
+
+
 def raw(packet):
     """An IPv4 packet whose every byte is ours."""
     one = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     one.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
     with one:
         for each in packet if isinstance(packet, list) else [packet]:
-            to(each.dst, getattr(each.payload, "dport", None))
+            aimed(each)
             one.sendto(bytes(each), (each.dst, 0))
     return "sent"
 
@@ -303,8 +315,7 @@ def frame(packet):
     with one:
         one.bind((FACTS["interface"], 0))
         for each in packet if isinstance(packet, list) else [packet]:
-            inner = each.payload
-            to(getattr(inner, "dst", None), getattr(inner.payload, "dport", None))
+            aimed(each.payload)
             one.send(bytes(each))
     return "sent"
 

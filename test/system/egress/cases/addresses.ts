@@ -59,8 +59,8 @@ export const ADDRESSES: AttackCase[] = cases({ as: 'root', recorded: 'connection
   ['A-shared', 'the range of carriers', "tcp('100.64.0.99')"],
   ['A-this-network', 'an address of "this network"', "udp('0.1.2.3')"],
   ['A-reserved', 'a reserved address', "udp('240.0.0.1')"],
-  ['A-multicast', 'a multicast group', "udp('224.0.0.251')", { recorded: 'dropped' }],
-  ['A-multicast-ssdp', 'another one', "udp('239.255.255.250')", { recorded: 'dropped' }],
+  ['A-multicast', 'a multicast group', "udp('224.0.0.251')"],
+  ['A-multicast-ssdp', 'another one', "udp('239.255.255.250')"],
   [
     'A-broadcast',
     'everybody at once',
@@ -70,7 +70,6 @@ export const ADDRESSES: AttackCase[] = cases({ as: 'root', recorded: 'connection
     'A-broadcast-subnet',
     'the last address of the sandboxes',
     "udp(FACTS['lastAddress'], options=[(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)])",
-    { recorded: 'dropped' },
   ],
   [
     'A-broadcast-outside',
@@ -101,12 +100,7 @@ export const ADDRESSES: AttackCase[] = cases({ as: 'root', recorded: 'connection
   ['A-neighbour-udp', 'a datagram to another sandbox', 'udp(NEIGHBOUR)'],
   ['A-neighbour-execd', "the port of another sandbox's execd", 'tcp(NEIGHBOUR, 44772)'],
   ['A-neighbour-policy', "another sandbox's egress API", 'tcp(NEIGHBOUR, 18080)'],
-  [
-    'A-neighbour-free',
-    'an address that no sandbox has',
-    "tcp(FACTS['freeAddress'])",
-    { recorded: 'dropped' },
-  ],
+  ['A-neighbour-free', 'an address that no sandbox has', "tcp(FACTS['freeAddress'])"],
   ['A-v6-tcp', 'an IPv6 address', 'tcp(evil6())', { recorded: 'unsent' }],
   ['A-v6-nat64', 'an IPv4 address behind a translator', "tcp('64:ff9b::c000:0201')", { recorded: 'unsent' }],
   ['A-v6-link-local', 'the link-local address of everybody', "udp('ff02::1')", { recorded: 'unsent' }],

@@ -15,11 +15,11 @@ export type AttackCase = {
   isAlone?: boolean
   expect: 'blocked' | 'allowed'
   /**
-   * Where the decision is found: as one on a name, as one on a connection, or as a packet that was dropped before any policy was asked.
+   * Where the decision is found: as one on a name, as one on a connection, or as packets that say that they come from somebody else.
    * `unsent`: the sandbox's own kernel refuses to send it, so that there is nothing to decide. `quiet`: it is answered, or means
    * nothing to anybody, without a decision.
    */
-  recorded: 'name' | 'connection' | 'dropped' | 'unsent' | 'quiet'
+  recorded: 'name' | 'connection' | 'spoofed' | 'unsent' | 'quiet'
 }
 
 type Row = readonly [id: string, what: string, run: string, more?: Partial<AttackCase>]

