@@ -51,6 +51,15 @@ export class SandboxTable {
     return [...this.#byId.values()]
   }
 
+  get figures(): { rules: number; learned: number } {
+    const figures = { rules: 0, learned: 0 }
+    for (const { policy, learned } of this.#byId.values()) {
+      figures.rules += policy.policy.egress.length
+      figures.learned += learned.size
+    }
+    return figures
+  }
+
   /** Throws 409 when another sandbox has the address or the interface. */
   refuseTaken(id: string, { address, interface: name }: EgressRegistration): void {
     const other = [this.#byAddress.get(address), this.#byInterface.get(name)].find(
@@ -77,4 +86,9 @@ export class SandboxTable {
     this.#byAddress.delete(sandbox.address)
     this.#byInterface.delete(sandbox.interface)
   }
+}
+
+/** What a caller hears about a sandbox that egress does not know. */
+export function notFound(id: string): ApiError {
+  return new ApiError(404, 'NOT_FOUND', `There is no sandbox "${id}"`)
 }

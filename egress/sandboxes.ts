@@ -1,13 +1,13 @@
 // The sandboxes that egress knows: who has which address, under which policy, and what the kernel was told about it.
 
-import { isDeepStrictEqual } from 'node:util'
 import type { EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import type { Endpoint } from '../lib/api/rule-scope.ts'
-import { ApiError, messageOf } from '../lib/errors.ts'
+import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { type RuleSets, ruleSetsOf } from '../lib/rule-sets.ts'
 import type { Flows } from './connections/flows.ts'
+import { enforce } from './enforce.ts'
 import { learn } from './learn.ts'
 import { Learned } from './learned.ts'
 import type { Nft } from './nft/apply.ts'
@@ -15,18 +15,18 @@ import {
   type BaseRules,
   formatAdd,
   formatClosed,
-  formatPolicy,
   formatRemove,
   formatTable,
   parseLearnedElements,
   parseLearnedSet,
   type SandboxRules,
 } from './nft/rules.ts'
-import { type CompiledPolicy, compilePolicy, type Floor, NO_FLOOR, namesSets } from './policy/compile.ts'
-import { type Decision, decideAddress, decideName } from './policy/decide.ts'
+import { Operator, type OperatorRules } from './operator.ts'
+import { type CompiledPolicy, type Floor, NO_FLOOR } from './policy/compile.ts'
+import { type Decision, decideName } from './policy/decide.ts'
 import type { DecisionRecord } from './record.ts'
 import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
-import { type Sandbox, SandboxTable } from './sandbox-table.ts'
+import { notFound, type Sandbox, SandboxTable } from './sandbox-table.ts'
 import { Turns } from './turns.ts'
 
 export type SandboxesOptions = {
@@ -50,26 +50,23 @@ export type SandboxesOptions = {
   now?: () => number
 }
 
-/** What the operator says of all sandboxes. */
-export type OperatorRules = { defaultPolicy: NetworkPolicy; floor: Floor; sets: RuleSets }
-
 export class Sandboxes {
   readonly #options: SandboxesOptions
   readonly #now: () => number
   readonly #table = new SandboxTable()
   readonly #turns = new Turns()
-  #operator: OperatorRules
+  readonly #operator: Operator
 
   constructor(options: SandboxesOptions) {
     this.#options = options
     const { defaultPolicy, floor = NO_FLOOR, sets = ruleSetsOf() } = options
-    this.#operator = { defaultPolicy, floor, sets }
+    this.#operator = new Operator({ defaultPolicy, floor, sets }, options.log)
     this.#now = options.now ?? Date.now
   }
 
   /** What rules may name as `set:…`. */
   get sets(): RuleSets {
-    return this.#operator.sets
+    return this.#operator.rules.sets
   }
 
   get size(): number {
@@ -78,12 +75,7 @@ export class Sandboxes {
 
   /** Of all sandboxes: the rules of their policies, and the addresses that names have opened for them. */
   get figures(): { rules: number; learned: number } {
-    const figures = { rules: 0, learned: 0 }
-    for (const { policy, learned } of this.#table.all()) {
-      figures.rules += policy.policy.egress.length
-      figures.learned += learned.size
-    }
-    return figures
+    return this.#table.figures
   }
 
   get(id: string): Sandbox | undefined {
@@ -100,11 +92,7 @@ export class Sandboxes {
   }
 
   list(): EgressSandbox[] {
-    return this.#table.all().map(({ id, address, interface: name }) => ({
-      id,
-      address,
-      interface: name,
-    }))
+    return this.#table.all().map(({ id, address, interface: name }) => ({ id, address, interface: name }))
   }
 
   /** Reads the registrations and makes the kernel's table the one that follows from them. */
@@ -205,7 +193,7 @@ export class Sandboxes {
       if (!sandbox) throw notFound(id)
       const next = decide(sandbox.policy.policy)
       if (!next) return undefined
-      this.#options.requireKept?.(id, this.#compile(next, id))
+      this.#options.requireKept?.(id, this.#operator.compile(next, id))
       await this.#enforce(sandbox, next, { isDefault: false })
       return next
     })
@@ -225,19 +213,14 @@ export class Sandboxes {
    * what is in the sets that rules name.
    */
   async changeOperators(operator: OperatorRules): Promise<void> {
-    const { floor, sets } = this.#operator
-    const isFloorOther = !isDeepStrictEqual(operator.floor, floor)
-    const areSetsOther = !isDeepStrictEqual(operator.sets, sets)
-    this.#operator = operator
+    const isConcerned = this.#operator.change(operator)
     // One that is being registered has perhaps been judged by the old ones.
     for (const id of new Set([...this.#table.ids(), ...this.#turns.ids()])) {
       try {
         await this.#turns.take(id, async () => {
           const sandbox = this.#table.get(id)
-          if (!sandbox) return
+          if (!sandbox || !isConcerned(sandbox)) return
           const { isDefault } = sandbox
-          const isConcerned = isDefault || isFloorOther || (areSetsOther && namesSets(sandbox.policy.policy))
-          if (!isConcerned) return
           await this.#enforce(sandbox, isDefault ? operator.defaultPolicy : sandbox.policy.policy, {
             isDefault,
           })
@@ -275,69 +258,24 @@ export class Sandboxes {
     return learn({ nft, base, log, now: this.#now }, sandbox, { name, addresses, ttl })
   }
 
-  /** The kernel first, then the file, then what is answered from; a default is in no file. */
-  async #enforce(
-    sandbox: Sandbox,
-    next: NetworkPolicy,
-    { isDefault }: { isDefault: boolean },
-  ): Promise<void> {
-    const policy = this.#compile(next, sandbox.id)
-    const { id, address, interface: name, token, tenant, credentialProxy } = sandbox
-    const own = {
-      id,
-      address,
-      interface: name,
-      token,
-      ...(tenant !== undefined && { tenant }),
-      ...(credentialProxy && { credentialProxy }),
+  #enforce(sandbox: Sandbox, next: NetworkPolicy, { isDefault }: { isDefault: boolean }): Promise<void> {
+    const policy = this.#operator.compile(next, sandbox.id)
+    const replace = (before: Sandbox, after: Sandbox) => {
+      this.#table.drop(before)
+      this.#table.put(after)
     }
-    const { files, flows, nft, base } = this.#options
-    const file = isDefault ? undefined : files.prepare({ ...own, policy: next })
-    const allows = (used: string) => decideName(policy, used).action === 'allow'
-    sandbox.coming = policy
-    sandbox.learned.retain(allows)
-    try {
-      const rules = this.#rulesOf({ ...sandbox, policy })
-      const applied = nft.apply(formatPolicy(base, rules))
-      sandbox.learned.applying(rules.learned, applied)
-      await applied
-      file?.commit()
-      this.#table.drop(sandbox)
-      this.#table.put({ ...sandbox, isDefault, policy, coming: undefined })
-      flows.retain(id, ({ names, address: server, port, isByAddress }) => {
-        const endpoint = { protocol: 'tcp', port }
-        return (
-          decideAddress(policy, server, { learned: !isByAddress, endpoint }).action === 'allow' &&
-          [...names].every((used) => decideName(policy, used, endpoint).action === 'allow')
-        )
-      })
-    } catch (error) {
-      file?.discard()
-      throw error
-    } finally {
-      sandbox.coming = undefined
-    }
+    const rulesOf = (changed: Sandbox) => this.#rulesOf(changed)
+    return enforce({ ...this.#options, rulesOf, replace }, sandbox, { policy, isDefault })
   }
 
   #create({ policy, ...stored }: StoredSandbox, learned = new Learned(this.#options.pins)): Sandbox {
     return {
       ...stored,
       isDefault: policy === undefined,
-      policy: this.#compile(policy ?? this.#operator.defaultPolicy, stored.id),
+      policy: this.#operator.compile(policy, stored.id),
       coming: undefined,
       learned,
     }
-  }
-
-  #compile(policy: NetworkPolicy, id: string): CompiledPolicy {
-    const { floor, sets } = this.#operator
-    const compiled = compilePolicy(policy, floor, sets)
-    if (compiled.missingSets.length > 0)
-      this.#options.log.warn('a policy names sets that are not there: they open nothing', {
-        sandbox: id,
-        sets: compiled.missingSets.join(', '),
-      })
-    return compiled
   }
 
   #rulesOf(sandbox: Sandbox): SandboxRules {
@@ -352,11 +290,6 @@ export class Sandboxes {
   #rulesOfAll(): SandboxRules[] {
     return this.#table.all().map((sandbox) => this.#rulesOf(sandbox))
   }
-}
-
-/** What a caller hears about a sandbox that egress does not know. */
-export function notFound(id: string): ApiError {
-  return new ApiError(404, 'NOT_FOUND', `There is no sandbox "${id}"`)
 }
 
 function policyOf(known: Sandbox | undefined, { policy }: EgressRegistration): { policy?: NetworkPolicy } {

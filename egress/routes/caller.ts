@@ -3,8 +3,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'hono'
 import { ApiError } from '../../lib/errors.ts'
-import type { Sandbox } from '../sandbox-table.ts'
-import { notFound, type Sandboxes } from '../sandboxes.ts'
+import { notFound, type Sandbox } from '../sandbox-table.ts'
+import type { Sandboxes } from '../sandboxes.ts'
 
 const TOKEN_HEADER = 'OPENSANDBOX-EGRESS-AUTH'
 

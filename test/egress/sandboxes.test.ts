@@ -331,3 +331,23 @@ test('O15: what is in a set can change while sandboxes run, and one that has gon
   expect(decide('a.example')).toBe('deny')
   expect(scripts.slice(before).join('')).not.toContain('forward-b')
 })
+
+test('R1: a relayed connection that began while all was open ends when its address was not answered for its name', async () => {
+  const { flows, open } = createFakeKernel()
+  const sandboxes = open('allow')
+  await sandboxes.register('a', registration(5))
+  const sandbox = sandboxes.get('a')
+  if (!sandbox) throw new Error('The sandbox is gone')
+  await sandboxes.learn(sandbox, 'a.example', ['198.51.100.1'], 60)
+  const ended: string[] = []
+  for (const address of ['198.51.100.1', '198.51.100.2'])
+    flows.add('a', {
+      address,
+      port: 443,
+      isByAddress: false,
+      names: new Set(['a.example']),
+      end: () => void ended.push(address),
+    })
+  await sandboxes.changePolicy('a', () => allow('a.example'))
+  expect(ended).toEqual(['198.51.100.2'])
+})
