@@ -42,13 +42,14 @@ const stages: Stage[] = [
     '--exclude=test/contract/**',
     '--exclude=test/system/**',
     '--exclude=test/e2e/**',
+    '--exclude=test/apps/**',
     '--exclude=test/conformance/**',
     '--maxWorkers=3',
   ]),
   // Each runtime on the same cases, a Docker daemon of the tests' own behind one of them.
   vitest('contract', ['test/contract', ...ALONE], { slow: true }),
   vitest('system', ['test/system', ...ALONE], { slow: true }),
-  vitest('end to end', ['test/e2e', ...ALONE], { slow: true }),
+  vitest('end to end', ['test/e2e', 'test/apps', ...ALONE], { slow: true }),
   vitest('published SDKs', ['test/conformance', ...IN_PAIRS], { slow: true }),
   // But for what serves control from the test's own process.
   vitest(
