@@ -115,13 +115,16 @@ test.each([
   ['AAAA', 0],
   ['UNKNOWN_65', 0],
   ['ANY', 5],
-])('type %s of an allowed name is answered with code %i and nothing, without asking', async (type, rcode) => {
-  const { query, events } = setup()
-  expect(await query('good.example', type)).toEqual({ rcode, answers: [] })
-  expect(events).toEqual([])
-})
+])(
+  'N13: type %s of an allowed name is answered with code %i and nothing, without asking',
+  async (type, rcode) => {
+    const { query, events } = setup()
+    expect(await query('good.example', type)).toEqual({ rcode, answers: [] })
+    expect(events).toEqual([])
+  },
+)
 
-test('closed addresses are taken out, and the log says which', async () => {
+test('N2: closed addresses are taken out, and the log says which', async () => {
   const { query, lines, events } = setup({
     ask: async () => ({ rcode: 0, answers: [{ ...A, data: '169.254.169.254' }] }),
   })

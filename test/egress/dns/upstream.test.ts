@@ -108,7 +108,7 @@ test('does not believe an answer with another id, or to another question', async
   )
 })
 
-test('asks again by TCP when the answer did not fit', async () => {
+test('O2: asks again by TCP when the answer did not fit', async () => {
   const tcp = createServer((socket) => {
     socket.once('data', (data) => {
       const query = dnsPacket.decode(data.subarray(2))

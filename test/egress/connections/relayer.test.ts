@@ -1,0 +1,111 @@
+// Connections that the proxy has accepted, relayed to a server on loopback, which a rule must open.
+
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { expect, onTestFinished, test } from 'vitest'
+import { Flows } from '../../../egress/connections/flows.ts'
+import { type Accepted, createRelayer } from '../../../egress/connections/relay.ts'
+import { createSilentLogger } from '../../../lib/log.ts'
+import { createFakeKernel } from '../fake-kernel.ts'
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
+
+/** A client whose connection goes to a server that greets it and echoes. */
+async function setup(to: Partial<Accepted['to']>, first = '') {
+  const flows = new Flows({ perSandbox: 10, total: 10 })
+  const { open, record } = createFakeKernel({ flows })
+  const sandboxes = open()
+  const registration = { address: '127.0.0.1', interface: 'osbab12aa', token: 'a-token-of-the-sandbox' }
+  const rules = ['a.example', 'b.example', '127.0.0.1'].map((target) => ({
+    action: 'allow' as const,
+    target,
+  }))
+  await sandboxes.register('sb', { ...registration, policy: { defaultAction: 'deny', egress: rules } })
+  const sandbox = sandboxes.get('sb')
+  if (!sandbox) throw new Error('There is no sandbox')
+  for (const name of ['a.example', 'b.example']) await sandboxes.learn(sandbox, name, ['127.0.0.1'], 60)
+  const port = await listen(
+    createServer((socket) => {
+      socket.on('error', () => socket.destroy())
+      socket.write('hello ')
+      socket.pipe(socket)
+    }),
+  )
+  const begin = createRelayer({ sandboxes: () => sandboxes, flows, record, log: createSilentLogger() })
+  const front = createServer({ allowHalfOpen: true }, (client) => {
+    client.on('error', () => client.destroy())
+    client.pause()
+    begin({
+      client,
+      sandbox,
+      to: { address: '127.0.0.1', port, via: 'http', ...to },
+      first: Buffer.from(first),
+    })
+  })
+  const client = connect(await listen(front), '127.0.0.1')
+  onTestFinished(() => void client.destroy())
+  let text = ''
+  client.on('data', (chunk) => {
+    text += chunk
+  })
+  client.on('error', () => {}) // a reset is an end too
+  const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
+  const until = (wanted: string) => expect.poll(() => text).toBe(wanted)
+  const events = () => record.page('sb', { after: 0, limit: 9 }).events
+  return { client, until, closed, events, sandboxes }
+}
+
+const REQUEST = (host: string) => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`
+
+test('where the address is open its server may speak first, and anything passes', async () => {
+  const { client, until, closed, events } = await setup({ isOpen: true })
+  await until('hello ')
+  client.write('\x00\x01')
+  await until('hello \x00\x01')
+  client.end()
+  await closed
+  await expect
+    .poll(events)
+    .toMatchObject([{ kind: 'connection', verdict: 'allow', via: 'http', bytesSent: 2, bytesReceived: 8 }])
+})
+
+test('O12: what is said must be for the name that was asked for, and its bytes are counted', async () => {
+  const { client, until, closed, events } = await setup({ name: 'a.example' }, REQUEST('a.example'))
+  await until(`hello ${REQUEST('a.example')}`)
+  client.end()
+  await closed
+  await expect
+    .poll(events)
+    .toMatchObject([
+      { verdict: 'allow', name: 'a.example', bytesSent: 0, bytesReceived: 6 + REQUEST('a.example').length },
+    ])
+})
+
+test('N3: another name, allowed too and at the same address, is refused in its place', async () => {
+  const { closed, events } = await setup({ name: 'a.example' }, REQUEST('b.example'))
+  await closed
+  await expect
+    .poll(events)
+    .toMatchObject([
+      { verdict: 'deny', reason: 'it names "b.example" and has asked the proxy for a.example' },
+    ])
+})
+
+test('N9: what names nobody is refused where a name was asked for', async () => {
+  const { closed, events } = await setup({ name: 'a.example' }, '\x00\x01')
+  await closed
+  await expect.poll(events).toMatchObject([{ verdict: 'deny', name: 'a.example' }])
+})
+
+test('R1: a connection that an address rule opened ends with the rule, also while a name leads there', async () => {
+  const { until, closed, sandboxes } = await setup({ isOpen: true })
+  await until('hello ')
+  await sandboxes.changePolicy('sb', () => ({
+    defaultAction: 'deny',
+    egress: [{ action: 'allow', target: 'a.example' }],
+  }))
+  await closed
+})
