@@ -57,7 +57,7 @@ export type RecordOptions = {
   now?: () => number
 }
 
-const LIMITS: RecordLimits = { perSandbox: 500, wantedPerSandbox: 1000, sandboxes: 2000, total: 100_000 }
+const LIMITS: RecordLimits = { perSandbox: 500, wantedPerSandbox: 1000, sandboxes: 2000, total: 50_000 }
 const MAX_TEXT = 300
 
 type Entry = { events: DecisionEvent[]; sequence: number; wanted: Wanted; watchers: Set<() => void> }
