@@ -2,7 +2,7 @@
 // with the last of them. All or nothing: when one cannot be made, the others go again, and the caller hears why.
 
 import type { CreateRequest } from '../../lib/api/lifecycle.ts'
-import type { ForkRequest } from '../../lib/api/snapshots.ts'
+import { type ForkRequest, SNAPSHOT_STATES } from '../../lib/api/snapshots.ts'
 import type { EgressAnswer, EgressRequest } from '../egress-client.ts'
 import { refusal } from '../errors.ts'
 import type { Owner } from '../sandbox/create.ts'
@@ -49,8 +49,8 @@ export async function forkSandbox(
           `The files of the sandbox could not be kept within ${SNAPSHOT_WAIT_MS / 1000} seconds: take a snapshot, and create from that`,
       )
     const made = await makeAll(deps, wanted, { snapshot, count: request.count, owner, caller })
-    // From here on all of it stays, whatever happens to this process.
-    deps.snapshots.move(id, ['Ready'], { inFork: false })
+    // From here on all of it stays, whatever happens to this process, and whatever has become of the snapshot meanwhile.
+    deps.snapshots.move(id, SNAPSHOT_STATES, { inFork: false })
     return made
   } finally {
     release()

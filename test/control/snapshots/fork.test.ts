@@ -157,6 +157,20 @@ describe('a fork', () => {
     expect((await fork(control, source, { count: 2 })).status).toBe(202)
   })
 
+  test('that was answered is done, also when its snapshot is lost while its sandboxes are made', async () => {
+    const control = open()
+    const source = await sandboxOf(control)
+    const store = new SnapshotStore(control.store.database)
+    control.runtime.before = (call) => {
+      if (call !== 'create') return
+      const [row] = store.inState('Ready')
+      if (row) store.move(row.id, ['Ready'], { state: 'Failed', reason: 'snapshot_runtime_missing_image' })
+    }
+    expect((await fork(control, source)).status).toBe(202)
+    expect(store.inState('Failed')).toHaveLength(1)
+    expect(store.inFork()).toEqual([])
+  })
+
   test('counts for the snapshots of its tenant as long as its sandboxes are there', async () => {
     const control = open({ access: { quotas: { default: { snapshots: 1 }, tenants: {} } } })
     const source = await sandboxOf(control)
