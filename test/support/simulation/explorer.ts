@@ -9,10 +9,14 @@ import type { KnownSandbox } from './model.ts'
 import { Operator } from './operator.ts'
 import { POOL, Session } from './session.ts'
 import type { Simulation } from './simulation.ts'
+import { SnapshotUses } from './snapshots.ts'
 import type { Kind, Step } from './steps.ts'
 import { Uses } from './uses.ts'
 
-const FAULTY_CALLS = ['create', 'pause', 'pause', 'resume', 'remove', 'inspect', 'list'] as const
+const FAULTY_CALLS = [
+  ...(['create', 'pause', 'pause', 'resume', 'remove', 'inspect', 'list'] as const),
+  ...(['snapshot', 'snapshot', 'remove-snapshot', 'list-snapshots'] as const),
+]
 const MAX_SANDBOXES = 24
 /** The longest that one operation may take: a start that hangs, and a removal that hangs after it. */
 const LONGEST_OPERATION_MS = 120_000
@@ -30,6 +34,7 @@ export class Explorer {
   readonly #operator: Operator
   readonly #creates: Creates
   readonly #uses: Uses
+  readonly #snapshots: SnapshotUses
   #favourite: KnownSandbox | undefined
 
   constructor(seed: number) {
@@ -37,6 +42,7 @@ export class Explorer {
     this.#operator = new Operator(this.#session)
     this.#creates = new Creates(this.#session, this.#operator)
     this.#uses = new Uses(this.#session)
+    this.#snapshots = new SnapshotUses(this.#session)
   }
 
   get simulation(): Simulation {
@@ -95,6 +101,9 @@ export class Explorer {
         break
       case 'list':
         await checkList(this.#session, this.#creates)
+        break
+      case 'drop':
+        this.#snapshots.drop(pick)
         break
       case 'stranger':
         await this.#uses.beStranger(sandbox, pick)
@@ -167,6 +176,9 @@ export class Explorer {
       case 'delete':
         this.#uses.delete(sandbox)
         break
+      case 'snapshot':
+        this.#snapshots.take(sandbox)
+        break
       case 'patch':
         this.#uses.patch(sandbox, pick)
         break
@@ -184,7 +196,7 @@ export class Explorer {
         break
       case 'turn':
         sandbox.disturb()
-        runtime.turn(sandbox.id, pick % 2 === 0 ? 'paused' : 'running')
+        runtime.turn(sandbox.id, pick % 2 === 0 ? 'paused' : 'running', amount % 3 !== 0)
         break
       default:
         throw new Error(`no step ${kind}`)
@@ -249,6 +261,7 @@ export class Explorer {
     await this.#until(POOL_AGREEMENT_MS, () => [
       ...findDisagreements(simulation),
       ...findPoolProblems(simulation, POOL),
+      ...this.#snapshots.problems(),
     ])
     await checkList(this.#session, this.#creates, { isCalm: true })
     await this.#operator.checkKeys()

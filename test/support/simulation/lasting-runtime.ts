@@ -10,7 +10,8 @@ import {
   type RuntimeEvent,
   type RuntimeSandbox,
 } from '../../../control/runtime/runtime.ts'
-import type { FakeCall } from '../fake-runtime.ts'
+import type { FakeCall, FakeSnapshotCall } from '../fake-runtime.ts'
+import { type KeptSnapshots, lastingSnapshots } from './lasting-snapshots.ts'
 import type { Life, VirtualTime } from './virtual-time.ts'
 
 export const FAULTS = [
@@ -27,11 +28,16 @@ export type Fault = (typeof FAULTS)[number]
 export const MOMENTS = ['before', 'halfway', 'after'] as const
 export type Moment = (typeof MOMENTS)[number]
 
-type Armed = { call: FakeCall; fault: Fault; ms: number }
+type LastingCall = FakeCall | FakeSnapshotCall
+type Armed = { call: LastingCall; fault: Fault; ms: number }
 /** Ends the life of the caller in the next such call; `isLate`: what was begun is finished nevertheless, a while later. */
-type Death = { call: FakeCall; moment: Moment; isLate: boolean; isCancelled?: boolean }
+type Death = { call: LastingCall; moment: Moment; isLate: boolean; isCancelled?: boolean }
 
-const DURATION_MS: Record<FakeCall, number> = {
+const DURATION_MS: Record<LastingCall, number> = {
+  snapshot: 150,
+  seal: 50,
+  'remove-snapshot': 30,
+  'list-snapshots': 5,
   create: 200,
   pause: 20,
   resume: 20,
@@ -46,6 +52,7 @@ type Thing = RuntimeSandbox & { make: number }
 
 export class LastingRuntime {
   readonly things = new Map<string, Thing>()
+  readonly snapshots: KeptSnapshots = new Map()
   /** What is on the machine and not ours. */
   readonly foreign = new Map<string, RuntimeSandbox>()
   /** Calls that named something foreign. */
@@ -100,9 +107,7 @@ export class LastingRuntime {
     const sandbox: Thing = { ...rest, state: 'exited', exitCode }
     this.things.set(id, sandbox)
     this.#note()
-    if (isHeard)
-      for (const [watcher, life] of this.#watchers)
-        if (!life.isOver) watcher({ type: 'exited', sandbox: shown(sandbox) })
+    if (isHeard) this.#tell({ type: 'exited', sandbox: shown(sandbox) })
   }
 
   vanish(id: string): void {
@@ -117,12 +122,13 @@ export class LastingRuntime {
     if (thing) this.things.set(id, { id, state: 'incomplete', make: thing.make })
   }
 
-  /** Somebody pauses or resumes it behind control's back. */
-  turn(id: string, state: 'running' | 'paused'): void {
+  /** Somebody pauses or resumes it behind control's back; `isHeard` is whether anybody is told. */
+  turn(id: string, state: 'running' | 'paused', isHeard: boolean): void {
     const thing = this.things.get(id)
     if (!thing || (thing.state !== 'running' && thing.state !== 'paused')) return
     this.#note()
     thing.state = state
+    if (isHeard) this.#tell({ type: 'changed', id })
   }
 
   /** Ends the reports of ends. */
@@ -134,6 +140,7 @@ export class LastingRuntime {
   /** The runtime as one life of control has it. */
   connect(life: Life): Runtime {
     const { things } = this
+    for (const [id, isWhole] of this.snapshots) if (!isWhole) this.snapshots.delete(id)
     const move = (id: string, from: 'running' | 'paused', to: 'running' | 'paused') => {
       const thing = things.get(id)
       if (!thing) throw new RuntimeError('not_found', 'There is no such sandbox')
@@ -141,10 +148,11 @@ export class LastingRuntime {
         throw new RuntimeError(from === 'running' ? 'not_running' : 'not_paused', `It is ${thing.state}`)
       thing.state = to
     }
-    const call = (name: FakeCall, id: string, signal: AbortSignal, stages: (() => void)[]) =>
+    const call = (name: LastingCall, id: string, signal: AbortSignal, stages: (() => void)[]) =>
       this.#call(life, { name, id, signal, stages })
     return {
       name: 'lasting',
+      snapshots: lastingSnapshots({ things, kept: this.snapshots, call }),
       create: async ({ id }, signal) => {
         const make = ++this.#makes
         const isMine = () => things.get(id)?.make === make
@@ -191,7 +199,12 @@ export class LastingRuntime {
 
   async #call(
     life: Life,
-    { name, id, signal, stages }: { name: FakeCall; id: string; signal: AbortSignal; stages: (() => void)[] },
+    {
+      name,
+      id,
+      signal,
+      stages,
+    }: { name: LastingCall; id: string; signal: AbortSignal; stages: (() => void)[] },
   ): Promise<void> {
     if (life.isOver) await never()
     if (this.foreign.has(id)) this.trespasses.push(`${name} ${id}`)
@@ -302,6 +315,10 @@ export class LastingRuntime {
     for (const [watcher, owner] of this.#watchers) if (owner === life) this.#watchers.delete(watcher)
     this.#hanging.clear()
     this.#broken.clear()
+  }
+
+  #tell(event: RuntimeEvent): void {
+    for (const [watcher, life] of this.#watchers) if (!life.isOver) watcher(event)
   }
 
   #note(): void {

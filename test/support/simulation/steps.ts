@@ -15,6 +15,8 @@ const WEIGHTS = {
   resume: 7,
   delete: 7,
   patch: 8,
+  snapshot: 6,
+  drop: 3,
   stranger: 2,
   key: 3,
   quota: 2,
