@@ -1,6 +1,6 @@
 // Starts egress: network, name server, rules, then the two APIs. Stops in reverse and leaves the rules of running sandboxes.
 
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
@@ -35,6 +35,8 @@ import { openDnsServer } from './dns/server.ts'
 import { Upstream } from './dns/upstream.ts'
 import { explainPacket } from './explain.ts'
 import { openAuthorities } from './interception/authority.ts'
+import { decidedOf } from './interception/exchange.ts'
+import { createTrust, Interception } from './interception/interception.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
@@ -194,7 +196,22 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     onDecided: observation.decided,
   })
   const meter = createDnsMeter(services.dnsLimits)
-  const relaying = { sandboxes: () => sandboxes, flows, record, log }
+  const trusted = services.upstreamCaFile === undefined ? [] : [readFileSync(services.upstreamCaFile, 'utf8')]
+  const interception = new Interception({
+    vaults,
+    authorities,
+    trust: createTrust(trusted),
+    onExchange: (id, exchange) => record.add(id, decidedOf(exchange)),
+    log,
+  })
+  const relaying = {
+    sandboxes: () => sandboxes,
+    flows,
+    record,
+    allowEch: services.allowEch,
+    interception,
+    log,
+  }
   const beginRelay = createRelayer(relaying)
   const relay = createRelay(relaying, beginRelay)
   const relayPort = await listenTransparently(relay)
@@ -260,7 +277,12 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
       metrics: observation.metrics,
       sandboxes,
       authorities,
-      vaults,
+      vaults: {
+        forget(id) {
+          vaults.forget(id)
+          interception.remove(id)
+        },
+      },
       log,
       onRegistered: () => void makeWay(),
     }).fetch,
@@ -277,6 +299,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
 
   await watch(sandboxes, record)
   relay.close()
+  interception.close()
   proxy.close()
   upstream.close()
   flows.endEvery()

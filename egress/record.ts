@@ -10,7 +10,7 @@ export type DecisionEvent = {
   sequence: number
   /** RFC 3339, UTC. */
   at: string
-  kind: 'name' | 'connection'
+  kind: 'name' | 'connection' | 'request'
   verdict: PolicyAction
   reason: string
   rule?: string

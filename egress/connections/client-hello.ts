@@ -12,6 +12,8 @@ export type Hello =
       serverName?: string
       /** The client hides, or pretends to hide, another name (Encrypted Client Hello). */
       hasHiddenName: boolean
+      /** What the client offers to speak (RFC 7301). Absent when it says nothing of that. */
+      protocols?: string[]
     }
   | { is: 'bad'; problem: string }
 
@@ -21,6 +23,7 @@ const CLIENT_HELLO = 1
 /** Larger than any client's, post-quantum key shares included. */
 const MAX_HELLO_LENGTH = 2 ** 16
 const EXTENSION_SERVER_NAME = 0
+const EXTENSION_PROTOCOLS = 16
 const EXTENSION_HIDDEN_HELLO = 0xfe0d
 const NAME_TYPE_HOST = 0
 
@@ -74,7 +77,9 @@ function joinRecords(bytes: Buffer): { message: Buffer; end: number } | Hello {
   return { message: parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts), end: at }
 }
 
-function readHello(reader: Reader): { serverName?: string; hasHiddenName: boolean } | { problem: string } {
+type Named = Pick<Extract<Hello, { is: 'hello' }>, 'serverName' | 'hasHiddenName' | 'protocols'>
+
+function readHello(reader: Reader): Named | { problem: string } {
   reader.skip(2 + 32) // version, random
   reader.vector(1) // session id
   reader.vector(2) // cipher suites
@@ -83,11 +88,17 @@ function readHello(reader: Reader): { serverName?: string; hasHiddenName: boolea
   const extensions = reader.vector(2)
   if (reader.left > 0) return { problem: 'has bytes after its extensions' }
   let serverName: string | undefined
+  let protocols: string[] | undefined
   let hasHiddenName = false
   while (extensions.left > 0) {
     const type = extensions.number(2)
     const data = extensions.vector(2)
     if (type === EXTENSION_HIDDEN_HELLO) hasHiddenName = true
+    if (type === EXTENSION_PROTOCOLS) {
+      const offered = data.vector(2)
+      protocols = []
+      while (offered.left > 0) protocols.push(offered.vector(1).text())
+    }
     if (type !== EXTENSION_SERVER_NAME) continue
     if (serverName !== undefined) return { problem: 'names its server twice' }
     const names = data.vector(2)
@@ -101,7 +112,7 @@ function readHello(reader: Reader): { serverName?: string; hasHiddenName: boolea
     }
     if (data.left > 0) return { problem: 'has bytes after the name of its server' }
   }
-  return { hasHiddenName, ...(serverName !== undefined && { serverName }) }
+  return { hasHiddenName, ...(serverName !== undefined && { serverName }), ...(protocols && { protocols }) }
 }
 
 class Short extends Error {}

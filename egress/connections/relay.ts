@@ -4,11 +4,13 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Logger } from '../../lib/log.ts'
+import type { Interception } from '../interception/interception.ts'
 import type { Decision } from '../policy/decide.ts'
 import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog, type RefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
+import type { VaultServer } from '../vault/port.ts'
 import { looksLikeTls } from './client-hello.ts'
 import { decideServer } from './decide-server.ts'
 import type { Flow, Flows } from './flows.ts'
@@ -23,6 +25,8 @@ export type RelayOptions = {
   record: Pick<DecisionRecord, 'add'>
   /** Whether a client may hide a name behind the one that is checked. */
   allowEch?: boolean
+  /** Reads connections to servers that a secret is for, instead of their being passed on. */
+  interception?: Pick<Interception, 'isFor' | 'take'>
   log: Logger
   /** Instead of what the kernel says, for tests without one. */
   destinationOf?: (socket: Socket) => Destination
@@ -96,6 +100,9 @@ class Relay {
   #asked: string | undefined
   /** The beginning of an answer whose status decides how to go on. */
   #answer = ''
+  /** What has come before it was clear who goes on with it. */
+  #opening: Buffer[] = []
+  #isRead = false
 
   constructor(options: RelayOptions, refusals: RefusalLog, { client, sandbox, to }: Accepted) {
     this.#options = options
@@ -117,15 +124,13 @@ class Relay {
       return
     }
     const opening = setTimeout(() => {
-      if (!this.#upstream) this.#refuse(`it named no server within ${openingMs / 1000} seconds`)
+      if (!this.#upstream && !this.#isRead)
+        this.#refuse(`it named no server within ${openingMs / 1000} seconds`)
     }, openingMs)
     client.setKeepAlive(true, KEEP_ALIVE_MS)
-    client.on('data', (chunk) => this.#fromClient(chunk))
-    client.on('end', () => {
-      if (this.#upstream) this.#endOf(this.#upstream)
-      else this.#close()
-    })
-    client.on('drain', () => this.#upstream?.resume())
+    client.on('data', this.#fromClient)
+    client.on('end', this.#clientEnded)
+    client.on('drain', this.#clientDrained)
     client.on('close', () => {
       clearTimeout(opening)
       flows.remove(this.#id, this.#flow)
@@ -142,7 +147,15 @@ class Relay {
     if (first && first.length > 0) this.#fromClient(first)
   }
 
-  #fromClient(chunk: Buffer): void {
+  readonly #clientEnded = () => {
+    if (this.#upstream) this.#endOf(this.#upstream)
+    else this.#close()
+  }
+
+  readonly #clientDrained = () => void this.#upstream?.resume()
+
+  readonly #fromClient = (chunk: Buffer): void => {
+    if (!this.#upstream) this.#opening.push(chunk)
     if (!this.#judge) {
       const judge = this.#judgeOf(chunk[0] ?? 0)
       if (!judge) {
@@ -156,12 +169,48 @@ class Relay {
 
   #forward(judge: Judge, { pass, problem }: Judged): void {
     for (const bytes of pass) {
+      if (!this.#upstream && this.#goesToReader(judge)) return
       this.#upstream ??= this.#dial()
+      this.#opening = []
       if (!this.#upstream.write(bytes)) this.#client.pause()
     }
     if (problem !== undefined) this.#refuse(problem)
     // Until the server has answered, nobody knows what the client's next bytes are.
     else if (judge instanceof HttpRequests && judge.isSwitching) this.#client.pause()
+  }
+
+  /** Hands a connection over to who reads it, with all that has come of it. */
+  #goesToReader(judge: Judge): boolean {
+    // Of several requests that came at once, the first says what the connection is for.
+    const [host] = this.#flow.names
+    const server = host === undefined ? undefined : this.#serverToRead(judge, host)
+    if (!server) return false
+    const client = this.#client
+    const protocols = protocolsOf(judge)
+    this.#isRead = true
+    client.off('data', this.#fromClient).off('end', this.#clientEnded).off('drain', this.#clientDrained)
+    client.pause()
+    client.unshift(Buffer.concat(this.#opening))
+    this.#opening = []
+    this.#options.interception?.take({
+      client,
+      sandboxId: this.#id,
+      server,
+      address: this.#to.address,
+      ...(protocols && { protocols }),
+    })
+    return true
+  }
+
+  /** The server, when there is a secret for it and it lies where its name leads. */
+  #serverToRead(judge: Judge, host: string): VaultServer | undefined {
+    const { interception, sandboxes } = this.#options
+    const { address, port } = this.#to
+    if (!interception || !(judge instanceof TlsOpening || judge instanceof HttpRequests)) return undefined
+    // Whoever may have the secret is known by this name and no other.
+    if (!sandboxes().get(this.#id)?.learned.leadsSurely(host, address)) return undefined
+    const server: VaultServer = { scheme: judge instanceof TlsOpening ? 'https' : 'http', host, port }
+    return interception.isFor(this.#id, server, protocolsOf(judge)) ? server : undefined
   }
 
   #dial(): Socket {
@@ -218,8 +267,12 @@ class Relay {
       return problem ?? `it names ${JSON.stringify(text.slice(0, 253))} and has asked the proxy for ${wanted}`
     this.#asked = name ?? this.#asked
     this.#decision = decision ?? this.#decision
-    if (name !== undefined && problem === undefined) this.#flow.names.add(name)
-    return problem
+    if (name === undefined || problem !== undefined) return problem
+    // It goes on as it began, so what comes now would go without its secret.
+    if (this.#upstream && this.#judge && this.#serverToRead(this.#judge, name))
+      return 'it turns to a server with a credential, which needs a connection of its own'
+    this.#flow.names.add(name)
+    return undefined
   }
 
   /** One event for each connection, when it is over. What is kept of a sandbox has gone with it. */
@@ -229,7 +282,7 @@ class Relay {
     const { reason, rule } = this.#decision ?? { reason: 'it ended before it had named a server' }
     this.#options.record.add(this.#id, {
       kind: 'connection',
-      verdict: this.#refusal === undefined && this.#upstream ? 'allow' : 'deny',
+      verdict: this.#refusal === undefined && (this.#upstream || this.#isRead) ? 'allow' : 'deny',
       reason: this.#refusal ?? reason,
       ...(rule !== undefined && { rule }),
       ...(this.#asked !== undefined && { name: this.#asked }),
@@ -238,7 +291,7 @@ class Relay {
       port,
       ...(via !== undefined && { via }),
       bytesSent: this.#client.bytesRead,
-      bytesReceived: this.#upstream?.bytesRead ?? 0,
+      bytesReceived: this.#isRead ? this.#client.bytesWritten : (this.#upstream?.bytesRead ?? 0),
       durationMs: Math.round(performance.now() - this.#begunAt),
     })
   }
@@ -271,4 +324,8 @@ class Relay {
     for (const socket of [this.#client, this.#upstream])
       if (socket && !socket.destroyed) socket.resetAndDestroy()
   }
+}
+
+function protocolsOf(judge: Judge): readonly string[] | undefined {
+  return judge instanceof TlsOpening ? judge.protocols : undefined
 }

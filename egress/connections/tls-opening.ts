@@ -19,12 +19,18 @@ export class TlsOpening implements Judge {
   #held: Buffer = Buffer.alloc(0)
   #pieces = 0
   #name: string | undefined
+  #protocols: readonly string[] | undefined
   /** Nothing can be named any more. */
   #isSealed = false
 
   constructor(check: CheckName, { allowsHiddenName = false }: { allowsHiddenName?: boolean } = {}) {
     this.#check = check
     this.#allowsHiddenName = allowsHiddenName
+  }
+
+  /** What the client offers to speak, once its hello has come. */
+  get protocols(): readonly string[] | undefined {
+    return this.#protocols
   }
 
   push(chunk: Buffer): Judged {
@@ -66,6 +72,7 @@ export class TlsOpening implements Judge {
     const problem = this.#name === undefined ? this.#check(hello.serverName) : undefined
     if (problem !== undefined) return problem
     this.#name = hello.serverName
+    this.#protocols = hello.protocols
     return hello.length
   }
 

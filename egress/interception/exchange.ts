@@ -1,0 +1,80 @@
+// What is told of one request when it is over: who it was for, what it got and how it ended. Never a value, and no query, as both may hold
+// secrets.
+
+import type { Decided } from '../record.ts'
+import type { Injection, VaultServer } from '../vault/port.ts'
+
+export type Exchange = {
+  server: VaultServer
+  method: string
+  path: string
+  /** Zero: there was no answer. */
+  status: number
+  /** Why we answered ourselves. */
+  refusal?: string
+  binding?: string
+  revision?: number
+  /** Names of the headers that were put in. */
+  headers: string[]
+  bytesSent: number
+  bytesReceived: number
+  durationMs: number
+}
+
+/** Counts one request while it is under way. */
+export class Tally {
+  readonly #server: VaultServer
+  readonly #method: string
+  readonly #path: string
+  readonly #begunAt = performance.now()
+  status = 0
+  refusal: string | undefined
+  binding: string | undefined
+  injection: Injection | undefined
+  bytesSent = 0
+  bytesReceived = 0
+
+  constructor(server: VaultServer, { method, target }: { method: string; target: string }) {
+    this.#server = server
+    this.#method = method
+    this.#path = target.split(/[?#]/, 1)[0] ?? ''
+  }
+
+  sum(): Exchange {
+    const { status, refusal, bytesSent, bytesReceived, injection } = this
+    const binding = injection?.binding ?? this.binding
+    return {
+      server: this.#server,
+      method: this.#method,
+      path: this.#path,
+      status,
+      ...(refusal !== undefined && { refusal }),
+      ...(binding !== undefined && { binding }),
+      ...(injection && { revision: injection.revision }),
+      headers: injection?.headers.map(([name]) => name) ?? [],
+      bytesSent,
+      bytesReceived,
+      durationMs: Math.round(performance.now() - this.#begunAt),
+    }
+  }
+}
+
+/** The same for the record of the sandbox. */
+export function decidedOf(exchange: Exchange): Decided {
+  const { server, method, path, status, refusal, binding, revision, headers } = exchange
+  const got =
+    binding === undefined
+      ? 'no binding fits'
+      : `binding ${JSON.stringify(binding)}${revision === undefined ? '' : `, revision ${revision}`}${headers.length > 0 ? `, sets ${headers.join(', ')}` : ''}`
+  return {
+    kind: 'request',
+    verdict: refusal === undefined ? 'allow' : 'deny',
+    reason: `${method} ${path.slice(0, 500)}: ${refusal ?? got}${status === 0 ? '' : ` (${status})`}`,
+    name: server.host,
+    protocol: server.scheme,
+    port: server.port,
+    bytesSent: exchange.bytesSent,
+    bytesReceived: exchange.bytesReceived,
+    durationMs: exchange.durationMs,
+  }
+}

@@ -1,0 +1,306 @@
+// One connection of a client that speaks HTTP/2: each stream is judged by itself and goes on as a stream of the server's connection, with its
+// trailers and without waiting for its end, as gRPC needs it.
+
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+  type ServerStreamResponseOptions,
+  sensitiveHeaders,
+} from 'node:http2'
+import type { Duplex } from 'node:stream'
+import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
+import {
+  MAX_SUBSTITUTED_BODY_BYTES,
+  substituteBody,
+  substituteHeader,
+  substitutesBody,
+  substituteTarget,
+} from '../vault/substitute.ts'
+import { type Exchange, Tally } from './exchange.ts'
+import { canonicalField, redact } from './fields.ts'
+import { checkAuthority, judgeRequest, type Refusal } from './judge-request.ts'
+import { UpstreamError } from './upstreams.ts'
+
+export type Http2RelayOptions = {
+  client: Duplex
+  server: VaultServer
+  /** Asked for at each request. */
+  vault: () => VaultView | undefined
+  /** A connection of the server. Rejects with an UpstreamError. */
+  open: () => ClientHttp2Session | Promise<ClientHttp2Session>
+  /** Begins a stream on it. */
+  request: (
+    session: ClientHttp2Session,
+    headers: OutgoingHttpHeaders,
+    options: { endStream: boolean; waitForTrailers: boolean },
+  ) => ClientHttp2Stream
+  onExchange: (exchange: Exchange) => void
+}
+
+const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+const MAX_STREAMS = 128
+const MAX_FIELDS = 160
+const MAX_HEAD_BYTES = 65_536
+const WINDOW_BYTES = 1024 * 1024
+const SESSION_WINDOW_BYTES = 4 * WINDOW_BYTES
+const SESSION_OPTIONS = {
+  settings: {
+    maxConcurrentStreams: MAX_STREAMS,
+    maxHeaderListSize: MAX_HEAD_BYTES,
+    initialWindowSize: WINDOW_BYTES,
+  },
+  maxHeaderListPairs: MAX_FIELDS,
+  maxSettings: 32,
+  maxOutstandingPings: 10,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  // Breaking off streams costs a client nothing and egress much (CVE-2023-44487).
+  streamResetBurst: 200,
+  streamResetRate: 20,
+}
+/** No date is added that the server has not sent. */
+const AS_IT_IS: ServerStreamResponseOptions & { sendDate: boolean } = { sendDate: false }
+
+/** Reads requests until the client ends its connection. */
+export function relayHttp2(options: Http2RelayOptions): void {
+  const { client } = options
+  // The types say that it returns nothing.
+  const session = performServerHandshake(client, SESSION_OPTIONS) as unknown as ServerHttp2Session
+  session
+    .once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+    .on('stream', (stream, headers, flags) => {
+      // The close that follows does what is to be done.
+      stream.on('error', () => {})
+      // It was broken off in the packet that it came in.
+      if (!stream.destroyed && !stream.closed) new StreamRelay(options, stream).begin(headers, flags)
+    })
+    .on('error', () => {})
+    .on('close', () => client.destroy())
+  // It waits for what only sockets say that a TLS server has made.
+  client.emit('secureConnect')
+}
+
+class StreamRelay {
+  readonly #options: Http2RelayOptions
+  readonly #stream: ServerHttp2Stream
+  #tally: Tally
+  #injection: Injection | undefined
+  #upstream: ClientHttp2Stream | undefined
+
+  constructor(options: Http2RelayOptions, stream: ServerHttp2Stream) {
+    this.#options = options
+    this.#stream = stream
+    this.#tally = new Tally(options.server, { method: '', target: '' })
+  }
+
+  begin(headers: IncomingHttpHeaders, flags: number): void {
+    this.#stream.on('close', () => {
+      this.#upstream?.close(this.#stream.rstCode === NGHTTP2_NO_ERROR ? NGHTTP2_CANCEL : this.#stream.rstCode)
+      this.#options.onExchange(this.#tally.sum())
+    })
+    const isWhole = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
+    const refusal = this.#judge(headers, isWhole)
+    if (refusal) this.#refuse(refusal)
+  }
+
+  #judge(headers: IncomingHttpHeaders, isWhole: boolean): Refusal | undefined {
+    const { server, vault } = this.#options
+    const {
+      ':method': method = '',
+      ':path': target = '',
+      ':scheme': scheme,
+      ':authority': authority,
+    } = headers
+    this.#tally = new Tally(server, { method, target })
+    const { host } = headers
+    const wrongServer =
+      checkAuthority(authority ?? host, server) ??
+      (host === undefined ? undefined : checkAuthority(host, server))
+    if (wrongServer) return wrongServer
+    if (scheme !== server.scheme)
+      return { status: 421, text: 'the request is for another scheme than its connection' }
+    if (method === 'CONNECT') return { status: 400, text: 'a CONNECT would lead elsewhere' }
+    if (!/^(\/[\x21\x22\x24-\x7e]*|\*)$/.test(target))
+      return { status: 400, text: 'the request has a path that is not proper' }
+    const verdict = judgeRequest(vault(), server, { method, target })
+    if (verdict.refusal) {
+      this.#tally.binding = verdict.binding
+      return verdict.refusal
+    }
+    this.#injection = verdict.injection
+    this.#tally.injection = verdict.injection
+    void this.#forward(forwardedHeaders(headers, verdict.injection), isWhole)
+    return undefined
+  }
+
+  async #forward(headers: OutgoingHttpHeaders, isWhole: boolean): Promise<void> {
+    const { open, request } = this.#options
+    const stream = this.#stream
+    try {
+      const body = await this.#heldBody(headers, isWhole)
+      const opening = open()
+      const session = opening instanceof Promise ? await opening : opening
+      if (stream.destroyed || stream.closed) return
+      if (body) headers['content-length'] = String(body.length)
+      const upstream = request(session, headers, { endStream: isWhole, waitForTrailers: !isWhole })
+      this.#upstream = upstream
+      this.#connect(upstream)
+      if (body) upstream.end(body)
+      else if (!isWhole)
+        this.#pass(stream, upstream, (length) => {
+          this.#tally.bytesSent += length
+        })
+    } catch (error) {
+      const isExpected = error instanceof UpstreamError
+      this.#refuse(
+        isExpected
+          ? { status: error.status, text: error.message }
+          : { status: 502, text: `the server ${this.#options.server.host} takes no more requests` },
+      )
+    }
+  }
+
+  /** A body in which texts are replaced must be whole first. */
+  async #heldBody(headers: OutgoingHttpHeaders, isWhole: boolean): Promise<Buffer | undefined> {
+    const text = (name: string) => (headers[name] === undefined ? undefined : String(headers[name]))
+    const contentType = text('content-type')
+    const { substitutions = [] } = this.#injection ?? {}
+    const length = Number(text('content-length') ?? Number.POSITIVE_INFINITY)
+    if (isWhole || length > MAX_SUBSTITUTED_BODY_BYTES) return undefined
+    if (!substitutesBody(substitutions, { contentType, contentEncoding: text('content-encoding') }))
+      return undefined
+    const parts: Buffer[] = []
+    for await (const part of this.#stream) parts.push(part)
+    const body = Buffer.concat(parts)
+    this.#tally.bytesSent += body.length
+    return substituteBody(body, substitutions, contentType)
+  }
+
+  #connect(upstream: ClientHttp2Stream): void {
+    const stream = this.#stream
+    let trailers: OutgoingHttpHeaders = {}
+    let answerTrailers: OutgoingHttpHeaders = {}
+    stream.on('trailers', (came) => {
+      trailers = withoutInjected(came, this.#injection)
+    })
+    upstream.on('wantTrailers', () => upstream.sendTrailers(trailers))
+    upstream
+      .on('headers', (headers) => {
+        if (!stream.headersSent && !stream.closed)
+          stream.additionalHeaders(redacted(headers, this.#injection))
+      })
+      .on('response', (headers, flags) => {
+        if (stream.closed || stream.destroyed) return
+        const endStream = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
+        this.#tally.status = Number(headers[':status'])
+        stream.respond(redacted(headers, this.#injection), {
+          ...AS_IT_IS,
+          endStream,
+          waitForTrailers: !endStream,
+        })
+        if (!endStream)
+          this.#pass(upstream, stream, (length) => {
+            this.#tally.bytesReceived += length
+          })
+      })
+      .on('trailers', (came) => {
+        answerTrailers = redacted(came, this.#injection)
+      })
+      // The close that follows does what is to be done.
+      .on('error', () => {})
+      .on('close', () => this.#upstreamClosed(upstream))
+    stream.on('wantTrailers', () => stream.sendTrailers(answerTrailers))
+  }
+
+  /** No faster than the other side takes it. */
+  #pass(from: Duplex, to: Duplex, count: (bytes: number) => void): void {
+    from
+      .on('data', (chunk: Buffer) => {
+        count(chunk.length)
+        if (!to.destroyed && !to.writableEnded && !to.write(chunk)) from.pause()
+      })
+      .on('end', () => {
+        if (!to.destroyed) to.end()
+      })
+    to.on('drain', () => from.resume())
+  }
+
+  #upstreamClosed(upstream: ClientHttp2Stream): void {
+    const stream = this.#stream
+    if (stream.destroyed || stream.closed) return
+    const { rstCode } = upstream
+    if (!stream.headersSent)
+      this.#refuse({
+        status: 502,
+        text: `the server ${this.#options.server.host} broke off without an answer`,
+      })
+    // After its answer a server may say that it needs no more of the request.
+    else if (rstCode !== NGHTTP2_NO_ERROR || !upstream.readableEnded)
+      stream.close(rstCode === NGHTTP2_NO_ERROR ? NGHTTP2_INTERNAL_ERROR : rstCode)
+    else if (!stream.readableEnded) stream.once('finish', () => stream.close(NGHTTP2_NO_ERROR))
+  }
+
+  #refuse({ status, text }: Refusal): void {
+    this.#tally.status = status
+    this.#tally.refusal = text
+    const stream = this.#stream
+    if (stream.destroyed || stream.closed || stream.headersSent) return
+    const body = Buffer.from(`${text}\n`)
+    stream.respond({
+      ':status': status,
+      'content-type': 'text/plain; charset=utf-8',
+      'content-length': body.length,
+    })
+    stream.end(body)
+    // What else the client sends of the request is of no use.
+    stream.once('finish', () => stream.close(NGHTTP2_NO_ERROR))
+  }
+}
+
+function forwardedHeaders(
+  headers: IncomingHttpHeaders,
+  injection: Injection | undefined,
+): OutgoingHttpHeaders {
+  const { host, ...others } = headers
+  const forwarded: OutgoingHttpHeaders = { ...others, ':authority': headers[':authority'] ?? host }
+  if (!injection) return forwarded
+  const { substitutions } = injection
+  const kept = withoutInjected(forwarded, injection)
+  for (const [name, value] of Object.entries(kept)) {
+    if (name === ':path') kept[name] = substituteTarget(String(value), substitutions)
+    else if (!name.startsWith(':') && value !== undefined)
+      kept[name] = Array.isArray(value)
+        ? value.map((each) => substituteHeader(each, substitutions))
+        : substituteHeader(String(value), substitutions)
+  }
+  const injected = injection.headers.map(([name, value]) => [name.toLowerCase(), value] as const)
+  // Never put into the table by which both ends shorten what comes again.
+  return { ...kept, ...Object.fromEntries(injected), [sensitiveHeaders]: injected.map(([name]) => name) }
+}
+
+function withoutInjected(
+  headers: OutgoingHttpHeaders,
+  injection: Injection | undefined,
+): OutgoingHttpHeaders {
+  const names = new Set(injection?.headers.map(([name]) => canonicalField(name)))
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !names.has(canonicalField(name))))
+}
+
+/** Each value by itself, so that several cookies stay several. */
+function redacted(headers: IncomingHttpHeaders, injection: Injection | undefined): OutgoingHttpHeaders {
+  const entries = Object.entries(headers).map(([name, value]) => [
+    name,
+    Array.isArray(value)
+      ? value.map((each) => redact(each, injection))
+      : typeof value === 'string'
+        ? redact(value, injection)
+        : value,
+  ])
+  return Object.fromEntries(entries)
+}

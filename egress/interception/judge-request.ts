@@ -1,0 +1,70 @@
+// What one request gets. Only when the name of the handshake, the name in the request and the name of the binding are one does it get a
+// secret, and the server must have proved to be that name before. Pure, and the same for HTTP/1 and HTTP/2.
+
+import { parseName } from '../../lib/api/network-policy.ts'
+import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
+
+export type Asked = {
+  method: string
+  /** In origin form. */
+  target: string
+}
+
+/** An answer of our own, in plain text. */
+export type Refusal = { status: number; text: string }
+
+export type Verdict =
+  | { refusal: Refusal; binding?: string }
+  | { refusal?: undefined; injection: Injection | undefined }
+
+const SERVER_PORT = { http: 80, https: 443 } as const
+
+export function judgeRequest(vault: VaultView | undefined, server: VaultServer, asked: Asked): Verdict {
+  const choice = vault?.choose({ ...server, ...asked }) ?? { kind: 'none' }
+  switch (choice.kind) {
+    case 'none':
+      return { injection: undefined }
+    case 'ambiguous':
+      return { refusal: { status: 403, text: 'credential binding ambiguous' } }
+    case 'refused':
+      return { binding: choice.binding, refusal: { status: 400, text: choice.reason } }
+    case 'inject':
+      // The answer to it would be the request itself, with what was put into it.
+      if (asked.method === 'TRACE')
+        return {
+          binding: choice.binding,
+          refusal: { status: 403, text: 'a TRACE would show the credential' },
+        }
+      return { injection: choice }
+  }
+}
+
+/** Whether the server that a request names is the one that its connection is for (RFC 9110 7.4). */
+export function checkAuthority(authority: string | undefined, server: VaultServer): Refusal | undefined {
+  const [, host, port] = /^([^\s:@/?#[\]]+)(?::(\d{1,5}))?$/.exec(authority ?? '') ?? []
+  if (host === undefined)
+    return { status: 400, text: 'the request names no host, or several, or none that is a name' }
+  const parsed = parseName(host)
+  const isSame =
+    'name' in parsed &&
+    parsed.name === server.host &&
+    Number(port ?? SERVER_PORT[server.scheme]) === server.port
+  if (isSame) return undefined
+  const { scheme, host: wanted, port: at } = server
+  return {
+    status: 421,
+    text: `the request is for another server than its connection, which is for ${scheme}://${wanted}:${at}`,
+  }
+}
+
+/** A target in origin form, however it came; an authority in it must be that of `Host`, letter by letter. */
+export function originForm(
+  target: string,
+  { scheme, authority }: { scheme: string; authority: string },
+): string | Refusal {
+  if (target.startsWith('/') || target === '*') return target
+  const [, found = '', rest = ''] = /^([a-z]+:\/\/[^/?]*)(.*)$/i.exec(target) ?? []
+  if (found.toLowerCase() !== `${scheme}://${authority}`.toLowerCase())
+    return { status: 421, text: 'the request names another server in its target than in its Host' }
+  return rest.startsWith('/') ? rest : `/${rest}`
+}

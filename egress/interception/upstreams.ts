@@ -1,0 +1,271 @@
+// Connections to the servers that requests with secrets go to. A server has to prove to be what it is called, by a certificate that the
+// operator's machine trusts; nothing is sent before. What is idle is kept for the next request of the same sandbox to the same server.
+
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type ClientSessionRequestOptions,
+  connect as connectHttp2,
+  type OutgoingHttpHeaders,
+} from 'node:http2'
+import { connect, type Socket } from 'node:net'
+import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
+import { messageOf } from '../../lib/errors.ts'
+import type { VaultServer } from '../vault/port.ts'
+
+/** A server as one sandbox reaches it. */
+export type Upstream = VaultServer & { sandboxId: string; address: string }
+
+/** `protocol` is empty where none was agreed on. */
+export type Dialed = { socket: Socket; protocol: string }
+
+export type UpstreamsOptions = {
+  /** What vouches for servers. */
+  trust: SecureContext
+  connectMs?: number
+  idleMs?: number
+  maxIdle?: number
+}
+
+/** A connection on which nothing is under way. */
+export type Idle = {
+  socket: Socket
+  /** Undefined when it is not good any more. */
+  take(): Socket | undefined
+}
+
+/** Why there is no connection, as the sandbox may hear it. */
+export class UpstreamError extends Error {
+  readonly status: 502 | 504
+
+  constructor(status: 502 | 504, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.status = status
+  }
+}
+
+const CONNECT_MS = 15_000
+const KEEP_ALIVE_MS = 60_000
+const IDLE_MS = 15_000
+const MAX_IDLE = 256
+const MAX_SESSIONS = 1024
+const WINDOW_BYTES = 1024 * 1024
+const SESSION_WINDOW_BYTES = 4 * WINDOW_BYTES
+const SESSION_SETTINGS = { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: 65_536 }
+
+export class Upstreams {
+  readonly #options: UpstreamsOptions
+  readonly #idle = new Map<string, Set<Idle>>()
+  readonly #sessions = new Map<string, ClientHttp2Session>()
+  readonly #opening = new Map<string, Promise<ClientHttp2Session>>()
+  /** How many requests are under way on each. */
+  readonly #busy = new WeakMap<ClientHttp2Session, number>()
+  /** By which a server knows us again, so that the next handshake is short. */
+  readonly #tickets = new Map<string, Buffer>()
+  #idleCount = 0
+
+  constructor(options: UpstreamsOptions) {
+    this.#options = options
+  }
+
+  /** Of connections that are kept. */
+  get size(): number {
+    return this.#idleCount + this.#sessions.size
+  }
+
+  /** Whether a connection is kept on which nothing is under way. */
+  hasIdle(to: Upstream): boolean {
+    return this.#idle.has(keyOf(to))
+  }
+
+  takeIdle(to: Upstream): Socket | undefined {
+    for (const idle of this.#idle.get(keyOf(to)) ?? []) {
+      const socket = idle.take()
+      if (socket) return socket
+    }
+    return undefined
+  }
+
+  /** Keeps a connection on which everything has been said. */
+  keep(to: Upstream, socket: Socket): void {
+    const { idleMs = IDLE_MS, maxIdle = MAX_IDLE } = this.#options
+    if (this.#idleCount >= maxIdle) {
+      socket.destroy()
+      return
+    }
+    const key = keyOf(to)
+    const kept = this.#idle.get(key) ?? new Set()
+    const idle = setAside(socket, idleMs, () => {
+      if (!kept.delete(idle)) return
+      this.#idleCount--
+      if (kept.size === 0 && this.#idle.get(key) === kept) this.#idle.delete(key)
+    })
+    this.#idle.set(key, kept.add(idle))
+    this.#idleCount++
+  }
+
+  /** A new connection, and what the server wants to speak on it. Rejects with an UpstreamError. */
+  async dial(to: Upstream, protocols: readonly string[]): Promise<Dialed> {
+    const socket = to.scheme === 'https' ? this.#openTls(to, protocols) : openTcp(to)
+    await this.#opened(socket, to)
+    return { socket, protocol: 'alpnProtocol' in socket ? String(socket.alpnProtocol || '') : '' }
+  }
+
+  /** The connection by HTTP/2 that all such requests share, if there is one. */
+  session(to: Upstream): ClientHttp2Session | undefined {
+    const session = this.#sessions.get(keyOf(to))
+    return session && !session.closed && !session.destroyed ? session : undefined
+  }
+
+  /** The same, opened when there is none. Rejects with an UpstreamError. */
+  openSession(to: Upstream): ClientHttp2Session | Promise<ClientHttp2Session> {
+    const session = this.session(to)
+    if (session) return session
+    const key = keyOf(to)
+    const underWay = this.#opening.get(key)
+    if (underWay) return underWay
+    const opening = this.dial(to, ['h2'])
+      .then(({ socket, protocol }) => {
+        if (protocol === 'h2') return this.adopt(to, socket)
+        socket.destroy()
+        throw new UpstreamError(502, `the server ${to.host} does not speak HTTP/2 any more`)
+      })
+      .finally(() => this.#opening.delete(key))
+    this.#opening.set(key, opening)
+    return opening
+  }
+
+  /** Speaks HTTP/2 on a new connection. */
+  adopt(to: Upstream, socket: Socket): ClientHttp2Session {
+    const { idleMs = IDLE_MS } = this.#options
+    const key = keyOf(to)
+    const session = connectHttp2(`${to.scheme}://${to.host}`, {
+      createConnection: () => socket,
+      settings: SESSION_SETTINGS,
+    })
+    if (!this.session(to)) this.#sessions.set(key, session)
+    const forget = () => {
+      if (this.#sessions.get(key) === session) this.#sessions.delete(key)
+    }
+    session
+      .once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+      // The close that follows tells each stream.
+      .on('error', () => {})
+      .on('stream', (pushed) => pushed.close())
+      .on('goaway', forget)
+      .on('close', forget)
+      // A stream may be quiet for as long as it likes.
+      .setTimeout(idleMs, () => {
+        if ((this.#busy.get(session) ?? 0) === 0) session.close()
+      })
+    return session
+  }
+
+  /** Opens a stream, and keeps its connection for as long as it lasts. */
+  request(
+    session: ClientHttp2Session,
+    headers: OutgoingHttpHeaders,
+    options: ClientSessionRequestOptions,
+  ): ClientHttp2Stream {
+    const stream = session.request(headers, options)
+    this.#busy.set(session, (this.#busy.get(session) ?? 0) + 1)
+    stream.on('close', () => this.#busy.set(session, (this.#busy.get(session) ?? 1) - 1))
+    return stream
+  }
+
+  /** Ends what is kept for a sandbox. */
+  remove(sandboxId: string): void {
+    const isOf = (key: string) => key.startsWith(`${sandboxId} `)
+    for (const [key, kept] of [...this.#idle])
+      if (isOf(key)) for (const { socket } of [...kept]) socket.destroy()
+    for (const [key, session] of [...this.#sessions]) if (isOf(key)) session.destroy()
+    for (const key of [...this.#tickets.keys()]) if (isOf(key)) this.#tickets.delete(key)
+  }
+
+  close(): void {
+    for (const kept of [...this.#idle.values()]) for (const { socket } of [...kept]) socket.destroy()
+    for (const session of [...this.#sessions.values()]) session.destroy()
+  }
+
+  #openTls(to: Upstream, protocols: readonly string[]): TLSSocket {
+    const key = keyOf(to)
+    const session = this.#tickets.get(key)
+    const socket = connectTls({
+      host: to.address,
+      port: to.port,
+      servername: to.host,
+      secureContext: this.#options.trust,
+      rejectUnauthorized: true,
+      ...(protocols.length > 0 && { ALPNProtocols: [...protocols] }),
+      ...(session && { session }),
+    })
+    socket.on('session', (ticket: Buffer) => {
+      this.#tickets.delete(key)
+      this.#tickets.set(key, ticket)
+      if (this.#tickets.size > MAX_SESSIONS)
+        for (const [first] of this.#tickets) if (this.#tickets.delete(first)) break
+    })
+    return socket
+  }
+
+  async #opened(socket: Socket, to: Upstream): Promise<void> {
+    const { connectMs = CONNECT_MS } = this.#options
+    socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS)
+    await new Promise<void>((resolve, reject) => {
+      const fail = (status: 502 | 504, problem: string, cause?: Error) => {
+        settle()
+        socket.destroy()
+        reject(new UpstreamError(status, problem, { cause }))
+      }
+      const settle = () => {
+        clearTimeout(timer)
+        socket.off('close', closed).off('secureConnect', opened).off('connect', opened)
+      }
+      const opened = () => {
+        settle()
+        resolve()
+      }
+      const closed = () => fail(502, `the server ${to.host} closed the connection`)
+      const timer = setTimeout(
+        () => fail(504, `the server ${to.host} did not answer within ${connectMs / 1000} seconds`),
+        connectMs,
+      )
+      // For as long as the connection lasts: after the beginning, its close says it all.
+      socket.on('error', (error) => fail(502, problemOf(error, to), error))
+      socket.once('close', closed).once('encrypted' in socket ? 'secureConnect' : 'connect', opened)
+    })
+  }
+}
+
+/** Looks after a connection while nobody uses it. */
+export function setAside(socket: Socket, idleMs: number, onGone: () => void = () => {}): Idle {
+  const take = () => {
+    socket.off('data', drop).off('end', drop).off('close', drop).off('timeout', drop).setTimeout(0)
+    onGone()
+    if (!socket.destroyed && socket.readable && socket.writable) return socket
+    socket.destroy()
+    return undefined
+  }
+  // What comes unasked would be taken for the answer to the next request.
+  const drop = () => {
+    take()
+    socket.destroy()
+  }
+  socket.on('data', drop).on('end', drop).on('close', drop).on('timeout', drop).setTimeout(idleMs).resume()
+  return { socket, take }
+}
+
+function openTcp({ address, port }: Upstream): Socket {
+  return connect({ host: address, port })
+}
+
+function keyOf({ sandboxId, scheme, host, address, port }: Upstream): string {
+  return `${sandboxId} ${scheme} ${host} ${address} ${port}`
+}
+
+function problemOf(error: Error, { host, address, port }: Upstream): string {
+  const code = 'code' in error ? String(error.code) : ''
+  if (['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EPIPE'].includes(code))
+    return `the server ${host} (${address}, port ${port}) cannot be reached: ${code}`
+  return `the server ${host} does not prove that it is ${host}, so nothing was sent to it: ${messageOf(error)}`
+}

@@ -1,0 +1,304 @@
+// Connections with secrets, with real servers on the loopback address. What leads connections here is not part of it.
+
+import { once } from 'node:events'
+import { createServer as createHttp1Server, type IncomingHttpHeaders } from 'node:http'
+import { connect as connectHttp2, createSecureServer } from 'node:http2'
+import { createServer as createHttps } from 'node:https'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { WebSocketServer } from 'ws'
+import { makeAuthority } from '../../../egress/interception/authority.ts'
+import type { Exchange } from '../../../egress/interception/exchange.ts'
+import { Interception } from '../../../egress/interception/interception.ts'
+import type { VaultChoice, VaultScheme, VaultView } from '../../../egress/vault/port.ts'
+import { createLogger } from '../../../lib/log.ts'
+import { formatKey, makeCertificate, makeKeyPair } from '../../../lib/x509.ts'
+
+const NAME = 'api.a.example'
+const SECRET = 'tok-very-secret-41'
+const DAY_MS = 86_400_000
+const now = Date.now()
+/** That of the world outside, and that of the sandbox. */
+const world = makeAuthority('world', now)
+const inside = makeAuthority('sb', now)
+const servers: Server[] = []
+const exchanges: Exchange[] = []
+const logged: string[] = []
+let choice: (path: string) => VaultChoice
+
+const inject = (extra: Partial<Extract<VaultChoice, { kind: 'inject' }>> = {}): VaultChoice => ({
+  kind: 'inject',
+  binding: 'b',
+  revision: 3,
+  headers: [['Authorization', `Bearer ${SECRET}`]],
+  substitutions: [],
+  secrets: [`Bearer ${SECRET}`, SECRET],
+  ...extra,
+})
+
+function certificateFor(name: string) {
+  const { privateKey, publicKey } = makeKeyPair()
+  const cert = makeCertificate({
+    name,
+    publicKey,
+    issuer: world,
+    notBefore: now - DAY_MS,
+    notAfter: now + DAY_MS,
+    serverNames: [name],
+  })
+  return { key: formatKey(privateKey), cert }
+}
+
+async function listen(server: Server): Promise<number> {
+  servers.push(server)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+type Arrived = {
+  method: string | undefined
+  url: string | undefined
+  headers: IncomingHttpHeaders
+  body: string
+}
+const arrived: Arrived[] = []
+let https: number
+let http: number
+let http2: number
+let impostor: number
+
+beforeAll(async () => {
+  const serve = createHttp1Server()
+  const answer: Parameters<typeof createHttp1Server>[1] = (request, response) => {
+    let body = ''
+    request.setEncoding('latin1').on('data', (chunk) => {
+      body += chunk
+    })
+    request.on('end', () => {
+      const { method, url, headers } = request
+      arrived.push({ method, url, headers, body })
+      response.setHeader('set-cookie', [`a=${SECRET}`, 'b=2'])
+      response.setHeader('x-echo', String(headers.authorization))
+      if (url === '/big') response.end(Buffer.alloc(8_000_000, 'x'))
+      else response.end(`${method} ${body.length}`)
+    })
+  }
+  serve.on('request', answer)
+  http = await listen(serve)
+  const secure = createHttps(certificateFor(NAME), answer)
+  new WebSocketServer({ server: secure }).on('connection', (socket) =>
+    socket.on('message', (data) => socket.send(data)),
+  )
+  https = await listen(secure)
+  impostor = await listen(createHttps(certificateFor('b.example'), answer))
+  const second = createSecureServer(certificateFor(NAME))
+  second.on('stream', (stream, headers) => {
+    const trailers = { 'grpc-status': '0', 'x-echo': String(headers.authorization) }
+    stream.respond({ ':status': 200, 'x-echo': String(headers.authorization) }, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers(trailers))
+    stream.pipe(stream)
+  })
+  http2 = await listen(second)
+})
+afterAll(() => {
+  for (const server of servers) server.close()
+})
+
+/** Takes connections as the relay hands them over. */
+async function openInterception(
+  to: number,
+  scheme: VaultScheme = 'https',
+  protocols: string[] = [],
+): Promise<number> {
+  const view: VaultView = {
+    revision: 3,
+    hasBindingFor: ({ host }) => host === NAME,
+    choose: ({ target }) => choice(target),
+  }
+  const interception = new Interception({
+    vaults: { vaultOf: () => view },
+    authorities: { authorityOf: () => inside, remove: () => {} },
+    trust: createSecureContext({ ca: world.certificate }),
+    onExchange: (_id, exchange) => void exchanges.push(exchange),
+    log: createLogger({ program: 'test', level: () => 'debug', write: (line) => void logged.push(line) }),
+  })
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
+    client.on('error', () => client.destroy())
+    const of = { scheme, host: NAME, port: to }
+    interception.take({ client, sandboxId: 'sb', server: of, address: '127.0.0.1', protocols })
+  })
+  server.on('close', () => interception.close())
+  return listen(server)
+}
+
+function dial(port: number, protocols: string[] = []): TLSSocket {
+  const ALPNProtocols = protocols
+  return connectTls({ port, host: '127.0.0.1', servername: NAME, ca: inside.certificate, ALPNProtocols })
+}
+
+/** Everything that is answered to some bytes. */
+async function exchange(socket: Socket, text: string): Promise<string> {
+  let answer = ''
+  socket.write(text)
+  try {
+    for await (const chunk of socket) answer += chunk
+  } catch (error) {
+    answer += `<${(error as NodeJS.ErrnoException).code}>`
+  }
+  return answer
+}
+
+const get = (port: number, path: string, fields = '') =>
+  `GET ${path} HTTP/1.1\r\nHost: ${NAME}:${port}\r\n${fields}\r\n`
+
+test('C1: a request gets the secret in place of what came under its name, and no answer shows it', async () => {
+  choice = () => inject()
+  const port = await openInterception(https)
+  const fields =
+    'authorization: mine\r\nAUTHORIZATION: mine\r\nAuthoriza_tion: x\r\nX-Other: 1\r\nConnection: close, x-other\r\n'
+  const answer = await exchange(dial(port), get(https, '/one?q=2', fields))
+  expect(arrived.at(-1)).toMatchObject({ url: '/one?q=2', headers: { authorization: `Bearer ${SECRET}` } })
+  expect(arrived.at(-1)?.headers).not.toHaveProperty('x-other')
+  expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+  expect(answer).not.toContain(SECRET)
+  expect(answer).toContain('x-echo: [REDACTED]')
+  // C7: several cookies stay several.
+  expect(answer).toContain('set-cookie: a=[REDACTED]\r\nset-cookie: b=2\r\n')
+  await expect
+    .poll(() => exchanges.at(-1))
+    .toMatchObject({
+      path: '/one',
+      status: 200,
+      binding: 'b',
+      revision: 3,
+      headers: ['Authorization'],
+    })
+  expect(JSON.stringify(exchanges) + logged.join('')).not.toContain(SECRET)
+})
+
+test.each([
+  ['another host', `GET / HTTP/1.1\r\nHost: b.example\r\n\r\n`, '421'],
+  ['two hosts', `GET / HTTP/1.1\r\nHost: ${NAME}\r\nHost: ${NAME}\r\n\r\n`, '400'],
+  ['another port', `GET / HTTP/1.1\r\nHost: ${NAME}:1\r\n\r\n`, '421'],
+  ['another host in its target', `GET https://b.example/ HTTP/1.1\r\nHost: ${NAME}:PORT\r\n\r\n`, '421'],
+  [
+    'two lengths',
+    `POST / HTTP/1.1\r\nHost: ${NAME}:PORT\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    '400',
+  ],
+  ['a folded field', `GET / HTTP/1.1\r\nHost: ${NAME}:PORT\r\nX: 1\r\n y: 2\r\n\r\n`, '400'],
+  ['a blank before the colon', `GET / HTTP/1.1\r\nHost: ${NAME}:PORT\r\nX : 1\r\n\r\n`, '400'],
+  ['a line feed alone', `GET / HTTP/1.1\r\nHost: ${NAME}:PORT\r\nX: 1\nY: 2\r\n\r\n`, '400'],
+  [
+    'Connection that takes away its length',
+    `GET / HTTP/1.1\r\nHost: ${NAME}:PORT\r\nConnection: content-length\r\n\r\n`,
+    '400',
+  ],
+  ['TRACE', `TRACE / HTTP/1.1\r\nHost: ${NAME}:PORT\r\n\r\n`, '403'],
+  ['CONNECT', `CONNECT b.example:443 HTTP/1.1\r\nHost: ${NAME}:PORT\r\n\r\n`, '400'],
+])('C1: a request with %s reaches no server', async (_what, text, status) => {
+  choice = () => inject()
+  const before = arrived.length
+  const answer = await exchange(dial(await openInterception(https)), text.replaceAll('PORT', String(https)))
+  expect(answer.slice(0, 12)).toBe(`HTTP/1.1 ${status}`)
+  expect(arrived).toHaveLength(before)
+  expect(exchanges.at(-1)).toMatchObject({ status: Number(status), refusal: expect.any(String) })
+})
+
+test('C1: a server that cannot prove its name hears nothing, and the client is told why', async () => {
+  choice = () => inject()
+  const before = arrived.length
+  const answer = await exchange(dial(await openInterception(impostor)), get(impostor, '/'))
+  expect(answer).toMatch(/^HTTP\/1\.1 502 .*does not prove that it is api\.a\.example/s)
+  expect(arrived).toHaveLength(before)
+})
+
+test('C4: bodies of any size get the secret with their head, whatever their framing, and pass whole in both directions', async () => {
+  choice = () => inject()
+  const port = await openInterception(https)
+  const size = 3_000_000
+  const head = `POST /up HTTP/1.1\r\nHost: ${NAME}:${https}\r\nConnection: close\r\n`
+  const whole = await exchange(dial(port), `${head}Content-Length: ${size}\r\n\r\n${'x'.repeat(size)}`)
+  expect(whole).toContain(`POST ${size}`)
+  const chunk = `${(1000).toString(16)}\r\n${'y'.repeat(1000)}\r\n`
+  const trailers = 'authorization: mine\r\nX-T: 1\r\n'
+  const chunked = await exchange(
+    dial(port),
+    `${head}Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(500)}0\r\n${trailers}\r\n`,
+  )
+  expect(chunked).toContain('POST 500000')
+  expect(arrived.at(-1)?.headers.authorization).toBe(`Bearer ${SECRET}`)
+  expect((await exchange(dial(port), get(https, '/big', 'Connection: close\r\n'))).length).toBeGreaterThan(
+    8_000_000,
+  )
+})
+
+test('C8: each request of a connection is judged by itself, and an ambiguous one reaches nobody', async () => {
+  choice = (path) =>
+    path === '/none'
+      ? { kind: 'none' }
+      : path === '/two'
+        ? { kind: 'ambiguous', bindings: ['a', 'b'] }
+        : inject()
+  const before = arrived.length
+  const requests = ['/none', '/one', '/none', '/two', '/one'].map((path) => get(https, path)).join('')
+  const answer = await exchange(dial(await openInterception(https)), requests)
+  expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual([
+    'HTTP/1.1 200',
+    'HTTP/1.1 200',
+    'HTTP/1.1 200',
+    'HTTP/1.1 403',
+  ])
+  expect(answer).toContain('credential binding ambiguous')
+  expect(arrived.slice(before).map(({ headers }) => headers.authorization)).toEqual([
+    undefined,
+    `Bearer ${SECRET}`,
+    undefined,
+  ])
+})
+
+test('C1: a plain server gets the secret only where a binding says so, and placeholders are replaced in their places', async () => {
+  choice = () =>
+    inject({ substitutions: [{ placeholder: 'PLACE', value: SECRET, in: ['body', 'query', 'header'] }] })
+  const port = await openInterception(http, 'http')
+  const body = '{"key":"PLACE"}'
+  const answer = await exchange(
+    connect(port, '127.0.0.1'),
+    `POST /?k=PLACE HTTP/1.1\r\nHost: ${NAME}:${http}\r\nX-Key: PLACE\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+  )
+  expect(answer).toContain('200 OK')
+  expect(arrived.at(-1)).toMatchObject({
+    url: `/?k=${SECRET}`,
+    headers: { 'x-key': SECRET },
+    body: `{"key":"${SECRET}"}`,
+  })
+})
+
+test('C12: streams of HTTP/2 pass while they last, with the secret, their trailers, and nothing of it in the answer', async () => {
+  choice = () => inject()
+  const port = await openInterception(http2, 'https', ['h2', 'http/1.1'])
+  const session = connectHttp2(`https://${NAME}:${http2}`, {
+    createConnection: () => dial(port, ['h2']),
+  })
+  const stream = session.request(
+    { ':path': '/grpc', ':method': 'POST', authorization: 'mine' },
+    { endStream: false },
+  )
+  const [headers] = await once(stream, 'response')
+  expect(headers).toMatchObject({ ':status': 200, 'x-echo': '[REDACTED]' })
+  for (const word of ['one', 'two']) {
+    stream.write(word)
+    expect(String((await once(stream, 'data'))[0])).toBe(word)
+  }
+  const trailers = once(stream, 'trailers')
+  stream.end()
+  stream.resume()
+  expect((await trailers)[0]).toMatchObject({ 'grpc-status': '0', 'x-echo': '[REDACTED]' })
+  await once(stream, 'close')
+  const other = session.request({ ':path': '/', ':authority': 'b.example' })
+  expect((await once(other, 'response'))[0]).toMatchObject({ ':status': 421 })
+  session.destroy()
+})
