@@ -25,6 +25,8 @@ export type Keeping = {
 }
 
 const LOOK_MS = 3000
+/** At first sooner, as what follows the kernel takes a moment to begin. */
+const FIRST_LOOK_MS = 250
 const ROUTING_MS = 30_000
 /** Between two repairs, so that another program that will not have our rules does not take the machine. */
 const REST_MS = 100
@@ -104,9 +106,11 @@ async function look(
   repairs: Repairs,
 ): Promise<void> {
   let routedAt = performance.now()
+  let waitMs = FIRST_LOOK_MS
   while (!signal.aborted) {
     try {
-      await delay(LOOK_MS, undefined, { signal })
+      await delay(waitMs, undefined, { signal })
+      waitMs = Math.min(waitMs * 2, LOOK_MS)
       if (await isThere()) await everyTime()
       else repairs.begin()
       if (performance.now() - routedAt < ROUTING_MS) continue

@@ -32,20 +32,30 @@ export async function monitor({ command, onLine, onGap, log, signal }: MonitorOp
   }
 }
 
+// The program does not read what it is given, so the shell around it does: it ends the program when nothing more can come, and that is
+// also so when egress was killed. What the program prints ends when it does, as the shell keeps no hold of it.
+const SCRIPT = '"$0" "$@" </dev/null & exec >&-; read -r end; kill -9 $!'
+
 function follow(
-  [program = '', ...args]: readonly string[],
+  command: readonly string[],
   onLine: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      stdio: ['ignore', 'pipe', 'ignore'],
+    const child = spawn('/bin/sh', ['-c', SCRIPT, ...command], {
+      stdio: ['pipe', 'pipe', 'ignore'],
       env: { PATH: SYSTEM_PATH, LC_ALL: 'C' },
-      signal,
-      killSignal: 'SIGKILL',
     })
-    createInterface({ input: child.stdout }).on('line', onLine)
+    const end = () => child.stdin.end()
+    // It may have ended by itself.
+    child.stdin.on('error', () => {})
+    signal.addEventListener('abort', end)
+    createInterface({ input: child.stdout }).on('line', onLine).on('close', end)
     child.once('error', reject)
-    child.once('close', () => resolve())
+    child.once('close', () => {
+      signal.removeEventListener('abort', end)
+      resolve()
+    })
+    if (signal.aborted) end()
   })
 }
