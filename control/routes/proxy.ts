@@ -2,13 +2,13 @@
 // 1.5). The gateway has the fast way; this one is for parity. It works on Node's own request and response, because what
 // passes through must arrive as it was sent: raw path, raw query, every header line.
 
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { createProxyServer } from 'http-proxy-3'
 import { API_KEY_HEADER, hashKey, isSameHash, SECURE_ACCESS_HEADER } from '../../lib/access.ts'
-import { NO_ORIGIN_POLICY } from '../../lib/api/path-form.ts'
+import { confineField, NO_ORIGIN_POLICY } from '../../lib/api/path-form.ts'
 import type { Route, RouteTarget } from '../../lib/api/routes-feed.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -135,7 +135,9 @@ export function createSandboxProxy({
     if (guard) answer.headers['content-security-policy'] = NO_ORIGIN_POLICY
     const { location } = answer.headers
     const prefix = prefixes.get(incoming)
-    if (prefix && location && /^\/(?!\/)/.test(location)) answer.headers.location = `${prefix}${location}`
+    if (prefix === undefined) return
+    if (location && /^\/(?!\/)/.test(location)) answer.headers.location = `${prefix}${location}`
+    confineFields(answer.headers, prefix)
   })
   const prepare = (incoming: IncomingMessage) => {
     const { id, target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
@@ -178,6 +180,15 @@ export function createSandboxProxy({
         )
       })
     },
+  }
+}
+
+/** As the gateway does: nothing that would be about the API's origin, and cookies of the sandbox's own path. */
+function confineFields(headers: IncomingHttpHeaders, prefix: string): void {
+  for (const [key, value] of Object.entries(headers)) {
+    const kept = [value ?? []].flat().flatMap((each) => confineField(key, each, prefix) ?? [])
+    if (kept.length === 0) delete headers[key]
+    else headers[key] = Array.isArray(value) ? kept : kept[0]
   }
 }
 

@@ -177,7 +177,7 @@ export class ClientConnection implements ExchangeOwner {
     this.#state = 'spliced'
     this.#deadline = 0
     socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
-    this.#write(formatUpgradeHead(head))
+    this.#write(formatUpgradeHead(head, this.#last?.plan.location?.prefix))
     if (first.length > 0) {
       this.meter.bytesOut += first.length
       socket.write(first)

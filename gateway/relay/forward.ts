@@ -207,7 +207,7 @@ export class Exchange implements UpstreamUser {
       else if (head.status === 101) this.#switch(head, Buffer.from(bytes.subarray(end)))
       else if (++this.#interims > MAX_INTERIM_HEADS)
         this.#refuse(REFUSED.broken('too many interim answers came'))
-      else if (this.head.minor === 1) this.#passInterim(formatInterimHead(head))
+      else if (this.head.minor === 1) this.#passInterim(formatInterimHead(head, this.plan.location?.prefix))
       start = end
       if (start === bytes.length) return
     }

@@ -2,6 +2,7 @@
 // names, end here in both directions; what a client says about how it came here is replaced by what is known; what is the
 // gateway's or control's never reaches a sandbox (contract: gateway.md 4, lifecycle.md 4.4, v1.1.md 1.5). Pure.
 
+import { confineField } from '../../lib/api/path-form.ts'
 import { withoutShareCookies } from '../access/credentials.ts'
 import type { Client } from '../front/hops.ts'
 import { type Field, isMistakable } from '../http1/fields.ts'
@@ -128,10 +129,8 @@ export function formatResponseHead(head: ResponseHead, framing: Framing, passage
       continue
     }
     if (named?.includes(key)) continue
-    text +=
-      location && key === 'location'
-        ? `${name}: ${rewriteLocation(value, location)}\r\n`
-        : `${name}: ${value}\r\n`
+    const passed = location ? rewriteField(key, value, location) : value
+    if (passed !== undefined) text += `${name}: ${passed}\r\n`
   }
   text += passage.extra
   if (framing.kind === 'length' || framing.kind === 'chunked') text += formatFraming(framing)
@@ -140,13 +139,13 @@ export function formatResponseHead(head: ResponseHead, framing: Framing, passage
 }
 
 /** The head of an answer before the final one: 100, 102, 103. */
-export function formatInterimHead(head: ResponseHead): string {
-  return `${startResponse(head)}${keptFields(head)}\r\n`
+export function formatInterimHead(head: ResponseHead, prefix = ''): string {
+  return `${startResponse(head)}${keptFields(head, prefix)}\r\n`
 }
 
 /** The head that ends HTTP on this connection. */
-export function formatUpgradeHead(head: ResponseHead): string {
-  return `${startResponse(head)}${keptFields(head)}Connection: Upgrade\r\nUpgrade: ${head.upgrade ?? ''}\r\n\r\n`
+export function formatUpgradeHead(head: ResponseHead, prefix = ''): string {
+  return `${startResponse(head)}${keptFields(head, prefix)}Connection: Upgrade\r\nUpgrade: ${head.upgrade ?? ''}\r\n\r\n`
 }
 
 /** Whether a trailer may pass: nothing that a header field decides may be said again behind the body (RFC 9110 6.5.1). */
@@ -186,11 +185,20 @@ export function formatInnerHost(address: string, { port }: SandboxAddress): stri
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }
 
-function keptFields(head: ResponseHead): string {
+/** What a field of an answer says outside, by another address than the sandbox knows; undefined when it says too much there. */
+function rewriteField(key: string, value: string, location: InnerLocation): string | undefined {
+  if (key === 'location') return rewriteLocation(value, location)
+  return location.prefix === '' ? value : confineField(key, value, location.prefix)
+}
+
+function keptFields(head: ResponseHead, prefix: string): string {
   const named = namesOf(head.connection)
   let text = ''
-  for (const { name, key, value } of head.fields)
-    if (!RESPONSE_FIELDS.has(key) && !named?.includes(key)) text += `${name}: ${value}\r\n`
+  for (const { name, key, value } of head.fields) {
+    if (RESPONSE_FIELDS.has(key) || named?.includes(key)) continue
+    const passed = prefix === '' ? value : confineField(key, value, prefix)
+    if (passed !== undefined) text += `${name}: ${passed}\r\n`
+  }
   return text
 }
 

@@ -69,6 +69,7 @@ test('a request arrives as it was sent, and its answer comes back as it was give
       ['Set-Cookie', 'a=1'],
       ['Set-Cookie', 'b=2'],
       ['X-App', 'yes'],
+      ['Service-Worker-Allowed', '/'],
     ] as never)
     outgoing.end(`${incoming.method} ${incoming.url}`)
   })
@@ -83,7 +84,9 @@ test('a request arrives as it was sent, and its answer comes back as it was give
     },
   })
   expect([response.status, await response.text()]).toEqual([418, 'GET /a%2Fb/c?x=%20y&z=+'])
-  expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2'])
+  const path = new URL(response.url).pathname.split('/').slice(0, 5).join('/')
+  expect(response.headers.getSetCookie()).toEqual([`a=1; Path=${path}/`, `b=2; Path=${path}/`])
+  expect(response.headers.get('service-worker-allowed')).toBeNull()
   expect(response.headers.get('x-request-id')).toBeTruthy()
   const { headers } = seen[0] ?? {}
   expect(headers).not.toHaveProperty('authorization')

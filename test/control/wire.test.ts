@@ -60,7 +60,8 @@ test('S1: what a program of one sandbox sets as a cookie is sent to no other', a
   })
   const [one, other] = [await create(), await create()]
   const { headers } = await ask('GET', `/sandboxes/${one}/proxy/${port}/`)
-  expect(headers['set-cookie']).toEqual(['a=1; Path=/', 'b=2'])
+  const path = `Path=/sandboxes/${one}/proxy/${port}/`
+  expect(headers['set-cookie']).toEqual([`a=1; ${path}`, `b=2; ${path}`])
   for (const id of [one, other]) await ask('POST', `/sandboxes/${id}/proxy/${port}/`, { body: '{}' })
   expect(seen.map((incoming) => incoming.headers.cookie)).toEqual([undefined, undefined, undefined])
 })

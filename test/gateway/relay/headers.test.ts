@@ -178,6 +178,24 @@ describe('formatResponseHead()', () => {
     expect(formatResponseHead(head, head.framing, { ...plain, minor: 0 })).toContain('Connection: keep-alive')
   })
 
+  test('says by path nothing that is about the origin, and keeps cookies to that path', () => {
+    const prefix = '/sandboxes/a/proxy/80'
+    const location = { inner: '10.0.0.2:80', outer: 'localhost:8080', prefix, isEncrypted: false }
+    const lines = ['Service-Worker-Allowed: /', 'Set-Cookie: a=1; Path=/', 'Set-Cookie: b=2', 'X-App: 1']
+    const head = answer(['Content-Length: 0', ...lines])
+    const confined = [`a=1; Path=${prefix}/`, `b=2; Path=${prefix}/`].map((cookie) => `Set-Cookie: ${cookie}`)
+    const byPath = formatResponseHead(head, head.framing, { ...plain, location }).split('\r\n')
+    expect(byPath.slice(1, -2)).toEqual([...confined, 'X-App: 1', 'Content-Length: 0'])
+    // By a header the sandbox has no origin of a browser at all.
+    const byHeader = formatResponseHead(head, head.framing, {
+      ...plain,
+      location: { ...location, prefix: '' },
+    })
+    for (const line of lines) expect(byHeader).toContain(`${line}\r\n`)
+    const upgrade = answer(['Upgrade: websocket', 'Connection: Upgrade', ...lines], 101)
+    expect(formatUpgradeHead(upgrade, prefix).split('\r\n').slice(1, 4)).toEqual([...confined, 'X-App: 1'])
+  })
+
   test('keeps an upgrade’s fields', () => {
     const head = answer(['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Accept: x'], 101)
     expect(formatUpgradeHead(head).split('\r\n')).toEqual([
