@@ -1,13 +1,13 @@
 // Connections with secrets, with real servers on the loopback address. What leads connections here is not part of it.
 
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer as createHttp1Server, type IncomingHttpHeaders } from 'node:http'
 import { connect as connectHttp2, createSecureServer } from 'node:http2'
 import { createServer as createHttps } from 'node:https'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { WebSocketServer } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { makeAuthority } from '../../../egress/interception/authority.ts'
 import type { Exchange } from '../../../egress/interception/exchange.ts'
 import { Interception } from '../../../egress/interception/interception.ts'
@@ -64,6 +64,10 @@ type Arrived = {
   body: string
 }
 const arrived: Arrived[] = []
+/** Says when a request to `/leave` has begun, and when it is broken off. */
+const leaving = new EventEmitter()
+/** So many were opened to the server. */
+let connections = 0
 let https: number
 let http: number
 let http2: number
@@ -72,6 +76,16 @@ let impostor: number
 beforeAll(async () => {
   const serve = createHttp1Server()
   const answer: Parameters<typeof createHttp1Server>[1] = (request, response) => {
+    if (request.url === '/leave') {
+      request.once('data', () => leaving.emit('begun'))
+      request.on('error', () => leaving.emit('left'))
+      return
+    }
+    if (request.url === '/break') {
+      response.setHeader('content-length', 10)
+      response.write('half', () => request.socket.destroy())
+      return
+    }
     let body = ''
     request.setEncoding('latin1').on('data', (chunk) => {
       body += chunk
@@ -91,6 +105,9 @@ beforeAll(async () => {
   new WebSocketServer({ server: secure }).on('connection', (socket) =>
     socket.on('message', (data) => socket.send(data)),
   )
+  secure.on('secureConnection', () => {
+    connections++
+  })
   https = await listen(secure)
   impostor = await listen(createHttps(certificateFor('b.example'), answer))
   const second = createSecureServer(certificateFor(NAME))
@@ -301,4 +318,38 @@ test('C12: streams of HTTP/2 pass while they last, with the secret, their traile
   const other = session.request({ ':path': '/', ':authority': 'b.example' })
   expect((await once(other, 'response'))[0]).toMatchObject({ ':status': 421 })
   session.destroy()
+})
+
+test('a WebSocket is opened with the secret, and its bytes pass in both directions', async () => {
+  choice = () => inject()
+  const port = await openInterception(https)
+  const socket = new WebSocket(`wss://${NAME}:${https}/ws`, { createConnection: () => dial(port) })
+  await once(socket, 'open')
+  socket.send('hello')
+  expect(String((await once(socket, 'message'))[0])).toBe('hello')
+  socket.close()
+  await once(socket, 'close')
+  await expect.poll(() => exchanges.at(-1)).toMatchObject({ path: '/ws', status: 101, binding: 'b' })
+})
+
+test('the next connection of a sandbox goes on with the connection to the server that is idle', async () => {
+  choice = () => inject()
+  const port = await openInterception(https)
+  const opened = connections
+  for (const path of ['/1', '/2', '/3'])
+    expect(await exchange(dial(port), get(https, path, 'Connection: close\r\n'))).toContain('200 OK')
+  expect(connections).toBe(opened + 1)
+})
+
+test('who breaks off is missed on the other side', async () => {
+  choice = () => inject()
+  const port = await openInterception(https)
+  const left = once(leaving, 'left')
+  const client = dial(port)
+  client.on('error', () => {})
+  client.write(`POST /leave HTTP/1.1\r\nHost: ${NAME}:${https}\r\nContent-Length: 100\r\n\r\nhalf`)
+  await once(leaving, 'begun')
+  client.destroy()
+  await left
+  expect(await exchange(dial(port), get(https, '/break'))).toMatch(/<ECONNRESET>$/)
 })
