@@ -7,10 +7,13 @@ import type { Outcome } from './outcome.ts'
 import { PACKAGE_CLIENTS } from './packages.ts'
 import { RACES } from './races.ts'
 import { ATTACKED, type Attacked, attack, whyNotAttacked } from './run.ts'
+import { THEFTS } from './thefts.ts'
 
 const IDS = [
   ...CASES.map(({ id }) => id),
   ...Object.keys(PACKAGE_CLIENTS).map((name) => `W-${name}`),
+  'C-control-injected',
+  ...THEFTS.map(({ id }) => id),
   ...RACES.map(({ id }) => id),
 ]
 const BOTH_MS = 600_000

@@ -265,6 +265,30 @@ def pipelined(*requests, number=80):
     return tcp(GOOD, number, say=b"".join(requests))
 
 
+def by_proxy(greeting, bytes_of_answer, what):
+    """Asks the proxy, and then says what is to go through it, whatever the answer was."""
+    with connect(GATEWAY, int(FACTS["proxyPort"])) as one:
+        # What is recorded is about where the proxy is to lead.
+        local.targets.pop()
+        one.settimeout(WAIT)
+        for each in greeting:
+            one.sendall(each)
+            got = one.recv(bytes_of_answer)
+        one.sendall(what)
+        return f"{got[:40]!r}, answered {shown(answer(one))}"
+
+
+def tunnelled(target, what):
+    to(target.rsplit(":", 1)[0])
+    return by_proxy([f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode()], 4096, what)
+
+
+def socks(address, number, what):
+    if address[0] == 1:
+        to(socket.inet_ntoa(address[1:]))
+    return by_proxy([b"\5\1\0", b"\5\1\0" + address + struct.pack("!H", number)], 64, what)
+
+
 def fast_open():
     to(evil(), port())
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:

@@ -39,6 +39,8 @@ export type AttackSandbox = {
 let naps = 0
 const MINE = /^sleep$/
 
+type CreateOptions = { entrypoint?: string; credentialProxy?: { enabled: boolean } }
+
 export type ProductClient = ReturnType<typeof createProductClient>
 
 export function createProductClient(edge: Edge) {
@@ -61,7 +63,10 @@ export function createProductClient(edge: Edge) {
     call,
 
     /** Its entrypoint is given the seconds that it is to sleep as `$NAP`. */
-    async create(policy: NetworkPolicy, entrypoint = 'exec sleep $NAP'): Promise<AttackSandbox> {
+    async create(
+      policy: NetworkPolicy,
+      { entrypoint = 'exec sleep $NAP', ...more }: CreateOptions = {},
+    ): Promise<AttackSandbox> {
       const nap = `${86_000 + ++naps}.${process.pid}`
       const made = await call('POST', '/sandboxes', {
         image: { uri: 'attack' },
@@ -70,6 +75,7 @@ export function createProductClient(edge: Edge) {
         resourceLimits: { cpu: '2', memory: '1Gi' },
         timeout: 900,
         networkPolicy: policy,
+        ...more,
       })
       const pid = await pidOf(nap)
       return { id: String(made.id), pid, ...networkOf(pid) }

@@ -57,7 +57,9 @@ export const RACES: readonly Race[] = [
     id: 'B4-start',
     what: 'an entrypoint that attacks as its first instruction',
     async run({ product }, attack) {
-      const made = await product.create(DENIED, `${attack.command('evil,open,twin')} & exec sleep $NAP`)
+      const made = await product.create(DENIED, {
+        entrypoint: `${attack.command('evil,open,twin')} & exec sleep $NAP`,
+      })
       await delay(1500)
       await product.remove(made.id)
       return nothing(attack, 'attacked from the first instruction on')
@@ -68,7 +70,9 @@ export const RACES: readonly Race[] = [
     what: 'five sandboxes that start at once and attack at once',
     async run({ product }, attack) {
       const command = `${attack.command('evil,open')} & exec sleep $NAP`
-      const made = await Promise.all(Array.from({ length: 5 }, () => product.create(DENIED, command)))
+      const made = await Promise.all(
+        Array.from({ length: 5 }, () => product.create(DENIED, { entrypoint: command })),
+      )
       await Promise.all(made.map(({ id }) => product.remove(id)))
       return nothing(attack, '5 attacked')
     },
@@ -162,14 +166,19 @@ export const RACES: readonly Race[] = [
       }),
   },
   {
+    id: 'C2-hijack',
+    what: 'a process of the sandbox at the ports where its egress API and execd are asked for',
+    run: ({ product, edge }) => hijack(product, edge.url),
+  },
+  {
     id: 'R-reuse',
     what: 'the next sandbox at the address of one that could do more',
     async run({ product }, attack) {
-      const first = await product.create(allowing(OPEN, 'good.example'), 'exec sleep $NAP')
+      const first = await product.create(allowing(OPEN, 'good.example'), { entrypoint: 'exec sleep $NAP' })
       await product.run(first.id, 'curl -sS -m 5 http://good.example/')
       await product.remove(first.id)
       const command = `${attack.command('open,good,evil')} & exec sleep $NAP`
-      const next = await Promise.all([0, 1, 2].map(() => product.create(DENIED, command)))
+      const next = await Promise.all([0, 1, 2].map(() => product.create(DENIED, { entrypoint: command })))
       await delay(1000)
       await Promise.all(next.map(({ id }) => product.remove(id)))
       const isSame = next.some(({ address }) => address === first.address)
@@ -199,6 +208,31 @@ async function nothing(attack: Attack, seen: string): Promise<Verdict> {
   return count === 0 ? { seen } : { seen, arrived: true, wrong: `it arrived: ${count} frames` }
 }
 
+/** Whatever listens within on 18080, the token of the egress API goes to egress alone. */
+async function hijack(product: World['product'], url: string): Promise<Verdict> {
+  const thief =
+    'import socket; s = socket.create_server((str(), 18080), reuse_port=True); c = s.accept()[0]; ' +
+    'open(chr(47) + "tmp/stolen", "wb").write(c.recv(9999))'
+  const made = await product.create(DENIED, { entrypoint: `python3 -c '${thief}' & exec sleep $NAP` })
+  try {
+    const asked = await product.call('GET', `/sandboxes/${made.id}/endpoints/18080`)
+    const { endpoint, headers } = asked as { endpoint: string; headers: Record<string, string> }
+    const answer = await fetch(`http://${endpoint}/policy`, { headers, signal: AbortSignal.timeout(10_000) })
+    const proxied = await fetch(`${url}/sandboxes/${made.id}/proxy/18080/policy`, {
+      headers,
+      signal: AbortSignal.timeout(10_000),
+    })
+    const stolen = await product.run(made.id, 'cat /tmp/stolen 2>/dev/null; echo end')
+    const seen = `answered ${answer.status} and ${proxied.status}`
+    if (stolen.trim() !== 'end') return { seen, arrived: true, wrong: 'the process has heard the request' }
+    return answer.ok && (await answer.text()).includes('deny_all')
+      ? { seen }
+      : { seen, wrong: 'egress did not answer' }
+  } finally {
+    await product.remove(made.id)
+  }
+}
+
 /** Attacks what the policy does not open while something happens. */
 async function during(
   { product }: World,
@@ -206,7 +240,9 @@ async function during(
   policy: NetworkPolicy,
   happens: (sandbox: AttackSandbox) => Promise<string>,
 ): Promise<Verdict> {
-  const sandbox = await product.create(policy, `${attack.command('evil,open,twin,learn')} & exec sleep $NAP`)
+  const sandbox = await product.create(policy, {
+    entrypoint: `${attack.command('evil,open,twin,learn')} & exec sleep $NAP`,
+  })
   try {
     const seen = await happens(sandbox)
     return await nothing(attack, seen)
@@ -221,7 +257,7 @@ async function narrow(
   attack: Attack,
   { kinds, before, after }: { kinds: string; before: NetworkPolicy; after: NetworkPolicy },
 ): Promise<Verdict> {
-  const sandbox = await product.create(before, `${attack.command(kinds)} & exec sleep $NAP`)
+  const sandbox = await product.create(before, { entrypoint: `${attack.command(kinds)} & exec sleep $NAP` })
   try {
     const deadline = performance.now() + 10_000
     while ((await attack.arrived()).count < 10)

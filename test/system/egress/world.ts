@@ -35,7 +35,10 @@ import {
   type ProductClient,
 } from './product.ts'
 import { runRaces } from './races.ts'
+import { runThefts } from './thefts.ts'
 
+/** Where the product has it unless told otherwise. */
+const PROXY_PORT = 3128
 const ATTACK_MS = 180_000
 /** Until the kernel has told egress what it refused. */
 const RECORD_MS = 8000
@@ -102,7 +105,12 @@ async function runWorld({
   const arrivals = async () =>
     mergeArrivals(...(await Promise.all([internet.recorder, beside, host].map((r) => r.read()))))
   const world: World = { edge, product, internet, attacker, neighbour, arrivals }
-  return [...(await runTable(world)), ...(await runPackages(world)), ...(await runRaces(world))]
+  return [
+    ...(await runTable(world)),
+    ...(await runPackages(world)),
+    ...(await runThefts(world)),
+    ...(await runRaces(world)),
+  ]
 }
 
 /** The cases of the table, in two programs: as root of the sandbox, and with all capabilities in its network. */
@@ -185,6 +193,7 @@ async function factsOf({ edge, attacker, neighbour }: World): Promise<Record<str
     hostMac: attacker.hostMac,
     mark: `0x${markOf(key).toString(16)}`,
     relayPort: /tproxy ip to 127\.0\.0\.1:(\d+)/.exec(rules)?.[1] ?? '0',
+    proxyPort: PROXY_PORT,
     productPort: edge.port,
   }
 }

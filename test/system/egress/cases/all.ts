@@ -6,6 +6,7 @@ import { HTTP } from './http.ts'
 import { NAMES } from './names.ts'
 import { OWN_NETWORK } from './own-network.ts'
 import { PACKETS } from './packets.ts'
+import { PROXY } from './proxy.ts'
 import { SOURCES } from './sources.ts'
 import { TLS } from './tls.ts'
 
@@ -28,4 +29,5 @@ export const CASES: readonly AttackCase[] = [
   ...NAMES,
   ...TLS,
   ...HTTP,
+  ...PROXY,
 ]
