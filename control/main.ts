@@ -139,8 +139,16 @@ reportReady(control.port === undefined ? {} : { port: control.port })
 reload = createReload({
   settings,
   load: () => loadConfiguration(sources),
-  reloadable: ['log.level', 'server.api_key', 'auth.keys', 'quotas', 'tenants', 'ingress.secure_access'],
-  elsewhere: ['egress.default_action', 'egress.always_deny', 'egress.always_allow', 'egress.rule_sets'],
+  reloadable: [
+    'log.level',
+    'server.api_key',
+    'auth.keys',
+    'quotas',
+    'tenants',
+    'ingress.secure_access',
+    'egress.rule_sets',
+  ],
+  elsewhere: ['egress.default_action', 'egress.always_deny', 'egress.always_allow'],
   async apply(changed, names) {
     const before = tenants
     if (names.some((name) => name.startsWith('tenants.'))) tenants = await tenantsOf(changed)

@@ -72,6 +72,28 @@ test('SIGHUP without a terminal: keys, quotas and the log level count at once, t
   for (const secret of SECRETS) expect(edge.output()).not.toContain(secret)
 })
 
+test('a set of targets that is added alone can be named by a create at once', async () => {
+  const edge = await start('')
+  const create = async () => {
+    const answer = await fetch(`${edge.url}/v1/sandboxes`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        image: { uri: 'host' },
+        entrypoint: ['sleep', 'infinity'],
+        resourceLimits: {},
+        networkPolicy: { defaultAction: 'deny', egress: [{ action: 'allow', target: 'set:ours' }] },
+      }),
+    })
+    return [answer.status, await answer.text()]
+  }
+  expect(await create()).toEqual([400, expect.stringContaining('must name a set that there is')])
+  const config = '[egress.rule_sets]\nours = ["ours.example"]\n'
+  await reload(edge, config, /info control the configuration was read again changed=egress\.rule_sets\n/)
+  await edge.waitForOutput(/ egress what the operator says of all sandboxes was changed /)
+  expect(await create()).toEqual([202, expect.any(String)])
+})
+
 test('a server without a key is closed by the first one that is read, for the gateway too', async () => {
   const edge = await start('')
   const origin = 'https://console.example'
