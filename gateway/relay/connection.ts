@@ -70,6 +70,10 @@ export class ClientConnection implements ExchangeOwner {
     return this.#context.now
   }
 
+  get client(): string {
+    return this.#asking.address
+  }
+
   get isStopping(): boolean {
     return this.#context.isStopping
   }

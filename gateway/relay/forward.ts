@@ -24,6 +24,8 @@ import type { ChunkMemory, Upstream, UpstreamPool, UpstreamUser } from './pool.t
 export type ExchangeOwner = {
   readonly socket: Writable
   readonly meter: ByteMeter
+  /** The address of who has made the request. */
+  readonly client: string
   /** The gateway's coarse clock. */
   readonly now: number
   readonly isStopping: boolean
@@ -106,7 +108,11 @@ export class Exchange implements UpstreamUser {
     }
     const { target } = this.plan
     this.#attach(
-      this.#pool.take(target, { repeatable: isRepeatable(this.head), now: this.#owner.now }),
+      this.#pool.take(target, {
+        repeatable: isRepeatable(this.head),
+        now: this.#owner.now,
+        client: this.#owner.client,
+      }),
       first,
     )
     return end

@@ -3,6 +3,8 @@
 // all its connections are cut, because nothing else might ever end them.
 
 import { connect, type Socket } from 'node:net'
+import { Lanes } from '../../lib/lanes.ts'
+import { countedAs } from '../front/client-counts.ts'
 import { H2cSessions } from './h2c-sessions.ts'
 import { H2cSocket } from './h2c-socket.ts'
 
@@ -42,6 +44,8 @@ export type PoolLimits = {
 }
 
 export type TakeOptions = {
+  /** The address of the client for whom it is. */
+  client: string
   /** The request may be sent again, so a connection that was idle for longer may be tried. */
   repeatable: boolean
   now: number
@@ -82,6 +86,8 @@ export class Upstream {
   idleSince = 0
   /** How long it may be idle, as the server announced; 0 when it did not. */
   announcedMs = 0
+  /** Gives its place back that it takes of what its client may have; called once, when its request is over. */
+  leave: (() => void) | undefined
   #error: Error | undefined
   #own: Uint8Array | undefined
 
@@ -142,7 +148,14 @@ export class Upstream {
   /** Its own large buffer is given back: somebody may still be writing out of it. */
   rest(): void {
     this.user = undefined
+    this.giveBack()
     this.#own = undefined
+  }
+
+  giveBack(): void {
+    const { leave } = this
+    this.leave = undefined
+    leave?.()
   }
 
   #read(length: number, memory: Uint8Array): void {
@@ -177,10 +190,13 @@ export class UpstreamPool {
   readonly #counts = new Map<string, number>()
   readonly #groups = new Map<string, Set<Upstream>>()
   readonly #sessions = new H2cSessions()
+  /** Control is everybody's, so nobody takes all places there. */
+  readonly #lanes: Lanes
   #idleTotal = 0
 
   constructor(limits: Partial<PoolLimits> = {}) {
     this.#limits = { ...LIMITS, ...limits }
+    this.#lanes = new Lanes(this.#limits.perTarget)
   }
 
   get idleTotal(): number {
@@ -188,7 +204,15 @@ export class UpstreamPool {
   }
 
   /** A connection that was used before if there is one, else a new one; undefined when there are too many. */
-  take(target: Target, { repeatable, now }: TakeOptions): Upstream | undefined {
+  take(target: Target, { repeatable, now, client }: TakeOptions): Upstream | undefined {
+    const whose = target.group === '' ? countedAs(client) : undefined
+    if (whose !== undefined && !this.#lanes.isOpenTo(whose)) return undefined
+    const upstream = this.#takeIdle(target, repeatable, now) ?? this.open(target)
+    if (upstream && whose !== undefined) upstream.leave = this.#lanes.take(whose)
+    return upstream
+  }
+
+  #takeIdle(target: Target, repeatable: boolean, now: number): Upstream | undefined {
     const idle = this.#idle.get(target.key)
     // The youngest first, so that the others can grow old.
     for (let upstream = idle?.pop(); upstream; upstream = idle?.pop()) {
@@ -200,7 +224,7 @@ export class UpstreamPool {
       }
       upstream.socket.destroy()
     }
-    return this.open(target)
+    return undefined
   }
 
   /** A new connection; undefined when there are too many. */
@@ -270,6 +294,7 @@ export class UpstreamPool {
   }
 
   #forget(upstream: Upstream): void {
+    upstream.giveBack()
     const { key, group } = upstream.target
     const count = (this.#counts.get(key) ?? 1) - 1
     if (count > 0) this.#counts.set(key, count)

@@ -1,8 +1,11 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { parseRanges } from '../../gateway/front/hops.ts'
+import { UpstreamPool } from '../../gateway/relay/pool.ts'
 import type { Lookup } from '../../gateway/routing/routes-feed.ts'
 import { FakeControl } from './fake-control.ts'
 import { dial, exchange, head, startAnswering, startGateway, startRaw } from './support.ts'
@@ -271,6 +274,27 @@ test('a document opened by path is sent to the sandbox’s own name', async () =
     )
     expect(text).toContain(`Location: //a-8000.localhost:${gateway.port}/x?y\r\n`)
   } else expect(answer.headers.get('location')).toBe(`http://a-8000.localhost:${gateway.port}/x?y`)
+})
+
+test('nobody takes all connections to control', async () => {
+  await using control = await new FakeControl({ api: () => {} }).start()
+  const arrived = once(control.api, 'request')
+  const gateway = await startGateway({
+    controlSocket: control.controlSocket,
+    pool: new UpstreamPool({ perTarget: 2 }),
+    front: { trustedProxies: parseRanges(['127.0.0.0/8']) },
+  })
+  const ask = (client: string) =>
+    dial(gateway.port).send(
+      `GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: ${client}\r\n\r\n`,
+    )
+  ask('203.0.113.1')
+  await arrived
+  expect(await ask('203.0.113.1').read(/Retry-After: 1/)).toContain('503')
+  const next = once(control.api, 'request')
+  ask('203.0.113.2')
+  await next
+  expect(await ask('203.0.113.3').read(/Retry-After: 1/)).toContain('503')
 })
 
 describe('stopping', () => {
