@@ -22,12 +22,14 @@ const tried = ATTACKED.filter((runtime) => whyNotAttacked(runtime) === undefined
 const outcomes = new Map<Attacked, ReadonlyMap<string, Outcome>>()
 
 beforeAll(async () => {
-  await Promise.all(
+  // One that fails leaves the other its time to clear up.
+  const results = await Promise.allSettled(
     tried.map(async (runtime) => {
       const all = await attack(runtime)
       outcomes.set(runtime, new Map(all.map((each) => [each.id, each])))
     }),
   )
+  for (const result of results) if (result.status === 'rejected') throw result.reason
 }, BOTH_MS)
 
 test('no two cases have one id, and there are more than the 120 that were asked for', () => {

@@ -1,5 +1,6 @@
 // `npm run attack [-- local|docker]`: every case against the runtimes of this machine, as a table; ends with 1 when one was not blocked.
 
+import { messageOf } from '../../../lib/errors.ts'
 import type { Outcome } from './outcome.ts'
 import { ATTACKED, type Attacked, attack, whyNotAttacked } from './run.ts'
 
@@ -10,6 +11,7 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 const runtimes = ATTACKED.filter((name) => wanted.length === 0 || wanted.includes(name))
+let failed = false
 const results = await Promise.all(
   runtimes.map(async (runtime) => ({ runtime, ...(await tryRuntime(runtime)) })),
 )
@@ -26,11 +28,17 @@ for (const { runtime, outcomes } of results)
   console.log(
     `${runtime}: ${outcomes.length} cases, ${outcomes.filter((each) => each.wrong).length} not as they must be`,
   )
-process.exit(wrong > 0 || results.every(({ outcomes }) => outcomes.length === 0) ? 1 : 0)
+process.exit(failed || wrong > 0 || results.every(({ outcomes }) => outcomes.length === 0) ? 1 : 0)
 
 async function tryRuntime(runtime: Attacked): Promise<{ reason?: string; outcomes: Outcome[] }> {
   const reason = whyNotAttacked(runtime)
-  return reason ? { reason, outcomes: [] } : { outcomes: await attack(runtime) }
+  if (reason) return { reason, outcomes: [] }
+  try {
+    return { outcomes: await attack(runtime) }
+  } catch (error) {
+    failed = true
+    return { reason: messageOf(error), outcomes: [] }
+  }
 }
 
 function format(runtime: string, { id, what, seen, arrived, recorded, wrong }: Outcome): string {
