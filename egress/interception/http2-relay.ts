@@ -14,6 +14,7 @@ import {
   sensitiveHeaders,
 } from 'node:http2'
 import type { Duplex } from 'node:stream'
+import { HTTP2_LIMITS, MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 import {
   MAX_SUBSTITUTED_BODY_BYTES,
@@ -44,25 +45,16 @@ export type Http2RelayOptions = {
 }
 
 const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
-const MAX_STREAMS = 128
-const MAX_FIELDS = 160
 const MAX_HEAD_BYTES = 65_536
 const WINDOW_BYTES = 1024 * 1024
 const SESSION_WINDOW_BYTES = 4 * WINDOW_BYTES
 const SESSION_OPTIONS = {
   settings: {
-    maxConcurrentStreams: MAX_STREAMS,
+    maxConcurrentStreams: MAX_HTTP2_STREAMS,
     maxHeaderListSize: MAX_HEAD_BYTES,
     initialWindowSize: WINDOW_BYTES,
   },
-  maxHeaderListPairs: MAX_FIELDS,
-  maxSettings: 32,
-  maxOutstandingPings: 10,
-  maxSessionInvalidFrames: 100,
-  maxSessionRejectedStreams: 100,
-  // Breaking off streams costs a client nothing and egress much (CVE-2023-44487).
-  streamResetBurst: 200,
-  streamResetRate: 20,
+  ...HTTP2_LIMITS,
 }
 /** No date is added that the server has not sent. */
 const AS_IT_IS: ServerStreamResponseOptions & { sendDate: boolean } = { sendDate: false }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import * as http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
+import { HTTP2_LIMITS, MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
 import { REFUSED, type Refusal } from '../decision/refusal.ts'
 import { MAX_HEAD_BYTES } from '../http1/head.ts'
 import { STREAM_BUFFER_BYTES } from '../relay/pool.ts'
@@ -22,8 +23,6 @@ export type Http2SessionsOptions = {
   serve(socket: Http2Socket, origin: Origin): void
 }
 
-const MAX_STREAMS = 128
-const MAX_FIELDS = 160
 /** What may come ahead of its being read: of one stream, and of all of a connection together on their way. */
 const WINDOW_BYTES = STREAM_BUFFER_BYTES
 const SESSION_WINDOW_BYTES = 1024 * 1024
@@ -31,18 +30,11 @@ const SESSION_WINDOW_BYTES = 1024 * 1024
 const SESSION_OPTIONS = {
   settings: {
     enableConnectProtocol: true,
-    maxConcurrentStreams: MAX_STREAMS,
+    maxConcurrentStreams: MAX_HTTP2_STREAMS,
     maxHeaderListSize: MAX_HEAD_BYTES,
     initialWindowSize: WINDOW_BYTES,
   },
-  maxHeaderListPairs: MAX_FIELDS,
-  maxSettings: 32,
-  maxOutstandingPings: 10,
-  maxSessionInvalidFrames: 100,
-  maxSessionRejectedStreams: 100,
-  // Breaking off streams costs a client nothing and the gateway much (CVE-2023-44487).
-  streamResetBurst: 200,
-  streamResetRate: 20,
+  ...HTTP2_LIMITS,
 }
 
 export class Http2Sessions {
