@@ -24,8 +24,6 @@ export const PACKAGE_CLIENTS = {
   git: 'rm -rf /tmp/g && git -c http.sslCAInfo=/tmp/ca.pem clone --quiet https://git.pkg.example/lab.git /tmp/g && cat /tmp/g/what',
 } as const
 
-export type PackageClient = keyof typeof PACKAGE_CLIENTS
-
 /** Makes the folders that are served. */
 export async function makePackages(folder: string): Promise<void> {
   await Promise.all([makePip(folder), makeNpm(folder), makeApt(folder), makeGit(folder)])
