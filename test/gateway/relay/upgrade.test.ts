@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { WebSocket, WebSocketServer } from 'ws'
+import { type ServerOptions, WebSocket, WebSocketServer } from 'ws'
 import { dial, head, startGateway, startRaw } from '../support.ts'
 
 const UPGRADE = [
@@ -18,6 +19,36 @@ async function startPair() {
   const upstream = await startRaw()
   gateway.routes.put('a', upstream.port)
   return { gateway, upstream }
+}
+
+/** A client that has asked for an upgrade, and the sandbox's side that has been asked. */
+async function startAsking() {
+  const { gateway, upstream } = await startPair()
+  const client = dial(gateway.port).send(head('GET /', ...UPGRADE))
+  const peer = await upstream.peer(0)
+  await peer.read('\r\n\r\n')
+  return { gateway, client, peer }
+}
+
+async function startTunnel() {
+  const asking = await startAsking()
+  asking.peer.send(`${SWITCH}\r\n`)
+  await asking.client.read('101')
+  return asking
+}
+
+/** A server of WebSockets behind a gateway, as the sandbox `a`. */
+async function startWebSockets(options: ServerOptions) {
+  const server = createServer()
+  const sockets = new WebSocketServer({ ...options, server })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const gateway = await startGateway()
+  gateway.routes.put('a', (server.address() as AddressInfo).port)
+  onTestFinished(() => {
+    for (const socket of sockets.clients) socket.terminate()
+    server.close()
+  })
+  return { gateway, sockets }
 }
 
 describe('an upgrade', () => {
@@ -48,12 +79,7 @@ describe('an upgrade', () => {
   })
 
   test('ends one direction at a time', async () => {
-    const { gateway, upstream } = await startPair()
-    const client = dial(gateway.port).send(head('GET /', ...UPGRADE))
-    const peer = await upstream.peer(0)
-    await peer.read('\r\n\r\n')
-    peer.send(`${SWITCH}\r\n`)
-    await client.read('101')
+    const { client, peer } = await startTunnel()
     client.socket.end('last words')
     expect(await peer.ended()).toContain('last words')
     peer.send('answer to them').socket.end()
@@ -61,33 +87,20 @@ describe('an upgrade', () => {
   })
 
   test.each(['client', 'sandbox'])('ends when the %s breaks', async (who) => {
-    const { gateway, upstream } = await startPair()
-    const client = dial(gateway.port).send(head('GET /', ...UPGRADE))
-    const peer = await upstream.peer(0)
-    await peer.read('\r\n\r\n')
-    peer.send(`${SWITCH}\r\n`)
-    await client.read('101')
+    const { client, peer } = await startTunnel()
     const [leaving, left] = who === 'client' ? [client, peer] : [peer, client]
     leaving.socket.resetAndDestroy()
     await left.ended()
   })
 
   test('ends with the sandbox', async () => {
-    const { gateway, upstream } = await startPair()
-    const client = dial(gateway.port).send(head('GET /', ...UPGRADE))
-    const peer = await upstream.peer(0)
-    await peer.read('\r\n\r\n')
-    peer.send(`${SWITCH}\r\n`)
-    await client.read('101')
+    const { gateway, client, peer } = await startTunnel()
     gateway.routes.delete('a')
     await Promise.all([client.ended(), peer.ended()])
   })
 
   test('that is refused is an answer like any other', async () => {
-    const { gateway, upstream } = await startPair()
-    const client = dial(gateway.port).send(head('GET /', ...UPGRADE))
-    const peer = await upstream.peer(0)
-    await peer.read('\r\n\r\n')
+    const { client, peer } = await startAsking()
     peer.send('HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nbad')
     expect(await client.read('bad')).toContain('401 No')
     client.send(head('GET /next'))
@@ -104,19 +117,10 @@ describe('an upgrade', () => {
   })
 
   test('carries WebSockets in all three ways of naming a sandbox, 8 MB messages too', async () => {
-    const server = createServer()
-    const sockets = new WebSocketServer({ server, handleProtocols: () => 'chat' })
+    const { gateway, sockets } = await startWebSockets({ handleProtocols: () => 'chat' })
     sockets.on('connection', (socket, request) => {
       socket.send(request.url ?? '')
       socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }))
-    })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const gateway = await startGateway()
-    const address = server.address()
-    gateway.routes.put('a', typeof address === 'object' && address ? address.port : 0)
-    onTestFinished(() => {
-      for (const socket of sockets.clients) socket.terminate()
-      server.close()
     })
     const base = `ws://127.0.0.1:${gateway.port}`
     for (const [url, headers] of [
@@ -143,8 +147,7 @@ describe('an upgrade', () => {
   })
 
   test('L13: pings are for the two ends: they pass both ways, and the gateway makes none', async () => {
-    const server = createServer()
-    const sockets = new WebSocketServer({ server, autoPong: false })
+    const { gateway, sockets } = await startWebSockets({ autoPong: false })
     const seen: string[] = []
     sockets.on('connection', (socket) => {
       socket.on('ping', (data) => {
@@ -154,14 +157,6 @@ describe('an upgrade', () => {
         socket.pong(data)
       })
       socket.on('pong', (data) => socket.close(4001, String(data)))
-    })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const gateway = await startGateway()
-    const address = server.address()
-    gateway.routes.put('a', typeof address === 'object' && address ? address.port : 0)
-    onTestFinished(() => {
-      for (const socket of sockets.clients) socket.terminate()
-      server.close()
     })
     const socket = new WebSocket(`ws://127.0.0.1:${gateway.port}/`, { headers: { host: 'a-8000.localhost' } })
     const got: string[] = []
