@@ -56,6 +56,7 @@ export async function openStage(apps: readonly App[]): Promise<Stage> {
       ignoreHTTPSErrors: true,
     })
   } catch (error) {
+    rmSync(profile, { recursive: true, force: true })
     await edge.dispose()
     throw error
   }
