@@ -51,15 +51,20 @@ export const ports: Check = {
 /** `name=address`: as a map of names in canonical form to addresses. */
 export const hostPins: Check = {
   allowed: 'a list of names with an IPv4 address, such as ["api.test=203.0.113.5"]',
-  read: (v) => {
-    if (!Array.isArray(v)) return undefined
+  read: (value, report) => {
+    if (!Array.isArray(value)) return undefined
     const pins = new Map<string, string>()
-    for (const item of v) {
+    for (const [at, item] of value.entries()) {
       const [text = '', address = '', ...more] = String(item).split('=')
       const parsed = parseName(text)
-      if ('problem' in parsed || !isIPv4(address) || more.length > 0 || pins.has(parsed.name))
-        return undefined
-      pins.set(parsed.name, address)
+      if ('problem' in parsed || !isIPv4(address) || more.length > 0)
+        report(
+          [at],
+          `must be a name with an IPv4 address, such as "api.test=203.0.113.5", but it is ${show(item)}`,
+        )
+      else if (pins.has(parsed.name))
+        report([at], `must be a name that has no address yet, but it is ${show(item)}`)
+      else pins.set(parsed.name, address)
     }
     return pins
   },
@@ -81,6 +86,23 @@ export const yesOrNo: Check = {
 export const texts: Check = {
   allowed: 'a list of texts',
   read: (v) => (Array.isArray(v) && v.every((item) => typeof item === 'string') ? v : undefined),
+}
+
+const REGISTRY = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/i
+
+/** As references of images name them: whatever else stands there would match none, and nobody would be told. */
+export const registries: Check = {
+  allowed: 'a list of hosts with or without a port, such as ["registry.internal:5000"]',
+  read: (value, report) => {
+    if (!Array.isArray(value)) return undefined
+    for (const [at, item] of value.entries())
+      if (typeof item !== 'string' || !REGISTRY.test(item))
+        report(
+          [at],
+          `must be a host with or without a port, such as "registry.internal:5000", but it is ${show(item)}`,
+        )
+    return value
+  },
 }
 
 export const nameServers: Check = {

@@ -25,6 +25,11 @@ test('sizes are amounts or bytes, and ages hours', () => {
   expect(imageLimits(config)).toEqual({ maxAgeMs: 7_200_000, maxBytes: 200 * 2 ** 30 })
 })
 
+test('registries are named as references name them', () => {
+  const config = read('internal_registries = ["Registry.internal", "127.0.0.1:5000", "localhost:5000"]')
+  expect(config.runtime.internalRegistries).toEqual(['Registry.internal', '127.0.0.1:5000', 'localhost:5000'])
+})
+
 test.each([
   [
     'image_pull_policy = "Sometimes"',
@@ -35,6 +40,14 @@ test.each([
   ['image_max_unpacked_bytes = -1', /must be an amount/],
   ['image_max_unpacked_bytes = 1.5', /must be an amount/],
   ['image_max_age_hours = 0', /must be an integer from 1/],
+  [
+    'internal_registries = ["http://localhost:5000"]',
+    /"runtime.internal_registries\[0\]" must be a host with or without a port, such as "registry.internal:5000", but it is "http:/,
+  ],
+  ['internal_registries = ["registry.internal", "localhost:5000/team"]', /internal_registries\[1\]/],
+  ['insecure_registries = ["10.0.0.0/8"]', /insecure_registries\[0\]/],
+  ['insecure_registries = [5000]', /insecure_registries\[0\]/],
+  ['insecure_registries = "localhost:5000"', /must be a list of hosts/],
 ])('%s is refused with the line and what is allowed', (line, problem) => {
   expect(() => read(line)).toThrow(ConfigError)
   expect(() => read(line)).toThrow(problem)
