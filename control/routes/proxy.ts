@@ -8,7 +8,12 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { createProxyServer } from 'http-proxy-3'
 import { API_KEY_HEADER, hashKey, isSameHash, SECURE_ACCESS_HEADER } from '../../lib/access.ts'
-import { confineField, NO_ORIGIN_POLICY } from '../../lib/api/path-form.ts'
+import {
+  confineField,
+  NO_ORIGIN_POLICY,
+  NO_SERVICE_WORKER,
+  SERVICE_WORKER_FIELD,
+} from '../../lib/api/path-form.ts'
 import type { Route, RouteTarget } from '../../lib/api/routes-feed.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -141,6 +146,8 @@ export function createSandboxProxy({
   })
   const prepare = (incoming: IncomingMessage) => {
     const { id, target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
+    if (incoming.headers[SERVICE_WORKER_FIELD] !== undefined)
+      throw refusal('GENERAL::FORBIDDEN', NO_SERVICE_WORKER)
     requireAccess(feed.get(id), incoming)
     if (incoming.headers['opensandbox-access-renew'] !== 'skip') traffic?.follow(id, incoming.socket)
     for (const name of DROPPED) delete incoming.headers[name]

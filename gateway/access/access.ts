@@ -2,6 +2,7 @@
 // docs/decisions/path-form-navigations.md). A web page anywhere can make its visitor's browser send requests to this port,
 // and the pages of sandboxes are served on this very port. Pure.
 
+import { NO_SERVICE_WORKER, SERVICE_WORKER_FIELD } from '../../lib/api/path-form.ts'
 import type { SigningKeys } from '../../lib/signature.ts'
 import type { RequestHead } from '../http1/head.ts'
 import { formatHost, isLoopbackName, nameOf, portSuffixOf } from '../routing/host.ts'
@@ -36,6 +37,9 @@ export function decideAccess(route: Route, head: RequestHead, settings: AccessSe
     if (route.via === 'path' || route.via === 'uri') {
       const location = decideNavigation(route, head, settings.domain)
       if (location !== undefined) return { action: 'redirect', location }
+      // It would stand between the browser and the sandbox for as long as the browser keeps it, whoever has the path by then.
+      if (head.fields.some(({ key }) => key === SERVICE_WORKER_FIELD))
+        return { action: 'refuse', code: 'GENERAL::FORBIDDEN', message: NO_SERVICE_WORKER }
     }
   }
   if (settings.hasApiKey || OPEN_KINDS.has(route.kind)) return ALLOW

@@ -3,6 +3,11 @@
 /** The `Content-Security-Policy` that gives a document an origin of nobody (docs/decisions/path-form-navigations.md). */
 export const NO_ORIGIN_POLICY = 'sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads'
 
+/** By which a browser says that it fetches the script of a service worker, and which no page can leave out. */
+export const SERVICE_WORKER_FIELD = 'service-worker'
+export const NO_SERVICE_WORKER =
+  'No service worker can be registered by path, as all sandboxes have one origin there: open the port by its own host name'
+
 /** What an answer cannot say by path, as it would say it of the whole origin: of the API, and of all other sandboxes. */
 const ABOUT_THE_ORIGIN: ReadonlySet<string> = new Set([
   'accept-ch',

@@ -118,6 +118,16 @@ test('a body of many megabytes goes through both ways', async () => {
   expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true)
 })
 
+test('the script of a service worker is refused, as all sandboxes have one origin here', async () => {
+  const app = await startApp((_incoming, outgoing) => outgoing.end('worker'))
+  const { proxy } = await open()
+  const answer = await fetch(`${proxy(app.port)}/sw.js`, { headers: { 'service-worker': 'script' } })
+  expect([answer.status, await answer.json()]).toEqual([
+    403,
+    { code: 'GENERAL::FORBIDDEN', message: expect.stringContaining('service worker') },
+  ])
+})
+
 test('a redirect to a path stays inside the sandbox', async () => {
   const app = await startApp((_incoming, outgoing) => outgoing.writeHead(302, { location: '/login' }).end())
   const { proxy, id } = await open()

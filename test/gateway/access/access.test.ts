@@ -18,7 +18,7 @@ function decide({ method = 'GET', target = '/v1/sandboxes', host = 'localhost:80
     [`${method} ${target} HTTP/1.1`, `Host: ${host}`, ...lines, '', ''].join('\r\n'),
   )
   if ('problem' in head) throw new Error(head.problem)
-  return decideAccess(decideRoute(head, settings.domain), head, settings)
+  return decideAccess(decideRoute(head, settings.domain, settings.hasUris), head, settings)
 }
 
 describe('without an API key', () => {
@@ -128,4 +128,17 @@ describe('a document of a sandbox opened by its path', () => {
       action: 'allow',
     })
   })
+})
+
+test.each([
+  ['/sandboxes/abc/proxy/80/sw.js', SETTINGS, 'refuse'],
+  ['/v1/sandboxes/abc/proxy/80/sw.js', { ...SETTINGS, hasApiKey: true }, 'refuse'],
+  ['/abc/80/sw.js', { ...SETTINGS, hasUris: true }, 'refuse'],
+  ['/sw.js', SETTINGS, 'allow'],
+] as const)('the script of a service worker at %s', (target, settings, action) => {
+  const host = action === 'allow' ? 'abc-80.localhost:8080' : 'localhost:8080'
+  const verdict = decide({ target, host, lines: ['Service-Worker: script'], settings })
+  expect(verdict).toMatchObject(
+    action === 'allow' ? { action } : { action, code: 'GENERAL::FORBIDDEN', message: expect.any(String) },
+  )
 })
