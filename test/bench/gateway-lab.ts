@@ -23,7 +23,7 @@ const TICKS_PER_SECOND = 100
 const FILES_LEFT = 200
 
 /** Something that passes requests on. */
-export type ReverseProxy = { name: string; port: number; host: string; child: ChildProcess }
+export type ReverseProxy = { name: string; port: number; host: string; children: ChildProcess[] }
 
 /** What is missing for a benchmark that needs these programs; undefined when it can run. */
 export function whatIsMissing(programs: readonly string[]): string | undefined {
@@ -75,10 +75,10 @@ export class GatewayLab implements AsyncDisposable {
     return `${id}-8000.localhost`
   }
 
-  /** The gateway, with lines of its configuration file. It is asked for `host` below. */
-  async startGateway(host: string, toml = ''): Promise<ReverseProxy> {
-    const port = await freePort()
-    const config = join(this.folder, 'edge.toml')
+  /** The gateway, with lines of its configuration file, at a port that others may have, too. It is asked for `host` below. */
+  async startGateway(host: string, toml = '', sharedPort?: number): Promise<ReverseProxy> {
+    const port = sharedPort ?? (await freePort())
+    const config = join(this.folder, `edge-${port}.toml`)
     // The load breaks its connections off at its end, which the gateway would tell one by one.
     writeFileSync(config, `[log]\nlevel = "warn"\n${toml}`)
     const child = this.spawn('proxy', process.execPath, [
@@ -91,14 +91,14 @@ export class GatewayLab implements AsyncDisposable {
       config,
     ])
     await waitForPort(port)
-    return { name: 'gateway', port, host: `${host}:${port}`, child }
+    return { name: 'gateway', port, host: `${host}:${port}`, children: [child] }
   }
 
   /** Resolves when a gateway has taken all routes that there were. */
-  async untilTaken({ child }: ReverseProxy): Promise<void> {
+  async untilTaken({ children }: ReverseProxy): Promise<void> {
     // The feed is in order, so who knows the last one knows all.
     this.route(`last${String(this.control.version).padStart(12, '0')}`, 1)
-    const socketPath = gatewaySocketOf(this.#instance, child.pid ?? 0)
+    const socketPath = gatewaySocketOf(this.#instance, children[0]?.pid ?? 0)
     const deadline = performance.now() + 30_000
     for (;;) {
       const { families } = (await getJson(socketPath, '/figures')) as GatewayFigures
@@ -127,7 +127,7 @@ http { access_log off; keepalive_requests 100000000; sendfile on; tcp_nopush on;
     )
     const child = this.spawn(where, 'nginx', ['-c', file, '-p', this.folder])
     await waitForPort(port)
-    return { name: 'nginx', port, host: `127.0.0.1:${port}`, child }
+    return { name: 'nginx', port, host: `127.0.0.1:${port}`, children: [child] }
   }
 
   /** HAProxy with one thread, which passes everything on to one port. */
@@ -156,7 +156,7 @@ backend back
     )
     const child = this.spawn('proxy', 'haproxy', ['-db', '-q', '-f', file])
     await waitForPort(port)
-    return { name: 'HAProxy', port, host: `127.0.0.1:${port}`, child }
+    return { name: 'HAProxy', port, host: `127.0.0.1:${port}`, children: [child] }
   }
 
   /** Starts a program on its core, which ends with the lab. */
@@ -198,18 +198,25 @@ export function runLoad(command: string, args: readonly string[]): Promise<strin
 }
 
 /** Seconds of processor time that a proxy has used. */
-export function cpuSecondsOf({ child }: ReverseProxy): number {
-  const fields = readFileSync(`/proc/${child.pid}/stat`, 'latin1')
-    .replace(/^.*\) /s, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+export function cpuSecondsOf({ children }: ReverseProxy): number {
+  return sum(children, ({ pid }) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+  })
 }
 
 /** Bytes that are a proxy's alone. */
-export function privateBytesOf({ child }: ReverseProxy): number {
-  const text = readFileSync(`/proc/${child.pid}/smaps_rollup`, 'latin1')
-  const sizes = [...text.matchAll(/^Private_\w+:\s+(\d+) kB$/gm)].map(([, kilobytes]) => Number(kilobytes))
-  return sizes.reduce((sum, size) => sum + size, 0) * 1024
+export function privateBytesOf({ children }: ReverseProxy): number {
+  return sum(children, ({ pid }) => {
+    const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1')
+    return sum([...text.matchAll(/^Private_\w+:\s+(\d+) kB$/gm)], ([, kilobytes]) => Number(kilobytes)) * 1024
+  })
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0)
 }
 
 export async function waitForPort(port: number): Promise<void> {

@@ -54,12 +54,13 @@ export async function run(): Promise<BenchRow[]> {
         location /sink { proxy_request_buffering off; proxy_pass http://sink; } }`,
   )
   const plain = await startHttpProxy(lab, upstream.port)
+  const pair = await startPair(lab, lab.route('benchbenchbench1', upstream.port))
 
-  await load(ours, 2)
-  const loads = new Map<ReverseProxy, Load[]>([ours, nginx, plain].map((proxy) => [proxy, []]))
+  for (const proxy of [ours, pair]) await load(proxy, 2)
+  const loads = new Map<ReverseProxy, Load[]>([ours, nginx, plain, pair].map((proxy) => [proxy, []]))
   // In turns, so that what disturbs one disturbs the other.
   for (let round = 0; round < ROUNDS; round++)
-    for (const proxy of round === 0 ? [ours, nginx, plain] : [ours, nginx])
+    for (const proxy of round === 0 ? [ours, nginx, pair, plain] : [ours, nginx, pair])
       loads.get(proxy)?.push(await load(proxy, SECONDS))
   const rateOf = (proxy: ReverseProxy) => median((loads.get(proxy) ?? []).map(({ rate }) => rate))
   const perCpuSecondOf = (proxy: ReverseProxy) =>
@@ -94,6 +95,12 @@ export async function run(): Promise<BenchRow[]> {
       unit: 'ratio',
       ours: perCpuSecondOf(ours) / perCpuSecondOf(nginx),
       budget: { min: 0.8 },
+    },
+    {
+      name: 'two processes on a core each, of one, by processor time',
+      unit: 'ratio',
+      ours: (2 * perCpuSecondOf(pair)) / perCpuSecondOf(ours),
+      budget: { min: 1.8 },
     },
     {
       name: 'small GETs, beside a proxy on node:http',
@@ -191,7 +198,15 @@ async function startHttpProxy(lab: GatewayLab, upstream: number): Promise<Revers
     String(upstream),
   ])
   await waitForPort(port)
-  return { name: 'http-proxy-3', port, host: `127.0.0.1:${port}`, child }
+  return { name: 'http-proxy-3', port, host: `127.0.0.1:${port}`, children: [child] }
+}
+
+/** Two processes of the gateway at one port. */
+async function startPair(lab: GatewayLab, host: string): Promise<ReverseProxy> {
+  const toml = '[front]\nprocesses = 2\n'
+  const first = await lab.startGateway(host, toml)
+  const second = await lab.startGateway(host, toml, first.port)
+  return { ...first, children: [...first.children, ...second.children] }
 }
 
 /** As many requests as go, on connections that stay open. */
