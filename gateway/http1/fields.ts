@@ -1,5 +1,7 @@
 // The lines of a head or of a trailer section, one field each (RFC 9112 5), and what they are made of. Pure.
 
+import { isMistakable } from '../../lib/forwarding.ts'
+
 export type Field = {
   name: string
   /** The name in lower case. */
@@ -31,19 +33,6 @@ IS_VALUE[127] = 0
 /** The same without the underscore, which is looked at on its own. */
 const IS_NAME = IS_TOKEN.slice()
 IS_NAME[UNDERSCORE] = 0
-
-/**
- * Programs behind CGI, WSGI and their kin are told fields as variables, in which `X_Real_IP` and `X-Real-IP` are the same. So
- * a request cannot say with underscores what it must not, or what is read here, say with hyphens. Others, such as
- * `session_id`, are used and mean nothing here.
- */
-const NOT_WITH_UNDERSCORES =
-  /^(?:host|content-length|transfer-encoding|connection|upgrade|te|trailer|keep-alive|proxy-.*|http2-.*|expect|forwarded|x-forwarded-.*|x-real-ip|authorization|cookie|opensandbox-.*|open-sandbox-.*|x-execd-.*)$/
-
-/** Whether a field of a request could be taken for one that decides something, by who cannot tell `_` from `-`. */
-export function isMistakable(key: string): boolean {
-  return key.includes('_') && NOT_WITH_UNDERSCORES.test(key.replaceAll('_', '-'))
-}
 
 /** Whether a text is a field's name, as a whole. */
 export function isFieldName(text: string): boolean {

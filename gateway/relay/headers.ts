@@ -3,12 +3,26 @@
 // gateway's or control's never reaches a sandbox (contract: gateway.md 4, lifecycle.md 4.4, v1.1.md 1.5). Pure.
 
 import { confineField } from '../../lib/api/path-form.ts'
+import {
+  ANEW,
+  CONNECTION,
+  CREDENTIALS,
+  type InnerLocation,
+  mayTrail,
+  NEVER_BY_NAME,
+  OURS,
+  REQUEST_FIELDS,
+  RESPONSE_FIELDS,
+  rewriteLocation,
+} from '../../lib/forwarding.ts'
 import { withoutShareCookies } from '../access/credentials.ts'
 import type { Client } from '../front/hops.ts'
-import { type Field, isMistakable } from '../http1/fields.ts'
+import type { Field } from '../http1/fields.ts'
 import { type Framing, isEmpty } from '../http1/framing.ts'
 import type { RequestHead, ResponseHead } from '../http1/head.ts'
 import type { SandboxAddress } from '../routing/host.ts'
+
+export type { InnerLocation }
 
 /** How a request goes on: what its receiver is told beside what the client sent. */
 export type Passage = {
@@ -24,9 +38,6 @@ export type Passage = {
   dropCredentials: boolean
 }
 
-/** What stands outside for an address that only the sandbox knows. */
-export type InnerLocation = { inner: string; outer: string; prefix: string; isEncrypted: boolean }
-
 export type ResponsePassage = {
   /** The `Host` that the sandbox saw and clients cannot reach, and what stands for it outside. */
   location?: InnerLocation
@@ -36,60 +47,6 @@ export type ResponsePassage = {
   /** The client speaks HTTP/1.0: it is told when the connection stays open, and is sent no chunks. */
   minor: 0 | 1
 }
-
-// 1: about one connection. 2: written anew. 4: never to a sandbox. 8: credentials.
-const CONNECTION = 1
-const ANEW = 2
-const OURS = 4
-const CREDENTIALS = 8
-
-const REQUEST_FIELDS = new Map<string, number>([
-  ['connection', CONNECTION],
-  ['keep-alive', CONNECTION],
-  ['proxy-connection', CONNECTION],
-  ['proxy-authenticate', CONNECTION],
-  ['proxy-authorization', CONNECTION],
-  ['te', CONNECTION],
-  ['trailer', CONNECTION],
-  ['upgrade', CONNECTION],
-  ['http2-settings', CONNECTION],
-  ['transfer-encoding', ANEW],
-  ['content-length', ANEW],
-  ['host', ANEW],
-  ['expect', ANEW],
-  ['forwarded', ANEW],
-  ['x-real-ip', ANEW],
-  ['opensandbox-ingress-to', CONNECTION],
-  ['open-sandbox-ingress', CONNECTION],
-  ['open-sandbox-api-key', OURS],
-  ['opensandbox-secure-access', OURS],
-  ['opensandbox-access-renew', OURS],
-  ['opensandbox-share', OURS],
-  ['authorization', CREDENTIALS],
-  ['cookie', CREDENTIALS],
-])
-
-const RESPONSE_FIELDS = new Map<string, number>([
-  ['connection', CONNECTION],
-  ['keep-alive', CONNECTION],
-  ['proxy-connection', CONNECTION],
-  ['proxy-authenticate', CONNECTION],
-  ['te', CONNECTION],
-  ['trailer', CONNECTION],
-  ['upgrade', CONNECTION],
-  ['transfer-encoding', ANEW],
-  ['content-length', ANEW],
-])
-
-/** A name in `Connection` cannot take away what decides where a message goes or where its body ends. */
-const NEVER_BY_NAME = new Set([
-  'host',
-  'content-length',
-  'transfer-encoding',
-  'close',
-  'keep-alive',
-  'upgrade',
-])
 
 /** The head that goes to control or a sandbox. */
 export function formatRequestHead(head: RequestHead, passage: Passage): string {
@@ -148,36 +105,9 @@ export function formatUpgradeHead(head: ResponseHead, prefix = ''): string {
   return `${startResponse(head)}${keptFields(head, prefix)}Connection: Upgrade\r\nUpgrade: ${head.upgrade ?? ''}\r\n\r\n`
 }
 
-/** Whether a trailer may pass: nothing that a header field decides may be said again behind the body (RFC 9110 6.5.1). */
+/** Whether a field may come behind a body. */
 export function mayBeTrailer({ key }: Field): boolean {
-  return (
-    !isMistakable(key) &&
-    !REQUEST_FIELDS.has(key) &&
-    !RESPONSE_FIELDS.has(key) &&
-    !key.startsWith('x-forwarded-') &&
-    !key.startsWith('opensandbox-') &&
-    !TRAILERS_REFUSED.has(key)
-  )
-}
-const TRAILERS_REFUSED = new Set([
-  'x-execd-access-token',
-  'set-cookie',
-  'location',
-  'content-type',
-  'content-encoding',
-  'content-range',
-  'cache-control',
-  'range',
-])
-
-/** What an address that only the sandbox knows is outside. */
-export function rewriteLocation(value: string, { inner, outer, prefix, isEncrypted }: InnerLocation): string {
-  if (/^\/(?![/\\])/.test(value)) return `${prefix}${value}`
-  const own = `http://${inner}`
-  if (!value.toLowerCase().startsWith(own.toLowerCase())) return value
-  const rest = value.slice(own.length)
-  if (rest !== '' && !/^[/?#]/.test(rest)) return value
-  return `${isEncrypted ? 'https' : 'http'}://${outer}${prefix}${rest.startsWith('/') || prefix === '' ? rest : `/${rest}`}`
+  return mayTrail(key)
 }
 
 /** The `Host` under which a sandbox's own server knows itself. */

@@ -7,8 +7,8 @@ import {
   isRepeatable,
   mayBeTrailer,
   type Passage,
-  rewriteLocation,
 } from '../../../gateway/relay/headers.ts'
+import { rewriteLocation } from '../../../lib/forwarding.ts'
 
 const PASSAGE: Passage = {
   to: 'sandbox',
