@@ -2,6 +2,13 @@
 // connection that was opened for one name could be used for another later; so the borders of every request are followed, and what
 // two readers could understand differently ends the connection. Pure, with bounded memory.
 
+import {
+  type Field,
+  type Framing,
+  parseFields,
+  requestFraming,
+  valuesOf,
+} from '../interception/http1-head.ts'
 import type { CheckName, Judge, Judged } from './judge.ts'
 
 type State =
@@ -19,7 +26,6 @@ type State =
 export const MAX_HEAD_BYTES = 65_536
 const MAX_CHUNK_LINE_BYTES = 4096
 const LF = 10
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const REQUEST_LINE = /^([A-Z]+) (\S+) HTTP\/1\.([01])\r\n/
 const NO_REQUEST = 'it does not begin with an HTTP/1 request'
 const CHUNK_SIZE = /^[0-9A-Fa-f]{1,12}(;[\t\x20-\x7e\x80-\xff]*)?$/
@@ -123,7 +129,7 @@ export class HttpRequests implements Judge {
     } else if (line === '\r\n') {
       if (this.#state === 'head')
         return isFirst ? 'an empty line stands where a request should' : this.#head(this.#heldText())
-      const fields = readFields(this.#heldText().slice(0, -2))
+      const fields = parseFields(this.#heldText().slice(0, -2))
       if ('problem' in fields) return fields.problem
       this.#state = 'head'
     } else if (isFirst && this.#state === 'head' && !REQUEST_LINE.test(line)) return NO_REQUEST
@@ -139,40 +145,28 @@ export class HttpRequests implements Judge {
     const [, method = '', target = '', minor] = REQUEST_LINE.exec(text) ?? []
     this.#requests++
     if (method === 'CONNECT') return 'a CONNECT would lead elsewhere'
-    const fields = readFields(text.slice(lineEnd + 2, -2))
+    const fields = parseFields(text.slice(lineEnd + 2, -2))
     if ('problem' in fields) return fields.problem
-    const hosts = fields.all('host')
+    const hosts = valuesOf(fields, 'host')
     if (hosts.length !== 1) return `a request has ${hosts.length === 0 ? 'no Host' : 'several Hosts'}`
     const [host = ''] = hosts
     const name = nameOfHost(host)
     if (name === undefined) return 'a request has a Host that is no name'
     const problem = this.#check(name) ?? checkTarget(target, host)
     if (problem !== undefined) return problem
-    return this.#framing(fields, Number(minor)) ?? this.#upgrade(fields)
+    const framing = requestFraming({ minor: minor === '0' ? 0 : 1, fields })
+    if ('problem' in framing) return framing.problem
+    this.#beginBody(framing)
+    return this.#upgrade(fields)
   }
 
-  /** How long the body is (RFC 9112 6.3). */
-  #framing({ all }: Fields, minor: number): string | undefined {
-    const lengths = all('content-length')
-    const codings = all('transfer-encoding')
-    if (codings.length > 0) {
-      if (lengths.length > 0) return 'a request has two lengths'
-      if (minor === 0 || codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked')
-        return 'a request has a transfer coding other than "chunked"'
-      this.#state = 'chunk size'
-      return undefined
-    }
-    if (lengths.length > 1) return 'a request has two lengths'
-    const [length] = lengths
-    if (length === undefined) return undefined
-    if (!/^\d{1,15}$/.test(length)) return 'a request has no proper length'
-    this.#left = Number(length)
-    this.#state = this.#left === 0 ? 'head' : 'body'
-    return undefined
+  #beginBody(framing: Framing): void {
+    this.#left = framing.by === 'length' ? framing.length : 0
+    this.#state = framing.by === 'chunks' ? 'chunk size' : framing.by === 'length' ? 'body' : 'head'
   }
 
-  #upgrade({ all }: Fields): string | undefined {
-    const upgrades = all('upgrade')
+  #upgrade(fields: readonly Field[]): string | undefined {
+    const upgrades = valuesOf(fields, 'upgrade')
     if (upgrades.length === 0) return undefined
     // HTTP/2 would come after "h2c", with hosts of its own.
     if (upgrades.length > 1 || upgrades[0]?.toLowerCase() !== 'websocket')
@@ -192,25 +186,6 @@ export class HttpRequests implements Judge {
     this.#held = []
     this.#heldBytes = 0
   }
-}
-
-type Fields = { all: (name: string) => string[] }
-
-function readFields(text: string): Fields | { problem: string } {
-  const fields = new Map<string, string[]>()
-  const lines = text === '' ? [] : text.slice(0, -2).split('\r\n')
-  for (const line of lines) {
-    const colon = line.indexOf(':')
-    const name = line.slice(0, Math.max(colon, 0))
-    const value = line.slice(colon + 1).replace(/^[\t ]+|[\t ]+$/g, '')
-    if (!TOKEN.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
-      return { problem: 'a request has a field that is not proper' }
-    const key = name.toLowerCase()
-    const values = fields.get(key)
-    if (values) values.push(value)
-    else fields.set(key, [value])
-  }
-  return { all: (name) => fields.get(name) ?? [] }
 }
 
 /** A target in absolute form decides where a server looks, whatever Host says (RFC 9112 3.2.2). */

@@ -46,7 +46,7 @@ export function parseFields(text: string): Field[] | Problem {
   for (const line of text.slice(0, -2).split('\r\n')) {
     const colon = line.indexOf(':')
     const name = line.slice(0, Math.max(colon, 0))
-    const value = line.slice(colon + 1).replace(/^[\t ]+|[\t ]+$/g, '')
+    const value = withoutBlanks(line.slice(colon + 1))
     if (!TOKEN.test(name) || !VALUE.test(value)) return { problem: 'a field of the head is not proper' }
     fields.push({ name, value })
   }
@@ -113,8 +113,22 @@ export function responseFraming(
 
 function byLength(lengths: readonly string[]): Framing | Problem {
   const [length = ''] = lengths
-  if (lengths.length > 1 || !LENGTH.test(length)) return { problem: 'the message has no proper length' }
+  if (lengths.length > 1) return { problem: 'the message has two lengths' }
+  if (!LENGTH.test(length)) return { problem: 'the message has no proper length' }
   return length === '0' ? { by: 'nothing' } : { by: 'length', length: Number(length) }
+}
+
+/** Without the blanks around it. An expression for those at the end would look at a run of blanks once for every blank in it. */
+function withoutBlanks(text: string): string {
+  let from = 0
+  let to = text.length
+  while (from < to && isBlank(text.charCodeAt(from))) from++
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--
+  return text.slice(from, to)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 function splitHead(text: string): { first: string; rest: string } {

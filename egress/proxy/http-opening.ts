@@ -2,11 +2,11 @@
 // which is made into one in origin form that ends its connection. Pure; what is not plain is refused and never repaired.
 
 import { isIPv6 } from 'node:net'
+import { type Field, formatFields, parseFields } from '../interception/http1-head.ts'
 import type { Asked, Opening, RefusalKind } from './asked.ts'
 
 const MAX_HEAD_BYTES = 16_384
 const REQUEST_LINE = /^([A-Z]{1,32}) (\S{1,8192}) HTTP\/1\.([01])$/
-const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*?)[\t ]*$/
 /** Between the client and us: they are not for the server. */
 const OURS = /^(proxy-[a-z-]+|connection|keep-alive|host)$/i
 const ACCEPTED = Buffer.from('HTTP/1.1 200 Connection Established\r\n\r\n')
@@ -27,11 +27,13 @@ export function readHttpOpening(bytes: Buffer): Opening {
   const end = bytes.indexOf('\r\n\r\n')
   if (end < 0 && bytes.length <= MAX_HEAD_BYTES) return { is: 'more' }
   if (end < 0 || end > MAX_HEAD_BYTES) return bad(`its request is longer than ${MAX_HEAD_BYTES} bytes`)
-  const [line = '', ...fields] = bytes.toString('latin1', 0, end).split('\r\n')
+  const lineEnd = bytes.indexOf('\r\n')
+  const line = bytes.toString('latin1', 0, lineEnd)
+  const fields = parseFields(bytes.toString('latin1', lineEnd + 2, end + 2))
   const rest = bytes.subarray(end + 4)
   const [, method = '', target = '', minor] = REQUEST_LINE.exec(line) ?? []
   if (method === '') return bad('it does not begin with an HTTP/1 request')
-  if (fields.some((field) => !FIELD.test(field))) return bad('its request has a field that is not proper')
+  if ('problem' in fields) return bad('its request has a field that is not proper')
   if (method === 'CONNECT') {
     const server = readAuthority(target)
     if (!server) return bad('CONNECT must name a host and a port, such as "example.com:443"')
@@ -68,19 +70,17 @@ export function formatHttpRefusal(kind: RefusalKind, reason: string): Buffer {
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
-type Head = { method: string; target: string; minor: string; authority: string; fields: readonly string[] }
+type Head = { method: string; target: string; minor: string; authority: string; fields: readonly Field[] }
 
 function formatHead({ method, target, minor, authority, fields }: Head): Buffer {
-  const isUpgrade = fields.some((field) => /^upgrade:/i.test(field))
-  const kept = fields.filter((field) => !OURS.test(field.slice(0, field.indexOf(':'))))
-  const lines = [
-    `${method} ${target} HTTP/1.${minor}`,
-    `Host: ${authority}`,
-    ...kept,
+  const isUpgrade = fields.some(({ name }) => name.toLowerCase() === 'upgrade')
+  const forwarded = [
+    { name: 'Host', value: authority },
+    ...fields.filter(({ name }) => !OURS.test(name)),
     // The next request may be for another server.
-    `Connection: ${isUpgrade ? 'Upgrade' : 'close'}`,
+    { name: 'Connection', value: isUpgrade ? 'Upgrade' : 'close' },
   ]
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+  return Buffer.from(`${method} ${target} HTTP/1.${minor}\r\n${formatFields(forwarded)}\r\n`, 'latin1')
 }
 
 function readAuthority(text: string, defaultPort?: number): Pick<Asked, 'host' | 'port'> | undefined {
