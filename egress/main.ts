@@ -1,6 +1,6 @@
 // Starts egress: network, name server, rules, then the two APIs. Stops in reverse and leaves the rules of running sandboxes.
 
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
@@ -37,6 +37,7 @@ import { explainPacket } from './explain.ts'
 import { openAuthorities } from './interception/authority.ts'
 import { decidedOf } from './interception/exchange.ts'
 import { createTrust, Interception } from './interception/interception.ts'
+import { readTrusted } from './interception/read-trusted.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
@@ -196,7 +197,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     onDecided: observation.decided,
   })
   const meter = createDnsMeter(services.dnsLimits)
-  const trusted = services.upstreamCaFile === undefined ? [] : [readFileSync(services.upstreamCaFile, 'utf8')]
+  const trusted = services.upstreamCaFile === undefined ? [] : readTrusted(services.upstreamCaFile)
   const interception = new Interception({
     vaults,
     authorities,
