@@ -27,6 +27,7 @@ const FOR_LOCAL = [
   ],
 ]
 const FOR_DOCKER = [['dockerd', 'docker.io', 'is the daemon that runs the sandboxes']]
+const FOR_SSH = [['ssh', 'openssh-client', 'is the way to the Docker daemon that is named by ssh://']]
 const FOR_TEST = [
   ...FOR_START,
   ...FOR_LOCAL,
@@ -55,18 +56,18 @@ const FOR_TEST = [
   ['/usr/sbin/sshd', 'openssh-server', 'is the way to a Docker engine by SSH'],
 ]
 
-/** What a program started with this runtime needs; a daemon that the environment names is there already. */
-function forStart(runtime, env) {
+/** What a program started with this runtime needs. A daemon that somebody names is there already, and needs a way to it. */
+function forStart(runtime, dockerHost) {
   if (runtime !== 'docker') return [...FOR_START, ...FOR_LOCAL]
-  const hasDaemon = Boolean(env.DOCKER_HOST) || existsSync('/var/run/docker.sock')
-  return hasDaemon ? FOR_START : [...FOR_START, ...FOR_DOCKER]
+  if (dockerHost !== undefined) return [...FOR_START, ...(dockerHost.startsWith('ssh://') ? FOR_SSH : [])]
+  return existsSync('/var/run/docker.sock') ? FOR_START : [...FOR_START, ...FOR_DOCKER]
 }
 
 /**
  * Makes sure that npm packages and system packages are there, installing what is missing when `install` is true. Says what
  * it does and why. Returns false, after having said what is wrong, when the machine cannot run the programs.
  */
-export async function ensureMachine({ install, purpose, runtime = 'local' }) {
+export async function ensureMachine({ install, purpose, runtime = 'local', dockerHost }) {
   if (process.platform !== 'linux') return fail(`Sandboxes need Linux, but this is ${process.platform}.`)
   if (process.getuid?.() !== 0) {
     return fail(
@@ -75,7 +76,7 @@ export async function ensureMachine({ install, purpose, runtime = 'local' }) {
   }
   removeOurPolicy()
   const needsPackages = !npmPackagesAreCurrent()
-  const missing = (purpose === 'test' ? FOR_TEST : forStart(runtime, process.env)).filter(
+  const missing = (purpose === 'test' ? FOR_TEST : forStart(runtime, dockerHost)).filter(
     ([what]) => !isThere(what),
   )
   if (!install) {

@@ -10,8 +10,18 @@ export function runtimeOf({ args, env, readFile = readText }) {
   const flag = flagOf(args, '--runtime')
   if (flag !== undefined) return flag
   if (env.OPENSANDBOX_RUNTIME) return env.OPENSANDBOX_RUNTIME
+  return textIn(configurationOf({ args, env, readFile }), 'runtime', 'type') ?? 'local'
+}
+
+/** Where a Docker daemon is that is there already, as environment and configuration say it; undefined when neither does. */
+export function dockerHostOf({ args, env, readFile = readText }) {
+  if (env.DOCKER_HOST) return env.DOCKER_HOST
+  return textIn(configurationOf({ args, env, readFile }), 'docker', 'host') || undefined
+}
+
+function configurationOf({ args, env, readFile }) {
   const path = flagOf(args, '--config') ?? env.SANDBOX_CONFIG_PATH ?? '~/.sandbox.toml'
-  return typeIn(readFile(path.startsWith('~/') ? join(homedir(), path.slice(2)) : path)) ?? 'local'
+  return readFile(path.startsWith('~/') ? join(homedir(), path.slice(2)) : path)
 }
 
 function flagOf(args, name) {
@@ -20,14 +30,15 @@ function flagOf(args, name) {
   return args[at] === name ? args[at + 1] : args[at].slice(name.length + 1)
 }
 
-/** `runtime.type` of a TOML file, in the two ways that people write it. */
-function typeIn(text) {
+/** A text in a TOML file, in the two ways that people write it. */
+function textIn(source, table, key) {
   let section = ''
-  for (const line of text.split('\n')) {
+  for (const line of source.split('\n')) {
     const header = /^\s*\[\s*([\w.]+)\s*\]/.exec(line)
     if (header) section = header[1]
-    const value = /^\s*((?:runtime\s*\.\s*)?type)\s*=\s*["']([^"']*)["']/.exec(line)
-    if (value && (value[1] === 'type' ? section === 'runtime' : section === '')) return value[2]
+    const [, before, name, value] = /^\s*(?:(\w+)\s*\.\s*)?(\w+)\s*=\s*["']([^"']*)["']/.exec(line) ?? []
+    if (name === key && (before === undefined ? section === table : section === '' && before === table))
+      return value
   }
   return undefined
 }

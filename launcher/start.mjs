@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { withCompileCache } from './compile-cache.mjs'
 import { ensureMachine, ROOT } from './install.mjs'
-import { runtimeOf } from './runtime.mjs'
+import { dockerHostOf, runtimeOf } from './runtime.mjs'
 
 const HELP = `Usage: npm start -- [flags]
 
@@ -34,6 +34,7 @@ const ready = await ensureMachine({
   install: !args.includes('--no-install'),
   purpose: 'start',
   runtime: runtimeOf({ args, env: process.env }),
+  dockerHost: dockerHostOf({ args, env: process.env }),
 })
 if (!ready) process.exit(1)
 
