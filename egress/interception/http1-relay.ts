@@ -1,26 +1,14 @@
 // One connection of a client that speaks HTTP/1, request after request. Each is read to the end of its head, judged, and sent on with what
 // it gets; bodies pass as they come, in both directions, no faster than the slower side takes them.
 
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
-import {
-  MAX_SUBSTITUTED_BODY_BYTES,
-  substituteBody,
-  substitutesBody,
-  substituteTarget,
-} from '../vault/substitute.ts'
+import { substituteBody } from '../vault/substitute.ts'
 import { type Exchange, Tally } from './exchange.ts'
-import {
-  forwardedRequestFields,
-  forwardedResponseFields,
-  forwardedTrailers,
-  redact,
-  redactedTrailers,
-} from './fields.ts'
+import { forwardedResponseFields, forwardedTrailers, redact, redactedTrailers } from './fields.ts'
+import { formatRefusal, planAnswer } from './http1-answer.ts'
 import { Body } from './http1-body.ts'
 import {
-  type Framing,
   formatRequestHead,
   formatResponseHead,
   HEAD_END,
@@ -30,11 +18,10 @@ import {
   parseResponseHead,
   type RequestHead,
   type ResponseHead,
-  requestFraming,
-  responseFraming,
   valuesOf,
 } from './http1-head.ts'
-import { checkAuthority, judgeRequest, originForm, type Refusal } from './judge-request.ts'
+import { planRequest } from './http1-request.ts'
+import type { Refusal } from './judge-request.ts'
 import { UpstreamError } from './upstreams.ts'
 
 export type Http1RelayOptions = {
@@ -70,7 +57,6 @@ type Current = {
 }
 
 const EMPTY = Buffer.alloc(0)
-const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** A head in more pieces than this is sent by nobody in earnest, and each costs a look at all of them. */
 const MAX_PIECES = 512
 /** How long what a client goes on sending is read and dropped, so that it reads the answer before it hears of the end. */
@@ -144,11 +130,7 @@ export class Http1Relay {
     const { server, vault, open } = this.#options
     const came = parseRequestHead(text)
     if ('problem' in came) return { status: 400, text: came.problem }
-    const { method, fields, minor } = came
     const tally = new Tally(server, came)
-    const framing = requestFraming(came)
-    const hosts = valuesOf(fields, 'host')
-    const connection = membersOf(fields, 'connection')
     const current: Current = {
       tally,
       head: came,
@@ -158,43 +140,24 @@ export class Http1Relay {
       isUpgrade: false,
       isRepeatable: false,
       isSent: false,
-      wantsClose: minor === 0 || connection.includes('close'),
+      wantsClose: came.minor === 0 || membersOf(came.fields, 'connection').includes('close'),
       answer: undefined,
       isReusable: false,
     }
     this.#current = current
-    const [authority = ''] = hosts
-    const wrongServer = checkAuthority(hosts.length === 1 ? authority : undefined, server)
-    if (wrongServer) return wrongServer
-    if ('problem' in framing) return { status: 400, text: framing.problem }
-    if (method === 'CONNECT') return { status: 400, text: 'a CONNECT would lead elsewhere' }
-    const target = originForm(came.target, { scheme: server.scheme, authority })
-    if (typeof target !== 'string') return target
-    const verdict = judgeRequest(vault(), server, { method, target })
-    if (verdict.refusal) {
-      tally.binding = verdict.binding
-      return verdict.refusal
+    const plan = planRequest(came, server, vault())
+    if ('refusal' in plan) {
+      tally.binding = plan.binding
+      return plan.refusal
     }
-    const { injection } = verdict
-    const asksForUpgrade =
-      membersOf(fields, 'upgrade').includes('websocket') && connection.includes('upgrade')
-    const isUpgrade = asksForUpgrade && framing.by === 'nothing' && method === 'GET' && minor === 1
-    const forwarded = forwardedRequestFields(fields, { injection, isUpgrade })
-    if ('problem' in forwarded) return { status: 400, text: forwarded.problem }
+    const { head, injection, isUpgrade, isRepeatable } = plan
     tally.injection = injection
-    Object.assign(current, {
-      head: {
-        method,
-        minor,
-        target: injection ? substituteTarget(target, injection.substitutions) : target,
-        fields: forwarded,
-      },
-      injection,
-      body: new Body(framing, (lines) => forwardedTrailers(lines, injection)),
-      isUpgrade,
-      isRepeatable: framing.by === 'nothing' && REPEATABLE.has(method) && !isUpgrade,
-    })
-    if (injection && holdsBody(injection, current.head, framing)) this.#holdBody(current)
+    const body = new Body(plan.framing, (lines) => forwardedTrailers(lines, injection))
+    Object.assign(current, { head, injection, body, isUpgrade, isRepeatable })
+    if (plan.holdsBody) {
+      current.held = []
+      if (valuesOf(came.fields, 'expect').length > 0) this.#client.write('HTTP/1.1 100 Continue\r\n\r\n')
+    }
     if (current.held) this.#feedRest()
     else if (this.#upstream) this.#send()
     else this.#connect(open(!current.isRepeatable))
@@ -237,15 +200,6 @@ export class Http1Relay {
     }
     this.#feedRest()
     this.#upstream?.uncork()
-  }
-
-  #holdBody(current: Current): void {
-    const { fields } = current.head
-    current.held = []
-    if (valuesOf(fields, 'expect').length === 0) return
-    // Who waits to be asked for the body would wait for ever.
-    this.#client.write('HTTP/1.1 100 Continue\r\n\r\n')
-    current.head.fields = fields.filter(({ name }) => name.toLowerCase() !== 'expect')
   }
 
   #feedRest(): void {
@@ -383,10 +337,11 @@ export class Http1Relay {
 
   #answerHeadCame(current: Current, head: ResponseHead): string | undefined {
     const { injection, isUpgrade, tally } = current
-    const { status } = head
-    if (status === 101) {
-      if (!isUpgrade) return 'it speaks another protocol that was not asked for'
-      tally.status = status
+    const plan = planAnswer(head, { ...current.head, isUpgrade })
+    if ('problem' in plan) return plan.problem
+    if (plan.is === 'interim') return plan.isTold ? this.#tellHead(head, injection) : undefined
+    tally.status = head.status
+    if (plan.is === 'switch') {
       const problem = this.#tellHead(head, injection, 'Upgrade')
       if (problem !== undefined) return problem
       this.#isTunnel = true
@@ -396,15 +351,9 @@ export class Http1Relay {
       this.#client.resume()
       return undefined
     }
-    if (status < 200) return current.head.minor === 0 ? undefined : this.#tellHead(head, injection)
-    const framing = responseFraming(head, current.head.method)
-    if ('problem' in framing) return framing.problem
-    tally.status = status
-    const isOpenEnded = framing.by === 'end'
-    current.isReusable =
-      head.minor === 1 && !isOpenEnded && !membersOf(head.fields, 'connection').includes('close')
-    if (isOpenEnded) current.wantsClose = true
-    current.answer = new Body(framing, (lines) => redactedTrailers(lines, injection))
+    current.isReusable = plan.isReusable
+    if (plan.framing.by === 'end') current.wantsClose = true
+    current.answer = new Body(plan.framing, (lines) => redactedTrailers(lines, injection))
     return this.#tellHead(head, injection, current.wantsClose ? 'close' : undefined)
   }
 
@@ -475,20 +424,15 @@ export class Http1Relay {
   }
 
   /** An answer of our own, and the end. */
-  #refuse({ status, text }: Refusal): void {
+  #refuse(refusal: Refusal): void {
     const current = this.#current
     const { server } = this.#options
     const tally = current?.tally ?? new Tally(server, { method: '', target: '' })
-    tally.status = status
-    tally.refusal = text
+    tally.status = refusal.status
+    tally.refusal = refusal.text
     this.#options.onExchange(tally.sum())
     this.#current = undefined
-    const body = `${text}\n`
-    this.#client.write(
-      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nContent-Type: text/plain; charset=utf-8\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n` +
-        (current?.head.method === 'HEAD' ? '' : body),
-    )
+    this.#client.write(formatRefusal(refusal, current?.head.method))
     this.#release(false)
     this.#close()
   }
@@ -532,11 +476,4 @@ export class Http1Relay {
 
 function isAnswered({ answer }: Current): boolean {
   return answer?.isDone ?? false
-}
-
-function holdsBody(injection: Injection, { fields }: RequestHead, framing: Framing): boolean {
-  if (framing.by !== 'length' || framing.length > MAX_SUBSTITUTED_BODY_BYTES) return false
-  const [contentType] = valuesOf(fields, 'content-type')
-  const [contentEncoding] = valuesOf(fields, 'content-encoding')
-  return substitutesBody(injection.substitutions, { contentType, contentEncoding })
 }
