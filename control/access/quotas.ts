@@ -66,11 +66,12 @@ export class Quotas {
   snapshotRefusal(tenant: string, sizeBytes: number): string | undefined {
     const { snapshotBytes: most } = this.of(tenant)
     if (most === undefined) return undefined
-    const { snapshotBytes: used } = this.store.kept(tenant)
+    const { snapshotBytes: used, forkedSnapshots } = this.store.kept(tenant)
+    const either = forkedSnapshots > 0 ? ', or sandboxes that were made by forks' : ''
     return used + sizeBytes > most
       ? ofTenant(
           tenant,
-          `at most ${most} bytes of snapshots; there are ${used}, and this one has ${sizeBytes}: delete some`,
+          `at most ${most} bytes of snapshots; there are ${used}, and this one has ${sizeBytes}: delete some${either}`,
         )
       : undefined
   }
@@ -120,15 +121,14 @@ export function overSnapshots(
   quota: Quota,
   { snapshots, forkedSnapshots, snapshotBytes }: Kept,
 ): string | undefined {
-  if (quota.snapshots !== undefined && snapshots >= quota.snapshots) {
-    const behindForks =
-      forkedSnapshots > 0
-        ? `, ${forkedSnapshots} of them behind forks, which go with their sandboxes: delete some of either`
-        : ': delete some'
+  const behindForks =
+    forkedSnapshots > 0
+      ? `, ${forkedSnapshots} of them behind forks, which go with their sandboxes: delete some of either`
+      : ': delete some'
+  if (quota.snapshots !== undefined && snapshots >= quota.snapshots)
     return `at most ${quota.snapshots} snapshots; there are ${snapshots}${behindForks}`
-  }
   if (quota.snapshotBytes !== undefined && snapshotBytes >= quota.snapshotBytes)
-    return `at most ${quota.snapshotBytes} bytes of snapshots; there are ${snapshotBytes}: delete some`
+    return `at most ${quota.snapshotBytes} bytes of snapshots; there are ${snapshotBytes} in ${snapshots} snapshots${behindForks}`
   return undefined
 }
 

@@ -186,6 +186,23 @@ describe('a fork', () => {
     expect((await fork(control, source)).status).toBe(202)
   })
 
+  test('counts for the bytes of its tenant, and who has too many is told where they are', async () => {
+    const quotas = { default: { snapshotBytes: 4096 }, tenants: {} }
+    const control = open({ access: { quotas } })
+    const source = await sandboxOf(control)
+    expect((await fork(control, source)).status).toBe(202)
+    const refused = await control.call('POST', `/v1/sandboxes/${source}/snapshots`)
+    expect([refused.status, refused.body.message]).toEqual([
+      403,
+      'Quota of tenant "default": at most 4096 bytes of snapshots; there are 4096 in 1 snapshots, 1 of them behind forks, which go with their sandboxes: delete some of either',
+    ])
+    control.lives.quotas.of('default').snapshotBytes = 6000
+    const late = await fork(control, source)
+    expect(late.body.message).toBe(
+      'Quota of tenant "default": at most 6000 bytes of snapshots; there are 4096, and this one has 4096: delete some, or sandboxes that were made by forks',
+    )
+  })
+
   test('whose policy cannot be read is refused, unless it names one', async () => {
     const control = open({ askEgress: () => Promise.reject(new Error('away')) })
     const source = await sandboxOf(control)

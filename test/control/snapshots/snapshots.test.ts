@@ -155,7 +155,7 @@ describe('a snapshot', () => {
     const refused = await control.call('POST', `/v1/sandboxes/${source}/snapshots`)
     expect([refused.status, refused.body.message]).toEqual([
       403,
-      'Quota of tenant "default": at most 4096 bytes of snapshots; there are 4096: delete some',
+      'Quota of tenant "default": at most 4096 bytes of snapshots; there are 4096 in 2 snapshots: delete some',
     ])
     const { used } = (await control.call('GET', '/v1/admin/tenants/default')).body as { used: object }
     expect(used).toMatchObject({ snapshots: 2, snapshotBytes: 4096 })
