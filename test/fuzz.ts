@@ -2,15 +2,13 @@
 // over; every disagreement without a written reason is printed, with what makes it again.
 
 import { parseArgs } from 'node:util'
+import { messageOf } from '../lib/errors.ts'
 import { EGRESS_TARGETS, fuzzEgress } from './egress/fuzz/fuzz.ts'
 
 const TARGETS = ['gateway', 'egress', ...Object.keys(EGRESS_TARGETS)]
 const USAGE = `npm run fuzz -- [${TARGETS.join('|')}] [--seconds 60] [--seed NUMBER]`
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string' } },
-})
+const { values, positionals } = readArguments()
 const [target = 'gateway', ...more] = positionals
 const seconds = Number(values.seconds)
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed)
@@ -24,3 +22,15 @@ const wrong =
     ? await (await import('./gateway/strict/fuzz.ts')).fuzzGateway(seconds, seed)
     : await fuzzEgress(target === 'egress' ? Object.keys(EGRESS_TARGETS) : [target], seconds, seed)
 process.exit(wrong > 0 ? 1 : 0)
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string' } },
+    })
+  } catch (error) {
+    console.error(`${messageOf(error)}: ${USAGE}`)
+    process.exit(2)
+  }
+}

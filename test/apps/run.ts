@@ -10,6 +10,10 @@ import { type Front, openStage } from './stage.ts'
 const FRONTS: readonly Front[] = ['plain', 'tls']
 
 const [folder] = process.argv.slice(2)
+if (folder?.startsWith('-')) {
+  console.error(`Cannot run with "${folder}": npm run apps -- [FOLDER], in which the pictures are kept`)
+  process.exit(2)
+}
 if (folder !== undefined) mkdirSync(folder, { recursive: true })
 
 const outcomes: boolean[] = []
