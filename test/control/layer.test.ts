@@ -170,7 +170,7 @@ test.each([
   expect(writtenThroughMemory(`${line}\n`)).toEqual(paths)
 })
 
-describe.skipIf(!isRoot)('one layer of several', () => {
+describe.skipIf(!isRoot)('one layer of several (as root: layers have owners and devices)', () => {
   const shell = (folder: string, script: string) =>
     execFileSync('bash', ['-ec', script], { cwd: folder, encoding: 'utf8' })
   /** Everything that is seen: kinds, modes, owners, times, links, content. */

@@ -22,7 +22,7 @@ async function openFor(image: TestImage, options: Parameters<typeof openStore>[0
   return { registry, uri, pull: () => opened.store.lease({ uri }, NEVER), ...opened }
 }
 
-describe.skipIf(!isRoot)('layers', () => {
+describe.skipIf(!isRoot)('layers (as root: what is unpacked has owners)', () => {
   const unpack = async (...layers: TarEntry[][]) => {
     const { pull, left, store } = await openFor(imageOf(layers.map(tarOf)))
     const { image } = await pull()
@@ -174,7 +174,7 @@ describe.skipIf(!isRoot)('layers', () => {
   })
 })
 
-describe.skipIf(!isRoot)('registries', () => {
+describe.skipIf(!isRoot)('registries (as root: what is unpacked has owners)', () => {
   const isBlob = ({ url = '' }: IncomingMessage, digest?: string) => url.includes(`/blobs/${digest ?? ''}`)
   type Fault = (request: IncomingMessage, response: ServerResponse, image: TestImage) => boolean
 

@@ -13,7 +13,7 @@ import { tarOf } from '../../support/tar.ts'
 
 const isRoot = process.getuid?.() === 0
 
-describe.skipIf(!isRoot)('archives', () => {
+describe.skipIf(!isRoot)('archives (as root: what is unpacked has owners)', () => {
   async function openWithArchive() {
     const folder = makeFolder()
     const tool = (...args: [string, ...string[]]) =>
@@ -82,7 +82,7 @@ describe.skipIf(!isRoot)('archives', () => {
   })
 })
 
-describe.skipIf(!isRoot)('a registry', () => {
+describe.skipIf(!isRoot)('a registry (as root: what is unpacked has owners)', () => {
   async function openWithRegistry(options: Parameters<typeof openStore>[0] = {}) {
     const registry = await serveRegistry({ 'team/x:1': imageSaying('first') })
     const opened = await openStore({ insecureRegistries: [registry.host], ...options })
