@@ -1,6 +1,5 @@
 // What of the product's configuration egress needs, in the form in which it needs it.
 
-import { isIP } from 'node:net'
 import type { EgressServices } from '../lib/config/egress-services.ts'
 import type { OtelConfig } from '../lib/config/otel.ts'
 import type { Config } from '../lib/config.ts'
@@ -48,16 +47,4 @@ export function readEgressConfig({ server, log, runtime, egress, otel }: Config)
     services: egress,
     ...(otel && { otel }),
   }
-}
-
-/** The name servers of a resolv.conf: at most ten, those on the host itself last (contract: egress.md 3). */
-export function parseResolvConf(text: string): DnsUpstream[] {
-  const found = new Set<string>()
-  for (const line of text.split('\n')) {
-    const address = /^\s*nameserver\s+(\S+)/.exec(line)?.[1]
-    if (address && isIP(address) !== 0 && address !== '0.0.0.0' && address !== '::') found.add(address)
-  }
-  const isLocal = (address: string) => address === '::1' || address.startsWith('127.')
-  const servers = [...found].sort((a, b) => Number(isLocal(a)) - Number(isLocal(b)))
-  return servers.slice(0, 10).map((address) => ({ by: 'udp', address, port: 53 }))
 }

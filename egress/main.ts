@@ -1,13 +1,11 @@
 // Starts egress: network, name server, rules, then the two APIs. Stops in reverse and leaves the rules of running sandboxes.
 
 import { rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
-import { messageOf, systemCodeOf } from '../lib/errors.ts'
+import { messageOf } from '../lib/errors.ts'
 import { type Instance, instanceOf, makeRunDir } from '../lib/instance.ts'
 import { createLogger } from '../lib/log.ts'
-import type { DnsUpstream } from '../lib/name-server.ts'
 import {
   hasTerminal,
   loadConfiguration,
@@ -21,13 +19,15 @@ import { runProgram } from '../lib/run-program.ts'
 import { serve } from '../lib/serve.ts'
 import { reportReady, stopSignal } from '../lib/stop.ts'
 import { createAdminApp, createPolicyApp } from './app.ts'
-import { type EgressConfig, HELP, parseResolvConf, readEgressConfig } from './config.ts'
+import { isListening, whyNoFilter } from './check-machine.ts'
+import { type EgressConfig, HELP, readEgressConfig } from './config.ts'
 import { Flows } from './connections/flows.ts'
 import { createRelay, createRelayer } from './connections/relay.ts'
 import { closeRouting, markOf, openRouting } from './connections/routing.ts'
 import { listenTransparently } from './connections/transparent.ts'
 import { createDenyWebhook } from './deny-webhook.ts'
 import { type Answerer, createAnswerer } from './dns/answer.ts'
+import { nameServersOf } from './dns/host-servers.ts'
 import { createDnsMeter } from './dns/limits.ts'
 import { withPins } from './dns/pinned.ts'
 import { createResolver } from './dns/resolve.ts'
@@ -58,7 +58,6 @@ import { openVaultFiles } from './vault/vault-files.ts'
 import { keepRules } from './watch/keep-rules.ts'
 
 const TEARDOWN = '--teardown'
-const RESOLV_CONF_MS = 5000
 const DNS_PORT = 53
 /** Connections that are relayed at once. */
 const FLOW_LIMITS = { perSandbox: 1024, total: 16_384 }
@@ -77,7 +76,8 @@ const log = createLogger({ program: 'egress', level: () => logLevel })
 for (const warning of loaded.warnings) log.warn(warning)
 if (process.getuid?.() !== 0)
   refuse('Cannot filter the network of sandboxes without root: start as root, or with sudo')
-await checkMachine()
+const unfit = await whyNoFilter()
+if (unfit !== undefined) refuse(unfit)
 makeDataDir(config.dataDir)
 const instance = instanceOf(config.dataDir)
 makeRunDir(instance)
@@ -176,7 +176,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     seal: sealOfAuthorities(sealing),
   })
   const flows = new Flows(FLOW_LIMITS)
-  const upstream = new Upstream({ servers: nameServers(config) })
+  const upstream = new Upstream({ servers: nameServersOf(config.nameServers) })
   const webhook =
     services.denyWebhook && createDenyWebhook({ webhook: services.denyWebhook, log, signal: stop })
   const observation = await openObservation({
@@ -381,49 +381,4 @@ async function countRuns(...call: Parameters<typeof runProgram>): ReturnType<typ
   const outcome = await runProgram(...call)
   if (call[1][0] === '-f') onRules?.(outcome.code !== 0)
   return outcome
-}
-
-function nameServers(config: EgressConfig): () => readonly DnsUpstream[] {
-  if (config.nameServers.length > 0) return () => config.nameServers
-  let known: DnsUpstream[] = []
-  let readAt = 0
-  return () => {
-    if (Date.now() - readAt > RESOLV_CONF_MS) {
-      known = parseResolvConf(readIfThere('/etc/resolv.conf') ?? '')
-      readAt = Date.now()
-    }
-    return known
-  }
-}
-
-async function checkMachine(): Promise<void> {
-  for (const [program, args, packageName] of [
-    ['nft', ['list', 'tables'], 'nftables'],
-    ['ip', ['-V'], 'iproute2'],
-  ] as const) {
-    try {
-      const { code, stderr } = await runProgram(program, args)
-      if (code !== 0)
-        refuse(
-          `Cannot filter the network of sandboxes: the kernel refuses "${program} ${args.join(' ')}": ${stderr.trim().split('\n')[0]}`,
-        )
-    } catch (error) {
-      if (systemCodeOf(error) === 'ENOENT')
-        refuse(
-          `Cannot filter the network of sandboxes without the program "${program}": install ${packageName}`,
-        )
-      throw error
-    }
-  }
-}
-
-function isListening(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ path: socketPath })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

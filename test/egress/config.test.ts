@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { parseResolvConf, readEgressConfig } from '../../egress/config.ts'
+import { readEgressConfig } from '../../egress/config.ts'
 import { loadConfig } from '../../lib/config.ts'
 import { parseDnsUpstream, parseNameServer } from '../../lib/name-server.ts'
 
@@ -95,25 +95,4 @@ test('those of the configuration are what egress asks', () => {
     { by: 'udp', address: '192.0.2.53', port: 53 },
     { by: 'udp', address: '::1', port: 5353 },
   ])
-})
-
-test('resolv.conf: each server once, those of the host itself last, at most ten', () => {
-  const text = [
-    '# nameserver 192.0.2.1',
-    'nameserver 127.0.0.53',
-    'search example',
-    'nameserver 192.0.2.2',
-    'nameserver 192.0.2.2',
-    ' nameserver\t2001:db8::1 # comment',
-    'nameserver 0.0.0.0',
-    'nameserver bogus',
-  ].join('\n')
-  expect(parseResolvConf(text).map((server) => 'address' in server && server.address)).toEqual([
-    '192.0.2.2',
-    '2001:db8::1',
-    '127.0.0.53',
-  ])
-  const many = Array.from({ length: 20 }, (_, index) => `nameserver 192.0.2.${index + 1}`).join('\n')
-  expect(parseResolvConf(many)).toHaveLength(10)
-  expect(parseResolvConf('')).toEqual([])
 })
