@@ -247,6 +247,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         feed,
         log,
         traffic: new ProxyTraffic({ feed, activity: lives.activity }),
+        isOpen: () => !access.keyring.isNeeded,
         async guard({ headers, url }) {
           const { keyring } = access
           if (!keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)

@@ -2,27 +2,22 @@
 // 1.5). The gateway has the fast way; this one is for parity. It works on Node's own request and response, because what
 // passes through must arrive as it was sent: raw path, raw query, every header line.
 
-import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
-import { createProxyServer } from 'http-proxy-3'
-import { API_KEY_HEADER, hashKey, isSameHash, SECURE_ACCESS_HEADER } from '../../lib/access.ts'
-import {
-  confineField,
-  NO_ORIGIN_POLICY,
-  NO_SERVICE_WORKER,
-  SERVICE_WORKER_FIELD,
-} from '../../lib/api/path-form.ts'
+import { hashKey, isSameHash, SECURE_ACCESS_HEADER } from '../../lib/access.ts'
+import { NO_ORIGIN_POLICY, NO_SERVICE_WORKER, SERVICE_WORKER_FIELD } from '../../lib/api/path-form.ts'
 import type { Route, RouteTarget } from '../../lib/api/routes-feed.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import { SHARE_HEADER } from '../../lib/share-link.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { notFound, refusal } from '../errors.ts'
 import type { RoutesFeed } from '../routes-feed.ts'
 import { parsePort } from './endpoints.ts'
+import { findMistakable } from './proxy-fields.ts'
 import type { ProxyTraffic } from './proxy-traffic.ts'
+import { type Relay, relayRequest, relayUpgrade } from './relay.ts'
 import { visibleSandbox } from './visible.ts'
 
 export type SandboxProxy = {
@@ -32,26 +27,6 @@ export type SandboxProxy = {
 }
 
 const PROXY_URL = /^((?:\/v1)?\/sandboxes\/([^/?#]+)\/proxy\/([^/?#]+))(\/[^?#]*)?(\?[^#]*)?/
-const CONNECT_TIMEOUT_MS = 10_000
-const SILENCE_TIMEOUT_MS = 180_000
-/**
- * Ours, not the sandbox's: the API key, and what a client says about how it came here. And credentials, as all sandboxes
- * have one origin here, and one cookie jar (contract: lifecycle.md 4.4).
- */
-const DROPPED = [
-  API_KEY_HEADER.toLowerCase(),
-  'authorization',
-  'cookie',
-  'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-forwarded-port',
-  'x-real-ip',
-  'opensandbox-access-renew',
-  SECURE_ACCESS_HEADER.toLowerCase(),
-  SHARE_HEADER.toLowerCase(),
-]
 
 /** Others, such as those of WebDAV, pass as well. */
 const ALLOWED = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
@@ -115,6 +90,7 @@ export function createSandboxProxy({
   feed,
   log,
   guard,
+  isOpen = () => false,
   traffic,
 }: {
   feed: Pick<RoutesFeed, 'get'>
@@ -125,78 +101,85 @@ export function createSandboxProxy({
    * Throws ApiError for a WebSocket that may not pass. Other requests have come through the API's own checks.
    */
   guard?: (incoming: IncomingMessage) => void | Promise<void>
+  /** Whether the API asks for no key. */
+  isOpen?: () => boolean
 }): SandboxProxy {
-  const server = createProxyServer({
-    xfwd: true,
-    changeOrigin: false,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    proxyTimeout: SILENCE_TIMEOUT_MS,
-  })
-  const prefixes = new WeakMap<IncomingMessage, string>()
-  // Errors are answered where the request is known; without a listener they would end the process.
-  server.on('error', () => {})
-  server.on('proxyRes', (answer, incoming) => {
-    // A document of a sandbox must not have the origin of an API that asks for no key.
-    if (guard) answer.headers['content-security-policy'] = NO_ORIGIN_POLICY
-    const { location } = answer.headers
-    const prefix = prefixes.get(incoming)
-    if (prefix === undefined) return
-    if (location && /^\/(?!\/)/.test(location)) answer.headers.location = `${prefix}${location}`
-    confineFields(answer.headers, prefix)
-  })
-  const prepare = (incoming: IncomingMessage) => {
+  const prepare = (incoming: IncomingMessage, refuse: (error: unknown) => void): Relay => {
     const { id, target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
     if (incoming.headers[SERVICE_WORKER_FIELD] !== undefined)
       throw refusal('GENERAL::FORBIDDEN', NO_SERVICE_WORKER)
+    const mistakable = findMistakable(incoming.rawHeaders)
+    if (mistakable !== undefined)
+      throw refusal(
+        'GENERAL::BAD_REQUEST',
+        `The field "${mistakable}" could be taken for another with hyphens: leave it out`,
+      )
     requireAccess(feed.get(id), incoming)
     if (incoming.headers['opensandbox-access-renew'] !== 'skip') traffic?.follow(id, incoming.socket)
-    for (const name of DROPPED) delete incoming.headers[name]
-    prefixes.set(incoming, prefix)
-    incoming.url = path
-    return 'socketPath' in target
-      ? { host: 'localhost', port: 80, protocol: 'http:', socketPath: target.socketPath }
-      : { host: target.host, port: target.port, protocol: 'http:' }
+    const passage = {
+      inner: innerHostOf(target),
+      outer: incoming.headers.host ?? '',
+      prefix,
+      clientAddress: incoming.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? '',
+    }
+    // A document of a sandbox must not have the origin of an API that asks for no key.
+    const extra = isOpen() ? ['Content-Security-Policy', NO_ORIGIN_POLICY] : []
+    return { incoming, target, path, passage, extra, refuse }
   }
 
   return {
     forward(incoming, outgoing) {
       outgoing.once('close', () => traffic?.leave(incoming.socket))
-      try {
-        server.web(incoming, outgoing, { target: prepare(incoming) }, (error) => {
-          log.debug('sandbox did not answer', { error: messageOf(error) })
-          writeRefusal(outgoing, refusalOfForward(error))
-        })
-      } catch (error) {
+      const refuse = (error: unknown) => {
+        if (!(error instanceof ApiError)) log.debug('sandbox did not answer', { error: messageOf(error) })
         writeRefusal(outgoing, error instanceof ApiError ? error : refusalOfForward(error))
+      }
+      try {
+        relayRequest(prepare(incoming, refuse), outgoing)
+      } catch (error) {
+        refuse(error)
       }
     },
     attach(httpServer) {
-      httpServer.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+      // The sandbox says whether it wants the body. Who has not sent it may send something else, so nothing comes after it.
+      httpServer.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+        if (sandboxIdOf(incoming.url) === '') outgoing.writeContinue()
+        else outgoing.shouldKeepAlive = false
+        httpServer.emit('request', incoming, outgoing)
+      })
+      httpServer.on('upgrade', (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
         socket.on('error', () => socket.destroy())
         socket.once('close', () => traffic?.leave(incoming.socket))
+        const refuse = (error: unknown) => {
+          if (!(error instanceof ApiError))
+            log.debug('sandbox did not take a WebSocket', { error: messageOf(error) })
+          writeRefusalToSocket(socket, error instanceof ApiError ? error : refusalOfForward(error))
+        }
         const pass = async () => {
           await guard?.(incoming)
-          const target = prepare(incoming)
-          server.ws(incoming, socket, head, { target }, (error) => {
-            log.debug('sandbox did not take a WebSocket', { error: messageOf(error) })
-            writeRefusalToSocket(socket, refusalOfForward(error))
-          })
+          relayUpgrade(prepare(incoming, refuse), readUpgrade(incoming), socket, head)
         }
-        pass().catch((error) =>
-          writeRefusalToSocket(socket, error instanceof ApiError ? error : refusalOfForward(error)),
-        )
+        pass().catch(refuse)
       })
     },
   }
 }
 
-/** As the gateway does: nothing that would be about the API's origin, and cookies of the sandbox's own path. */
-function confineFields(headers: IncomingHttpHeaders, prefix: string): void {
-  for (const [key, value] of Object.entries(headers)) {
-    const kept = [value ?? []].flat().flatMap((each) => confineField(key, each, prefix) ?? [])
-    if (kept.length === 0) delete headers[key]
-    else headers[key] = Array.isArray(value) ? kept : kept[0]
-  }
+/** An upgrade to HTTP/2 would be a tunnel in which nothing is checked any more: it is not asked for. */
+function readUpgrade({ headers }: IncomingMessage): string {
+  const { upgrade = '' } = headers
+  if (!upgrade.toLowerCase().includes('h2c')) return upgrade
+  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return ''
+  throw refusal(
+    'GENERAL::BAD_REQUEST',
+    'A request with a body cannot ask for HTTP/2: leave out the field Upgrade',
+  )
+}
+
+/** The `Host` under which what is behind a target knows itself. */
+function innerHostOf(target: RouteTarget): string {
+  if ('socketPath' in target) return 'localhost'
+  return target.host.includes(':') ? `[${target.host}]:${target.port}` : `${target.host}:${target.port}`
 }
 
 /** As the gateway does for tokens; signed names and links are the gateway's alone (contract: v1.1.md 1.5). */
@@ -211,7 +194,7 @@ function refusalOfForward(error: unknown): ApiError {
   const code = systemCodeOf(error)
   if (code === 'ETIMEDOUT' || code === 'ESOCKETTIMEDOUT')
     return refusal('BACKEND_TIMEOUT', 'The sandbox did not answer in time', { cause: error })
-  if (code === 'ECONNRESET' || code?.startsWith('HPE_'))
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'EPROTO' || code?.startsWith('HPE_'))
     return refusal('BACKEND_RESPONSE_FAILED', 'The sandbox broke off its answer', { cause: error })
   return refusal('BACKEND_CONNECTION_FAILED', 'Nothing in the sandbox answers on this port', { cause: error })
 }
@@ -230,7 +213,7 @@ function writeRefusal(outgoing: ServerResponse, error: ApiError): void {
   }
 }
 
-function writeRefusalToSocket(socket: Duplex, error: ApiError): void {
+function writeRefusalToSocket(socket: Socket, error: ApiError): void {
   if (!socket.writable) return
   const body = JSON.stringify(error.body())
   const headers = Object.entries(error.headers).map(([name, value]) => `${name}: ${value}\r\n`)
