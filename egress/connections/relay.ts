@@ -4,6 +4,7 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Logger } from '../../lib/log.ts'
+import { type ChunkMemory, ReadMemory } from '../../lib/read-memory.ts'
 import type { Interception } from '../interception/interception.ts'
 import type { Decision } from '../policy/decide.ts'
 import type { DecisionRecord } from '../record.ts'
@@ -64,7 +65,8 @@ const STATUS_BYTES = 12
 /** Relays one connection after the other, whoever has accepted them. */
 export function createRelayer(options: RelayOptions): BeginRelay {
   const refusals = createRefusalLog(options.log, 'connection denied')
-  return (accepted) => new Relay(options, refusals, accepted).begin(accepted.first)
+  const memory = new ReadMemory()
+  return (accepted) => new Relay(options, { refusals, memory }, accepted).begin(accepted.first)
 }
 
 /** The server that the kernel's rules lead to; it is not listening yet. */
@@ -86,6 +88,7 @@ function originalDestination({ localAddress, localPort }: Socket): Destination {
 class Relay {
   readonly #options: RelayOptions
   readonly #refusals: RefusalLog
+  readonly #memory: ReadMemory
   readonly #client: Socket
   readonly #id: string
   readonly #to: Accepted['to']
@@ -104,9 +107,14 @@ class Relay {
   #opening: Buffer[] = []
   #isRead = false
 
-  constructor(options: RelayOptions, refusals: RefusalLog, { client, sandbox, to }: Accepted) {
+  constructor(
+    options: RelayOptions,
+    { refusals, memory }: { refusals: RefusalLog; memory: ReadMemory },
+    { client, sandbox, to }: Accepted,
+  ) {
     this.#options = options
     this.#refusals = refusals
+    this.#memory = memory
     this.#client = client
     this.#id = sandbox.id
     this.#to = to
@@ -216,10 +224,10 @@ class Relay {
   #dial(): Socket {
     const { connectMs = CONNECT_MS } = this.#options
     const { address: host, port } = this.#to
-    const upstream = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true })
+    const { onread } = this.#memory.readerFor((chunk, memory) => this.#fromUpstream(upstream, chunk, memory))
+    const upstream = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, onread })
     const connecting = setTimeout(() => upstream.destroy(), connectMs)
     upstream.on('connect', () => clearTimeout(connecting))
-    upstream.on('data', (chunk) => this.#fromUpstream(upstream, chunk))
     upstream.on('drain', () => {
       if (!this.#isSwitching) this.#client.resume()
     })
@@ -232,8 +240,8 @@ class Relay {
     return upstream
   }
 
-  #fromUpstream(upstream: Socket, chunk: Buffer): void {
-    if (!this.#client.write(chunk)) upstream.pause()
+  #fromUpstream(upstream: Socket, chunk: Buffer, memory: ChunkMemory): void {
+    this.#toClient(upstream, chunk, memory)
     if (!this.#isSwitching || !(this.#judge instanceof HttpRequests)) return
     this.#answer += chunk.toString('latin1', 0, STATUS_BYTES)
     const status = STATUS_LINE.exec(this.#answer)?.[1]
@@ -244,6 +252,19 @@ class Relay {
     const judged = this.#judge.answered(Number(status))
     this.#client.resume()
     this.#forward(this.#judge, judged)
+  }
+
+  #toClient(upstream: Socket, chunk: Buffer, memory: ChunkMemory): void {
+    const client = this.#client
+    if (memory !== 'lent') {
+      if (!client.write(Buffer.from(chunk))) upstream.pause()
+      return
+    }
+    client.write(chunk, () => {
+      if (client.writableLength === 0) upstream.resume()
+    })
+    // What is still being written must stay as it is.
+    if (client.writableLength > 0) upstream.pause()
   }
 
   get #isSwitching(): boolean {

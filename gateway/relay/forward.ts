@@ -4,6 +4,7 @@
 
 import type { Writable } from 'node:stream'
 import { systemCodeOf } from '../../lib/errors.ts'
+import type { ChunkMemory } from '../../lib/read-memory.ts'
 import type { Plan } from '../decision/plan.ts'
 import { REFUSED, type Refusal } from '../decision/refusal.ts'
 import { type BodyReader, createBodyReader } from '../http1/body.ts'
@@ -18,7 +19,7 @@ import type { Legs } from '../observe/outcome.ts'
 import type { ByteMeter } from './byte-meter.ts'
 import { UnsayableRequest } from './h2c-socket.ts'
 import { formatInterimHead, formatResponseHead, isRepeatable, mayBeTrailer } from './headers.ts'
-import type { ChunkMemory, Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
+import type { Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
 
 /** What an exchange asks of the connection that it belongs to. */
 export type ExchangeOwner = {

@@ -4,6 +4,7 @@
 
 import { connect, type Socket } from 'node:net'
 import { Lanes } from '../../lib/lanes.ts'
+import { type ChunkMemory, type ChunkReader, ReadMemory } from '../../lib/read-memory.ts'
 import { countedAs } from '../front/client-counts.ts'
 import { H2cSessions } from './h2c-sessions.ts'
 import { H2cSocket } from './h2c-socket.ts'
@@ -17,12 +18,6 @@ export type Target = {
   /** HTTP/2 is spoken there, without TLS. */
   isH2c?: boolean
 }
-
-/**
- * Whose the memory of a chunk is: the receiver's; the connection's, which reads into it again unless the socket was paused
- * meanwhile; or everybody's, so that what is kept of it after the call has to be copied.
- */
-export type ChunkMemory = 'given' | 'lent' | 'shared'
 
 /** What uses a connection at the moment hears from it. */
 export type UpstreamUser = {
@@ -59,9 +54,6 @@ const IDLE_OTHERWISE_MS = 1500
 const ANNOUNCED_MARGIN_MS = 1000
 const LONGEST_IDLE_MS = 90_000
 export const STREAM_BUFFER_BYTES = 256 * 1024
-/** What is read at once, and what is while a connection carries much: see `Upstream`. */
-const READ_BYTES = 64 * 1024
-const BULK_READ_BYTES = 512 * 1024
 
 const SOCKET_OPTIONS = {
   noDelay: true,
@@ -71,11 +63,7 @@ const SOCKET_OPTIONS = {
   highWaterMark: STREAM_BUFFER_BYTES,
 }
 
-/**
- * One connection. All read into one shared buffer, and what is kept is copied out of it. Who fills it whole gets a large one
- * of its own, out of which nothing is copied: with fresh memory for every read, as streams do it, a large answer costs the
- * double (measured: 2.0 s of processor time for 1 GiB, against 0.7 s).
- */
+/** One connection. */
 export class Upstream {
   readonly target: Target
   readonly socket: Socket | H2cSocket
@@ -89,38 +77,28 @@ export class Upstream {
   /** Gives its place back that it takes of what its client may have; called once, when its request is over. */
   leave: (() => void) | undefined
   #error: Error | undefined
-  #own: Uint8Array | undefined
+  readonly #reader: ChunkReader
 
   constructor(
     target: Target,
-    shared: Uint8Array,
+    memory: ReadMemory,
     sessions: H2cSessions,
     onClose: (upstream: Upstream) => void,
   ) {
     this.target = target
-    this.socket = target.isH2c ? this.#openStream(sessions) : this.#connect(shared)
+    this.#reader = memory.readerFor((chunk, whose) => this.#read(chunk, whose))
+    this.socket = target.isH2c ? this.#openStream(sessions) : this.#connect()
     this.#listen(onClose)
   }
 
-  #connect(shared: Uint8Array): Socket {
-    return connect({
-      ...this.target.connect,
-      ...SOCKET_OPTIONS,
-      onread: {
-        buffer: () => this.#own ?? shared,
-        callback: (length, memory) => {
-          this.#read(length, memory)
-          return true
-        },
-      },
-    })
+  #connect(): Socket {
+    return connect({ ...this.target.connect, ...SOCKET_OPTIONS, onread: this.#reader.onread })
   }
 
   #openStream(sessions: H2cSessions): H2cSocket {
-    return new H2cSocket(sessions.open(this.target), STREAM_BUFFER_BYTES).on('data', (chunk: Buffer) => {
-      if (this.user) this.user.onUpstreamData(chunk, 'given')
-      else this.socket.destroy()
-    })
+    return new H2cSocket(sessions.open(this.target), STREAM_BUFFER_BYTES).on('data', (chunk: Buffer) =>
+      this.#read(chunk, 'given'),
+    )
   }
 
   #listen(onClose: (upstream: Upstream) => void): void {
@@ -145,11 +123,11 @@ export class Upstream {
       })
   }
 
-  /** Its own large buffer is given back: somebody may still be writing out of it. */
+  /** Its request is over. */
   rest(): void {
     this.user = undefined
     this.giveBack()
-    this.#own = undefined
+    this.#reader.rest()
   }
 
   giveBack(): void {
@@ -158,16 +136,10 @@ export class Upstream {
     leave?.()
   }
 
-  #read(length: number, memory: Uint8Array): void {
+  #read(chunk: Buffer, memory: ChunkMemory): void {
     // An idle connection has nothing to say.
-    if (!this.user) {
-      this.socket.destroy()
-      return
-    }
-    const isLent = memory === this.#own
-    if (!isLent && length === READ_BYTES) this.#own = Buffer.allocUnsafeSlow(BULK_READ_BYTES)
-    const chunk = Buffer.from(memory.buffer, memory.byteOffset, length)
-    this.user.onUpstreamData(chunk, isLent ? 'lent' : 'shared')
+    if (this.user) this.user.onUpstreamData(chunk, memory)
+    else this.socket.destroy()
   }
 
   mayServe(repeatable: boolean, now: number): boolean {
@@ -185,7 +157,7 @@ export class Upstream {
 
 export class UpstreamPool {
   readonly #limits: PoolLimits
-  readonly #shared = Buffer.allocUnsafeSlow(READ_BYTES)
+  readonly #memory = new ReadMemory()
   readonly #idle = new Map<string, Upstream[]>()
   readonly #counts = new Map<string, number>()
   readonly #groups = new Map<string, Set<Upstream>>()
@@ -232,7 +204,7 @@ export class UpstreamPool {
     const count = this.#counts.get(target.key) ?? 0
     if (count >= this.#limits.perTarget || !this.#makeRoom(target.group)) return undefined
     this.#counts.set(target.key, count + 1)
-    const upstream = new Upstream(target, this.#shared, this.#sessions, (closed) => this.#forget(closed))
+    const upstream = new Upstream(target, this.#memory, this.#sessions, (closed) => this.#forget(closed))
     let group = this.#groups.get(target.group)
     if (!group) {
       group = new Set()

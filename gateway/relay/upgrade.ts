@@ -2,9 +2,10 @@
 // last, or one of them breaks. Each is read only as fast as the other takes it. Tens of thousands may be open and silent, so one
 // holds as little as it can.
 
+import type { ChunkMemory } from '../../lib/read-memory.ts'
 import type { ClientSocket } from '../decision/verdict.ts'
 import type { ByteMeter } from './byte-meter.ts'
-import type { ChunkMemory, Upstream, UpstreamUser } from './pool.ts'
+import type { Upstream, UpstreamUser } from './pool.ts'
 
 /** When one side has ended, so long may the other be silent before both are closed. */
 const HALF_CLOSED_TIMEOUT_MS = 5 * 60_000
