@@ -59,6 +59,15 @@ const SESSION_OPTIONS = {
 /** No date is added that the server has not sent. */
 const AS_IT_IS: ServerStreamResponseOptions & { sendDate: boolean } = { sendDate: false }
 
+const OF_THE_CONNECTION = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+])
+
 /** Reads requests until the client ends its connection. */
 export function relayHttp2(options: Http2RelayOptions): void {
   const { client } = options
@@ -179,24 +188,27 @@ class StreamRelay {
     let trailers: OutgoingHttpHeaders = {}
     let answerTrailers: OutgoingHttpHeaders = {}
     stream.on('trailers', (came) => {
-      trailers = withoutInjected(came, this.#injection)
+      const { te, ...kept } = endToEnd(came)
+      trailers = withoutInjected(kept, this.#injection)
     })
-    upstream.on('wantTrailers', () => upstream.sendTrailers(trailers))
+    upstream.on('wantTrailers', () => this.#attempt(() => upstream.sendTrailers(trailers)))
     upstream
       .on('headers', (headers) => {
         if (!stream.headersSent && !stream.closed)
-          stream.additionalHeaders(redacted(headers, this.#injection))
+          this.#attempt(() => stream.additionalHeaders(redacted(headers, this.#injection)))
       })
       .on('response', (headers, flags) => {
         if (stream.closed || stream.destroyed) return
         const endStream = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
         this.#tally.status = Number(headers[':status'])
-        stream.respond(redacted(headers, this.#injection), {
-          ...AS_IT_IS,
-          endStream,
-          waitForTrailers: !endStream,
-        })
-        if (!endStream)
+        const isBegun = this.#attempt(() =>
+          stream.respond(redacted(headers, this.#injection), {
+            ...AS_IT_IS,
+            endStream,
+            waitForTrailers: !endStream,
+          }),
+        )
+        if (isBegun && !endStream)
           this.#pass(upstream, stream, (length) => {
             this.#tally.bytesReceived += length
           })
@@ -207,7 +219,20 @@ class StreamRelay {
       // The close that follows does what is to be done.
       .on('error', () => {})
       .on('close', () => this.#upstreamClosed(upstream))
-    stream.on('wantTrailers', () => stream.sendTrailers(answerTrailers))
+    stream.on('wantTrailers', () => this.#attempt(() => stream.sendTrailers(answerTrailers)))
+  }
+
+  /** What came may be more than Node lets out: then the exchange is broken off, and nobody else's. */
+  #attempt(send: () => void): boolean {
+    try {
+      send()
+      return true
+    } catch {
+      this.#tally.refusal = 'it has fields that HTTP/2 does not allow'
+      this.#upstream?.close(NGHTTP2_INTERNAL_ERROR)
+      this.#stream.close(NGHTTP2_INTERNAL_ERROR)
+      return false
+    }
   }
 
   /** No faster than the other side takes it. */
@@ -259,8 +284,12 @@ function forwardedHeaders(
   headers: IncomingHttpHeaders,
   injection: Injection | undefined,
 ): OutgoingHttpHeaders {
-  const { host, ...others } = headers
-  const forwarded: OutgoingHttpHeaders = { ...others, ':authority': headers[':authority'] ?? host }
+  const { host, te, ...others } = endToEnd(headers)
+  const forwarded: OutgoingHttpHeaders = {
+    ...others,
+    ...(te === 'trailers' && { te }),
+    ':authority': headers[':authority'] ?? headers.host,
+  }
   if (!injection) return forwarded
   const { substitutions } = injection
   const kept = withoutInjected(forwarded, injection)
@@ -276,6 +305,11 @@ function forwardedHeaders(
   return { ...kept, ...Object.fromEntries(injected), [sensitiveHeaders]: injected.map(([name]) => name) }
 }
 
+/** Without what one connection says to the next, which HTTP/2 has no place for (RFC 9113 8.2.2). */
+function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OF_THE_CONNECTION.has(name)))
+}
+
 function withoutInjected(
   headers: OutgoingHttpHeaders,
   injection: Injection | undefined,
@@ -286,7 +320,8 @@ function withoutInjected(
 
 /** Each value by itself, so that several cookies stay several. */
 function redacted(headers: IncomingHttpHeaders, injection: Injection | undefined): OutgoingHttpHeaders {
-  const entries = Object.entries(headers).map(([name, value]) => [
+  const { te, ...kept } = endToEnd(headers)
+  const entries = Object.entries(kept).map(([name, value]) => [
     name,
     Array.isArray(value)
       ? value.map((each) => redact(each, injection))

@@ -320,6 +320,46 @@ test('C12: streams of HTTP/2 pass while they last, with the secret, their traile
   session.destroy()
 })
 
+/** Frames of HTTP/2 (RFC 9113 4.1) with header blocks that no client of Node writes (RFC 7541 6.2.2). */
+function http2Frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, payload])
+}
+
+const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)])
+
+test.each([
+  ['http2-settings', 'x'],
+  ['te', 'TRAILERS'],
+  ['te', 'trailers'],
+])(
+  'trailers of HTTP/2 that Node does not let out end nothing but their request: %s: %s',
+  async (name, value) => {
+    choice = () => inject()
+    const port = await openInterception(http2, 'https', ['h2', 'http/1.1'])
+    const client = dial(port, ['h2'])
+    client.on('error', () => {}).resume()
+    const indexed = Buffer.from([0x83, 0x87])
+    const authority = Buffer.concat([Buffer.from([0x01]), text(`${NAME}:${http2}`)])
+    const path = Buffer.concat([Buffer.from([0x04]), text('/grpc')])
+    const trailer = Buffer.concat([Buffer.from([0x00]), text(name), text(value)])
+    client.write(
+      Buffer.concat([
+        Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+        http2Frame(4, 0, 0, Buffer.alloc(0)),
+        http2Frame(1, 0x4, 1, Buffer.concat([indexed, authority, path])),
+        http2Frame(1, 0x5, 1, trailer),
+      ]),
+    )
+    await expect.poll(() => exchanges.at(-1)).toMatchObject({ method: 'POST', path: '/grpc', status: 200 })
+    client.destroy()
+  },
+)
+
 test('a WebSocket is opened with the secret, and its bytes pass in both directions', async () => {
   choice = () => inject()
   const port = await openInterception(https)
