@@ -21,7 +21,7 @@ import {
   valuesOf,
 } from './http1-head.ts'
 import { planRequest } from './http1-request.ts'
-import type { Refusal } from './judge-request.ts'
+import { type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { UpstreamError } from './upstreams.ts'
 
 export type Http1RelayOptions = {
@@ -35,6 +35,8 @@ export type Http1RelayOptions = {
   keep: (upstream: Socket) => void
   /** Ends the client's connection so that it can tell that something is missing. */
   reset: () => void
+  /** Asked before a body is held until it is whole; what is returned is called when it no longer is. */
+  holdBody: () => (() => void) | undefined
   onExchange: (exchange: Exchange) => void
 }
 
@@ -46,6 +48,7 @@ type Current = {
   body: Body
   /** What there is of a body that is sent when it is whole, as texts in it are replaced. */
   held: Buffer[] | undefined
+  letGo: (() => void) | undefined
   isUpgrade: boolean
   /** It can be sent again when a connection turns out to be closed. */
   isRepeatable: boolean
@@ -100,8 +103,8 @@ export class Http1Relay {
       return
     }
     if (this.#isClosing) return
-    const { isSent } = this.#current ?? {}
-    const left = isSent && this.#rest.length === 0 ? this.#feed(chunk) : chunk
+    const { isSent, held } = this.#current ?? {}
+    const left = (isSent || held) && this.#rest.length === 0 ? this.#feed(chunk) : chunk
     if (left.length === 0) return
     this.#rest = this.#rest.length === 0 ? left : Buffer.concat([this.#rest, left])
     this.#pieces++
@@ -137,6 +140,7 @@ export class Http1Relay {
       injection: undefined,
       body: new Body({ by: 'nothing' }, () => ''),
       held: undefined,
+      letGo: undefined,
       isUpgrade: false,
       isRepeatable: false,
       isSent: false,
@@ -155,6 +159,8 @@ export class Http1Relay {
     const body = new Body(plan.framing, (lines) => forwardedTrailers(lines, injection))
     Object.assign(current, { head, injection, body, isUpgrade, isRepeatable })
     if (plan.holdsBody) {
+      current.letGo = this.#options.holdBody()
+      if (!current.letGo) return TOO_MANY_HELD
       current.held = []
       if (valuesOf(came.fields, 'expect').length > 0) this.#client.write('HTTP/1.1 100 Continue\r\n\r\n')
     }
@@ -197,6 +203,7 @@ export class Http1Relay {
     if (current.held) {
       for (const part of current.held) this.#upstream.write(part)
       current.held = undefined
+      current.letGo?.()
     }
     this.#feedRest()
     this.#upstream?.uncork()
@@ -385,7 +392,8 @@ export class Http1Relay {
     else this.#next()
   }
 
-  #tell({ tally }: Current): void {
+  #tell({ tally, letGo }: Current): void {
+    letGo?.()
     this.#options.onExchange(tally.sum())
   }
 
@@ -430,6 +438,7 @@ export class Http1Relay {
     const tally = current?.tally ?? new Tally(server, { method: '', target: '' })
     tally.status = refusal.status
     tally.refusal = refusal.text
+    current?.letGo?.()
     this.#options.onExchange(tally.sum())
     this.#current = undefined
     this.#client.write(formatRefusal(refusal, current?.head.method))

@@ -25,7 +25,7 @@ import {
 } from '../vault/substitute.ts'
 import { type Exchange, Tally } from './exchange.ts'
 import { canonicalField, redact } from './fields.ts'
-import { checkAuthority, judgeRequest, type Refusal } from './judge-request.ts'
+import { checkAuthority, judgeRequest, type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { UpstreamError } from './upstreams.ts'
 
 export type Http2RelayOptions = {
@@ -41,6 +41,8 @@ export type Http2RelayOptions = {
     headers: OutgoingHttpHeaders,
     options: { endStream: boolean; waitForTrailers: boolean },
   ) => ClientHttp2Stream
+  /** Asked before a body is held until it is whole; what is returned is called when it no longer is. */
+  holdBody: () => (() => void) | undefined
   onExchange: (exchange: Exchange) => void
 }
 
@@ -93,6 +95,7 @@ class StreamRelay {
   #tally: Tally
   #injection: Injection | undefined
   #upstream: ClientHttp2Stream | undefined
+  #letGo: (() => void) | undefined
 
   constructor(options: Http2RelayOptions, stream: ServerHttp2Stream) {
     this.#options = options
@@ -145,6 +148,10 @@ class StreamRelay {
     const stream = this.#stream
     try {
       const body = await this.#heldBody(headers, isWhole)
+      if (body && 'status' in body) {
+        this.#refuse(body)
+        return
+      }
       const opening = open()
       const session = opening instanceof Promise ? await opening : opening
       if (stream.destroyed || stream.closed) return
@@ -152,8 +159,10 @@ class StreamRelay {
       const upstream = request(session, headers, { endStream: isWhole, waitForTrailers: !isWhole })
       this.#upstream = upstream
       this.#connect(upstream)
-      if (body) upstream.end(body)
-      else if (!isWhole)
+      if (body) {
+        upstream.end(body)
+        this.#letGo?.()
+      } else if (!isWhole)
         this.#pass(stream, upstream, (length) => {
           this.#tally.bytesSent += length
         })
@@ -168,7 +177,7 @@ class StreamRelay {
   }
 
   /** A body in which texts are replaced must be whole first. */
-  async #heldBody(headers: OutgoingHttpHeaders, isWhole: boolean): Promise<Buffer | undefined> {
+  async #heldBody(headers: OutgoingHttpHeaders, isWhole: boolean): Promise<Buffer | Refusal | undefined> {
     const text = (name: string) => (headers[name] === undefined ? undefined : String(headers[name]))
     const contentType = text('content-type')
     const { substitutions = [] } = this.#injection ?? {}
@@ -176,6 +185,10 @@ class StreamRelay {
     if (isWhole || length > MAX_SUBSTITUTED_BODY_BYTES) return undefined
     if (!substitutesBody(substitutions, { contentType, contentEncoding: text('content-encoding') }))
       return undefined
+    const letGo = this.#options.holdBody()
+    if (!letGo) return TOO_MANY_HELD
+    this.#stream.once('close', letGo)
+    this.#letGo = letGo
     const parts: Buffer[] = []
     for await (const part of this.#stream) parts.push(part)
     const body = Buffer.concat(parts)

@@ -13,6 +13,7 @@ import type { Logger } from '../../lib/log.ts'
 import type { VaultServer, Vaults } from '../vault/port.ts'
 import type { Authorities } from './authority.ts'
 import type { Exchange } from './exchange.ts'
+import { HeldBodies } from './held-bodies.ts'
 import { Http1Relay } from './http1-relay.ts'
 import { relayHttp2 } from './http2-relay.ts'
 import { Leaves } from './leaves.ts'
@@ -34,6 +35,7 @@ export type InterceptionOptions = {
   onExchange: (sandboxId: string, exchange: Exchange) => void
   log: Logger
   maxLeaves?: number
+  maxHeldBodies?: number
   handshakeMs?: number
 }
 
@@ -58,6 +60,8 @@ type Begun = {
 }
 
 const MAX_LEAVES = 512
+/** Each is 1 MiB at most. */
+const MAX_HELD_BODIES = 32
 const HANDSHAKE_MS = 10_000
 /** How long a server's connection is kept for the request that it was opened for. */
 const FIRST_REQUEST_MS = 60_000
@@ -74,11 +78,13 @@ export class Interception {
   readonly #options: InterceptionOptions
   readonly #leaves: Leaves
   readonly #upstreams: Upstreams
+  readonly #heldBodies: HeldBodies
 
   constructor(options: InterceptionOptions) {
     this.#options = options
     const { trust, upstreams, maxLeaves = MAX_LEAVES } = options
     this.#leaves = new Leaves({ max: maxLeaves })
+    this.#heldBodies = new HeldBodies(options.maxHeldBodies ?? MAX_HELD_BODIES)
     this.#upstreams = new Upstreams({ ...upstreams, trust })
   }
 
@@ -192,6 +198,7 @@ export class Interception {
     return {
       server,
       vault: () => vaults.vaultOf(sandboxId),
+      holdBody: () => this.#heldBodies.take(sandboxId),
       onExchange: (exchange: Exchange) => onExchange(sandboxId, exchange),
     }
   }

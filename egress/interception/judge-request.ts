@@ -13,6 +13,12 @@ export type Asked = {
 /** An answer of our own, in plain text. */
 export type Refusal = { status: number; text: string }
 
+/** For whoever would hold more than a sandbox may. */
+export const TOO_MANY_HELD: Refusal = {
+  status: 503,
+  text: 'too many bodies are waited for at once in which a credential is put',
+}
+
 export type Verdict =
   | { refusal: Refusal; binding?: string }
   | { refusal?: undefined; injection: Injection | undefined }

@@ -128,6 +128,7 @@ async function openInterception(
   to: number,
   scheme: VaultScheme = 'https',
   protocols: string[] = [],
+  maxHeldBodies = 32,
 ): Promise<number> {
   const view: VaultView = {
     revision: 3,
@@ -138,6 +139,7 @@ async function openInterception(
     vaults: { vaultOf: () => view },
     authorities: { authorityOf: () => inside, remove: () => {} },
     trust: createSecureContext({ ca: world.certificate }),
+    maxHeldBodies,
     onExchange: (_id, exchange) => void exchanges.push(exchange),
     log: createLogger({ program: 'test', level: () => 'debug', write: (line) => void logged.push(line) }),
   })
@@ -319,6 +321,55 @@ test('C12: streams of HTTP/2 pass while they last, with the secret, their traile
   expect((await once(other, 'response'))[0]).toMatchObject({ ':status': 421 })
   session.destroy()
 })
+
+test.each(['http/1.1', 'h2'])(
+  'a sandbox has a bounded number of bodies held at a time, by %s',
+  async (protocol) => {
+    choice = () => inject({ substitutions: [{ placeholder: 'PLACE', value: SECRET, in: ['body'] }] })
+    const to = protocol === 'h2' ? http2 : https
+    const port = await openInterception(to, 'https', [protocol], 1)
+    const begin = () => (protocol === 'h2' ? beginByHttp2(port, to) : beginByHttp1(port, to))
+    const first = await begin()
+    expect(await (await begin()).status).toBe(503)
+    first.end()
+    expect(await first.status).toBe(200)
+    const last = await begin()
+    last.end()
+    expect(await last.status).toBe(200)
+  },
+)
+
+/** A request whose body is begun, and whose server has been heard of since. */
+type Begun = { status: Promise<number>; end: () => void }
+
+async function beginByHttp2(port: number, to: number): Promise<Begun> {
+  const session = connectHttp2(`https://${NAME}:${to}`, { createConnection: () => dial(port, ['h2']) })
+  session.on('error', () => {})
+  const fields = { 'content-type': 'text/plain', 'content-length': '5' }
+  const stream = session.request({ ':path': '/', ':method': 'POST', ...fields }, { endStream: false })
+  stream.on('error', () => {}).write('PLAC')
+  const status = once(stream, 'response').then(([headers]) => Number(headers[':status']))
+  await once(session, 'remoteSettings')
+  await new Promise((resolve) => session.ping(resolve))
+  return { status, end: () => void stream.end('E') }
+}
+
+async function beginByHttp1(port: number, to: number): Promise<Begun> {
+  const socket = dial(port, ['http/1.1'])
+  socket.on('error', () => {})
+  socket.write(
+    `POST / HTTP/1.1\r\nHost: ${NAME}:${to}\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nPLAC`,
+  )
+  const [first] = await once(socket, 'data')
+  const statusIn = (text: unknown) => Number(/^HTTP\/1\.1 (\d{3})/.exec(String(text))?.[1])
+  const isHeld = statusIn(first) === 100
+  return {
+    status: isHeld
+      ? once(socket, 'data').then(([answer]) => statusIn(answer))
+      : Promise.resolve(statusIn(first)),
+    end: () => void socket.write('E'),
+  }
+}
 
 /** Frames of HTTP/2 (RFC 9113 4.1) with header blocks that no client of Node writes (RFC 7541 6.2.2). */
 function http2Frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
