@@ -306,8 +306,9 @@ export class Exchange implements UpstreamUser {
     }
     if (upstream.reused && !this.#heard && !this.#retried && isRepeatable(this.head)) {
       this.#retried = true
+      const fresh = this.#pool.replace(upstream)
       this.#detach()
-      this.#attach(this.#pool.open(this.plan.target))
+      this.#attach(fresh)
       return
     }
     if (error instanceof UnsayableRequest) this.#refuse(REFUSED.bad(400, error.message))

@@ -179,7 +179,7 @@ export class UpstreamPool {
   take(target: Target, { repeatable, now, client }: TakeOptions): Upstream | undefined {
     const whose = target.group === '' ? countedAs(client) : undefined
     if (whose !== undefined && !this.#lanes.isOpenTo(whose)) return undefined
-    const upstream = this.#takeIdle(target, repeatable, now) ?? this.open(target)
+    const upstream = this.#takeIdle(target, repeatable, now) ?? this.#open(target)
     if (upstream && whose !== undefined) upstream.leave = this.#lanes.take(whose)
     return upstream
   }
@@ -199,8 +199,18 @@ export class UpstreamPool {
     return undefined
   }
 
+  /** A new connection in place of one that turned out to be gone; undefined when there are too many. */
+  replace(gone: Upstream): Upstream | undefined {
+    const { leave } = gone
+    gone.leave = undefined
+    const upstream = this.#open(gone.target)
+    if (upstream) upstream.leave = leave
+    else leave?.()
+    return upstream
+  }
+
   /** A new connection; undefined when there are too many. */
-  open(target: Target): Upstream | undefined {
+  #open(target: Target): Upstream | undefined {
     const count = this.#counts.get(target.key) ?? 0
     if (count >= this.#limits.perTarget || !this.#makeRoom(target.group)) return undefined
     this.#counts.set(target.key, count + 1)
