@@ -33,8 +33,9 @@ export async function monitor({ command, onLine, onGap, log, signal }: MonitorOp
 }
 
 // The program does not read what it is given, so the shell around it does: it ends the program when nothing more can come, and that is
-// also so when egress was killed. What the program prints ends when it does, as the shell keeps no hold of it.
-const SCRIPT = '"$0" "$@" </dev/null & exec >&-; read -r end; kill -9 $!'
+// also so when egress was killed. What the program prints ends when it does, as the shell keeps no hold of it. A terminal sends its
+// signals to all; by them the shell would end before the program, which nobody would end then.
+const SCRIPT = 'trap "" INT HUP QUIT; "$0" "$@" </dev/null & exec >&-; read -r end; kill -9 $!'
 
 function follow(
   command: readonly string[],
