@@ -2,38 +2,32 @@
 // may have as many as are left free. One alone gets half of them, and of many each about as many, so that there is always one for
 // whoever comes next.
 
+import { Counts } from './counts.ts'
+
 export class Lanes {
   readonly #count: number
-  #taken = 0
-  readonly #of = new Map<string, number>()
+  readonly #taken = new Counts()
 
   constructor(count: number) {
     this.#count = count
   }
 
   get free(): number {
-    return this.#count - this.#taken
+    return this.#count - this.#taken.total
   }
 
   /** Whether somebody may have one more. */
   isOpenTo(whose: string): boolean {
-    return (this.#of.get(whose) ?? 0) < this.free
+    return this.#taken.of(whose) < this.free
   }
 
   /** Who may have no more for now, of those who have any. */
   full(): string[] {
-    return [...this.#of.keys()].filter((whose) => !this.isOpenTo(whose))
+    return [...this.#taken.keys()].filter((whose) => !this.isOpenTo(whose))
   }
 
-  /** Takes one until the function that is returned is called, once. */
+  /** Takes one until the function that is returned is called. */
   take(whose: string): () => void {
-    this.#taken++
-    this.#of.set(whose, (this.#of.get(whose) ?? 0) + 1)
-    return () => {
-      this.#taken--
-      const left = (this.#of.get(whose) ?? 0) - 1
-      if (left > 0) this.#of.set(whose, left)
-      else this.#of.delete(whose)
-    }
+    return this.#taken.add(whose)
   }
 }

@@ -2,6 +2,7 @@
 // them all, by streams that never end or by creates that wait, would shut out the others, an operator who wants to end that included.
 
 import type { MiddlewareHandler } from 'hono'
+import { Counts } from '../../lib/counts.ts'
 import type { AppEnv } from '../app-deps.ts'
 import { refusal } from '../errors.ts'
 
@@ -19,8 +20,8 @@ export function shareFairly({
   maxStreamsOfTenant = 128,
   maxStreams = 512,
 }: FairShareOptions = {}): MiddlewareHandler<AppEnv> {
-  const requests = new Counts()
-  const streams = new Counts()
+  const requests = new Counts<string | undefined>()
+  const streams = new Counts<string | undefined>()
 
   return async (context, next) => {
     // Nobody on pages that are open to all.
@@ -57,28 +58,6 @@ export function shareFairly({
       context.res = new Response(readable, context.res)
     } finally {
       if (!isStreaming) leave()
-    }
-  }
-}
-
-/** How many there are of each; `undefined` stands for the operator. */
-class Counts {
-  total = 0
-  readonly #of = new Map<string | undefined, number>()
-
-  of(whose: string | undefined): number {
-    return this.#of.get(whose) ?? 0
-  }
-
-  /** Counts one more until the function that is returned is called. */
-  add(whose: string | undefined): () => void {
-    this.total++
-    this.#of.set(whose, this.of(whose) + 1)
-    return () => {
-      this.total--
-      const left = this.of(whose) - 1
-      if (left > 0) this.#of.set(whose, left)
-      else this.#of.delete(whose)
     }
   }
 }

@@ -1,6 +1,7 @@
 // Questions of sandboxes as they come over the wire, and the answers to them: who asks is the source address. So many are answered at
 // once, of each sandbox and in all.
 
+import { Counts } from '../../lib/counts.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import {
@@ -38,8 +39,7 @@ export function createAnswerer({
   maxPerSandbox = 256,
   maxTotal = 2048,
 }: AnswererOptions): Answerer {
-  const running = new Map<string, number>()
-  let total = 0
+  const running = new Counts()
 
   return async (message, source, transport) => {
     const sandbox = sandboxes.byAddress(source)
@@ -61,20 +61,15 @@ export function createAnswerer({
   async function answer(sandbox: Sandbox, query: Query): Promise<Reply> {
     const { id } = sandbox
     const name = canonical(query.name)
-    const own = running.get(id) ?? 0
-    if (own >= maxPerSandbox || total >= maxTotal) {
+    if (running.of(id) >= maxPerSandbox || running.total >= maxTotal) {
       onCrowded?.(sandbox, name)
       return { rcode: RCODE.failed }
     }
-    running.set(id, own + 1)
-    total++
+    const done = running.add(id)
     try {
       return await resolve(sandbox, { name, type: query.type })
     } finally {
-      total--
-      const left = (running.get(id) ?? 1) - 1
-      if (left > 0) running.set(id, left)
-      else running.delete(id)
+      done()
     }
   }
 }

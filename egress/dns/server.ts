@@ -2,6 +2,7 @@
 
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { createServer, type Server, type Socket } from 'node:net'
+import { Counts } from '../../lib/counts.ts'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Answerer } from './answer.ts'
@@ -66,21 +67,15 @@ async function respond(
 }
 
 function serveTcp(server: Server, options: DnsServerOptions): void {
-  const bySource = new Map<string, number>()
+  const bySource = new Counts()
   server.maxConnections = MAX_TCP
   server.on('connection', (socket) => {
     const source = socket.remoteAddress ?? ''
-    const count = bySource.get(source) ?? 0
-    if (count >= MAX_TCP_PER_SOURCE) {
+    if (bySource.of(source) >= MAX_TCP_PER_SOURCE) {
       socket.destroy()
       return
     }
-    bySource.set(source, count + 1)
-    socket.once('close', () => {
-      const left = (bySource.get(source) ?? 1) - 1
-      if (left > 0) bySource.set(source, left)
-      else bySource.delete(source)
-    })
+    socket.once('close', bySource.add(source))
     socket.setTimeout(TCP_IDLE_MS, () => socket.destroy())
     // The client's end of a connection is not news.
     socket.on('error', () => {})

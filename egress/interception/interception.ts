@@ -9,11 +9,11 @@ import {
   type SecureContext,
   TLSSocket,
 } from 'node:tls'
+import { Counts } from '../../lib/counts.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { VaultServer, Vaults } from '../vault/port.ts'
 import type { Authorities } from './authority.ts'
 import type { Exchange } from './exchange.ts'
-import { HeldBodies } from './held-bodies.ts'
 import { Http1Relay } from './http1-relay.ts'
 import { relayHttp2 } from './http2-relay.ts'
 import { Leaves } from './leaves.ts'
@@ -78,13 +78,15 @@ export class Interception {
   readonly #options: InterceptionOptions
   readonly #leaves: Leaves
   readonly #upstreams: Upstreams
-  readonly #heldBodies: HeldBodies
+  readonly #maxHeldBodies: number
+  /** Bodies that are held until they are whole, of each sandbox: so that none takes the memory of all by beginning many. */
+  readonly #heldBodies = new Counts()
 
   constructor(options: InterceptionOptions) {
     this.#options = options
-    const { trust, upstreams, maxLeaves = MAX_LEAVES } = options
+    const { trust, upstreams, maxLeaves = MAX_LEAVES, maxHeldBodies = MAX_HELD_BODIES } = options
     this.#leaves = new Leaves({ max: maxLeaves })
-    this.#heldBodies = new HeldBodies(options.maxHeldBodies ?? MAX_HELD_BODIES)
+    this.#maxHeldBodies = maxHeldBodies
     this.#upstreams = new Upstreams({ ...upstreams, trust })
   }
 
@@ -198,7 +200,8 @@ export class Interception {
     return {
       server,
       vault: () => vaults.vaultOf(sandboxId),
-      holdBody: () => this.#heldBodies.take(sandboxId),
+      holdBody: () =>
+        this.#heldBodies.of(sandboxId) < this.#maxHeldBodies ? this.#heldBodies.add(sandboxId) : undefined,
       onExchange: (exchange: Exchange) => onExchange(sandboxId, exchange),
     }
   }

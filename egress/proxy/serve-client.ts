@@ -3,6 +3,7 @@
 // sandbox's own resolver, and what is then said on the wire is checked as on every connection that egress relays.
 
 import { isIP, type Socket } from 'node:net'
+import { Counts } from '../../lib/counts.ts'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { BeginRelay } from '../connections/relay.ts'
@@ -35,28 +36,23 @@ const REFUSED_MS = 2000
 export function createProxy(options: ProxyOptions): (client: Socket) => void {
   const { sandboxes, log, maxOpenings = MAX_OPENINGS } = options
   const refusals = createRefusalLog(log, 'connection denied')
-  const opening = new Map<string, number>()
+  const opening = new Counts()
   return (client) => {
     const sandbox = sandboxes.byAddress(client.remoteAddress ?? '')
     client.on('error', () => client.destroy())
-    const count = sandbox ? (opening.get(sandbox.id) ?? 0) : 0
-    if (!sandbox || count >= maxOpenings) {
+    if (!sandbox || opening.of(sandbox.id) >= maxOpenings) {
       client.resetAndDestroy()
       return
     }
     const { id } = sandbox
-    opening.set(id, count + 1)
+    const done = opening.add(id)
     void open(options, refusals, { client, sandbox })
       .catch((error) => {
         // A bug must not end the proxy for all sandboxes.
         log.error('cannot serve a client of the proxy', { sandbox: id, error: messageOf(error) })
         client.resetAndDestroy()
       })
-      .finally(() => {
-        const left = (opening.get(id) ?? 1) - 1
-        if (left > 0) opening.set(id, left)
-        else opening.delete(id)
-      })
+      .finally(done)
   }
 }
 

@@ -4,6 +4,7 @@
 
 import type { Context } from 'hono'
 import { stream } from 'hono/streaming'
+import { Counts } from '../../lib/counts.ts'
 import { ApiError } from '../../lib/errors.ts'
 import type { DecisionRecord, ToldEvent } from '../record.ts'
 
@@ -27,10 +28,10 @@ export function createEventStreams(): (
   id: string,
   options: EventStreamOptions,
 ) => Response {
-  const readers = new Map<string, number>()
+  const readers = new Counts()
 
   return (context, id, { record, isThere, after, pingMs = PING_MS }) => {
-    const count = readers.get(id) ?? 0
+    const count = readers.of(id)
     if (count >= MAX_READERS)
       throw new ApiError(
         429,
@@ -40,7 +41,7 @@ export function createEventStreams(): (
     const seen = readLastEventId(context.req.header('last-event-id'))
     // What an earlier run of egress has counted says nothing of what this one has.
     const isOther = seen !== undefined && (seen.epoch !== record.epoch || seen.sequence > record.newest(id))
-    readers.set(id, count + 1)
+    const leave = readers.add(id)
     context.header('Content-Type', 'text/event-stream')
     context.header('Cache-Control', 'no-store')
     context.header('X-Accel-Buffering', 'no')
@@ -63,9 +64,7 @@ export function createEventStreams(): (
         }
         if (!left.signal.aborted) await output.write('event: end\ndata: {}\n\n')
       } finally {
-        const others = (readers.get(id) ?? 1) - 1
-        if (others > 0) readers.set(id, others)
-        else readers.delete(id)
+        leave()
       }
     })
   }

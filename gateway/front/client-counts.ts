@@ -2,11 +2,12 @@
 // by that; this machine is the operator's, and whoever stands before the gateway there counts for many.
 
 import { isLoopback } from '../../lib/config.ts'
+import { Counts } from '../../lib/counts.ts'
 import { sourceOf } from '../../lib/source-of.ts'
 
 export class ClientCounts {
   readonly #most: number
-  readonly #counts = new Map<string, number>()
+  readonly #counts = new Counts()
 
   constructor(most: number) {
     this.#most = most
@@ -16,17 +17,7 @@ export class ClientCounts {
   take(address: string): (() => void) | undefined {
     const key = countedAs(address)
     if (key === undefined) return () => {}
-    const count = this.#counts.get(key) ?? 0
-    if (count >= this.#most) return undefined
-    this.#counts.set(key, count + 1)
-    let isBack = false
-    return () => {
-      if (isBack) return
-      isBack = true
-      const left = (this.#counts.get(key) ?? 1) - 1
-      if (left > 0) this.#counts.set(key, left)
-      else this.#counts.delete(key)
-    }
+    return this.#counts.of(key) < this.#most ? this.#counts.add(key) : undefined
   }
 }
 
