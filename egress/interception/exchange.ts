@@ -2,7 +2,7 @@
 // secrets.
 
 import type { Decided } from '../record.ts'
-import type { Injection, VaultServer } from '../vault/port.ts'
+import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 
 export type Exchange = {
   server: VaultServer
@@ -19,6 +19,16 @@ export type Exchange = {
   bytesSent: number
   bytesReceived: number
   durationMs: number
+}
+
+/** What relaying the requests of one connection takes, in whatever protocol. */
+export type Relaying = {
+  server: VaultServer
+  /** Asked for at each request. */
+  vault: () => VaultView | undefined
+  /** Asked before a body is held until it is whole; what is returned is called when it no longer is. */
+  holdBody: () => (() => void) | undefined
+  onExchange: (exchange: Exchange) => void
 }
 
 /** Counts one request while it is under way. */

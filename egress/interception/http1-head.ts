@@ -86,12 +86,7 @@ export function membersOf(fields: readonly Field[], name: string): string[] {
 export function requestFraming({ minor, fields }: Pick<RequestHead, 'minor' | 'fields'>): Framing | Problem {
   const lengths = valuesOf(fields, 'content-length')
   const codings = valuesOf(fields, 'transfer-encoding')
-  if (codings.length > 0) {
-    if (lengths.length > 0) return { problem: 'the request has two lengths' }
-    if (minor === 0 || codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked')
-      return { problem: 'the request has a transfer coding other than "chunked"' }
-    return { by: 'chunks' }
-  }
+  if (codings.length > 0) return byCodings('request', { minor, lengths, codings })
   return lengths.length === 0 ? { by: 'nothing' } : byLength(lengths)
 }
 
@@ -102,13 +97,18 @@ export function responseFraming(
   if (status < 200 || status === 204 || status === 304 || method === 'HEAD') return { by: 'nothing' }
   const lengths = valuesOf(fields, 'content-length')
   const codings = valuesOf(fields, 'transfer-encoding')
-  if (codings.length > 0) {
-    if (lengths.length > 0) return { problem: 'the answer has two lengths' }
-    if (minor === 0 || codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked')
-      return { problem: 'the answer has a transfer coding other than "chunked"' }
-    return { by: 'chunks' }
-  }
+  if (codings.length > 0) return byCodings('answer', { minor, lengths, codings })
   return lengths.length === 0 ? { by: 'end' } : byLength(lengths)
+}
+
+function byCodings(
+  what: 'request' | 'answer',
+  { minor, lengths, codings }: { minor: 0 | 1; lengths: readonly string[]; codings: readonly string[] },
+): Framing | Problem {
+  if (lengths.length > 0) return { problem: `the ${what} has two lengths` }
+  if (minor === 0 || codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked')
+    return { problem: `the ${what} has a transfer coding other than "chunked"` }
+  return { by: 'chunks' }
 }
 
 function byLength(lengths: readonly string[]): Framing | Problem {

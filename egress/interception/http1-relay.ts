@@ -2,9 +2,9 @@
 // it gets; bodies pass as they come, in both directions, no faster than the slower side takes them.
 
 import type { Socket } from 'node:net'
-import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
+import type { Injection } from '../vault/port.ts'
 import { substituteBody } from '../vault/substitute.ts'
-import { type Exchange, Tally } from './exchange.ts'
+import { type Relaying, Tally } from './exchange.ts'
 import { forwardedResponseFields, forwardedTrailers, redact, redactedTrailers } from './fields.ts'
 import { formatRefusal, planAnswer } from './http1-answer.ts'
 import { Body } from './http1-body.ts'
@@ -24,20 +24,14 @@ import { planRequest } from './http1-request.ts'
 import { type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { UpstreamError } from './upstreams.ts'
 
-export type Http1RelayOptions = {
+export type Http1RelayOptions = Relaying & {
   client: Socket
-  server: VaultServer
-  /** Asked for at each request. */
-  vault: () => VaultView | undefined
   /** A connection on which nothing is under way; `isFresh` asks for a new one. Rejects with an UpstreamError. */
   open: (isFresh: boolean) => Socket | Promise<Socket>
   /** Takes a connection back that may be used again. */
   keep: (upstream: Socket) => void
   /** Ends the client's connection so that it can tell that something is missing. */
   reset: () => void
-  /** Asked before a body is held until it is whole; what is returned is called when it no longer is. */
-  holdBody: () => (() => void) | undefined
-  onExchange: (exchange: Exchange) => void
 }
 
 /** A request that is under way. */

@@ -15,7 +15,7 @@ import {
 } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { HTTP2_LIMITS, MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
-import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
+import type { Injection } from '../vault/port.ts'
 import {
   MAX_SUBSTITUTED_BODY_BYTES,
   substituteBody,
@@ -23,16 +23,13 @@ import {
   substitutesBody,
   substituteTarget,
 } from '../vault/substitute.ts'
-import { type Exchange, Tally } from './exchange.ts'
+import { type Relaying, Tally } from './exchange.ts'
 import { canonicalField, redact } from './fields.ts'
 import { checkAuthority, judgeRequest, type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { UpstreamError } from './upstreams.ts'
 
-export type Http2RelayOptions = {
+export type Http2RelayOptions = Relaying & {
   client: Duplex
-  server: VaultServer
-  /** Asked for at each request. */
-  vault: () => VaultView | undefined
   /** A connection of the server. Rejects with an UpstreamError. */
   open: () => ClientHttp2Session | Promise<ClientHttp2Session>
   /** Begins a stream on it. */
@@ -41,9 +38,6 @@ export type Http2RelayOptions = {
     headers: OutgoingHttpHeaders,
     options: { endStream: boolean; waitForTrailers: boolean },
   ) => ClientHttp2Stream
-  /** Asked before a body is held until it is whole; what is returned is called when it no longer is. */
-  holdBody: () => (() => void) | undefined
-  onExchange: (exchange: Exchange) => void
 }
 
 const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants

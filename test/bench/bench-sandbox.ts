@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { instanceOf } from '../../lib/instance.ts'
 import type { Edge } from '../support/edge.ts'
+import { privateBytesOfProcess } from './process-cost.ts'
 
 const CALL_TIMEOUT_MS = 30_000
 
@@ -63,19 +64,17 @@ export function privateMegabytes(edge: Edge, id: string): number {
     execFileSync('runc', ['--root', runcRoot(edge), 'state', id], { encoding: 'utf8' }),
   ) as { pid: number }
   const namespace = readlinkSync(`/proc/${state.pid}/ns/pid`)
-  let kilobytes = 0
+  let bytes = 0
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       if (readlinkSync(`/proc/${pid}/ns/pid`) !== namespace) continue
       if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/opt/opensandbox/')) continue
-      const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
-      for (const match of rollup.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB/gm))
-        kilobytes += Number(match[1])
+      bytes += privateBytesOfProcess(pid)
     } catch {
       // a process that ended while it was looked at holds nothing
     }
   }
-  return kilobytes / 1024
+  return bytes / 2 ** 20
 }
 
 async function call(url: string, init: RequestInit = {}): Promise<Response> {

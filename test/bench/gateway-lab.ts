@@ -4,7 +4,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
-import { connect } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -12,13 +11,13 @@ import type { GatewayFigures } from '../../lib/api/gateway-admin.ts'
 import { gatewaySocketOf, type Instance, instanceOf } from '../../lib/instance.ts'
 import { FakeControl } from '../gateway/fake-control.ts'
 import { freePort } from '../support/edge.ts'
+import { waitForPort } from '../support/wait-for-port.ts'
+import { cpuSecondsOfProcess, privateBytesOfProcess } from './process-cost.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 /** Where the gateway and its peers run, and where the load and the upstream do. */
 const PROXY_CORE = 0
 const LOAD_CORE = 1
-/** Of a kernel that counts the time of processes in hundredths of a second, as all of Linux does (`getconf CLK_TCK`). */
-const TICKS_PER_SECOND = 100
 /** What a proxy needs beside its connections. */
 const FILES_LEFT = 200
 
@@ -199,41 +198,12 @@ export function runLoad(command: string, args: readonly string[]): Promise<strin
 
 /** Seconds of processor time that a proxy has used. */
 export function cpuSecondsOf({ children }: ReverseProxy): number {
-  return sum(children, ({ pid }) => {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
-      .replace(/^.*\) /s, '')
-      .split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
-  })
+  return children.reduce((sum, { pid = 0 }) => sum + cpuSecondsOfProcess(pid), 0)
 }
 
 /** Bytes that are a proxy's alone. */
 export function privateBytesOf({ children }: ReverseProxy): number {
-  return sum(children, ({ pid }) => {
-    const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1')
-    return sum([...text.matchAll(/^Private_\w+:\s+(\d+) kB$/gm)], ([, kilobytes]) => Number(kilobytes)) * 1024
-  })
-}
-
-function sum<T>(items: readonly T[], of: (item: T) => number): number {
-  return items.reduce((total, item) => total + of(item), 0)
-}
-
-export async function waitForPort(port: number): Promise<void> {
-  const deadline = performance.now() + 10_000
-  for (;;) {
-    const isOpen = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1')
-      socket.on('connect', () => {
-        socket.destroy()
-        resolve(true)
-      })
-      socket.on('error', () => resolve(false))
-    })
-    if (isOpen) return
-    if (performance.now() > deadline) throw new Error(`Nothing listens on port ${port} after 10 seconds`)
-    await delay(20)
-  }
+  return children.reduce((sum, { pid = 0 }) => sum + privateBytesOfProcess(pid), 0)
 }
 
 function end(child: ChildProcess): Promise<void> {

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { freePort } from '../support/edge.ts'
+import { waitForPort } from '../support/wait-for-port.ts'
 import {
   cpuSecondsOf,
   GatewayLab,
@@ -12,7 +13,6 @@ import {
   privateBytesOf,
   type ReverseProxy,
   runLoad,
-  waitForPort,
   whatIsMissing,
 } from './gateway-lab.ts'
 import { median } from './samples.ts'

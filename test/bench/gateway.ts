@@ -5,14 +5,8 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '../support/edge.ts'
-import {
-  cpuSecondsOf,
-  GatewayLab,
-  type ReverseProxy,
-  runLoad,
-  waitForPort,
-  whatIsMissing,
-} from './gateway-lab.ts'
+import { waitForPort } from '../support/wait-for-port.ts'
+import { cpuSecondsOf, GatewayLab, type ReverseProxy, runLoad, whatIsMissing } from './gateway-lab.ts'
 import { median, percentile } from './samples.ts'
 import type { BenchRow } from './table.ts'
 

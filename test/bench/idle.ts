@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Edge, startEdge } from '../support/edge.ts'
 import { type BenchSandbox, createSandbox, privateMegabytes, removeSandbox } from './bench-sandbox.ts'
+import { cpuSecondsOfProcess, privateBytesOfProcess, statFieldsOf } from './process-cost.ts'
 import { median, repeat, timeOf } from './samples.ts'
 import type { BenchRow } from './table.ts'
 
@@ -12,8 +13,6 @@ const AT_ONCE = 8
 const SAMPLES = 10
 const WATCHED_MS = 20_000
 const RESUMES = 20
-/** What /proc counts in. */
-const TICK_MS = 10
 
 export const title = `${SANDBOXES} idle sandboxes`
 
@@ -81,38 +80,25 @@ async function watchPrograms(edge: Edge): Promise<Watched> {
   }
   await delay(WATCHED_MS)
   const watched = (name: keyof Watched) => {
-    const { pid, ticks } = before[name]
-    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
-    const kilobytes = [...rollup.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB/gm)]
+    const { pid, cpuSeconds } = before[name]
     return {
-      megabytes: kilobytes.reduce((sum, [, each]) => sum + Number(each), 0) / 1024,
-      percent: ((ticksOf(pid) - ticks) * TICK_MS * 100) / WATCHED_MS,
+      megabytes: privateBytesOfProcess(pid) / 2 ** 20,
+      percent: ((cpuSecondsOfProcess(pid) - cpuSeconds) * 1000 * 100) / WATCHED_MS,
     }
   }
   return { control: watched('control'), egress: watched('egress'), gateway: watched('gateway') }
 }
 
-function find(edge: Edge, name: string): { pid: string; ticks: number } {
+function find(edge: Edge, name: string): { pid: string; cpuSeconds: number } {
   const pid = readdirSync('/proc').find((each) => {
     if (!/^\d+$/.test(each)) return false
     try {
-      if (Number(fieldsOf(each)[1]) !== edge.launcherPid) return false
+      if (Number(statFieldsOf(each)[1]) !== edge.launcherPid) return false
       return readFileSync(`/proc/${each}/cmdline`, 'utf8').includes(`/${name}/main.ts`)
     } catch {
       return false // it ended while it was looked at
     }
   })
   if (pid === undefined) throw new Error(`There is no ${name} among the programs`)
-  return { pid, ticks: ticksOf(pid) }
-}
-
-/** The fields of /proc/pid/stat from the state on: the name before them may hold anything. */
-function fieldsOf(pid: string): string[] {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-}
-
-function ticksOf(pid: string): number {
-  const fields = fieldsOf(pid)
-  return Number(fields[11]) + Number(fields[12])
+  return { pid, cpuSeconds: cpuSecondsOfProcess(pid) }
 }

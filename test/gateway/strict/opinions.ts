@@ -2,7 +2,7 @@
 // requests on, it counts what a server behind them is given. Cases go through lanes, one at a time in each, so that what is
 // seen can be told to be of which.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
 import { connect } from 'node:net'
@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { createGateway, type Gateway } from '../../../gateway/server.ts'
 import type { Route } from '../../../lib/api/routes-feed.ts'
 import type { LogFields } from '../../../lib/log.ts'
+import { waitForPort } from '../../support/wait-for-port.ts'
 
 export type Opinion = {
   /** `METHOD target body` of every whole request. */
@@ -238,7 +239,7 @@ http { access_log off; ${temp.join(' ')} ${servers.join('\n')} }
   const child = spawn('nginx', ['-c', join(folder, 'nginx.conf'), '-p', folder], {
     stdio: ['ignore', 'ignore', 'inherit'],
   })
-  await untilListening(child, ports.at(-1) ?? 0)
+  await waitForPort(ports.at(-1) ?? 0, child)
   return {
     ports,
     close: () =>
@@ -249,19 +250,5 @@ http { access_log off; ${temp.join(' ')} ${servers.join('\n')} }
         })
         child.kill('SIGKILL')
       }),
-  }
-}
-
-async function untilListening(child: ChildProcess, port: number): Promise<void> {
-  for (;;) {
-    if (child.exitCode !== null) throw new Error('nginx did not start')
-    const isOpen = await new Promise<boolean>((resolve) => {
-      const socket = connect({ port, host: '127.0.0.1' }, () => {
-        socket.destroy()
-        resolve(true)
-      }).on('error', () => resolve(false))
-    })
-    if (isOpen) return
-    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
