@@ -19,6 +19,8 @@ export type ProgramOptions = {
 
 const FIRST_PAUSE_MS = 200
 const LONGEST_PAUSE_MS = 3000
+/** Who could serve is missed by everybody until it is back, and its start has proved to work. */
+const LONGEST_PAUSE_ONCE_READY_MS = 500
 /** After this long without dying, a program's next death is its first again. */
 const STEADY_MS = 60_000
 
@@ -103,7 +105,8 @@ export class Program {
         if (!ready) reject(new Error(`${name} could not start (${how})`))
         if (this.#stopping || signal.aborted || (!ready && this.#deaths === 0)) return
         if (Date.now() - startedAt > STEADY_MS) this.#deaths = 0
-        const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** this.#deaths, LONGEST_PAUSE_MS)
+        const longestMs = ready ? LONGEST_PAUSE_ONCE_READY_MS : LONGEST_PAUSE_MS
+        const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** this.#deaths, longestMs)
         this.#deaths += 1
         log.error('program died and is started again', { program: name, how, pauseMs })
         this.#retry = setTimeout(() => {
