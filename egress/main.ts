@@ -21,23 +21,9 @@ import { reportReady, stopSignal } from '../lib/stop.ts'
 import { createAdminApp, createPolicyApp } from './app.ts'
 import { isListening, whyNoFilter } from './check-machine.ts'
 import { type EgressConfig, HELP, readEgressConfig } from './config.ts'
-import { Flows } from './connections/flows.ts'
-import { createRelay, createRelayer } from './connections/relay.ts'
 import { closeRouting, markOf, openRouting } from './connections/routing.ts'
-import { listenTransparently } from './connections/transparent.ts'
-import { createDenyWebhook } from './deny-webhook.ts'
-import { type Answerer, createAnswerer } from './dns/answer.ts'
-import { nameServersOf } from './dns/host-servers.ts'
-import { createDnsMeter } from './dns/limits.ts'
-import { withPins } from './dns/pinned.ts'
-import { createResolver } from './dns/resolve.ts'
-import { openDnsServer } from './dns/server.ts'
-import { Upstream } from './dns/upstream.ts'
+import { openEngine } from './engine.ts'
 import { explainPacket } from './explain.ts'
-import { openAuthorities } from './interception/authority.ts'
-import { decidedOf } from './interception/exchange.ts'
-import { createTrust, Interception } from './interception/interception.ts'
-import { readTrusted } from './interception/read-trusted.ts'
 import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
@@ -45,22 +31,13 @@ import { closeGuard, openGuard } from './nft/guard.ts'
 import { nameNft } from './nft/own-name.ts'
 import { createRefusedLog } from './nft/refused.ts'
 import { formatTeardown, tableName } from './nft/rules.ts'
-import { openObservation } from './observation.ts'
-import { parseRange } from './policy/addresses.ts'
-import { createOwnAddresses, openProxy, PROXY_NAME } from './proxy/open-proxy.ts'
-import { createProxy } from './proxy/serve-client.ts'
-import { DecisionRecord } from './record.ts'
+import type { DecisionRecord } from './record.ts'
 import { openSandboxFiles } from './sandbox-files.ts'
-import { Sandboxes } from './sandboxes.ts'
-import { SandboxVaults } from './vault/sandbox-vaults.ts'
-import { openSealing, sealOfAuthorities } from './vault/sealing.ts'
-import { openVaultFiles } from './vault/vault-files.ts'
+import type { Sandboxes } from './sandboxes.ts'
 import { keepRules } from './watch/keep-rules.ts'
 
 const TEARDOWN = '--teardown'
 const DNS_PORT = 53
-/** Connections that are relayed at once. */
-const FLOW_LIMITS = { perSandbox: 1024, total: 16_384 }
 
 const args = process.argv.slice(2)
 if (args.includes('--help')) {
@@ -148,7 +125,7 @@ try {
 process.exit(0)
 
 async function run(config: EgressConfig, instance: Instance): Promise<void> {
-  const { services } = config
+  const { services, nameServers, otel } = config
   const network = await openNetwork({
     wanted: config.subnet,
     key,
@@ -158,118 +135,34 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     run: runProgram,
     log,
   })
-  // The server's port is part of the rules, and its answers need the sandboxes that the rules are made for.
-  let answerer: Answerer | undefined
-  const dns = await openDnsServer({
-    address: network.gateway,
-    port: DNS_PORT,
-    answer: async (...question) => answerer?.(...question),
-    log,
-    signal: stop,
-  })
-  if (dns.port !== DNS_PORT)
-    log.info('another program has port 53: sandboxes are led to another port', { port: dns.port })
-  const sealing = openSealing(join(stateDir, 'vault-keys'))
-  const vaults = new SandboxVaults(openVaultFiles(join(stateDir, 'vaults'), sealing), log)
-  const authorities = openAuthorities({
-    directory: join(stateDir, 'authorities'),
-    seal: sealOfAuthorities(sealing),
-  })
-  const flows = new Flows(FLOW_LIMITS)
-  const upstream = new Upstream({ servers: nameServersOf(config.nameServers) })
-  const webhook =
-    services.denyWebhook && createDenyWebhook({ webhook: services.denyWebhook, log, signal: stop })
-  const observation = await openObservation({
-    figures: {
-      sandboxes: () => registered?.size ?? 0,
-      rules: () => registered?.figures.rules ?? 0,
-      learned: () => registered?.figures.learned ?? 0,
-      connections: () => flows.total,
-      upstream: () => upstream.counts,
-      ...(webhook && { webhook: () => webhook.counts }),
-    },
-    ...(config.otel && { otel: config.otel }),
-    log,
-  })
-  onRules = observation.rulesApplied
-  const record = new DecisionRecord({
-    tenantOf: (id) => registered?.get(id)?.tenant,
-    onDecided: observation.decided,
-  })
-  const meter = createDnsMeter(services.dnsLimits)
-  const trusted = services.upstreamCaFile === undefined ? [] : readTrusted(services.upstreamCaFile)
-  const interception = new Interception({
-    vaults,
-    authorities,
-    trust: createTrust(trusted),
-    onExchange: (id, exchange) => record.add(id, decidedOf(exchange)),
-    log,
-  })
-  const relaying = {
-    sandboxes: () => sandboxes,
-    flows,
-    record,
-    allowEch: services.allowEch,
-    interception,
-    log,
-  }
-  const beginRelay = createRelayer(relaying)
-  const relay = createRelay(relaying, beginRelay)
-  const relayPort = await listenTransparently(relay)
-  const proxy = await openProxy({ address: network.gateway, port: services.proxyPort, log })
   await openRouting(mark, runProgram)
-  const base = {
-    table,
-    interfacePrefix,
-    dnsPort: dns.port,
-    relayPort,
-    ...(proxy.port !== undefined && { proxyPort: proxy.port }),
-    mark,
-    ...network,
-  }
-  const sandboxes = new Sandboxes({
-    base,
+  const engine = await openEngine({
+    directories: {
+      vaultKeys: join(stateDir, 'vault-keys'),
+      vaults: join(stateDir, 'vaults'),
+      authorities: join(stateDir, 'authorities'),
+    },
+    services,
+    nameServers,
+    ...(otel && { otel }),
+    address: network.gateway,
+    dnsPort: DNS_PORT,
+    subnet: network.subnet,
+    baseOf: (ports) => ({ table, interfacePrefix, mark, ...network, ...ports }),
     nft,
     files,
     defaultPolicy: policyByDefault(),
     floor: config.floor,
     sets: config.ruleSets,
-    flows,
-    record: {
-      remove(id) {
-        record.remove(id)
-        meter.remove(id)
-      },
-    },
-    pins: services.hostPins,
-    readPorts: services.vaultPorts,
-    requireKept: (id, policy) => vaults.requireCovered(id, policy),
-    log,
-  })
-  registered = sandboxes
-  await sandboxes.load()
-  await guard()
-  const resolve = createResolver({
-    sandboxes,
-    upstream: withPins(upstream, services.hostPins),
-    meter,
-    record,
-    onDenied: ({ id, tenant }, hostname) =>
-      webhook?.tell({ hostname, sandboxId: id, ...(tenant !== undefined && { tenant }) }),
-    own: new Map(proxy.port === undefined ? [] : [[PROXY_NAME, network.gateway]]),
     log,
     signal: stop,
   })
-  const isOwn = createOwnAddresses()
-  const subnet = parseRange(network.subnet)
-  proxy.serve(createProxy({ sandboxes, resolve, beginRelay, subnet, isOwn, record, log }))
-  answerer = createAnswerer({
-    sandboxes,
-    resolve,
-    onCrowded: ({ id }, name) =>
-      record.add(id, { kind: 'name', verdict: 'deny', name, reason: 'too many questions at once' }),
-    onAnswered: observation.questionAnswered,
-  })
+  const { sandboxes, record, vaults, authorities, interception, observation } = engine
+  onRules = observation.rulesApplied
+  registered = sandboxes
+  await sandboxes.load()
+  await guard()
+  engine.begin()
   await makeWay()
 
   const admin = await serve({
@@ -299,12 +192,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   reportReady()
 
   await watch(sandboxes, record)
-  relay.close()
-  interception.close()
-  proxy.close()
-  upstream.close()
-  flows.endEvery()
-  await Promise.all([policy.closed, admin.closed, dns.closed, observation.close()])
+  await Promise.all([policy.closed, admin.closed, engine.close()])
   // With no sandbox there is nothing to keep closed, so nothing is left behind.
   if (sandboxes.size === 0) await removeAll()
 }

@@ -29,8 +29,20 @@ import type { SandboxFiles, StoredSandbox } from './sandbox-files.ts'
 import { notFound, type Sandbox, SandboxTable } from './sandbox-table.ts'
 import { Turns } from './turns.ts'
 
+/** How the kernel's table is made: what is in it beside the policies depends on where packets of sandboxes are seen. */
+export type TableForm = {
+  formatTable: typeof formatTable
+  formatAdd: typeof formatAdd
+  formatRemove: typeof formatRemove
+  formatClosed: typeof formatClosed
+}
+
 export type SandboxesOptions = {
   base: BaseRules
+  /** By default, sandboxes are behind interfaces of their own. */
+  form?: TableForm
+  /** The one sandbox that everybody is, where no address and no interface tells who it is. */
+  only?: string
   nft: Nft
   files: SandboxFiles
   /** For sandboxes without a policy of their own. */
@@ -50,8 +62,11 @@ export type SandboxesOptions = {
   now?: () => number
 }
 
+const BEHIND_INTERFACES: TableForm = { formatTable, formatAdd, formatRemove, formatClosed }
+
 export class Sandboxes {
   readonly #options: SandboxesOptions
+  readonly #form: TableForm
   readonly #now: () => number
   readonly #table = new SandboxTable()
   readonly #turns = new Turns()
@@ -59,6 +74,7 @@ export class Sandboxes {
 
   constructor(options: SandboxesOptions) {
     this.#options = options
+    this.#form = options.form ?? BEHIND_INTERFACES
     const { defaultPolicy, floor = NO_FLOOR, sets = ruleSetsOf() } = options
     this.#operator = new Operator({ defaultPolicy, floor, sets }, options.log)
     this.#now = options.now ?? Date.now
@@ -84,11 +100,13 @@ export class Sandboxes {
 
   /** The sandbox behind a source address. nft has made sure that nobody else sends from it. */
   byAddress(address: string): Sandbox | undefined {
-    return this.#table.byAddress(address)
+    const { only } = this.#options
+    return only === undefined ? this.#table.byAddress(address) : this.#table.get(only)
   }
 
   byInterface(name: string): Sandbox | undefined {
-    return this.#table.byInterface(name)
+    const { only } = this.#options
+    return only === undefined ? this.#table.byInterface(name) : this.#table.get(only)
   }
 
   list(): EgressSandbox[] {
@@ -104,19 +122,19 @@ export class Sandboxes {
       const sandbox = set && this.#table.get(parseLearnedSet(set.name) ?? '')
       if (sandbox) sandbox.learned.adopt(parseLearnedElements(set?.elem ?? []), this.#now())
     }
-    await nft.apply(formatTable(base, this.#rulesOfAll()))
+    await nft.apply(this.#form.formatTable(base, this.#rulesOfAll()))
   }
 
   /** Lets nothing through until the table has been built again. */
   close(): Promise<void> {
     const { nft, base } = this.#options
-    return nft.apply(formatClosed(base))
+    return nft.apply(this.#form.formatClosed(base))
   }
 
   /** Builds the whole table again, for when something else has changed it. */
   repair(): Promise<void> {
     const { nft, base } = this.#options
-    return this.#turns.takeAll(() => nft.apply(formatTable(base, this.#rulesOfAll())))
+    return this.#turns.takeAll(() => nft.apply(this.#form.formatTable(base, this.#rulesOfAll())))
   }
 
   /** Resolves once the rules are in the kernel. A sandbox that is there keeps the policy that it has by now. */
@@ -141,8 +159,8 @@ export class Sandboxes {
       const file = this.#options.files.prepare(stored)
       try {
         await this.#options.nft.apply(
-          (moved ? formatRemove(this.#options.base, known) : '') +
-            formatAdd(this.#options.base, this.#rulesOf(sandbox)),
+          (moved ? this.#form.formatRemove(this.#options.base, known) : '') +
+            this.#form.formatAdd(this.#options.base, this.#rulesOf(sandbox)),
         )
         file.commit()
       } catch (error) {
@@ -162,7 +180,7 @@ export class Sandboxes {
       this.#options.files.remove(id)
       if (!sandbox) return true
       try {
-        await this.#options.nft.apply(formatRemove(this.#options.base, sandbox))
+        await this.#options.nft.apply(this.#form.formatRemove(this.#options.base, sandbox))
         return true
       } catch (error) {
         this.#options.log.warn('cannot remove the rules of a sandbox: building all anew', {

@@ -1,0 +1,197 @@
+// What judges names, connections and secrets, whatever the form in which sandboxes come: many of a machine, or the one of a pod. How
+// packets are led here is the caller's to say.
+
+import type { EgressServices } from '../lib/config/egress-services.ts'
+import type { OtelConfig } from '../lib/config/otel.ts'
+import type { Logger } from '../lib/log.ts'
+import type { DnsUpstream } from '../lib/name-server.ts'
+import { Flows } from './connections/flows.ts'
+import { createRelay, createRelayer } from './connections/relay.ts'
+import { listenTransparently } from './connections/transparent.ts'
+import { createDenyWebhook } from './deny-webhook.ts'
+import { type Answerer, createAnswerer } from './dns/answer.ts'
+import { nameServersOf } from './dns/host-servers.ts'
+import { createDnsMeter } from './dns/limits.ts'
+import { withPins } from './dns/pinned.ts'
+import { createResolver } from './dns/resolve.ts'
+import { openDnsServer } from './dns/server.ts'
+import { Upstream } from './dns/upstream.ts'
+import { type Authorities, openAuthorities } from './interception/authority.ts'
+import { decidedOf } from './interception/exchange.ts'
+import { createTrust, Interception } from './interception/interception.ts'
+import { readTrusted } from './interception/read-trusted.ts'
+import { type Observation, openObservation } from './observation.ts'
+import { parseRange } from './policy/addresses.ts'
+import { createOwnAddresses, openProxy, PROXY_NAME } from './proxy/open-proxy.ts'
+import { createProxy } from './proxy/serve-client.ts'
+import { DecisionRecord } from './record.ts'
+import { Sandboxes, type SandboxesOptions } from './sandboxes.ts'
+import { SandboxVaults } from './vault/sandbox-vaults.ts'
+import { openSealing, sealOfAuthorities } from './vault/sealing.ts'
+import { openVaultFiles } from './vault/vault-files.ts'
+
+export type EngineOptions = Pick<
+  SandboxesOptions,
+  'nft' | 'files' | 'defaultPolicy' | 'floor' | 'sets' | 'form' | 'only'
+> & {
+  directories: { vaultKeys: string; vaults: string; authorities: string }
+  services: EgressServices
+  nameServers: DnsUpstream[]
+  otel?: OtelConfig
+  /** Where the name server listens, and the proxy where there is one. */
+  address: string
+  dnsPort: number
+  /** The range that sandboxes have their addresses in. */
+  subnet: string
+  baseOf: (ports: EnginePorts) => SandboxesOptions['base']
+  log: Logger
+  signal: AbortSignal
+}
+
+export type EnginePorts = { dnsPort: number; relayPort: number; proxyPort?: number }
+
+export type Engine = {
+  /** Nothing of them is in the kernel before they are loaded. */
+  sandboxes: Sandboxes
+  vaults: SandboxVaults
+  authorities: Authorities
+  interception: Interception
+  record: DecisionRecord
+  observation: Observation
+  /** Answers questions and takes who asks the proxy; for when the sandboxes are loaded. */
+  begin(): void
+  /** Resolves when nothing is under way any more, once the signal is aborted. */
+  close(): Promise<void>
+}
+
+/** Connections that are relayed at once. */
+const FLOW_LIMITS = { perSandbox: 1024, total: 16_384 }
+
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const { services, directories, address, log, signal } = options
+  let registered: Sandboxes | undefined
+  // The server's port is part of the rules, and its answers need the sandboxes that the rules are made for.
+  let answerer: Answerer | undefined
+  const dns = await openDnsServer({
+    address,
+    port: options.dnsPort,
+    answer: async (...question) => answerer?.(...question),
+    log,
+    signal,
+  })
+  if (dns.port !== options.dnsPort)
+    log.info('another program has the port of the name server: sandboxes are led to another', {
+      wanted: options.dnsPort,
+      port: dns.port,
+    })
+  const sealing = openSealing(directories.vaultKeys)
+  const vaults = new SandboxVaults(openVaultFiles(directories.vaults, sealing), log)
+  const authorities = openAuthorities({
+    directory: directories.authorities,
+    seal: sealOfAuthorities(sealing),
+  })
+  const flows = new Flows(FLOW_LIMITS)
+  const upstream = new Upstream({ servers: nameServersOf(options.nameServers) })
+  const webhook = services.denyWebhook && createDenyWebhook({ webhook: services.denyWebhook, log, signal })
+  const observation = await openObservation({
+    figures: {
+      sandboxes: () => registered?.size ?? 0,
+      rules: () => registered?.figures.rules ?? 0,
+      learned: () => registered?.figures.learned ?? 0,
+      connections: () => flows.total,
+      upstream: () => upstream.counts,
+      ...(webhook && { webhook: () => webhook.counts }),
+    },
+    ...(options.otel && { otel: options.otel }),
+    log,
+  })
+  const record = new DecisionRecord({
+    tenantOf: (id) => registered?.get(id)?.tenant,
+    onDecided: observation.decided,
+  })
+  const meter = createDnsMeter(services.dnsLimits)
+  const trusted = services.upstreamCaFile === undefined ? [] : readTrusted(services.upstreamCaFile)
+  const interception = new Interception({
+    vaults,
+    authorities,
+    trust: createTrust(trusted),
+    onExchange: (id, exchange) => record.add(id, decidedOf(exchange)),
+    log,
+  })
+  const relaying = {
+    sandboxes: () => sandboxes,
+    flows,
+    record,
+    allowEch: services.allowEch,
+    interception,
+    log,
+  }
+  const beginRelay = createRelayer(relaying)
+  const relay = createRelay(relaying, beginRelay)
+  const relayPort = await listenTransparently(relay)
+  const proxy = await openProxy({ address, port: services.proxyPort, log })
+  const proxyPort = proxy.port === undefined ? {} : { proxyPort: proxy.port }
+  const { nft, files, defaultPolicy, floor, sets, form, only } = options
+  const sandboxes = new Sandboxes({
+    base: options.baseOf({ dnsPort: dns.port, relayPort, ...proxyPort }),
+    nft,
+    files,
+    defaultPolicy,
+    ...(floor && { floor }),
+    ...(sets && { sets }),
+    ...(form && { form }),
+    ...(only !== undefined && { only }),
+    flows,
+    record: {
+      remove(id) {
+        record.remove(id)
+        meter.remove(id)
+      },
+    },
+    pins: services.hostPins,
+    readPorts: services.vaultPorts,
+    requireKept: (id, policy) => vaults.requireCovered(id, policy),
+    log,
+  })
+  registered = sandboxes
+
+  return {
+    sandboxes,
+    vaults,
+    authorities,
+    interception,
+    record,
+    observation,
+    begin() {
+      const resolve = createResolver({
+        sandboxes,
+        upstream: withPins(upstream, services.hostPins),
+        meter,
+        record,
+        onDenied: ({ id, tenant }, hostname) =>
+          webhook?.tell({ hostname, sandboxId: id, ...(tenant !== undefined && { tenant }) }),
+        own: new Map(proxy.port === undefined ? [] : [[PROXY_NAME, address]]),
+        log,
+        signal,
+      })
+      const isOwn = createOwnAddresses()
+      const subnet = parseRange(options.subnet)
+      proxy.serve(createProxy({ sandboxes, resolve, beginRelay, subnet, isOwn, record, log }))
+      answerer = createAnswerer({
+        sandboxes,
+        resolve,
+        onCrowded: ({ id }, name) =>
+          record.add(id, { kind: 'name', verdict: 'deny', name, reason: 'too many questions at once' }),
+        onAnswered: observation.questionAnswered,
+      })
+    },
+    async close() {
+      relay.close()
+      interception.close()
+      proxy.close()
+      upstream.close()
+      flows.endEvery()
+      await Promise.all([dns.closed, observation.close()])
+    },
+  }
+}
