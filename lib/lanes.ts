@@ -4,21 +4,32 @@
 
 import { Counts } from './counts.ts'
 
+export type LaneLimits = {
+  /** Of one alone, however many are free. */
+  each?: number
+}
+
 export class Lanes {
   readonly #count: number
+  readonly #each: number
   readonly #taken = new Counts()
 
-  constructor(count: number) {
+  constructor(count: number, { each = count }: LaneLimits = {}) {
     this.#count = count
+    this.#each = each
   }
 
   get free(): number {
     return this.#count - this.#taken.total
   }
 
+  get taken(): number {
+    return this.#taken.total
+  }
+
   /** Whether somebody may have one more. */
   isOpenTo(whose: string): boolean {
-    return this.#taken.of(whose) < this.free
+    return this.#taken.of(whose) < Math.min(this.free, this.#each)
   }
 
   /** Who may have no more for now, of those who have any. */

@@ -11,6 +11,7 @@ import {
 } from 'node:tls'
 import { Counts } from '../../lib/counts.ts'
 import type { Logger } from '../../lib/log.ts'
+import type { SharedCacheLimits } from '../../lib/shared-cache.ts'
 import type { VaultServer, Vaults } from '../vault/port.ts'
 import type { Authorities } from './authority.ts'
 import type { Exchange } from './exchange.ts'
@@ -34,7 +35,7 @@ export type InterceptionOptions = {
   /** Hears of every request. */
   onExchange: (sandboxId: string, exchange: Exchange) => void
   log: Logger
-  maxLeaves?: number
+  leaves?: SharedCacheLimits
   maxHeldBodies?: number
   handshakeMs?: number
 }
@@ -59,7 +60,8 @@ type Begun = {
   failure?: UpstreamError
 }
 
-const MAX_LEAVES = 512
+/** Certificates that are kept: of one sandbox, and of all. */
+const LEAVES = { each: 64, total: 512 }
 /** Each is 1 MiB at most. */
 const MAX_HELD_BODIES = 32
 const HANDSHAKE_MS = 10_000
@@ -84,8 +86,8 @@ export class Interception {
 
   constructor(options: InterceptionOptions) {
     this.#options = options
-    const { trust, upstreams, maxLeaves = MAX_LEAVES, maxHeldBodies = MAX_HELD_BODIES } = options
-    this.#leaves = new Leaves({ max: maxLeaves })
+    const { trust, upstreams, leaves = LEAVES, maxHeldBodies = MAX_HELD_BODIES } = options
+    this.#leaves = new Leaves(leaves)
     this.#maxHeldBodies = maxHeldBodies
     this.#upstreams = new Upstreams({ ...upstreams, trust })
   }

@@ -1,6 +1,8 @@
-// What a sandbox is shown in place of the certificate of a server: made when it is first asked for, and kept for a while.
+// What a sandbox is shown in place of the certificate of a server: made when it is first asked for, and kept for a while, so many for
+// each sandbox and in all.
 
 import { createSecureContext, type SecureContext } from 'node:tls'
+import { SharedCache, type SharedCacheLimits } from '../../lib/shared-cache.ts'
 import { formatKey, makeCertificate, makeKeyPair } from '../../lib/x509.ts'
 import type { Authority } from './authority.ts'
 
@@ -14,14 +16,13 @@ const RENEWED_AFTER_MS = 2 * DAY_MS
 type Leaf = { context: SecureContext; madeAt: number }
 
 export class Leaves {
-  readonly #max: number
   readonly #now: () => number
-  readonly #leaves = new Map<string, Leaf>()
+  readonly #leaves: SharedCache<Leaf>
   /** One for all: it signs nothing that lasts, and making one takes longer than all the rest. */
   readonly #keys = makeKeyPair()
 
-  constructor({ max, now = Date.now }: { max: number; now?: () => number }) {
-    this.#max = max
+  constructor({ now = Date.now, ...limits }: SharedCacheLimits & { now?: () => number }) {
+    this.#leaves = new SharedCache(limits)
     this.#now = now
   }
 
@@ -33,19 +34,15 @@ export class Leaves {
     const id = `${sandboxId} ${serverName}`
     const now = this.#now()
     const known = this.#leaves.get(id)
-    if (known) this.#leaves.delete(id)
-    const leaf =
-      known && now - known.madeAt < RENEWED_AFTER_MS ? known : this.#make(authority, serverName, now)
-    // At the end again, so that the first is what nobody has asked for the longest.
-    this.#leaves.set(id, leaf)
-    if (this.#leaves.size > this.#max)
-      for (const [first] of this.#leaves) if (this.#leaves.delete(first)) break
+    if (known && now - known.madeAt < RENEWED_AFTER_MS) return known.context
+    const leaf = this.#make(authority, serverName, now)
+    this.#leaves.set(sandboxId, id, leaf)
     return leaf.context
   }
 
   /** Forgets those of a sandbox, as its authority goes. */
   remove(sandboxId: string): void {
-    for (const id of [...this.#leaves.keys()]) if (id.startsWith(`${sandboxId} `)) this.#leaves.delete(id)
+    this.#leaves.removeAll(sandboxId)
   }
 
   #make(authority: Authority, serverName: string, now: number): Leaf {

@@ -11,6 +11,8 @@ import {
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
 import { messageOf } from '../../lib/errors.ts'
+import { Lanes } from '../../lib/lanes.ts'
+import { SharedCache, type SharedCacheLimits } from '../../lib/shared-cache.ts'
 import type { VaultServer } from '../vault/port.ts'
 
 /** A server as one sandbox reaches it. */
@@ -19,12 +21,20 @@ export type Upstream = VaultServer & { sandboxId: string; address: string }
 /** `protocol` is empty where none was agreed on. */
 export type Dialed = { socket: Socket; protocol: string }
 
+export type UpstreamLimits = {
+  /** Connections that are idle. */
+  idle: SharedCacheLimits
+  tickets: SharedCacheLimits
+  /** By HTTP/2, of one sandbox: of more, those on which nothing is under way are closed. */
+  sessionsEach: number
+}
+
 export type UpstreamsOptions = {
   /** What vouches for servers. */
   trust: SecureContext
   connectMs?: number
   idleMs?: number
-  maxIdle?: number
+  limits?: Partial<UpstreamLimits>
 }
 
 /** A connection on which nothing is under way. */
@@ -47,30 +57,38 @@ export class UpstreamError extends Error {
 const CONNECT_MS = 15_000
 const KEEP_ALIVE_MS = 60_000
 const IDLE_MS = 15_000
-const MAX_IDLE = 256
-const MAX_SESSIONS = 1024
+const LIMITS: UpstreamLimits = {
+  idle: { each: 32, total: 256 },
+  tickets: { each: 64, total: 1024 },
+  sessionsEach: 64,
+}
 const WINDOW_BYTES = 1024 * 1024
 const SESSION_WINDOW_BYTES = 4 * WINDOW_BYTES
 const SESSION_SETTINGS = { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: 65_536 }
 
 export class Upstreams {
   readonly #options: UpstreamsOptions
+  readonly #sessionsEach: number
+  readonly #idlePlaces: Lanes
   readonly #idle = new Map<string, Set<Idle>>()
   readonly #sessions = new Map<string, ClientHttp2Session>()
   readonly #opening = new Map<string, Promise<ClientHttp2Session>>()
   /** How many requests are under way on each. */
   readonly #busy = new WeakMap<ClientHttp2Session, number>()
   /** By which a server knows us again, so that the next handshake is short. */
-  readonly #tickets = new Map<string, Buffer>()
-  #idleCount = 0
+  readonly #tickets: SharedCache<Buffer>
 
   constructor(options: UpstreamsOptions) {
     this.#options = options
+    const { idle, tickets, sessionsEach } = { ...LIMITS, ...options.limits }
+    this.#idlePlaces = new Lanes(idle.total, { each: idle.each })
+    this.#tickets = new SharedCache(tickets)
+    this.#sessionsEach = sessionsEach
   }
 
   /** Of connections that are kept. */
   get size(): number {
-    return this.#idleCount + this.#sessions.size
+    return this.#idlePlaces.taken + this.#sessions.size
   }
 
   /** Whether a connection is kept on which nothing is under way. */
@@ -88,20 +106,20 @@ export class Upstreams {
 
   /** Keeps a connection on which everything has been said. */
   keep(to: Upstream, socket: Socket): void {
-    const { idleMs = IDLE_MS, maxIdle = MAX_IDLE } = this.#options
-    if (this.#idleCount >= maxIdle) {
+    const { idleMs = IDLE_MS } = this.#options
+    if (!this.#idlePlaces.isOpenTo(to.sandboxId)) {
       socket.destroy()
       return
     }
     const key = keyOf(to)
     const kept = this.#idle.get(key) ?? new Set()
+    const leave = this.#idlePlaces.take(to.sandboxId)
     const idle = setAside(socket, idleMs, () => {
-      if (!kept.delete(idle)) return
-      this.#idleCount--
+      leave()
+      kept.delete(idle)
       if (kept.size === 0 && this.#idle.get(key) === kept) this.#idle.delete(key)
     })
     this.#idle.set(key, kept.add(idle))
-    this.#idleCount++
   }
 
   /** A new connection, and what the server wants to speak on it. Rejects with an UpstreamError. */
@@ -143,12 +161,18 @@ export class Upstreams {
       createConnection: () => socket,
       settings: SESSION_SETTINGS,
     })
-    if (!this.session(to)) this.#sessions.set(key, session)
+    if (!this.session(to)) {
+      this.#makeRoom(to.sandboxId)
+      this.#sessions.set(key, session)
+    }
     const forget = () => {
       if (this.#sessions.get(key) === session) this.#sessions.delete(key)
     }
     session
-      .once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+      // It is told of its beginning also when it was ended right before.
+      .once('connect', () => {
+        if (!session.destroyed) session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+      })
       // The close that follows tells each stream.
       .on('error', () => {})
       .on('stream', (pushed) => pushed.close())
@@ -179,12 +203,25 @@ export class Upstreams {
     for (const [key, kept] of [...this.#idle])
       if (isOf(key)) for (const { socket } of [...kept]) socket.destroy()
     for (const [key, session] of [...this.#sessions]) if (isOf(key)) session.destroy()
-    for (const key of [...this.#tickets.keys()]) if (isOf(key)) this.#tickets.delete(key)
+    this.#tickets.removeAll(sandboxId)
   }
 
   close(): void {
     for (const kept of [...this.#idle.values()]) for (const { socket } of [...kept]) socket.destroy()
     for (const session of [...this.#sessions.values()]) session.destroy()
+  }
+
+  /** Closes connections of a sandbox that wait for requests, when it has as many as it may. Busy ones are as many as its clients'. */
+  #makeRoom(sandboxId: string): void {
+    const own = [...this.#sessions].filter(([key]) => key.startsWith(`${sandboxId} `))
+    let tooMany = own.length + 1 - this.#sessionsEach
+    for (const [key, session] of own) {
+      if (tooMany <= 0) return
+      if ((this.#busy.get(session) ?? 0) > 0) continue
+      this.#sessions.delete(key)
+      session.close()
+      tooMany--
+    }
   }
 
   #openTls(to: Upstream, protocols: readonly string[]): TLSSocket {
@@ -200,10 +237,7 @@ export class Upstreams {
       ...(session && { session }),
     })
     socket.on('session', (ticket: Buffer) => {
-      this.#tickets.delete(key)
-      this.#tickets.set(key, ticket)
-      if (this.#tickets.size > MAX_SESSIONS)
-        for (const [first] of this.#tickets) if (this.#tickets.delete(first)) break
+      this.#tickets.set(to.sandboxId, key, ticket)
     })
     return socket
   }

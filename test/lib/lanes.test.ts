@@ -17,3 +17,13 @@ test('each may have as many as are left free', () => {
   for (const leave of [...red, ...blue]) leave()
   expect([lanes.free, lanes.full()]).toEqual([10, []])
 })
+
+test('where one alone may have so many, it has no more, and the others what is left', () => {
+  const lanes = new Lanes(12, { each: 2 })
+  const takeAll = (tenant: string) => {
+    let count = 0
+    for (; lanes.isOpenTo(tenant); count++) lanes.take(tenant)
+    return count
+  }
+  expect(['red', 'blue', 'green', 'white', 'black', 'grey'].map(takeAll)).toEqual([2, 2, 2, 2, 2, 1])
+})

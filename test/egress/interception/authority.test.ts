@@ -115,7 +115,7 @@ test('a certificate of after 2049 has a year of four digits', () => {
 
 test('a leaf is made once for each sandbox and name, anew before it runs out, and no more than there is room for', () => {
   let now = Date.now()
-  const leaves = new Leaves({ max: 2, now: () => now })
+  const leaves = new Leaves({ each: 2, total: 2, now: () => now })
   const authority = makeAuthority('one', now)
   const first = leaves.contextOf('one', authority, 'a.example')
   expect(leaves.contextOf('one', authority, 'a.example')).toBe(first)

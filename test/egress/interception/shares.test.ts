@@ -1,0 +1,110 @@
+// What is kept for intercepted connections is kept for all sandboxes in one place: one that wants much of it must take nothing away
+// from the others. The servers are real ones on the loopback addresses.
+
+import { once } from 'node:events'
+import { createSecureServer } from 'node:http2'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createSecureContext, createServer as createTls, type TLSSocket } from 'node:tls'
+import { expect, onTestFinished, test } from 'vitest'
+import { makeAuthority } from '../../../egress/interception/authority.ts'
+import { Leaves } from '../../../egress/interception/leaves.ts'
+import { type Upstream, type UpstreamLimits, Upstreams } from '../../../egress/interception/upstreams.ts'
+import { formatKey, makeCertificate, makeKeyPair } from '../../../lib/x509.ts'
+
+const DAY_MS = 86_400_000
+const HOST = 'a.example'
+const world = makeAuthority('world', Date.now())
+const LOUD = Array.from({ length: 12 }, (_, index) => `127.0.1.${index + 1}`)
+
+function certificate() {
+  const { privateKey, publicKey } = makeKeyPair()
+  const now = Date.now()
+  const cert = makeCertificate({
+    name: HOST,
+    publicKey,
+    issuer: world,
+    notBefore: now - DAY_MS,
+    notAfter: now + DAY_MS,
+    serverNames: [HOST],
+  })
+  return { key: formatKey(privateKey), cert }
+}
+
+async function listen(server: Server): Promise<number> {
+  server.listen(0, '0.0.0.0')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
+
+function setup(limits: Partial<UpstreamLimits>) {
+  const upstreams = new Upstreams({ trust: createSecureContext({ ca: world.certificate }), limits })
+  onTestFinished(() => upstreams.close())
+  return upstreams
+}
+
+test('connections that are idle: who keeps many has no place for more, and the others have theirs', async () => {
+  const port = await listen(createServer((socket) => void socket.on('error', () => {}).resume()))
+  const upstreams = setup({ idle: { each: 4, total: 8 } })
+  const keep = async (sandboxId: string, address: string) => {
+    const to: Upstream = { scheme: 'http', host: HOST, port, sandboxId, address }
+    const { socket } = await upstreams.dial(to, [])
+    upstreams.keep(to, socket)
+    return upstreams.hasIdle(to)
+  }
+  const loud = await Promise.all(LOUD.map((address) => keep('loud', address)))
+  expect(loud.filter(Boolean)).toHaveLength(4)
+  expect(await keep('quiet', '127.0.0.1')).toBe(true)
+})
+
+test('tickets: the next handshake of one that asks for few servers stays short beside one that asks for many', async () => {
+  const echo = (socket: Socket) => void socket.on('error', () => {}).pipe(socket)
+  const port = await listen(createTls(certificate(), echo))
+  const upstreams = setup({ tickets: { each: 4, total: 8 } })
+  const isShort = async (sandboxId: string, address: string) => {
+    const { socket } = await upstreams.dial({ scheme: 'https', host: HOST, port, sandboxId, address }, [])
+    // Behind its echo are the tickets, which the server sends first.
+    socket.write('x')
+    await once(socket, 'data')
+    const isReused = (socket as TLSSocket).isSessionReused()
+    socket.destroy()
+    return isReused
+  }
+  expect(await isShort('quiet', '127.0.0.1')).toBe(false)
+  for (const address of LOUD) await isShort('loud', address)
+  expect(await isShort('quiet', '127.0.0.1')).toBe(true)
+  expect(await isShort('loud', LOUD[0] ?? '')).toBe(false)
+})
+
+test('connections by HTTP/2: of one sandbox so many wait for requests, and those that are busy go on', async () => {
+  const server = createSecureServer(certificate())
+  server.on('stream', (stream) => stream.respond({ ':status': 200 }))
+  const port = await listen(server)
+  const upstreams = setup({ sessionsEach: 3 })
+  const to = (sandboxId: string, address: string): Upstream => ({
+    ...{ scheme: 'https', host: HOST, port },
+    sandboxId,
+    address,
+  })
+  await upstreams.openSession(to('quiet', '127.0.0.1'))
+  const [first = '', ...others] = LOUD
+  const busy = await upstreams.openSession(to('loud', first))
+  await once(upstreams.request(busy, { ':path': '/' }, {}), 'response')
+  for (const address of others) await upstreams.openSession(to('loud', address))
+  const kept = LOUD.filter((address) => upstreams.session(to('loud', address)))
+  expect(kept).toEqual([first, ...LOUD.slice(-2)])
+  expect(upstreams.session(to('quiet', '127.0.0.1'))).toBeDefined()
+  expect(upstreams.size).toBe(4)
+})
+
+test('certificates: who asks for many names loses its own first', () => {
+  const leaves = new Leaves({ each: 4, total: 8 })
+  const authority = makeAuthority('sb', Date.now())
+  const quiet = leaves.contextOf('quiet', authority, HOST)
+  const loud = leaves.contextOf('loud', authority, 'n.example')
+  for (let count = 0; count < 12; count++) leaves.contextOf('loud', authority, `n${count}.example`)
+  expect(leaves.contextOf('quiet', authority, HOST)).toBe(quiet)
+  expect(leaves.contextOf('loud', authority, 'n.example')).not.toBe(loud)
+  leaves.remove('loud')
+  expect(leaves.size).toBe(1)
+})
