@@ -15,6 +15,8 @@ import type { BenchRow } from './table.ts'
 const MAIN = join(import.meta.dirname, '../../egress/main.ts')
 const CLIENT = join(import.meta.dirname, 'egress-client.py')
 const COMMAND_MS = 60_000
+/** Of what egress has said, when it ends too soon. */
+const MAX_SAID = 2000
 export const TOKEN = 'a-token-of-a-sandbox'
 /** What the plain client is behind. */
 const PLAIN = { client: '10.250.0.2', host: '10.250.0.1' }
@@ -37,17 +39,19 @@ export type Lab = {
   spawn(program: string, args: readonly string[]): ChildProcess
 }
 
-/** `egressToml` is more of the table `[egress]` of its configuration. */
+/** `egressToml` is more of the table `[egress]` of its configuration; `nameServer` is who it asks, if not the internet's. */
 export async function openLab({
   internet,
   folder,
   cleanup,
   egressToml = '',
+  nameServer = NAME_SERVER,
 }: {
   internet: string
   folder: string
   cleanup: AsyncDisposableStack
   egressToml?: string
+  nameServer?: string
 }): Promise<Lab> {
   const servers = await startServers({ namespace: internet, folder: join(folder, 'internet') })
   cleanup.defer(() => servers.close())
@@ -59,7 +63,7 @@ export async function openLab({
   // Nothing here is refused, and what is asked is asked as fast as it goes.
   writeFileSync(
     config,
-    `[egress]\nupstream_dns = ["${NAME_SERVER}"]\n${egressToml}[egress.dns_limits]\nqueries_per_second = 100000\nburst = 100000\n`,
+    `[egress]\nupstream_dns = ["${nameServer}"]\n${egressToml}[egress.dns_limits]\nqueries_per_second = 100000\nburst = 100000\n`,
   )
   const egress = spawn(process.execPath, [MAIN, '--config', config, '--data-dir', dataDir], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -166,12 +170,14 @@ export function residentMegabytes(pid: number): number {
 
 async function untilLine(child: ChildProcess, pattern: RegExp): Promise<void> {
   if (!child.stderr) throw new Error('Egress has no log')
+  let said = ''
   for await (const line of createInterface({ input: child.stderr })) {
+    said = `${said}\n${line}`.slice(-MAX_SAID)
     if (!pattern.test(line)) continue
     child.stderr.resume()
     return
   }
-  throw new Error(`Egress ended before ${pattern}`)
+  throw new Error(`Egress ended before ${pattern}:${said}`)
 }
 
 async function end(child: ChildProcess): Promise<void> {

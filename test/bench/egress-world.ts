@@ -3,28 +3,19 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BULK_BYTES, GOOD, HOST, NAME_SERVER } from '../system/egress/internet.ts'
-import { type Lab, measure, openLab, residentMegabytes, row, run, TOKEN } from './egress-lab.ts'
+import { type Lab, measure, openLab, row, run } from './egress-lab.ts'
 import { percentile } from './samples.ts'
 import type { BenchRow } from './table.ts'
 
 const HAPROXY_PORT = 8443
 const ROUNDS = 4
-const MANY = 500
-const RULES = 100
-const CHANGES = 40
 
 if (import.meta.main) {
   const [internet = '', folder = ''] = process.argv.slice(2)
   await using cleanup = new AsyncDisposableStack()
   const lab = await openLab({ internet, folder, cleanup })
   startPeers(lab)
-  const rows = [
-    // First, as what has been relayed leaves memory behind that has nothing to do with sandboxes.
-    ...(await measureMany(lab)),
-    ...(await measureNames(lab)),
-    ...(await measureSetUp(lab)),
-    ...(await measureTls(lab)),
-  ]
+  const rows = [...(await measureNames(lab)), ...(await measureSetUp(lab)), ...(await measureTls(lab))]
   writeFileSync(join(folder, 'rows.json'), JSON.stringify(rows))
 }
 
@@ -104,47 +95,6 @@ async function measureTls({ namespaces }: Lab): Promise<BenchRow[]> {
       { min: 0.9 * best.haproxy },
     ),
     row('the same beside no check at all', 'GB/s', best.ours, { 'plain NAT': best.plain }),
-  ]
-}
-
-/** The change of one policy among many sandboxes with many rules, and the memory that they take. */
-async function measureMany({ admin, policy, network, egressPid }: Lab): Promise<BenchRow[]> {
-  const before = residentMegabytes(egressPid)
-  const policyOf = (at: number, change: number) => ({
-    defaultAction: 'deny',
-    egress: Array.from({ length: RULES }, (_, rule) => ({
-      action: 'allow',
-      target:
-        rule % 2 === 0 ? `n${rule}.s${at}.c${change}.example` : `198.18.${at % 250}.${(rule + change) % 250}`,
-    })),
-  })
-  const [a, b] = network.gateway.split('.')
-  for (let from = 0; from < MANY; from += 20)
-    await Promise.all(
-      Array.from({ length: 20 }, (_, offset) => {
-        const at = from + offset
-        return admin('PUT', `/sandboxes/s${at}`, {
-          address: `${a}.${b}.${10 + Math.floor(at / 250)}.${(at % 250) + 1}`,
-          interface: `${network.interfacePrefix}s${at}`,
-          token: TOKEN,
-          policy: policyOf(at, 0),
-        })
-      }),
-    )
-  const times: number[] = []
-  for (let change = 1; change <= CHANGES; change++) {
-    const at = (change * 37) % MANY
-    const began = performance.now()
-    await policy(`s${at}`, policyOf(at, change))
-    times.push(performance.now() - began)
-  }
-  const after = residentMegabytes(egressPid)
-  for (let at = 0; at < MANY; at++) await admin('DELETE', `/sandboxes/s${at}`)
-  const what = `${MANY} sandboxes with ${RULES} rules`
-  return [
-    row(`${what}: a change of one, p50`, 'ms', percentile(times, 0.5), {}, { max: 20 }),
-    row(`${what}: a change of one, p99`, 'ms', percentile(times, 0.99)),
-    row(`${what}: resident memory of egress`, 'MB', after, { 'without them': before }, { max: 150 }),
   ]
 }
 

@@ -1,5 +1,5 @@
 // What egress costs: names, the set-up of connections, and TLS whose name is checked, beside dnsmasq, a veth pair with NAT and HAProxy in
-// the same run; and how a change of one policy goes when there are 500 sandboxes.
+// the same run.
 
 import { measureOnMachine } from './egress-machine.ts'
 import type { BenchRow } from './table.ts'

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 
 /** Of a kernel that counts the time of processes in hundredths of a second, as all of Linux does (`getconf CLK_TCK`). */
-const TICKS_PER_SECOND = 100
+export const TICKS_PER_SECOND = 100
 
 /** The fields of /proc/pid/stat from the state on: the name before them may hold anything. */
 export function statFieldsOf(pid: number | string): string[] {

@@ -19,6 +19,8 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   'gateway-streams': () => import('./gateway-streams.ts'),
   'gateway-routes': () => import('./gateway-routes.ts'),
   egress: () => import('./egress.ts'),
+  'egress-interception': () => import('./egress-interception.ts'),
+  'egress-many': () => import('./egress-many.ts'),
   list: () => import('./list.ts'),
   control: () => import('./control.ts'),
   pool: () => import('./pool.ts'),
