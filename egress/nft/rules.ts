@@ -41,6 +41,8 @@ export type BaseRules = RulesNames & {
   relayPort: number
   /** By which the host's routing knows a packet that is led there. */
   mark: number
+  /** How a packet is led there: the default is for packets that come in by an interface. */
+  relay?: string
 }
 
 export type SandboxRules = {
@@ -71,6 +73,8 @@ const NAMED_PORTS: readonly PortRange[] = [
 ]
 /** Stands for the number of a policy until that is known. */
 const POLICY_MARK = '%policy%'
+/** Connections may have greater marks, which then say something else than the policy that has let them begin. */
+export const MAX_POLICY_MARK = 0x7fff_ffff
 
 /** An address may be learned this often before the kernel itself refuses more; egress's own bound is lower. */
 const LEARNED_SET_SIZE = 8192
@@ -204,7 +208,12 @@ add element inet ${table} registered { "${name}" . ${address} }
 
 /** Puts a policy in force, whole, with the learned addresses that it still allows. */
 export function formatPolicy(
-  { table, relayPort, mark }: BaseRules,
+  {
+    table,
+    relayPort,
+    mark,
+    relay = `tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`,
+  }: BaseRules,
   { id, policy, learned, readPorts = [] }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts'>,
 ): string {
   const [forward, input, divert, reply] = chainsOf(id)
@@ -232,7 +241,6 @@ export function formatPolicy(
     else if (hosts.length > 0) rule(input, `ip daddr ${formatSet(hosts)}${formatScope(scope)} ${PASS}`)
   }
   rule(forward, 'ip daddr @closed goto refuse')
-  const relay = `tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`
   if (policy.policy.defaultAction === 'allow') {
     if (policy.deniesNames || readPorts.length > 0) {
       // Where names are told: a denied one must not be reached by an address that is open.
@@ -253,7 +261,7 @@ export function formatPolicy(
   }
   rule(input, 'goto refuse')
   // The same rules give the same mark, so that what builds them once more ends nothing.
-  const number = crc32(rules.join()) || 1
+  const number = crc32(rules.join()) & MAX_POLICY_MARK || 1
   rule(reply, `ct mark ${POLICY_MARK} ${PASS}`)
   rule(reply, 'drop')
   return `${[...lines, ...rules].join('\n')}\n`.replaceAll(POLICY_MARK, String(number))
