@@ -78,7 +78,7 @@ export class Nft {
 export type NftObject = {
   set?: { name: string; table: string; elem?: NftElement[] }
   chain?: { family: string; table: string; name: string; hook?: string; policy?: string; prio?: number }
-  rule?: { handle: number; comment?: string; chain: string }
+  rule?: { handle: number; comment?: string; chain: string; expr?: { counter?: { packets: number } }[] }
 }
 export type NftElement = string | { elem: { val: unknown; expires?: number; timeout?: number } }
 

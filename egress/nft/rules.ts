@@ -79,8 +79,8 @@ export const MAX_POLICY_MARK = 0x7fff_ffff
 /** An address may be learned this often before the kernel itself refuses more; egress's own bound is lower. */
 const LEARNED_SET_SIZE = 8192
 /** How long a refused connection is remembered, and so how seldom the same one is told again. */
-const REFUSED_SECONDS = 60
-const REFUSED_SET_SIZE = 4096
+export const REFUSED_SECONDS = 60
+export const REFUSED_SET_SIZE = 4096
 
 /** The table's name for an installation's key. */
 export function tableName(key: string): string {
