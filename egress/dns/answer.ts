@@ -1,7 +1,7 @@
 // Questions of sandboxes as they come over the wire, and the answers to them: who asks is the source address. So many are answered at
 // once, of each sandbox and in all.
 
-import { Counts } from '../../lib/counts.ts'
+import { Lanes } from '../../lib/lanes.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import {
@@ -39,7 +39,7 @@ export function createAnswerer({
   maxPerSandbox = 256,
   maxTotal = 2048,
 }: AnswererOptions): Answerer {
-  const running = new Counts()
+  const running = new Lanes(maxTotal, { each: maxPerSandbox })
 
   return async (message, source, transport) => {
     const sandbox = sandboxes.byAddress(source)
@@ -61,11 +61,11 @@ export function createAnswerer({
   async function answer(sandbox: Sandbox, query: Query): Promise<Reply> {
     const { id } = sandbox
     const name = canonical(query.name)
-    if (running.of(id) >= maxPerSandbox || running.total >= maxTotal) {
+    if (!running.isOpenTo(id)) {
       onCrowded?.(sandbox, name)
       return { rcode: RCODE.failed }
     }
-    const done = running.add(id)
+    const done = running.take(id)
     try {
       return await resolve(sandbox, { name, type: query.type })
     } finally {

@@ -1,5 +1,6 @@
 // DNS over HTTPS (RFC 8484): questions as POST requests of one HTTP/2 connection to a server whose certificate is checked. The id is
-// zero, as the RFC has it; the connection tells the answers apart. The server's own name is resolved by this machine.
+// zero, as the RFC has it; the connection tells the answers apart. The server's own name is resolved by this machine. Servers take some
+// hundred questions of one connection at once: when more wait for answers, there is another one, so that none waits behind them.
 
 import { type ClientHttp2Session, connect, constants } from 'node:http2'
 import { formatQuestion, parseServerReply, type Question, type ServerReply } from './message.ts'
@@ -7,28 +8,38 @@ import type { Transport, Trust } from './transport.ts'
 
 const IDLE_MS = 30_000
 const MAX_BYTES = 65_535
+/** RFC 9113 advises servers to take at least 100. */
+const MAX_STREAMS = 90
 const TYPE = 'application/dns-message'
+
+type Connection = { session: ClientHttp2Session; streams: number }
 
 export function openHttpsTransport(url: string, { ca }: Trust): Transport {
   const { origin, pathname } = new URL(url)
-  let current: ClientHttp2Session | undefined
+  const connections = new Set<Connection>()
 
   return {
     async ask(question, signal) {
-      const kept = current
+      const kept = findFree()
       try {
-        return await askOnce(question, signal)
+        return await askOnce(kept ?? open(), question, signal)
       } catch (error) {
         // It may have been closed just as the question went out.
-        if (!kept || kept === current || signal.aborted) throw error
-        return await askOnce(question, signal)
+        if (!kept || connections.has(kept) || signal.aborted) throw error
+        return await askOnce(findFree() ?? open(), question, signal)
       }
     },
-    close: () => current?.destroy(),
+    close: () => {
+      for (const { session } of [...connections]) session.destroy()
+    },
   }
 
-  function askOnce(question: Question, signal: AbortSignal): Promise<ServerReply> {
-    const session = current ?? open()
+  function findFree(): Connection | undefined {
+    for (const connection of connections) if (connection.streams < MAX_STREAMS) return connection
+    return undefined
+  }
+
+  function askOnce(connection: Connection, question: Question, signal: AbortSignal): Promise<ServerReply> {
     const asked = { ...question, id: 0 }
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
@@ -36,13 +47,14 @@ export function openHttpsTransport(url: string, { ca }: Trust): Transport {
         return
       }
       const message = formatQuestion(asked)
-      const stream = session.request({
+      const stream = connection.session.request({
         ':method': 'POST',
         ':path': pathname,
         'content-type': TYPE,
         accept: TYPE,
         'content-length': message.length,
       })
+      connection.streams++
       const chunks: Buffer[] = []
       let size = 0
       let status = 0
@@ -63,6 +75,7 @@ export function openHttpsTransport(url: string, { ca }: Trust): Transport {
         else chunks.push(chunk)
       })
       stream.on('close', () => {
+        connection.streams--
         signal.removeEventListener('abort', onAbort)
         const reply = status === 200 ? parseServerReply(Buffer.concat(chunks), asked) : undefined
         if (reply) resolve(reply)
@@ -72,18 +85,20 @@ export function openHttpsTransport(url: string, { ca }: Trust): Transport {
     })
   }
 
-  function open(): ClientHttp2Session {
+  function open(): Connection {
     const session = connect(origin, ca === undefined ? {} : { ca })
-    current = session
-    const forget = () => {
-      if (current === session) current = undefined
-    }
-    session.setTimeout(IDLE_MS, () => session.close())
+    const connection = { session, streams: 0 }
+    connections.add(connection)
+    const forget = () => void connections.delete(connection)
+    session.setTimeout(IDLE_MS, () => {
+      forget()
+      session.close()
+    })
     // Each question on it hears of it too.
     session.on('error', forget)
     session.on('goaway', forget)
     session.on('close', forget)
     session.unref()
-    return session
+    return connection
   }
 }

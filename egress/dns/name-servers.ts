@@ -20,7 +20,7 @@ export type NameServersOptions = {
   trust?: Trust
 }
 
-type Known = { transport: Transport; failures: number; downUntil: number }
+type Known = { transport: Transport; failures: number; downUntil: number; answers: number }
 
 /** Grows with each failure in a row. */
 const FIRST_DOWN_MS = 5000
@@ -78,14 +78,17 @@ export class NameServers {
   async #attempt(server: DnsUpstream, question: Question, outer: AbortSignal): Promise<ServerReply> {
     const known = this.#of(server)
     const deadline = AbortSignal.timeout(this.#options.timeoutMs)
+    const { answers } = known
     try {
       const reply = await known.transport.ask(question, AbortSignal.any([outer, deadline]))
+      known.answers++
       known.failures = 0
       known.downUntil = 0
       return reply
     } catch (error) {
-      // Another one was faster, or the program ends: that says nothing of this one.
-      if (!outer.aborted) {
+      // Another one was faster, or the program ends: that says nothing of this one. Nor does a name that it cannot find out about while
+      // it answers for others, or whoever owns such a name could turn all sandboxes away from a server.
+      if (!outer.aborted && known.answers === answers) {
         const downMs = Math.min(FIRST_DOWN_MS * 2 ** known.failures++, MAX_DOWN_MS)
         known.downUntil = this.#options.now() + downMs
       }
@@ -105,7 +108,12 @@ export class NameServers {
     const name = nameOf(server)
     const known = this.#known.get(name)
     if (known) return known
-    const made = { transport: openTransport(server, this.#options.trust), failures: 0, downUntil: 0 }
+    const made = {
+      transport: openTransport(server, this.#options.trust),
+      failures: 0,
+      downUntil: 0,
+      answers: 0,
+    }
     this.#known.set(name, made)
     if (this.#known.size > MAX_KNOWN)
       for (const [first, { transport }] of this.#known) {

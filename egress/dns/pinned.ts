@@ -11,9 +11,9 @@ export function withPins(
   pins: ReadonlyMap<string, string>,
 ): Pick<Upstream, 'ask'> {
   return {
-    async ask({ name, type }, signal) {
+    async ask({ name, type }, asking) {
       const data = pins.get(name)
-      if (data === undefined) return await upstream.ask({ name, type }, signal)
+      if (data === undefined) return await upstream.ask({ name, type }, asking)
       return { rcode: RCODE.ok, answers: type === 'A' ? [{ type: 'A', name, ttl: SECONDS, data }] : [] }
     },
   }

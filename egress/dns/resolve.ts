@@ -90,7 +90,7 @@ export function createResolver(options: ResolverOptions): Resolver {
 
   async function ask(sandbox: Sandbox, question: Question, decision: Decision): Promise<Resolution> {
     const { name, type } = question
-    const found = await upstream.ask(question, signal)
+    const found = await upstream.ask(question, { whose: sandbox.id, signal })
     const { policy } = sandbox
     const { answers, aliases, addresses, withheld, ttl } = filterAnswer(policy, {
       name,

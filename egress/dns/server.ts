@@ -2,8 +2,8 @@
 
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { createServer, type Server, type Socket } from 'node:net'
-import { Counts } from '../../lib/counts.ts'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { Lanes } from '../../lib/lanes.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Answerer } from './answer.ts'
 
@@ -67,15 +67,14 @@ async function respond(
 }
 
 function serveTcp(server: Server, options: DnsServerOptions): void {
-  const bySource = new Counts()
-  server.maxConnections = MAX_TCP
+  const bySource = new Lanes(MAX_TCP, { each: MAX_TCP_PER_SOURCE })
   server.on('connection', (socket) => {
     const source = socket.remoteAddress ?? ''
-    if (bySource.of(source) >= MAX_TCP_PER_SOURCE) {
+    if (!bySource.isOpenTo(source)) {
       socket.destroy()
       return
     }
-    socket.once('close', bySource.add(source))
+    socket.once('close', bySource.take(source))
     socket.setTimeout(TCP_IDLE_MS, () => socket.destroy())
     // The client's end of a connection is not news.
     socket.on('error', () => {})

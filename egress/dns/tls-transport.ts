@@ -16,7 +16,8 @@ type Waiting = {
 }
 
 const IDLE_MS = 20_000
-const MAX_WAITING = 1024
+/** More than are ever asked at once (upstream.ts), each of them twice. */
+const MAX_WAITING = 2048
 
 type Connection = { socket: TLSSocket; waiting: Map<number, Waiting>; hasAnswered: boolean }
 

@@ -129,7 +129,8 @@ test('by TLS, a server that is silent costs its time and no more', async () => {
 })
 
 async function httpsServer(respond: (message: Buffer) => { status: number; body: Buffer } | undefined) {
-  const server = createSecureServer({ key, cert }, (request, response) => {
+  const settings = { maxConcurrentStreams: 100 }
+  const server = createSecureServer({ key, cert, settings }, (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
@@ -158,6 +159,22 @@ test('by HTTPS, questions share one connection', async () => {
   ])
   expect(first).toMatchObject({ rcode: 0, answers: [{ data: '198.51.100.7' }] })
   expect(state.sessions).toBe(1)
+})
+
+test('by HTTPS, a question does not wait behind those that its server has no answer for', async () => {
+  const { state, upstream } = await httpsServer((message) =>
+    dnsPacket.decode(message).questions?.[0]?.name === 'stuck.example'
+      ? undefined
+      : { status: 200, body: answerTo(message) },
+  )
+  const transport = open(upstream)
+  const controller = new AbortController()
+  const ask = (name: string) => transport.ask({ ...QUESTION, name }, controller.signal)
+  const stuck = Array.from({ length: 150 }, () => ask('stuck.example'))
+  expect(await ask('a.example')).toMatchObject({ rcode: 0 })
+  expect(state.sessions).toBe(2)
+  controller.abort()
+  await expect(Promise.any(stuck)).rejects.toThrow()
 })
 
 test.each([
