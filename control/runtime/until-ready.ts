@@ -3,7 +3,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ReadyFile } from '../../lib/api/guest.ts'
-import { pause } from '../async.ts'
 import { RuntimeError } from './runtime.ts'
 import { waitForJson } from './watch-file.ts'
 
@@ -28,11 +27,10 @@ export async function untilReady(awaited: Awaited, signal: AbortSignal): Promise
   const waiting = AbortSignal.any([signal, over.signal, AbortSignal.timeout(timeoutMs)])
   const ready = waitForJson<ReadyFile>(exchange, 'ready.json', waiting)
   // A first process that is gone will never say anything.
-  const watching = (async () => {
-    while (!waiting.aborted && awaited.isRunning()) await pause(LOOK_EVERY_MS, waiting)
-    if (!waiting.aborted && !existsSync(join(exchange, 'ready.json')))
-      over.abort(new Error('The sandbox ended before it was ready'))
-  })()
+  const watching = setInterval(() => {
+    if (awaited.isRunning() || existsSync(join(exchange, 'ready.json'))) return
+    over.abort(new Error('The sandbox ended before it was ready'))
+  }, LOOK_EVERY_MS)
   try {
     const answer = await ready
     if (answer.ok) return
@@ -49,7 +47,7 @@ export async function untilReady(awaited: Awaited, signal: AbortSignal): Promise
     const oom = (await awaited.wasOutOfMemory()) ? ' (killed: out of memory)' : ''
     throw new RuntimeError('start_failed', `Cannot start the sandbox: ${why}${oom}`, { cause: error })
   } finally {
+    clearInterval(watching)
     over.abort()
-    await watching
   }
 }

@@ -10,7 +10,8 @@ const LOOK_EVERY_MS = 50
 
 /**
  * The parsed content of `folder/name` as soon as it is there. Rejects with the signal's reason. Whoever owns the folder could change it
- * faster than changes can be read here, and nothing else would be done any more: after so many it is not watched but looked at.
+ * faster than changes can be read here, and nothing else would be done any more: after so many it is not watched but looked at. Of a
+ * renaming, Deno tells the old name, which has to begin with the new one.
  */
 export function waitForJson<T>(folder: string, name: string, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -30,11 +31,12 @@ export function waitForJson<T>(folder: string, name: string, signal: AbortSignal
       const value = readJson<T>(join(folder, name))
       if (value !== undefined) finish(() => resolve(value))
     }
-    const onChange = () => {
+    const onChange = (_event: string, changed: string | null) => {
       if (isOver || timer) return
-      if (++changes <= MAX_CHANGES) return look()
-      watcher?.close()
-      timer = setInterval(look, LOOK_EVERY_MS)
+      if (++changes > MAX_CHANGES) {
+        watcher?.close()
+        timer = setInterval(look, LOOK_EVERY_MS)
+      } else if (changed === null || changed.startsWith(name)) look()
     }
     if (signal.aborted) return reject(signal.reason)
     signal.addEventListener('abort', abort)

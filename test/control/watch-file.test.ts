@@ -53,8 +53,8 @@ describe('readJson() takes nothing from a sandbox but a small regular file', () 
 describe('waitForJson()', () => {
   test('gives a file that is there, and one that comes', async () => {
     const waiting = waitForJson<{ ok: boolean }>(folder, 'ready.json', AbortSignal.timeout(5000))
-    writeFileSync(join(folder, 'new'), '{"ok":true}')
-    renameSync(join(folder, 'new'), join(folder, 'ready.json'))
+    writeFileSync(join(folder, 'ready.json.new'), '{"ok":true}')
+    renameSync(join(folder, 'ready.json.new'), join(folder, 'ready.json'))
     expect(await waiting).toEqual({ ok: true })
     expect(await waitForJson(folder, 'ready.json', AbortSignal.timeout(5000))).toEqual({ ok: true })
   })
