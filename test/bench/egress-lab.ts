@@ -95,6 +95,7 @@ export async function openLab({
     address: client,
     interface: `${network.interfacePrefix}c1`,
     token: TOKEN,
+    credentialProxy: true,
     policy: {
       defaultAction: 'deny',
       egress: ['good.example', 'twin.example'].map((target) => ({ action: 'allow', target })),

@@ -30,7 +30,7 @@ export function whatIsMissing(programs: readonly string[]): string | undefined {
   return missing.join(', ') || (cpus().length < 2 ? 'two cores' : undefined)
 }
 
-function isInstalled(name: string): boolean {
+export function isInstalled(name: string): boolean {
   const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin']
   return folders.some((folder) => existsSync(join(folder, name)))
 }

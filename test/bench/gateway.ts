@@ -34,7 +34,7 @@ export async function run(): Promise<BenchRow[]> {
       location = /small { return 200 "hello, this is a small answer"; } }`,
   )
   const sink = await freePort()
-  lab.spawn('load', 'python3', ['-c', SINK, String(sink)])
+  lab.spawn('load', 'python3', [join(import.meta.dirname, 'sink.py'), String(sink)])
   await waitForPort(sink)
   const ours = await lab.startGateway(lab.route('benchbenchbench1', upstream.port))
   const sinkHost = `${lab.route('benchbenchbench2', sink)}:${ours.port}`
@@ -151,29 +151,6 @@ async function sharedRow(
 
 const urlOf = ({ port }: ReverseProxy) => `http://127.0.0.1:${port}/`
 
-// Reads into one buffer, so that the gateway is measured and not the sink.
-const SINK = `
-import re, socket, sys, threading
-def serve(connection):
-    memory, head = bytearray(1 << 20), b""
-    while b"\\r\\n\\r\\n" not in head:
-        part = connection.recv(65536)
-        if not part:
-            return
-        head += part
-    end = head.index(b"\\r\\n\\r\\n") + 4
-    left = int(re.search(rb"content-length: (\\d+)", head, re.I)[1]) - (len(head) - end)
-    while left > 0:
-        count = connection.recv_into(memory)
-        if count == 0:
-            return
-        left -= count
-    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
-    connection.close()
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-while True:
-    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-`
 const HTTP_PROXY = `
 import { Agent, createServer } from 'node:http'
 import { createProxyServer } from 'http-proxy-3'
