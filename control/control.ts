@@ -187,7 +187,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   firstPass.catch((error) => log.error('the first look at the runtime failed', { error: messageOf(error) }))
   await settlesWithin(firstPass, FIRST_PASS_MS)
   const { renewQueue } = options
-  const intentQueue = renewQueue && openRenewQueue({ dsn: renewQueue.dsn, key: renewQueue.queueKey, log })
+  const intentQueue =
+    renewQueue && (await openRenewQueue({ dsn: renewQueue.dsn, key: renewQueue.queueKey, log }))
   const loops = [
     intentQueue &&
       runRenewIntents({ queue: intentQueue, activity: lives.activity, now, log, signal: living.signal }),

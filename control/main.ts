@@ -1,5 +1,6 @@
 // The control program: reads the configuration, takes its data directory, waits for egress, opens the runtime, serves.
 
+import './quick-imports.ts'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -19,7 +20,6 @@ import {
 } from '../lib/program.ts'
 import { createReload } from '../lib/reload.ts'
 import { reportReady, stopSignal, untilAborted } from '../lib/stop.ts'
-import { openTenants } from './access/tenants/open-tenants.ts'
 import type { TenantKeys } from './access/tenants/tenants.ts'
 import {
   accessSettings,
@@ -34,11 +34,10 @@ import {
   telemetrySettings,
   USAGE,
 } from './config.ts'
-import { type Control, startControl } from './control.ts'
+import type { Control } from './control.ts'
 import { createEgressClient } from './egress-client.ts'
 import { goFirst } from './go-first.ts'
 import { createRequestScope, createScopedLogger } from './observe/request-scope.ts'
-import { openRuntime } from './runtime/open-runtime.ts'
 
 const EGRESS_TIMEOUT_MS = 20_000
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
@@ -87,6 +86,11 @@ let control: Control
 let tenants: TenantKeys | undefined
 let { ruleSets } = config.egress
 try {
+  // Most of the program is behind these two: who asks for help or has a wrong configuration does not wait for it.
+  const [{ startControl }, { openRuntime }] = await Promise.all([
+    import('./control.ts'),
+    import('./runtime/open-runtime.ts'),
+  ])
   tenants = await tenantsOf(config)
   const egress = createEgressClient(instance)
   await egress.waitUntilReady(EGRESS_TIMEOUT_MS, stop)
@@ -169,6 +173,8 @@ lock[Symbol.dispose]()
 log.info('stopped')
 process.exit(0)
 
-function tenantsOf(from: Config): Promise<TenantKeys> | undefined {
-  return from.tenants && openTenants(from.tenants, log)
+async function tenantsOf({ tenants: from }: Config): Promise<TenantKeys | undefined> {
+  if (!from) return undefined
+  const { openTenants } = await import('./access/tenants/open-tenants.ts')
+  return openTenants(from, log)
 }

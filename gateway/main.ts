@@ -68,7 +68,8 @@ const stop = stopSignal(log, {
 const routes = new RoutesFeed({ socketPath: instance.feedSocket, log })
 const activity = new ActivityLog()
 const { renewQueue } = config
-const intentQueue = renewQueue && openRenewQueue({ dsn: renewQueue.dsn, key: renewQueue.queueKey, log })
+const intentQueue =
+  renewQueue && (await openRenewQueue({ dsn: renewQueue.dsn, key: renewQueue.queueKey, log }))
 const intents = renewQueue && intentQueue && new RenewIntents({ ...renewQueue, queue: intentQueue, log })
 const reporter = new ActivityReporter({ activity, socketPath: instance.feedSocket, log })
 const { front } = config

@@ -1,6 +1,5 @@
 // A connection to the queue of renew intents, and what stands in it. The client's types stop here.
 
-import { createClient } from '@redis/client'
 import { messageOf } from './errors.ts'
 import { isRecord } from './is-record.ts'
 import type { Logger } from './log.ts'
@@ -22,7 +21,9 @@ const TIMEOUT_MS = 5000
 const LONGEST_PAUSE_MS = 5000
 
 /** Connects in the background and again whenever the connection is lost; calls reject meanwhile. */
-export function openRenewQueue({ dsn, key, log }: RenewQueueOptions): RenewQueue {
+export async function openRenewQueue({ dsn, key, log }: RenewQueueOptions): Promise<RenewQueue> {
+  // Nearly 500 modules, for the few who have such a queue.
+  const { createClient } = await import('@redis/client')
   let isAway = false
   const client = createClient({
     url: dsn,

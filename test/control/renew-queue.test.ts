@@ -151,13 +151,13 @@ describe.skipIf(!existsSync(SERVER))(`with ${SERVER}${existsSync(SERVER) ? '' : 
     const port = await freePort()
     const lines: string[] = []
     const log = createLogger({ program: 'test', write: (line) => void lines.push(line) })
-    const connect = () => {
-      const queue = openRenewQueue({ dsn: `redis://:word@127.0.0.1:${port}/1`, key: KEY, log })
+    const connect = async () => {
+      const queue = await openRenewQueue({ dsn: `redis://:word@127.0.0.1:${port}/1`, key: KEY, log })
       onTestFinished(() => queue.close())
       return queue
     }
     // Nobody is there yet, which stops nobody.
-    const [gatewayEnd, controlEnd] = [connect(), connect()]
+    const [gatewayEnd, controlEnd] = [await connect(), await connect()]
     const intents = new RenewIntents({ queue: gatewayEnd, minIntervalMs: 0, maxLength: 3, log })
     intents.note('first', 8000)
     await intents.tell()
@@ -204,7 +204,7 @@ describe.skipIf(!existsSync(SERVER))(`with ${SERVER}${existsSync(SERVER) ? '' : 
     // The oldest are forgotten beyond the bound.
     for (const id of ['a', 'b', 'c', 'd', 'e']) intents.note(id)
     await intents.tell()
-    const left = connect()
+    const left = await connect()
     const ids: (string | undefined)[] = []
     await vi.waitUntil(
       async () => {

@@ -210,6 +210,7 @@ test('without telemetry nothing of it is loaded', () => {
       load(join(dirname(file), path))
   }
   load(join(import.meta.dirname, '../../../control/main.ts'))
+  load(join(import.meta.dirname, '../../../control/control.ts'))
   expect(loaded.size).toBeGreaterThan(80)
   expect([...loaded].filter((file) => /\/lib\/otlp\/|observe\/telemetry/.test(file))).toEqual([])
 })
