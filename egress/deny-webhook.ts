@@ -6,7 +6,9 @@ import { createHmac } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { DenyWebhook } from '../lib/config/egress-services.ts'
 import { messageOf } from '../lib/errors.ts'
+import { Lanes } from '../lib/lanes.ts'
 import type { Logger } from '../lib/log.ts'
+import { SharedCache } from '../lib/shared-cache.ts'
 
 export type DeniedName = { hostname: string; sandboxId: string; tenant?: string }
 
@@ -27,11 +29,14 @@ export type DenyWebhookSender = {
 }
 export type WebhookCounts = { sent: number; dropped: number; failed: number; repeated: number }
 
+type Queued = { body: string; leave: () => void }
+
+/** Of one sandbox as many as are left free. */
 const MAX_QUEUED = 1024
 /** At once: one receiver that is slow with one does not hold up all others. */
 const MAX_SENDING = 4
 const SAME_MS = 60_000
-const MAX_REMEMBERED = 10_000
+const REMEMBERED = { each: 1000, total: 10_000 }
 const SOURCE = 'opensandbox-egress'
 const COMPLAIN_EVERY_MS = 60_000
 
@@ -46,8 +51,10 @@ export function createDenyWebhook({
   const { url, secret } = webhook
   const host = new URL(url).host
   const counts: WebhookCounts = { sent: 0, dropped: 0, failed: 0, repeated: 0 }
-  const told = new Map<string, number>()
-  const queue: string[] = []
+  const told = new SharedCache<number>(REMEMBERED)
+  const places = new Lanes(MAX_QUEUED)
+  /** Of each sandbox; the first is whose turn it is. */
+  const queues = new Map<string, Queued[]>()
   let sending = 0
   let complainedAt = Number.NEGATIVE_INFINITY
 
@@ -60,23 +67,23 @@ export function createDenyWebhook({
       counts.repeated++
       return
     }
-    told.delete(key)
-    told.set(key, at)
-    if (told.size > MAX_REMEMBERED) for (const [first] of told) if (told.delete(first)) break
-    if (queue.length >= MAX_QUEUED) {
+    told.set(sandboxId, key, at)
+    if (!places.isOpenTo(sandboxId)) {
       counts.dropped++
       complain('the webhook does not keep up: denied names are dropped')
       return
     }
     const timestamp = new Date(at).toISOString().replace(/\.\d+Z$/, 'Z')
     const body = { hostname, timestamp, source: SOURCE, sandboxId, ...(tenant !== undefined && { tenant }) }
-    queue.push(JSON.stringify(body))
+    const queue = queues.get(sandboxId) ?? []
+    queue.push({ body: JSON.stringify(body), leave: places.take(sandboxId) })
+    queues.set(sandboxId, queue)
     if (sending < MAX_SENDING) void send()
   }
 
   async function send(): Promise<void> {
     sending++
-    for (let body = queue.shift(); body !== undefined && !signal.aborted; body = queue.shift()) {
+    for (let body = takeNext(); body !== undefined && !signal.aborted; body = takeNext()) {
       const problem = await deliver(body)
       if (problem === undefined) counts.sent++
       else if (!signal.aborted) {
@@ -85,6 +92,18 @@ export function createDenyWebhook({
       }
     }
     sending--
+  }
+
+  /** One of each sandbox after the other, so that who has many denied does not keep back what others had. */
+  function takeNext(): string | undefined {
+    for (const [id, queue] of queues) {
+      const next = queue.shift()
+      queues.delete(id)
+      if (queue.length > 0) queues.set(id, queue)
+      next?.leave()
+      return next?.body
+    }
+    return undefined
   }
 
   async function deliver(body: string): Promise<string | undefined> {

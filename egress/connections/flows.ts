@@ -1,6 +1,8 @@
 // The connections that are being relayed, by sandbox: so that they end when their sandbox goes, or when its policy no longer allows a
 // name that they were opened for, or their server's address.
 
+import { Lanes } from '../../lib/lanes.ts'
+
 export type Flow = {
   /** Of its server. */
   readonly address: string
@@ -12,49 +14,53 @@ export type Flow = {
   end: () => void
 }
 
+/** Of all together, each sandbox may have as many as are left free, and no more than its own limit. */
 export type FlowLimits = { perSandbox: number; total: number }
 
 export class Flows {
-  readonly #limits: FlowLimits
-  readonly #flows = new Map<string, Set<Flow>>()
-  #total = 0
+  readonly #places: Lanes
+  readonly #flows = new Map<string, Map<Flow, () => void>>()
 
-  constructor(limits: FlowLimits) {
-    this.#limits = limits
+  constructor({ perSandbox, total }: FlowLimits) {
+    this.#places = new Lanes(total, { each: perSandbox })
   }
 
   get total(): number {
-    return this.#total
+    return this.#places.taken
   }
 
   /** False when there are too many already. */
   add(id: string, flow: Flow): boolean {
-    const flows = this.#flows.get(id) ?? new Set()
-    if (flows.size >= this.#limits.perSandbox || this.#total >= this.#limits.total) return false
-    this.#flows.set(id, flows.add(flow))
-    this.#total++
+    if (!this.#places.isOpenTo(id)) return false
+    const flows = this.#flows.get(id) ?? new Map()
+    this.#flows.set(id, flows.set(flow, this.#places.take(id)))
     return true
   }
 
   remove(id: string, flow: Flow): void {
     const flows = this.#flows.get(id)
-    if (!flows?.delete(flow)) return
-    this.#total--
-    if (flows.size === 0) this.#flows.delete(id)
+    flows?.get(flow)?.()
+    flows?.delete(flow)
+    if (flows?.size === 0) this.#flows.delete(id)
   }
 
   /** Ends those of a sandbox that may not go on. */
   retain(id: string, isAllowed: (flow: Flow) => boolean): void {
-    for (const flow of [...(this.#flows.get(id) ?? [])]) if (!isAllowed(flow)) flow.end()
+    for (const flow of this.#of(id)) if (!isAllowed(flow)) flow.end()
   }
 
   /** Ends all of a sandbox. */
   endAll(id: string): void {
-    for (const flow of [...(this.#flows.get(id) ?? [])]) flow.end()
+    for (const flow of this.#of(id)) flow.end()
   }
 
   /** Ends all there are. */
   endEvery(): void {
     for (const id of [...this.#flows.keys()]) this.endAll(id)
+  }
+
+  /** Those that end leave meanwhile. */
+  #of(id: string): Flow[] {
+    return [...(this.#flows.get(id)?.keys() ?? [])]
   }
 }

@@ -3,8 +3,8 @@
 // sandbox's own resolver, and what is then said on the wire is checked as on every connection that egress relays.
 
 import { isIP, type Socket } from 'node:net'
-import { Counts } from '../../lib/counts.ts'
 import { messageOf } from '../../lib/errors.ts'
+import { Lanes } from '../../lib/lanes.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { BeginRelay } from '../connections/relay.ts'
 import type { DecisionRecord } from '../record.ts'
@@ -27,8 +27,10 @@ export type ProxyOptions = ChooseOptions & {
 
 /** How long a client may take to say what it wants. */
 const OPENING_MS = 10_000
-/** Of one sandbox that have not been led anywhere yet; those that have are counted by the relay. */
+/** Of one sandbox that have not been led anywhere; those that have are counted by the relay. */
 const MAX_OPENINGS = 256
+/** Of all. */
+const MAX_OPENINGS_TOTAL = 4096
 /** How long what a client goes on sending is taken and thrown away, so that it can read why it is refused. */
 const REFUSED_MS = 2000
 
@@ -36,30 +38,30 @@ const REFUSED_MS = 2000
 export function createProxy(options: ProxyOptions): (client: Socket) => void {
   const { sandboxes, log, maxOpenings = MAX_OPENINGS } = options
   const refusals = createRefusalLog(log, 'connection denied')
-  const opening = new Counts()
+  const opening = new Lanes(MAX_OPENINGS_TOTAL, { each: maxOpenings })
   return (client) => {
     const sandbox = sandboxes.byAddress(client.remoteAddress ?? '')
     client.on('error', () => client.destroy())
-    if (!sandbox || opening.of(sandbox.id) >= maxOpenings) {
+    if (!sandbox || !opening.isOpenTo(sandbox.id)) {
       client.resetAndDestroy()
       return
     }
     const { id } = sandbox
-    const done = opening.add(id)
-    void open(options, refusals, { client, sandbox })
-      .catch((error) => {
-        // A bug must not end the proxy for all sandboxes.
-        log.error('cannot serve a client of the proxy', { sandbox: id, error: messageOf(error) })
-        client.resetAndDestroy()
-      })
-      .finally(done)
+    const done = opening.take(id)
+    // Who is refused takes its place until it has read why.
+    client.once('close', done)
+    void open(options, refusals, { client, sandbox, onLed: done }).catch((error) => {
+      // A bug must not end the proxy for all sandboxes.
+      log.error('cannot serve a client of the proxy', { sandbox: id, error: messageOf(error) })
+      client.resetAndDestroy()
+    })
   }
 }
 
 async function open(
   options: ProxyOptions,
   refusals: RefusalLog,
-  { client, sandbox: { id } }: { client: Socket; sandbox: Sandbox },
+  { client, sandbox: { id }, onLed }: { client: Socket; sandbox: Sandbox; onLed: () => void },
 ): Promise<void> {
   const { record, beginRelay, openingMs = OPENING_MS } = options
   const said = await readOpening(client, openingMs)
@@ -94,6 +96,7 @@ async function open(
     return
   }
   if (asked.accepted.length > 0) client.write(asked.accepted)
+  onLed()
   beginRelay({ client, sandbox, to: { ...chosen, via: asked.via }, first: asked.first })
 }
 

@@ -90,10 +90,16 @@ test.each([
   expect(lines).toHaveLength(failed)
 })
 
-test('O5: when a receiver is too slow, what does not fit is dropped, and that is said', async () => {
-  const { sender, lines } = await setup({ statuses: [] })
+test('O5: when a receiver is too slow, what does not fit is dropped, that is said, and others are not kept back', async () => {
+  const { got, sender, lines } = await setup({ statuses: [] })
   for (let count = 0; count < 1100; count++) sender.tell(denied(`n${count}.example`))
-  expect(sender.counts.dropped).toBe(1100 - 1024 - 4)
+  // Half of the places, and those that are being sent.
+  expect(sender.counts.dropped).toBe(1100 - 512 - 4)
   expect(lines).toHaveLength(1)
-  await expect.poll(() => sender.counts.sent, { timeout: 10_000 }).toBe(1028)
+  sender.tell(denied('quiet.example', 'quiet'))
+  expect(sender.counts.dropped).toBe(1100 - 512 - 4)
+  await expect.poll(() => sender.counts.sent, { timeout: 10_000 }).toBe(517)
+  const place = got.findIndex(({ body }) => body.includes('quiet.example'))
+  expect(place).toBeGreaterThan(0)
+  expect(place).toBeLessThan(16)
 })

@@ -39,8 +39,9 @@ async function setup({ openingMs = 10_000, maxOpenings = 10 } = {}) {
   const server = createServer({ allowHalfOpen: true }, proxy)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(() => void server.close())
-  const dial = () => {
-    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const dial = ({ allowHalfOpen = false } = {}) => {
+    const { port } = server.address() as AddressInfo
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen })
     onTestFinished(() => void socket.destroy())
     let text = ''
     const ended = new Promise<string>((resolve) => {
@@ -135,6 +136,26 @@ test('a client that says nothing is cut off, and one sandbox has so many of thes
   const fourth = dial()
   fourth.socket.write('CONNECT good.example:443 HTTP/1.1\r\n\r\n')
   await fourth.until(/200 Connection Established/)
+})
+
+test('who was refused and stays takes a place', async () => {
+  const { dial } = await setup({ maxOpenings: 1 })
+  const first = dial({ allowHalfOpen: true })
+  first.socket.write('CONNECT bad.example:443 HTTP/1.1\r\n\r\n')
+  await first.until(/403/)
+  const second = dial()
+  second.socket.write('CONNECT good.example:443 HTTP/1.1\r\n\r\n')
+  expect(await second.ended).toBe('')
+  first.socket.destroy()
+  const dialAgain = async (): Promise<string> => {
+    const again = dial()
+    again.socket.write('CONNECT good.example:443 HTTP/1.1\r\n\r\n')
+    return await Promise.race([
+      again.ended,
+      new Promise<string>((resolve) => again.socket.once('data', (chunk) => resolve(String(chunk)))),
+    ])
+  }
+  await expect.poll(dialAgain).toMatch(/200 Connection Established/)
 })
 
 test('a source that is no sandbox is cut off', async () => {
