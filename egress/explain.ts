@@ -5,7 +5,7 @@ import { parseName } from '../lib/api/network-policy.ts'
 import type { Endpoint } from '../lib/api/rule-scope.ts'
 import { ApiError } from '../lib/errors.ts'
 import type { RefusedPacket } from './nft/refused.ts'
-import { type Decision, decideAddress, decideAddress6 } from './policy/decide.ts'
+import { type Decision, decideAddress, decideWithout6 } from './policy/decide.ts'
 import type { Sandbox } from './sandbox-table.ts'
 import type { Sandboxes } from './sandboxes.ts'
 
@@ -38,7 +38,7 @@ export function explain(
     })
     return { target, kind: 'address', ...asked, ...decision, learned }
   }
-  if (isIPv6(target)) return { target, kind: 'address', ...asked, ...decideAddress6(target), learned: false }
+  if (isIPv6(target)) return { target, kind: 'address', ...asked, ...decideWithout6(target), learned: false }
   const parsed = parseName(target)
   if ('problem' in parsed)
     throw new ApiError(

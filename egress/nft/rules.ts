@@ -1,8 +1,8 @@
 // The packet rules, as text. One table holds everything of an installation; `nft/apply.ts` hands the text to the kernel.
 //
 // A packet from a sandbox passes these in order:
-//   raw      its interface must be registered and its source be the registered address: anything else is dropped, IPv6 too, so
-//            a sandbox has nothing before egress knows it, and cannot pretend to be another
+//   raw      its interface must be registered and its source be the registered address: anything else is dropped, IPv6 too where
+//            there is none, so a sandbox has nothing before egress knows it, and cannot pretend to be another
 //   dns      port 53, whatever server it was meant for, goes to egress's own
 //   nowhere  what the kernel would drop for want of a route, groups and free addresses, goes no further and is remembered as refused
 //   divert   TCP to an address that a name led to goes to egress, which lets it pass when its client names that name
@@ -20,9 +20,11 @@
 
 import { crc32 } from 'node:zlib'
 import { formatPorts, mergePorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
-import { closedRanges, formatRange, type Range } from '../policy/addresses.ts'
+import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
+import { type Family, familiesOf, familyOf } from './families.ts'
 import { JUDGED_MARK, PASSED_MARK } from './guard.ts'
+import { type Base6, formatChains6, formatSets6, ICMP_OF_BOTH, linesOf6, REMEMBER_6 } from './rules6.ts'
 
 export type RulesNames = {
   /** The installation's table, without its family. */
@@ -43,11 +45,15 @@ export type BaseRules = RulesNames & {
   mark: number
   /** How a packet is led there: the default is for packets that come in by an interface. */
   relay?: string
+  /** Where sandboxes have IPv6. */
+  ipv6?: Base6
 }
 
 export type SandboxRules = {
   id: string
   address: string
+  /** Where sandboxes have IPv6. */
+  address6?: string
   interface: string
   policy: CompiledPolicy
   learned: readonly LearnedElement[]
@@ -89,8 +95,10 @@ export function tableName(key: string): string {
 
 /** Replaces the whole table by one with these sandboxes: no moment without rules, and applying twice changes nothing. */
 export function formatTable(base: BaseRules, sandboxes: readonly SandboxRules[]): string {
-  const { table, interfacePrefix, subnet, gateway, dnsPort, proxyPort, mark } = base
+  const { table, interfacePrefix, subnet, gateway, dnsPort, proxyPort, mark, ipv6 } = base
   const own = `"${interfacePrefix}*"`
+  const more = ipv6 && linesOf6(ipv6, { own, pass: PASS })
+  const icmp = ipv6 ? ICMP_OF_BOTH : 'icmp'
   return `add table inet ${table}
 delete table inet ${table}
 table inet ${table} {
@@ -112,32 +120,34 @@ table inet ${table} {
     timeout ${REFUSED_SECONDS}s
     size ${REFUSED_SET_SIZE}
   }
-  chain refuse {
+${ipv6 ? formatSets6({ refusedSeconds: REFUSED_SECONDS, refusedSize: REFUSED_SET_SIZE }) : ''}  chain remember {
     meta l4proto { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . th dport }
     meta l4proto != { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . 0 }
+${ipv6 ? REMEMBER_6 : ''}  }
+  chain refuse {
+    jump remember
     meta l4proto tcp reject with tcp reset
     reject with icmpx admin-prohibited
   }
-  chain raw {
+  chain lost {
+    jump remember
+    drop
+  }
+${ipv6 ? formatChains6(ipv6, { mark }) : ''}  chain raw {
     type filter hook prerouting priority raw; policy accept;
-    iifname ${own} meta nfproto != ipv4 drop
+    iifname ${own} ${ipv6 ? 'meta nfproto ipv6 goto raw6' : 'meta nfproto != ipv4 drop'}
     iifname ${own} iifname . ip saddr != @registered add @spoofed { iifname . ip saddr } drop
     iifname ${own} meta mark set ${JUDGED_MARK}
   }
   chain dns {
     type nat hook prerouting priority dstnat - 1; policy accept;
     iifname ${own} meta l4proto { tcp, udp } th dport 53 dnat ip to ${gateway}:${dnsPort}
-  }
+${more?.dns ?? ''}  }
   chain nowhere {
     type filter hook prerouting priority filter; policy accept;
     iifname ${own} ip daddr ${WITHOUT_ROUTE} goto lost
     iifname ${own} ip daddr ${subnet} ip daddr != ${gateway} fib daddr oif missing goto lost
-  }
-  chain lost {
-    meta l4proto { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . th dport }
-    meta l4proto != { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . 0 }
-    drop
-  }
+${more?.nowhere ?? ''}  }
   chain divert {
     type filter hook prerouting priority mangle; policy accept;
     iifname ${own} meta l4proto tcp goto divert_from_sandbox
@@ -155,10 +165,10 @@ table inet ${table} {
   chain from_sandbox_to_host {
     ct state established ct direction reply ${PASS}
     meta mark ${mark} accept
-    ct state related meta l4proto icmp ${PASS}
+    ct state related meta l4proto ${icmp} ${PASS}
     ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 ${PASS}
 ${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort} ${PASS}\n`}    ip daddr ${subnet} goto refuse
-    iifname vmap @input_by
+${more?.input ?? ''}    iifname vmap @input_by
     goto refuse
   }
   chain forward {
@@ -166,14 +176,14 @@ ${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort}
     iifname ${own} goto from_sandbox
     oifname ${own} ct state established meta l4proto tcp ${PASS}
     oifname ${own} ct state established oifname vmap @reply_by
-    oifname ${own} ct state related meta l4proto icmp ${PASS}
+    oifname ${own} ct state related meta l4proto ${icmp} ${PASS}
     oifname ${own} drop
   }
   chain from_sandbox {
     oifname ${own} goto refuse
     ip daddr ${subnet} goto refuse
-    ct state established ct direction reply ${PASS}
-    ct state related meta l4proto icmp ${PASS}
+${more?.forward ?? ''}    ct state established ct direction reply ${PASS}
+    ct state related meta l4proto ${icmp} ${PASS}
     meta l4proto { tcp, udp } th dport 853 goto refuse
     iifname vmap @forward_by
     drop
@@ -181,7 +191,7 @@ ${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort}
   chain nat {
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr ${subnet} oifname != ${own} masquerade
-  }
+${more?.nat ?? ''}  }
 }
 ${sandboxes.map((sandbox) => formatAdd(base, sandbox)).join('')}`
 }
@@ -197,67 +207,75 @@ insert rule inet ${table} raw iifname "${interfacePrefix}*" drop
 /** Adds a sandbox, or does it once more for one that is there with the same address and interface. */
 export function formatAdd(base: BaseRules, sandbox: SandboxRules): string {
   const { table } = base
-  const { id, address, interface: name } = sandbox
+  const { id, address, address6, interface: name } = sandbox
   return `${formatPolicy(base, sandbox)}add element inet ${table} divert_by { "${name}" : goto ${divertChain(id)} }
 add element inet ${table} forward_by { "${name}" : goto ${forwardChain(id)} }
 add element inet ${table} reply_by { "${name}" : goto ${replyChain(id)} }
 add element inet ${table} input_by { "${name}" : goto ${inputChain(id)} }
 add element inet ${table} registered { "${name}" . ${address} }
-`
+${address6 === undefined ? '' : `add element inet ${table} registered6 { "${name}" . ${address6} }\n`}`
 }
 
 /** Puts a policy in force, whole, with the learned addresses that it still allows. */
 export function formatPolicy(
-  {
-    table,
-    relayPort,
-    mark,
-    relay = `tproxy ip to 127.0.0.1:${relayPort} meta mark set ${mark} accept`,
-  }: BaseRules,
+  base: BaseRules,
   { id, policy, learned, readPorts = [] }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts'>,
 ): string {
+  const { table } = base
   const [forward, input, divert, reply] = chainsOf(id)
-  const set = learnedSet(id)
+  const families = familiesOf(base)
   const lines: string[] = []
   for (const chain of chainsOf(id))
     lines.push(`add chain inet ${table} ${chain}`, `flush chain inet ${table} ${chain}`)
-  lines.push(
-    `add set inet ${table} ${set} { type ipv4_addr; flags timeout; size ${LEARNED_SET_SIZE}; }`,
-    `flush set inet ${table} ${set}`,
-  )
-  if (learned.length > 0)
+  for (const family of families) {
+    const set = learnedSet(family, id)
     lines.push(
-      `add element inet ${table} ${set} { ${learned.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')} }`,
+      `add set inet ${table} ${set} { type ${family.type}; flags timeout; size ${LEARNED_SET_SIZE}; }`,
+      `flush set inet ${table} ${set}`,
     )
+    const own = learned.filter(({ address }) => familyOf(families, address) === family)
+    if (own.length > 0) lines.push(`add element inet ${table} ${set} { ${formatTimed(own)} }`)
+  }
   const rules: string[] = []
   const rule = (chain: string, text: string) => rules.push(`add rule inet ${table} ${chain} ${text}`)
   const accept = `ct mark set ${POLICY_MARK} ${PASS}`
-  for (const { action, scope, ranges, hosts } of policy.layers) {
-    const packets = `ip daddr ${formatSet(ranges)}${formatScope(scope)}`
-    if (scope.protocol === 'any' || scope.protocol === 'tcp') rule(divert, `${packets} accept`)
-    rule(forward, `${packets} ${action === 'allow' ? accept : 'goto refuse'}`)
-    if (action === 'deny') rule(input, `${packets} goto refuse`)
-    // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
-    else if (hosts.length > 0) rule(input, `ip daddr ${formatSet(hosts)}${formatScope(scope)} ${PASS}`)
+  for (const layer of policy.layers)
+    for (const family of families) {
+      const { action, scope } = layer
+      const ranges = family.rangesOf(layer)
+      if (ranges.length === 0) continue
+      const packets = `${family.destination} ${formatSet(ranges)}${formatScope(scope, family)}`
+      if (scope.protocol === 'any' || scope.protocol === 'tcp') rule(divert, `${packets} accept`)
+      rule(forward, `${packets} ${action === 'allow' ? accept : 'goto refuse'}`)
+      const hosts = family.hostsOf(layer)
+      if (action === 'deny') rule(input, `${packets} goto refuse`)
+      // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
+      else if (hosts.length > 0)
+        rule(input, `${family.destination} ${formatSet(hosts)}${formatScope(scope, family)} ${PASS}`)
+    }
+  const eachFamily = (chain: string, text: (family: Family) => string) => {
+    for (const family of families) rule(chain, text(family))
   }
-  rule(forward, 'ip daddr @closed goto refuse')
+  const stays = ({ destination, closed }: Family) => `${destination} @${closed} accept`
+  eachFamily(forward, ({ destination, closed }) => `${destination} @${closed} goto refuse`)
   if (policy.policy.defaultAction === 'allow') {
     if (policy.deniesNames || readPorts.length > 0) {
       // Where names are told: a denied one must not be reached by an address that is open.
       const ports = [...NAMED_PORTS, ...readPorts.map((port) => ({ first: port, last: port }))]
       const named = formatPortSet(mergePorts(ports))
-      rule(divert, 'ip daddr @closed accept')
-      rule(divert, `tcp dport ${named} ${relay}`)
+      eachFamily(divert, stays)
+      eachFamily(divert, ({ relay }) => `tcp dport ${named} ${relay}`)
       // QUIC tells no name to who does not take part in it; its clients go on by TCP.
       rule(forward, `meta l4proto { tcp, udp } th dport ${named} goto refuse`)
     }
     rule(forward, accept)
   } else {
     rule(forward, 'goto refuse')
-    rule(divert, 'ip daddr @closed accept')
+    eachFamily(divert, stays)
     const ports = policy.namePorts
-    if (ports === undefined) rule(divert, `ip daddr @${set} meta l4proto tcp ${relay}`)
-    else if (ports.length > 0) rule(divert, `ip daddr @${set} tcp dport ${formatPortSet(ports)} ${relay}`)
+    const which = ports === undefined ? 'meta l4proto tcp' : `tcp dport ${formatPortSet(ports)}`
+    if (ports === undefined || ports.length > 0)
+      eachFamily(divert, (one) => `${one.destination} @${learnedSet(one, id)} ${which} ${one.relay}`)
   }
   rule(input, 'goto refuse')
   // The same rules give the same mark, so that what builds them once more ends nothing.
@@ -272,31 +290,39 @@ export function formatPolicy(
  * that is merely added again, so it goes and comes in one transaction. That is not done for new ones, because any removal makes
  * the kernel wait for all its readers (measured: 3 ms without, 20 ms with).
  */
-export function formatLearn({ table }: RulesNames, id: string, elements: readonly LearnedElement[]): string {
-  const set = `inet ${table} ${learnedSet(id)}`
-  const there = elements.filter(({ isThere }) => isThere).map(({ address }) => address)
-  const again =
-    there.length === 0
-      ? ''
-      : `add element ${set} { ${there.join(', ')} }\ndelete element ${set} { ${there.join(', ')} }\n`
-  const timed = elements.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')
-  return `${again}add element ${set} { ${timed} }\n`
+export function formatLearn(base: BaseRules, id: string, elements: readonly LearnedElement[]): string {
+  const families = familiesOf(base)
+  return families
+    .map((family) => {
+      const own = elements.filter(({ address }) => familyOf(families, address) === family)
+      if (own.length === 0) return ''
+      const set = `inet ${base.table} ${learnedSet(family, id)}`
+      const there = own.filter(({ isThere }) => isThere).map(({ address }) => address)
+      const again =
+        there.length === 0
+          ? ''
+          : `add element ${set} { ${there.join(', ')} }\ndelete element ${set} { ${there.join(', ')} }\n`
+      return `${again}add element ${set} { ${formatTimed(own)} }\n`
+    })
+    .join('')
 }
 
 /** Removes a sandbox that is there. */
 export function formatRemove(
-  { table }: RulesNames,
-  { id, address, interface: name }: Pick<SandboxRules, 'id' | 'address' | 'interface'>,
+  base: BaseRules,
+  { id, address, address6, interface: name }: Pick<SandboxRules, 'id' | 'address' | 'address6' | 'interface'>,
 ): string {
+  const { table } = base
   return `delete element inet ${table} registered { "${name}" . ${address} }
-delete element inet ${table} forward_by { "${name}" }
+${address6 === undefined ? '' : `delete element inet ${table} registered6 { "${name}" . ${address6} }\n`}delete element inet ${table} forward_by { "${name}" }
 delete element inet ${table} input_by { "${name}" }
 delete element inet ${table} divert_by { "${name}" }
 delete element inet ${table} reply_by { "${name}" }
 ${chainsOf(id)
   .map((chain) => `delete chain inet ${table} ${chain}\n`)
-  .join('')}delete set inet ${table} ${learnedSet(id)}
-`
+  .join('')}${familiesOf(base)
+  .map((family) => `delete set inet ${table} ${learnedSet(family, id)}\n`)
+  .join('')}`
 }
 
 /** Removes the table; not an error when there is none. */
@@ -306,7 +332,7 @@ export function formatTeardown({ table }: Pick<RulesNames, 'table'>): string {
 
 /** The id in the name of a learned set, or undefined for another set. */
 export function parseLearnedSet(name: string): string | undefined {
-  return name.startsWith('learned-') ? name.slice('learned-'.length) : undefined
+  return /^learned6?-(.+)$/.exec(name)?.[1]
 }
 
 /** The addresses that a listing of a set has, with the time that each has left. */
@@ -326,14 +352,16 @@ const inputChain = (id: string) => `input-${id}`
 const divertChain = (id: string) => `divert-${id}`
 const replyChain = (id: string) => `reply-${id}`
 const chainsOf = (id: string) => [forwardChain(id), inputChain(id), divertChain(id), replyChain(id)] as const
-const learnedSet = (id: string) => `learned-${id}`
+const learnedSet = ({ learned }: Family, id: string) => `${learned}-${id}`
+const formatTimed = (elements: readonly LearnedElement[]) =>
+  elements.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')
 const formatPortSet = (ports: readonly PortRange[]) => `{ ${ports.map(formatPorts).join(', ')} }`
 
-function formatScope({ protocol, ports }: RuleScope): string {
-  if (ports === undefined) return protocol === 'any' ? '' : ` meta l4proto ${protocol}`
+function formatScope({ protocol, ports }: RuleScope, { icmp }: Family): string {
+  if (ports === undefined && protocol === 'any') return ''
+  if (ports === undefined) return ` meta l4proto ${protocol === 'icmp' ? icmp : protocol}`
   const which = protocol === 'any' ? 'meta l4proto { tcp, udp } th' : protocol
   return ` ${which} dport ${formatPortSet(ports)}`
 }
 
-const formatSet = (ranges: readonly Range[]) => `{ ${mergedText(ranges)} }`
-const mergedText = (ranges: readonly Range[]) => [...new Set(ranges.map(formatRange))].join(', ')
+const formatSet = (ranges: readonly string[]) => `{ ${[...new Set(ranges)].join(', ')} }`

@@ -1,6 +1,7 @@
 // A policy made ready to be asked many times: its targets read once, its sets replaced by what is in them, its addresses sorted into
 // layers, with what the operator always denies or allows before all of it. Pure.
 
+import { ends6 } from '../../lib/address6.ts'
 import {
   type NetworkPolicy,
   type NetworkRule,
@@ -18,6 +19,7 @@ import {
 } from '../../lib/api/rule-scope.ts'
 import { type RuleSets, ruleSetsOf } from '../../lib/rule-sets.ts'
 import { mergeRanges, type Range, rangeOf } from './addresses.ts'
+import { mergeRanges6, openedBy6, type Range6 } from './addresses6.ts'
 
 /** What the operator denies and allows whatever a policy says: targets, as in rules. Denied beats allowed (contract: egress.md 1.3). */
 export type Floor = { deny: readonly string[]; allow: readonly string[] }
@@ -31,6 +33,9 @@ export type Layer = {
   ranges: readonly Range[]
   /** Those of the ranges that a rule names as one address. */
   hosts: readonly Range[]
+  /** The same of IPv6: what is denied, or what a rule may open of it (addresses6.ts). */
+  ranges6: readonly Range6[]
+  hosts6: readonly Range6[]
 }
 
 export type NamedRule = { action: PolicyAction; target: string; reason: string; scope: RuleScope }
@@ -126,25 +131,32 @@ export function namesSets({ egress }: NetworkPolicy): boolean {
 
 /** One layer for each scope: the kernel compares addresses and ports of a rule apart. */
 function layersOf({ action, reason, rules }: ClassOfLayers): Layer[] {
-  const byScope = new Map<string, { scope: RuleScope; ranges: Range[] }>()
+  const byScope = new Map<string, { scope: RuleScope; ranges: Range[]; ranges6: Range6[] }>()
   for (const { action: own, scope, targets } of rules) {
     if (own !== action) continue
     const ranges = targets.flatMap((target) => {
       if (target.kind === 'range4') return [rangeOf(target.first, target.prefix)]
       return target.kind === 'set' ? [rangeOf(0, 0)] : []
     })
-    if (ranges.length === 0) continue
+    const ranges6 = targets.flatMap((target) => {
+      if (target.kind === 'range6') return [ends6(target.first, target.prefix)]
+      return target.kind === 'set' ? [ends6(0n, 0)] : []
+    })
+    if (ranges.length === 0 && ranges6.length === 0) continue
     const key = `${scope.protocol} ${formatScope(scope)}`
-    const known = byScope.get(key)
-    if (known) known.ranges.push(...ranges)
-    else byScope.set(key, { scope, ranges })
+    const known = byScope.get(key) ?? { scope, ranges: [], ranges6: [] }
+    byScope.set(key, known)
+    known.ranges.push(...ranges)
+    known.ranges6.push(...(action === 'deny' ? ranges6 : openedBy6(ranges6)))
   }
-  return [...byScope.values()].map(({ scope, ranges }) => ({
+  return [...byScope.values()].map(({ scope, ranges, ranges6 }) => ({
     action,
     reason: scope === EVERYTHING || formatScope(scope) === '' ? reason : `${reason} (${formatScope(scope)})`,
     scope,
     ranges: mergeRanges(ranges),
     hosts: ranges.filter(({ first, last }) => first === last),
+    ranges6: mergeRanges6(ranges6),
+    hosts6: mergeRanges6(ranges6).filter(({ first, last }) => first === last),
   }))
 }
 

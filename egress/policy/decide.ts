@@ -5,11 +5,12 @@
 // A rule with ports is about connections to them. Asked without an endpoint, as by DNS, a name or an address is allowed when some
 // rule allows it for some port, and a rule that denies it for some ports only is passed over: the connection itself is asked about.
 
+import { isIPv6 } from 'node:net'
 import { type PolicyAction, parseName } from '../../lib/api/network-policy.ts'
 import { type Endpoint, isWithin, type RuleScope } from '../../lib/api/rule-scope.ts'
 import { closedReason, covers } from './addresses.ts'
-import { closedReason6 } from './addresses6.ts'
-import type { CompiledPolicy } from './compile.ts'
+import { closedReason6, covers6, translatedOf } from './addresses6.ts'
+import type { CompiledPolicy, Layer } from './compile.ts'
 
 export type Decision = { action: PolicyAction; reason: string; rule?: string }
 
@@ -44,24 +45,37 @@ export function decideAddress(
   address: string,
   { learned, endpoint }: { learned: boolean; endpoint?: Endpoint },
 ): Decision {
-  const layer = layers.find((each) => isAbout(each, endpoint) && covers(each.ranges, address))
+  const layer = layers.find((each) => isAbout(each, endpoint) && coversAny(each, address))
   if (layer) return { action: layer.action, reason: layer.reason }
-  const closed = closedReason(address)
+  const closed = whyClosed(address)
   if (closed) return { action: 'deny', reason: `the address is closed (${closed}) and no rule opens it` }
   if (learned) return { action: 'allow', reason: 'the address of an allowed name' }
   return { action: policy.defaultAction, reason: 'no rule covers the address: default action' }
 }
 
-/** Sandboxes have no IPv6, whatever a policy says of it. */
-export function decideAddress6(address: string): Decision {
+/** Where sandboxes have no IPv6, whatever a policy says of it. */
+export function decideWithout6(address: string): Decision {
   const what = closedReason6(address)
   return { action: 'deny', reason: `sandboxes have no IPv6${what === undefined ? '' : ` (${what})`}` }
 }
 
+/** Why an address of either kind is closed by default, or undefined when it is a public one. */
+export function whyClosed(address: string): string | undefined {
+  return isIPv6(address) ? closedReason6(address) : closedReason(address)
+}
+
 /** Whether an address may appear in an answer: closed ones only where a range opens them (DNS rebinding). */
 export function mayAnswer({ layers }: CompiledPolicy, address: string): boolean {
-  if (closedReason(address) === undefined) return true
-  return layers.some(({ action, ranges }) => action === 'allow' && covers(ranges, address))
+  if (whyClosed(address) === undefined) return true
+  return layers.some((layer) => layer.action === 'allow' && coversAny(layer, address))
+}
+
+/** Whether a layer is about the address, or about the one that a translator makes of it. */
+function coversAny({ ranges, ranges6 }: Pick<Layer, 'ranges' | 'ranges6'>, address: string): boolean {
+  if (!isIPv6(address)) return covers(ranges, address)
+  if (covers6(ranges6, address)) return true
+  const translated = translatedOf(address)
+  return translated !== undefined && covers(ranges, translated.inside)
 }
 
 function isAbout(

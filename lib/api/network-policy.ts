@@ -6,6 +6,7 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import ipaddr from 'ipaddr.js'
 import { z } from 'zod'
+import { ends6, parseAddress6 } from '../address6.ts'
 import { isRecord } from '../is-record.ts'
 import { checkScope, RULE_PROTOCOLS } from './rule-scope.ts'
 
@@ -40,8 +41,8 @@ export type NetworkPolicy = z.infer<typeof networkPolicySchema>
 export type Target =
   | { kind: 'name'; name: string; wildcard: boolean }
   | { kind: 'range4'; first: number; prefix: number }
-  /** Sandboxes have no IPv6, so such a rule is kept and shown but decides nothing. */
-  | { kind: 'range6' }
+  /** Where sandboxes have no IPv6, such a rule is kept and shown and decides nothing. */
+  | { kind: 'range6'; first: bigint; prefix: number }
   /** What the operator, or the product, has listed under a name. */
   | { kind: 'set'; set: string }
 
@@ -154,7 +155,7 @@ export function parseTarget(text: string): Target | { problem: string } {
     // ::ffff:10.0.0.1 means the IPv4 address in it; as an IPv6 range it would never match anything.
     if (parsed.isIPv4MappedAddress() && prefix >= 96)
       return range4(parsed.toIPv4Address().toString(), prefix - 96)
-    return { kind: 'range6' }
+    return { kind: 'range6', first: ends6(parseAddress6(address), prefix).first, prefix }
   }
   if (slash >= 0) return bad('is not a CIDR range: before the "/" there is no IP address')
   const wildcard = target.startsWith('*.')

@@ -31,9 +31,9 @@ test.each([
   ['128.0.0.0/1', range(0x80000000, 1)],
   ['::ffff:10.0.0.1', range(0x0a000001, 32)],
   ['::ffff:10.0.0.0/104', range(0x0a000000, 8)],
-  ['2001:db8::1', { kind: 'range6' }],
-  ['2001:db8::/32', { kind: 'range6' }],
-  ['::/0', { kind: 'range6' }],
+  ['2001:db8::1', { kind: 'range6', first: (0x20010db8n << 96n) | 1n, prefix: 128 }],
+  ['2001:DB8:0::7/32', { kind: 'range6', first: 0x20010db8n << 96n, prefix: 32 }],
+  ['::/0', { kind: 'range6', first: 0n, prefix: 0 }],
 ])('parseTarget() reads %j', (text, target) => {
   expect(parseTarget(text)).toEqual(target)
 })

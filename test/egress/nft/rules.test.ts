@@ -173,14 +173,14 @@ test('a sandbox becomes known by its interface and address last, when its chains
 })
 
 test('a new address is merely added; one that is there goes and comes, to get its whole time on old kernels', () => {
-  expect(formatLearn(names, 'sb-1', [{ address: '198.51.100.1', seconds: 120 }])).toBe(
+  expect(formatLearn(base, 'sb-1', [{ address: '198.51.100.1', seconds: 120 }])).toBe(
     'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 120s }\n',
   )
   const elements = [
     { address: '198.51.100.1', seconds: 120 },
     { address: '198.51.100.2', seconds: 90, isThere: true },
   ]
-  expect(formatLearn(names, 'sb-1', elements)).toBe(
+  expect(formatLearn(base, 'sb-1', elements)).toBe(
     'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.2 }\n' +
       'delete element inet opensandbox_ab12 learned-sb-1 { 198.51.100.2 }\n' +
       'add element inet opensandbox_ab12 learned-sb-1 { 198.51.100.1 timeout 120s, 198.51.100.2 timeout 90s }\n',
@@ -188,7 +188,7 @@ test('a new address is merely added; one that is there goes and comes, to get it
 })
 
 test('removing a sandbox closes it first', () => {
-  const text = formatRemove(names, { id: 'sb-1', address: '10.88.0.5', interface: 'osbab12aa' })
+  const text = formatRemove(base, { id: 'sb-1', address: '10.88.0.5', interface: 'osbab12aa' })
   expect(text.split('\n')[0]).toBe(
     'delete element inet opensandbox_ab12 registered { "osbab12aa" . 10.88.0.5 }',
   )

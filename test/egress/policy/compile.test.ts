@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { compilePolicy, NO_FLOOR } from '../../../egress/policy/compile.ts'
-import { decideAddress, decideName } from '../../../egress/policy/decide.ts'
+import { decideAddress, decideName, mayAnswer } from '../../../egress/policy/decide.ts'
 import { checkNetworkPolicy } from '../../../lib/api/network-policy.ts'
 import { ruleSetsOf } from '../../../lib/rule-sets.ts'
 
@@ -111,5 +111,79 @@ describe('O15: sets', () => {
     const every = [...ruleSetsOf().keys()].map((name) => ({ action: 'allow', target: `set:${name}` }))
     expect(decideName(compile({ egress: every }), 'files.pythonhosted.org').action).toBe('allow')
     expect(ruleSetsOf({ pypi: ['mirror.example'] }).get('pypi')).toEqual(['mirror.example'])
+  })
+})
+
+describe('addresses of IPv6', () => {
+  const policy = compile({
+    defaultAction: 'allow',
+    egress: [
+      { action: 'allow', target: '2001:db8:1::/48', protocol: 'icmp' },
+      { action: 'allow', target: 'fd00:1::/32', ports: [443] },
+      { action: 'allow', target: '10.1.2.3' },
+      { action: 'deny', target: '2001:db8:2::/48' },
+      { action: 'deny', target: '198.51.100.0/24' },
+      { action: 'deny', target: '64:ff9b::cb00:7100/120' },
+    ],
+  })
+  test.each([
+    ['2001:db8:3::1', 'tcp', 443, 'allow', 'no rule covers the address: default action'],
+    ['2001:db8:2::1', 'tcp', 443, 'deny', 'a deny rule covers the address'],
+    ['2001:db8:1::1', 'icmp', 0, 'allow', 'an allow rule covers the address (icmp)'],
+    ['fd00:1::1', 'tcp', 443, 'allow', 'an allow rule covers the address (port 443)'],
+    ['fd00:1::1', 'tcp', 80, 'deny', 'the address is closed (private) and no rule opens it'],
+    // By a translator, what is said of IPv4 addresses.
+    ['64:ff9b::a01:203', 'tcp', 80, 'allow', 'an allow rule covers the address'],
+    [
+      '64:ff9b::a01:204',
+      'tcp',
+      80,
+      'deny',
+      'the address is closed (NAT64 10.1.2.4: private) and no rule opens it',
+    ],
+    ['64:ff9b::c633:6401', 'udp', 80, 'deny', 'a deny rule covers the address'],
+    ['2002:c633:6401::1', 'udp', 80, 'deny', 'a deny rule covers the address'],
+    ['64:ff9b::cb00:7101', 'tcp', 80, 'deny', 'a deny rule covers the address'],
+    ['2002:cb00:7101::1', 'tcp', 80, 'allow', 'no rule covers the address: default action'],
+    ['::ffff:8.8.8.8', 'tcp', 80, 'deny', 'the address is closed (mapped 8.8.8.8) and no rule opens it'],
+    ['fd00:ec2::254', 'tcp', 80, 'deny', 'the address is closed (metadata) and no rule opens it'],
+  ])('N2: %s by %s %s: %s, as %s', (address, protocol, port, action, reason) => {
+    const endpoint = { protocol, port }
+    expect(decideAddress(policy, address, { learned: false, endpoint })).toEqual({ action, reason })
+  })
+
+  test('N2: a name opens no closed address, whichever kind it is of', () => {
+    const named = compile({
+      egress: [
+        { action: 'allow', target: 'a.example' },
+        { action: 'allow', target: 'fd00:7::/32' },
+      ],
+    })
+    const open = [
+      '2001:db8::1',
+      'fd00:7::1',
+      '64:ff9b::808:808',
+      '10.0.0.1',
+      'fd00:8::1',
+      '64:ff9b::a00:1',
+      '::1',
+    ]
+    expect(open.map((address) => mayAnswer(named, address))).toEqual([
+      true,
+      true,
+      true,
+      false,
+      false,
+      false,
+      false,
+    ])
+  })
+
+  test('N2: a deny rule for a set that is not there closes both kinds', () => {
+    const { layers } = compile({ defaultAction: 'allow', egress: [{ action: 'deny', target: 'set:gone' }] })
+    expect(layers[0]).toMatchObject({
+      ranges: [{ first: 0 }],
+      ranges6: [{ first: 0n, last: 2n ** 128n - 1n }],
+    })
   })
 })
