@@ -3,10 +3,10 @@
 
 import { hashKey, isSameHash } from '../../lib/access.ts'
 import type { Route as FeedRoute, Share } from '../../lib/api/routes-feed.ts'
+import { isEmpty } from '../../lib/http1/framing.ts'
 import { isBelow } from '../../lib/plain-path.ts'
 import { parseShareToken } from '../../lib/share-link.ts'
 import { type SigningKeys, verifyRoute } from '../../lib/signature.ts'
-import { isEmpty } from '../http1/framing.ts'
 import type { RequestHead } from '../http1/head.ts'
 import { nameOf, parseHost, portSuffixOf, type SandboxAddress } from '../routing/host.ts'
 import type { Credentials } from './credentials.ts'

@@ -2,7 +2,7 @@
 // and of nobody else, from the nearest hop outwards, and no further than the first that nobody vouches for. Pure.
 
 import { BlockList, isIP } from 'node:net'
-import type { Field } from '../http1/fields.ts'
+import type { Field } from '../../lib/http1/fields.ts'
 import { isHost } from '../http1/head.ts'
 
 /** Where a connection comes from. */

@@ -1,7 +1,7 @@
 // A request of HTTP/2 as the head of HTTP/1.1 that means the same. What HTTP/2 forbids, and what would be more than one line or more than
 // one request in HTTP/1.1, is refused here; the text is read once more by the strict parser that reads all heads. Pure.
 
-import { isFieldName, isFieldValue } from '../http1/fields.ts'
+import { isFieldName, isFieldValue } from '../../lib/http1/fields.ts'
 import { isHost } from '../http1/head.ts'
 
 export type Http2Head = {

@@ -4,8 +4,8 @@
 import { createHash } from 'node:crypto'
 import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import { Duplex } from 'node:stream'
+import type { Field } from '../../lib/http1/fields.ts'
 import { type BodyReader, createBodyReader } from '../http1/body.ts'
-import type { Field } from '../http1/fields.ts'
 import { findHeadEnd, parseResponseHead, type ResponseHead } from '../http1/head.ts'
 import { formatTrailers, type Http2Head } from './http2-head.ts'
 

@@ -2,8 +2,8 @@
 // extensions and line ends are what the next reader will go by. Trailers are held back until they are whole, because some of
 // them must not pass. Bytes may be handed on before a fault behind them shows; whoever receives them is then cut off.
 
-import { type Field, parseTrailers } from './fields.ts'
-import type { Framing } from './framing.ts'
+import { type Field, parseTrailers } from '../../lib/http1/fields.ts'
+import type { Framing } from '../../lib/http1/framing.ts'
 
 export type BodyReader = {
   /** Whether the body's last byte has been read. */

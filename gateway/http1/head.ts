@@ -2,8 +2,16 @@
 // request is smuggled past the first of them, so whatever could be read in two ways is refused and never repaired. Pure.
 // A head comes as latin1 text with its final empty line, one character per byte, so that bytes pass through unchanged.
 
-import { bad, type Field, type HeadProblem, IS_TOKEN, IS_VALUE, readFields, readList } from './fields.ts'
-import { type Framing, frameRequest, frameResponse, isEmpty } from './framing.ts'
+import {
+  bad,
+  type Field,
+  type HeadProblem,
+  IS_TOKEN,
+  IS_VALUE,
+  readFields,
+  readList,
+} from '../../lib/http1/fields.ts'
+import { type Framing, frameRequest, frameResponse, isEmpty } from '../../lib/http1/framing.ts'
 
 export type RequestHead = {
   method: string

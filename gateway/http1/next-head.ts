@@ -1,6 +1,6 @@
 // Finding and reading the next request's head in what has come of a connection. Pure.
 
-import type { HeadProblem } from './fields.ts'
+import type { HeadProblem } from '../../lib/http1/fields.ts'
 import { checkUnfinishedHead, findHeadEnd, parseRequestHead, type RequestHead } from './head.ts'
 
 export type NextHead =

@@ -9,9 +9,9 @@ import type {
 } from 'node:http2'
 import { Duplex } from 'node:stream'
 import { messageOf } from '../../lib/errors.ts'
+import { type Field, isFieldName, isFieldValue } from '../../lib/http1/fields.ts'
+import { isEmpty } from '../../lib/http1/framing.ts'
 import { type BodyReader, createBodyReader } from '../http1/body.ts'
-import { type Field, isFieldName, isFieldValue } from '../http1/fields.ts'
-import { isEmpty } from '../http1/framing.ts'
 import { findHeadEnd, parseRequestHead, type RequestHead } from '../http1/head.ts'
 
 /** RFC 9113 7. */

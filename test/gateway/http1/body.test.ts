@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type BodyReaderOptions, createBodyReader } from '../../../gateway/http1/body.ts'
-import type { Framing } from '../../../gateway/http1/framing.ts'
+import type { Framing } from '../../../lib/http1/framing.ts'
 
 type Result = { passed: string; left: string; done: boolean; problem: string | undefined }
 

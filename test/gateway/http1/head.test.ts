@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { type HeadProblem, MAX_FIELDS } from '../../../gateway/http1/fields.ts'
 import {
   checkUnfinishedHead,
   findHeadEnd,
@@ -10,6 +9,7 @@ import {
   type RequestHead,
   type ResponseHead,
 } from '../../../gateway/http1/head.ts'
+import { type HeadProblem, MAX_FIELDS } from '../../../lib/http1/fields.ts'
 
 const request = (...lines: string[]) => parseRequestHead(`${lines.join('\r\n')}\r\n\r\n`)
 const response = (...lines: string[]) => parseResponseHead(`${lines.join('\r\n')}\r\n\r\n`, 'GET')

@@ -1,6 +1,6 @@
 // The lines of a head or of a trailer section, one field each (RFC 9112 5), and what they are made of. Pure.
 
-import { isMistakable } from '../../lib/forwarding.ts'
+import { isMistakable } from '../forwarding.ts'
 
 export type Field = {
   name: string
