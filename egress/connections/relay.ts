@@ -224,7 +224,10 @@ class Relay {
   #dial(): Socket {
     const { connectMs = CONNECT_MS } = this.#options
     const { address: host, port } = this.#to
-    const { onread } = this.#memory.readerFor((chunk, memory) => this.#fromUpstream(upstream, chunk, memory))
+    const reader = this.#memory.readerFor(this.#id, (chunk, memory) =>
+      this.#fromUpstream(upstream, chunk, memory),
+    )
+    const { onread } = reader
     const upstream = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, onread })
     const connecting = setTimeout(() => upstream.destroy(), connectMs)
     upstream.on('connect', () => clearTimeout(connecting))
@@ -235,6 +238,7 @@ class Relay {
     upstream.on('error', () => upstream.destroy())
     upstream.on('close', () => {
       clearTimeout(connecting)
+      reader.close()
       this.#closeAfter(upstream, this.#client)
     })
     return upstream

@@ -86,7 +86,7 @@ export class Upstream {
     onClose: (upstream: Upstream) => void,
   ) {
     this.target = target
-    this.#reader = memory.readerFor((chunk, whose) => this.#read(chunk, whose))
+    this.#reader = memory.readerFor(target.group, (chunk, whose) => this.#read(chunk, whose))
     this.socket = target.isH2c ? this.#openStream(sessions) : this.#connect()
     this.#listen(onClose)
   }
@@ -116,6 +116,7 @@ export class Upstream {
         this.#error = error
       })
       .on('close', () => {
+        this.#reader.close()
         onClose(this)
         const { user } = this
         this.user = undefined
