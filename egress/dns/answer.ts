@@ -49,6 +49,8 @@ export function createAnswerer({
     if (!query) return undefined
     if ('rcode' in query) return formatProblem(query)
     const reply = await answer(sandbox, query)
+    // What was asked by one is nothing to who has its address now.
+    if (sandboxes.byAddress(source)?.id !== sandbox.id) return undefined
     onAnswered?.({
       transport,
       rcode: reply.rcode,

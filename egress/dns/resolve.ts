@@ -4,14 +4,14 @@
 import type { Answer } from 'dns-packet'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import { closedReason } from '../policy/addresses.ts'
-import type { Decision } from '../policy/decide.ts'
+import { type Decision, whyClosed } from '../policy/decide.ts'
 import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import { type DnsMeter, type OverLimit, zoneOf } from './limits.ts'
 import {
+  type FilteredAnswer,
   filterAnswer,
   MAX_TTL_SECONDS,
   type Question,
@@ -49,6 +49,15 @@ export type ResolverOptions = {
   now?: () => number
 }
 
+type Judged = {
+  /** To be opened before it is told. */
+  addresses: string[]
+  ttl: number
+  tell: () => Resolution
+}
+
+/** An answer is judged again when the policy has changed meanwhile, so often. */
+const MAX_JUDGED = 5
 /** A policy can change at any time, and a name that was denied is then asked for again. */
 const DENIED_SECONDS = 5
 const EMPTY_SECONDS = 60
@@ -81,41 +90,67 @@ export function createResolver(options: ResolverOptions): Resolver {
     const tooMuch = meter.forward(sandbox.id, name, type)
     if (tooMuch) return overLimit(sandbox, question, tooMuch)
     try {
-      return await ask(sandbox, question, decision)
+      return await ask(sandbox, question)
     } catch (error) {
       options.log.warn('cannot resolve', { sandbox: sandbox.id, name, type, error: messageOf(error) })
       return nothing(RCODE.failed)
     }
   }
 
-  async function ask(sandbox: Sandbox, question: Question, decision: Decision): Promise<Resolution> {
-    const { name, type } = question
+  async function ask(sandbox: Sandbox, question: Question): Promise<Resolution> {
+    const { name } = question
     const found = await upstream.ask(question, { whose: sandbox.id, signal })
-    const { policy } = sandbox
-    const { answers, aliases, addresses, withheld, ttl } = filterAnswer(policy, {
-      name,
-      type,
-      answers: found.answers,
+    // Both waits are long enough for another policy, or for another sandbox at the address.
+    for (let attempt = 0; attempt < MAX_JUDGED; attempt++) {
+      const now = sandboxes.byAddress(sandbox.address)
+      if (now?.id !== sandbox.id) return nothing(RCODE.failed)
+      const { coming } = now
+      const judged = judge(now, question, found)
+      const isOpen =
+        judged.addresses.length === 0 || (await sandboxes.learn(now, name, judged.addresses, judged.ttl))
+      const after = sandboxes.byAddress(sandbox.address)
+      if (after !== now || after.coming !== coming) continue
+      if (!isOpen) return nothing(RCODE.failed)
+      return judged.tell()
+    }
+    options.log.warn('a policy changes too often to answer', { sandbox: sandbox.id, name })
+    return nothing(RCODE.failed)
+  }
+
+  /** What a policy makes of an answer. Nothing is told before it is known to be the one in force. */
+  function judge(sandbox: Sandbox, question: Question, found: UpstreamAnswer): Judged {
+    const { name, type } = question
+    const decision = sandboxes.decide(sandbox, name)
+    const closedBy = (why: Decision): Judged => ({
+      addresses: [],
+      ttl: 0,
+      tell: () => denied(sandbox, question, why),
     })
+    if (decision.action === 'deny') return closedBy(decision)
+    const { answers, aliases, addresses, withheld, ttl } = filterBoth(sandbox, question, found.answers)
     for (const alias of aliases) {
       const of = sandboxes.decide(sandbox, alias)
       // Where a name leads is its owner's to say, so no rule need allow it; what a rule denies stays denied.
       if (of.action === 'deny' && of.rule !== undefined)
-        return denied(sandbox, question, { ...of, reason: `it is an alias for ${alias}: ${of.reason}` })
+        return closedBy({ ...of, reason: `it is an alias for ${alias}: ${of.reason}` })
     }
     const [closed] = withheld
-    if (closed !== undefined)
-      refuse(sandbox, question, {
-        reason: `its address ${closed} is closed (${closedReason(closed) ?? 'not an address'}) and no rule opens it`,
-      })
-    if (addresses.length > 0 && !(await sandboxes.learn(sandbox, name, addresses, ttl)))
-      return nothing(RCODE.failed)
-    if (type === 'A') noteAllowed(sandbox, name, decision)
     return {
-      rcode: found.rcode,
-      answers: withTtl(answers, MAX_TTL_SECONDS),
       addresses,
-      ...(answers.length === 0 && { negative: negativeOf(name, secondsOf(found)) }),
+      ttl,
+      tell() {
+        if (closed !== undefined)
+          refuse(sandbox, question, {
+            reason: `its address ${closed} is closed (${whyClosed(closed) ?? 'not an address'}) and no rule opens it`,
+          })
+        if (type === 'A') noteAllowed(sandbox, name, decision)
+        return {
+          rcode: found.rcode,
+          answers: withTtl(answers, MAX_TTL_SECONDS),
+          addresses,
+          ...(answers.length === 0 && { negative: negativeOf(name, secondsOf(found)) }),
+        }
+      },
     }
   }
 
@@ -158,6 +193,18 @@ export function createResolver(options: ResolverOptions): Resolver {
 
 function nothing(rcode: Rcode, blocked?: string): Resolution {
   return { rcode, answers: [], addresses: [], ...(blocked !== undefined && { blocked }) }
+}
+
+/** While a policy is being put in force, both it and the one before count. */
+function filterBoth(
+  { policy, coming }: Sandbox,
+  { name, type }: Question,
+  answers: readonly Answer[],
+): FilteredAnswer {
+  const first = filterAnswer(policy, { name, type, answers })
+  if (!coming) return first
+  const second = filterAnswer(coming, { name, type, answers: first.answers })
+  return { ...second, withheld: [...first.withheld, ...second.withheld] }
 }
 
 function negativeOf(name: string, seconds: number): { zone: string; seconds: number } {
