@@ -20,9 +20,16 @@ export function createAdminApp(deps: AdminDeps & { log: Logger }): Hono {
   return app
 }
 
-/** The APIs of policies and vaults: errors are plain text. */
-export function createPolicyApp(deps: PolicyDeps & VaultDeps): Hono {
-  const app = new Hono().route('/', policyRoutes(deps)).route('/', vaultRoutes(deps))
+export type PolicyAppDeps = PolicyDeps & VaultDeps
+
+/** The APIs of policies and vaults: errors are plain text. `pathOf` says where a request belongs when its own path does not. */
+export function createPolicyApp(
+  deps: PolicyAppDeps,
+  { pathOf }: { pathOf?: (request: Request) => string } = {},
+): Hono {
+  const app = new Hono(pathOf && { getPath: pathOf })
+    .route('/', policyRoutes(deps))
+    .route('/', vaultRoutes(deps))
   app.notFound(() => formatError(new ApiError(404, 'NOT_FOUND', '404 page not found')))
   app.onError((error, context) => formatError(knownError(error, deps.log, context.req.path)))
   return app

@@ -34,6 +34,7 @@ import { formatTeardown, tableName } from './nft/rules.ts'
 import type { DecisionRecord } from './record.ts'
 import { openSandboxFiles } from './sandbox-files.ts'
 import type { Sandboxes } from './sandboxes.ts'
+import { isSidecar, runSidecar } from './sidecar/run-sidecar.ts'
 import { keepRules } from './watch/keep-rules.ts'
 
 const TEARDOWN = '--teardown'
@@ -42,6 +43,10 @@ const DNS_PORT = 53
 const args = process.argv.slice(2)
 if (args.includes('--help')) {
   process.stdout.write(HELP)
+  process.exit(0)
+}
+if (isSidecar(args)) {
+  await runSidecar({ env: process.env, args })
   process.exit(0)
 }
 const sources = { env: process.env, args, ownFlags: [TEARDOWN] }
