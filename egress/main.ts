@@ -28,6 +28,7 @@ import { closeNetwork, forgetNetwork, openNetwork } from './network.ts'
 import { Nft } from './nft/apply.ts'
 import { createForeignFirewalls } from './nft/foreign.ts'
 import { closeGuard, openGuard } from './nft/guard.ts'
+import { openKernelWriter } from './nft/netlink/kernel-writer.ts'
 import { nameNft } from './nft/own-name.ts'
 import { createRefusedLog } from './nft/refused.ts'
 import { formatTeardown, tableName } from './nft/rules.ts'
@@ -74,7 +75,12 @@ const networkFile = join(stateDir, 'network.json')
 const files = openSandboxFiles(join(stateDir, 'sandboxes'), log)
 let onRules: ((isFailed: boolean) => void) | undefined
 const ownNft = nameNft({ directory: stateDir, key })
-const nft = new Nft(countRuns, ownNft.path)
+const writer = isTeardown ? undefined : openKernelWriter(log)
+const nft = new Nft(runProgram, {
+  program: ownNft.path,
+  ...(writer && { writer }),
+  onApplied: (isFailed) => onRules?.(isFailed),
+})
 const foreign = createForeignFirewalls({
   nft,
   run: runProgram,
@@ -220,6 +226,7 @@ async function watch(sandboxes: Sandboxes, record: DecisionRecord): Promise<void
   await keepRules({
     table,
     nft: ownNft,
+    isOwn: (generation) => nft.isOwn(generation),
     close: () => sandboxes.close(),
     repair: () => sandboxes.repair(),
     openRouting: () => openRouting(mark, runProgram),
@@ -267,11 +274,4 @@ async function removeAll(): Promise<void> {
   await closeRouting(mark, runProgram)
   await closeNetwork({ interfacePrefix, file: networkFile, run: runProgram })
   if (isTeardown) forgetNetwork(networkFile)
-}
-
-/** Runs a program, and tells how it went when it was to change the packet rules. */
-async function countRuns(...call: Parameters<typeof runProgram>): ReturnType<typeof runProgram> {
-  const outcome = await runProgram(...call)
-  if (call[1][0] === '-f') onRules?.(outcome.code !== 0)
-  return outcome
 }

@@ -1,31 +1,58 @@
 // The one place that changes the kernel's rules. Scripts that arrive while another is being applied go together in the next
 // transaction, so that a burst of creates or DNS answers costs one start of nft and not hundreds. The order in which they
 // were given stays; a transaction that fails is tried again script by script, so that one bad script fails alone.
+// What changes often is written to the kernel without nft, where that can be (netlink/).
 
 import { messageOf } from '../../lib/errors.ts'
 import type { RunProgram } from '../../lib/run-program.ts'
+import type { KernelWriter } from './netlink/kernel-writer.ts'
+import { type Command, readScript } from './netlink/read-script.ts'
 
-type Waiting = { script: string; resolve: () => void; reject: (error: Error) => void }
+type Waiting = {
+  script: string
+  /** What it says, where it can be written without nft. */
+  commands: readonly Command[] | undefined
+  resolve: () => void
+  reject: (error: Error) => void
+}
+
+export type NftOptions = {
+  /** By a name of ours, or by a path. */
+  program?: string
+  writer?: Pick<KernelWriter, 'apply' | 'isOwn'>
+  /** Each transaction, when it has gone into the kernel or failed. */
+  onApplied?: (isFailed: boolean) => void
+}
 
 const MAX_BATCH_CHARACTERS = 1_000_000
 
 export class Nft {
   readonly #run: RunProgram
   readonly #program: string
+  readonly #writer: NftOptions['writer']
+  readonly #onApplied: (isFailed: boolean) => void
   #waiting: Waiting[] = []
   #running = false
 
-  constructor(run: RunProgram, program = 'nft') {
+  constructor(run: RunProgram, { program = 'nft', writer, onApplied = () => {} }: NftOptions = {}) {
     this.#run = run
     this.#program = program
+    this.#writer = writer
+    this.#onApplied = onApplied
   }
 
   /** Resolves once the kernel has taken the whole script; rejects when it took nothing of it. */
   apply(script: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ script, resolve, reject })
+      const commands = this.#writer && readScript(script)
+      this.#waiting.push({ script, commands, resolve, reject })
       if (!this.#running) void this.#work()
     })
+  }
+
+  /** Whether this has made a generation of the rules, as far as nobody sees by its name that nft did. */
+  async isOwn(generation: number): Promise<boolean> {
+    return (await this.#writer?.isOwn(generation)) ?? false
   }
 
   /** What `nft -j list …` says, or undefined when the thing does not exist. */
@@ -40,12 +67,12 @@ export class Nft {
     this.#running = true
     while (this.#waiting.length > 0) {
       const batch = this.#takeBatch()
-      const error = await this.#commit(batch.map(({ script }) => script).join(''))
+      const error = await this.#commit(batch)
       if (!error) for (const each of batch) each.resolve()
       else if (batch.length === 1) batch[0]?.reject(error)
       else
         for (const each of batch) {
-          const own = await this.#commit(each.script)
+          const own = await this.#commit([each])
           if (own) each.reject(own)
           else each.resolve()
         }
@@ -53,21 +80,45 @@ export class Nft {
     this.#running = false
   }
 
+  /** The first ones that go the same way. */
   #takeBatch(): Waiting[] {
+    const isWritten = this.#waiting[0]?.commands !== undefined
     let size = 0
     let count = 0
-    for (const { script } of this.#waiting) {
+    for (const { script, commands } of this.#waiting) {
       size += script.length
-      if (count > 0 && size > MAX_BATCH_CHARACTERS) break
+      if (count > 0 && (size > MAX_BATCH_CHARACTERS || (commands !== undefined) !== isWritten)) break
       count++
     }
     return this.#waiting.splice(0, count)
   }
 
-  async #commit(script: string): Promise<Error | undefined> {
+  async #commit(batch: readonly Waiting[]): Promise<Error | undefined> {
+    const error = (await this.#write(batch)) ?? (await this.#runNft(batch))
+    this.#onApplied(error !== 'done')
+    return error === 'done' ? undefined : error
+  }
+
+  /** Undefined when nothing was done, and nft must do it. */
+  async #write(batch: readonly Waiting[]): Promise<Error | 'done' | undefined> {
+    const commands = batch.flatMap((each) => each.commands ?? [])
+    if (!this.#writer || commands.length === 0) return undefined
     try {
-      const { code, stderr } = await this.#run(this.#program, ['-f', '-'], { input: script })
-      return code === 0 ? undefined : new Error(`nft refused the rules: ${firstLine(stderr)}`)
+      const written = await this.#writer.apply(commands)
+      if (written.outcome === 'unable') return undefined
+      return written.outcome === 'done'
+        ? 'done'
+        : new Error(`the kernel refused the rules: ${written.reason}`)
+    } catch (error) {
+      return new Error(`the rules could not be changed: ${messageOf(error)}`, { cause: error })
+    }
+  }
+
+  async #runNft(batch: readonly Waiting[]): Promise<Error | 'done'> {
+    const input = batch.map(({ script }) => script).join('')
+    try {
+      const { code, stderr } = await this.#run(this.#program, ['-f', '-'], { input })
+      return code === 0 ? 'done' : new Error(`nft refused the rules: ${firstLine(stderr)}`)
     } catch (error) {
       return new Error(`nft could not be run: ${messageOf(error)}`, { cause: error })
     }

@@ -1,9 +1,13 @@
-// Finds in what `nft monitor` prints that another program has changed our table. A transaction is some lines and then one that names
-// the process that made it; our own is known by the name that it was started with. Pure but for the transaction that is being read.
+// Finds in what `nft monitor` prints that another program has changed our table. A transaction is some lines and then one that says the
+// number of the rules that it has made, and names the process that did; nft, as we start it, is known by its name. Pure but for the
+// transaction that is being read.
 
-const GENERATION = /^# new generation \d+ by process \d+ \((.*)\)$/
+const GENERATION = /^# new generation (\d+) by process \d+ \((.*)\)$/
 
-/** Takes the lines one by one; true for the last one of a transaction of others that has changed the table. */
+/**
+ * Takes the lines one by one. For the last one of a transaction that has changed the table, and that our nft has not made, it gives
+ * back the generation: what egress has written to the kernel by itself is known by that.
+ */
 export function createForeignChanges({
   table,
   own,
@@ -11,19 +15,19 @@ export function createForeignChanges({
   /** In the family inet. */
   table: string
   own: string
-}): (line: string) => boolean {
+}): (line: string) => number | undefined {
   const changed = new RegExp(
     `^(add|insert|replace|delete) (table|chain|rule|set|map|element) inet ${table}( |$)`,
   )
   let isOurTable = false
   return (line) => {
-    const by = GENERATION.exec(line)?.[1]
-    if (by === undefined) {
+    const [, generation, by] = GENERATION.exec(line) ?? []
+    if (generation === undefined) {
       isOurTable ||= changed.test(line)
-      return false
+      return undefined
     }
-    const isForeign = isOurTable && by !== own
+    const isAsked = isOurTable && by !== own
     isOurTable = false
-    return isForeign
+    return isAsked ? Number(generation) : undefined
   }
 }

@@ -10,6 +10,8 @@ export type Keeping = {
   table: string
   /** The program that changes our rules, by the name that only we call it. */
   nft: { path: string; name: string }
+  /** Whether a generation of the rules was made by egress itself. */
+  isOwn: (generation: number) => Promise<boolean>
   /** Makes the rules let nothing through, whatever is left of them. */
   close: () => Promise<void>
   /** Makes them what they must be. */
@@ -35,7 +37,7 @@ const DELETED_RULE = /^Deleted 90:/
 
 /** Resolves when the signal is aborted and nothing is under way any more. */
 export async function keepRules(keeping: Keeping): Promise<void> {
-  const { table, nft, log, signal } = keeping
+  const { table, nft, isOwn, log, signal } = keeping
   const repairing = createRepairs(keeping)
   const changes = createForeignChanges({ table, own: nft.name })
   const rerouting = createRerouting(keeping)
@@ -43,14 +45,16 @@ export async function keepRules(keeping: Keeping): Promise<void> {
     monitor({
       command: [nft.path, 'monitor'],
       onLine: (line) => {
-        if (changes(line)) repairing.begin()
+        const generation = changes(line)
+        if (generation === undefined) return
+        void isOwn(generation).then((isOurs) => isOurs || repairing.begin())
       },
       onGap: () => repairing.begin(),
       log,
       signal,
     }),
     monitor({
-      command: ['ip', '-4', 'monitor', 'rule'],
+      command: ['ip', 'monitor', 'rule'],
       onLine: (line) => {
         if (DELETED_RULE.test(line)) rerouting()
       },

@@ -28,7 +28,7 @@ test.each([
   ],
 ])('B6: %s is told apart', (_what, lines, isForeign) => {
   const changes = createForeignChanges({ table: 'ours', own: 'nft-ab12' })
-  expect(lines.map(changes).includes(true)).toBe(isForeign)
+  expect(lines.map(changes).some((generation) => generation !== undefined)).toBe(isForeign)
 })
 
 test('a monitor that ends is started again, and the gap is said', async () => {

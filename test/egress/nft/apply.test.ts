@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
 import { Nft } from '../../../egress/nft/apply.ts'
+import type { Written } from '../../../egress/nft/netlink/kernel-writer.ts'
+import type { Command } from '../../../egress/nft/netlink/read-script.ts'
 import type { RunProgram } from '../../../lib/run-program.ts'
 
 /** A kernel that takes every script, except those with `bad` in them, and shows each when it is let go. */
@@ -61,4 +63,71 @@ test('what does not exist is told apart from what failed', async () => {
   await expect(answering('Error: Operation not permitted\n').list('tables')).rejects.toThrow(
     'nft list tables failed: Error: Operation not permitted',
   )
+})
+
+/** Writes what it is given, except what names the chain `bad`. */
+function createWriter(script: string[], outcome: 'done' | 'unable' = 'done') {
+  return {
+    apply: async (commands: readonly Command[]): Promise<Written> => {
+      if (outcome === 'unable') return { outcome }
+      script.push(`written: ${commands.map(({ name }) => name).join()}`)
+      return commands.some(({ name }) => name === 'bad')
+        ? { outcome: 'refused', reason: 'EEXIST at "bad"' }
+        : { outcome }
+    },
+    isOwn: async (generation: number) => generation === 7,
+  }
+}
+
+test('what can be written without nft is, and the order stays where nft must do something', async () => {
+  const { run, scripts, release } = kernel()
+  release()
+  const outcomes: boolean[] = []
+  const nft = new Nft(run, {
+    writer: createWriter(scripts),
+    onApplied: (isFailed) => outcomes.push(isFailed),
+  })
+  const lines = [
+    'add chain inet t a\n',
+    'add chain inet t b\n',
+    'add table inet t\n',
+    'delete chain inet t a\n',
+  ]
+  await Promise.all(lines.map((line) => nft.apply(line)))
+  expect(scripts).toEqual(['written: a', 'written: b', 'add table inet t\n', 'written: a'])
+  expect(outcomes).toEqual([false, false, false, false])
+})
+
+test('what the kernel refuses fails alone, whoever tells it', async () => {
+  const { run, scripts, release } = kernel()
+  release()
+  const nft = new Nft(run, { writer: createWriter(scripts) })
+  const names = ['first', 'good', 'bad', 'last']
+  const settled = await Promise.allSettled(names.map((name) => nft.apply(`add chain inet t ${name}\n`)))
+  expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+  expect(settled[2]).toMatchObject({ reason: { message: 'the kernel refused the rules: EEXIST at "bad"' } })
+  expect(scripts).toEqual([
+    'written: first',
+    'written: good,bad,last',
+    'written: good',
+    'written: bad',
+    'written: last',
+  ])
+})
+
+test('what cannot be written after all is done by nft', async () => {
+  const { run, scripts, release } = kernel()
+  release()
+  const nft = new Nft(run, { writer: createWriter(scripts, 'unable') })
+  await nft.apply('add chain inet t a\n')
+  expect(scripts).toEqual(['add chain inet t a\n'])
+})
+
+test('its own generations are those that it has written', async () => {
+  const nft = new Nft(kernel().run, { writer: createWriter([]) })
+  expect(await Promise.all([nft.isOwn(7), nft.isOwn(8), new Nft(kernel().run).isOwn(7)])).toEqual([
+    true,
+    false,
+    false,
+  ])
 })
