@@ -1,11 +1,14 @@
-// The process of a ProgramStarter: runs programs as it is told, for as long as there is somebody to tell it.
+// The process of a ProgramStarter: runs programs as it is told, for as long as there is somebody to tell it, or does by calls to the
+// system what they would do.
 
 import { basename } from 'node:path'
+import { ProgramCalls } from './program-calls/program-calls.ts'
 import type { ProgramAnswer, ProgramOrder } from './program-starter.ts'
 import { ProgramError, runProgram } from './run-program.ts'
 
 const PARENT_EVERY_MS = 1000
 
+const calls = ProgramCalls.open()
 const running = new Map<number, AbortController>()
 
 // A terminal tells its whole process group; when there is nothing to run any more, our starter alone knows.
@@ -26,7 +29,10 @@ async function run({ id, program, args, options }: Extract<ProgramOrder, { what:
   running.set(id, controller)
   let answer: ProgramAnswer
   try {
-    answer = { id, result: await runProgram(program, args, { ...options, signal: controller.signal }) }
+    const { signal } = controller
+    const called = await calls?.run(program, args, options)
+    signal.throwIfAborted()
+    answer = { id, result: called ?? (await runProgram(program, args, { ...options, signal })) }
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(String(error))
     const { code, stderr } = error instanceof ProgramError ? error : { code: undefined, stderr: '' }

@@ -1,15 +1,6 @@
 // The functions of the C library that libc.ts and content.ts are made of, by their prototypes, and how they fail.
 
-import { join } from 'node:path'
-import { getSystemErrorName } from 'node:util'
-
-type Call = (...args: unknown[]) => number
-type Koffi = { load(library: null): { func(prototype: string): Call }; errno(): number }
-
-const MODULE = join(
-  import.meta.dirname,
-  `../../../../node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
-)
+import { openCLibrary } from '../../../../lib/koffi.ts'
 
 /** A call to the system that failed; `code` as Node's errors have it. */
 class SystemError extends Error {
@@ -25,13 +16,10 @@ export type Calls = ReturnType<typeof openCalls>
 
 /** Throws when this machine has no module for it. */
 export function openCalls() {
-  const module = { exports: {} }
-  process.dlopen(module, MODULE)
-  const koffi = module.exports as Koffi
-  const library = koffi.load(null)
+  const library = openCLibrary()
   const func = (prototype: string) => library.func(prototype)
   /** Why the last call failed. */
-  const code = () => getSystemErrorName(-koffi.errno())
+  const code = () => library.code()
   const error = (call: string) => new SystemError(call, code())
   return {
     code,
