@@ -4,6 +4,7 @@
 import { fitsPatterns } from './path.ts'
 import type { Injection, VaultChoice, VaultRequest, VaultServer, VaultView } from './port.ts'
 import { type Binding, headersOf, type Vault } from './vault.ts'
+import { unpackedBasic, writtenForms } from './written.ts'
 
 /** What the data path sees of a vault. */
 export function viewOf(vault: Vault): VaultView {
@@ -75,14 +76,16 @@ function injectionOf(vault: Vault, { name, auth }: Binding, secrets: readonly st
   }
 }
 
-/** All values, and what bindings make of them, longest first, so that none is found within another. */
+/** All values, and what bindings make of them, in every way of writing them, longest first, so that none is found within another. */
 function secretsOf(vault: Vault): string[] {
   const found = new Set<string>()
-  for (const { value } of vault.credentials.values())
-    found.add(value).add(encodeURIComponent(value.toWellFormed()))
+  const add = (secret: string) => {
+    for (const form of writtenForms(secret)) found.add(form)
+  }
+  for (const { value } of vault.credentials.values()) add(value)
   for (const { auth } of vault.bindings.values()) {
     for (const { prefix, credential } of headersOf(auth)) found.add(prefix + secretFor(vault, credential))
-    for (const { placeholder } of auth.substitutions) found.add(placeholder)
+    if (auth.type === 'basic') for (const text of unpackedBasic(secretFor(vault, auth.credential))) add(text)
   }
   return [...found].sort((one, other) => other.length - one.length)
 }

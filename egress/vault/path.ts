@@ -5,8 +5,18 @@
 export type PathFit = 'fits' | 'differs' | 'depends'
 
 const PLAIN = /^\/[A-Za-z0-9_\-.~!$&'()*+,=:@/]*$/
-const SEGMENTS_TO_RESOLVE = /\/\/|\/\.{1,2}(\/|$)/
+const SEGMENTS_TO_RESOLVE = /\/\/|\/\.+(\/|$)/
 const MAX_PATTERN_LENGTH = 2048
+/** Nobody undoes escapes more often than this. */
+const MAX_DECODED = 4
+/** What some take for a dot, a slash or a backslash: UTF-8 in more bytes than it needs, and escapes of JavaScript. */
+const LONG_WINDED: readonly [RegExp, string][] = [
+  [/%c0%ae|%e0%80%ae|%u002e|%uff0e/gi, '.'],
+  [/%c0%af|%e0%80%af|%u002f|%u2215|%uff0f/gi, '/'],
+  [/%c1%9c|%e0%81%9c|%u005c|%uff3c/gi, '\\'],
+]
+/** Where names may not end so, `.. ` is `..` (as on Windows), and so is what stands before a NUL. */
+const PARENT_IN_DISGUISE = /(^|\/)\.\.[. \t\0][^/]*(?=\/|$)/g
 
 /** A pattern as it is kept, or what it must be. A trailing `*` stands for any rest. */
 export function parsePathPattern(text: string): { pattern: string } | { problem: string } {
@@ -52,14 +62,31 @@ function readPattern(pattern: string): { text: string; isExact: boolean } {
 /** All that a server may take a path for, each once. */
 function readingsOf(path: string): string[] {
   if (PLAIN.test(path) && !SEGMENTS_TO_RESOLVE.test(path)) return [path]
-  const once = decoded(path)
   const literal = decoded(path.replace(/%(2f|5c|3b|25)/gi, '%25$1'))
-  const all = [literal, once, decoded(once)].flatMap((reading) => {
+  const all = [literal, ...decodings(path), ...decodings(withoutLongWinded(path))].flatMap((reading) => {
     const slashed = reading.replaceAll('\\', '/')
+    const undisguised = slashed.replace(PARENT_IN_DISGUISE, '$1..')
     const unparametered = slashed.replace(/;[^/]*/g, '')
-    return [reading, resolved(slashed), resolved(unparametered)]
+    return [reading, resolved(slashed), resolved(undisguised), resolved(unparametered)]
   })
   return [...new Set(all)]
+}
+
+/** With its escapes undone once, and again as long as there are any. */
+function decodings(path: string): string[] {
+  const found = [decoded(path)]
+  while (found.length < MAX_DECODED) {
+    const last = found.at(-1) ?? ''
+    const next = decoded(withoutLongWinded(last))
+    if (next === last) break
+    found.push(next)
+  }
+  return found
+}
+
+function withoutLongWinded(path: string): string {
+  if (!path.includes('%')) return path
+  return LONG_WINDED.reduce((text, [written, meant]) => text.replace(written, meant), path)
 }
 
 /** With the escapes of its bytes undone; what is no proper escape stays as it is. */

@@ -20,6 +20,8 @@ test.each([
   ['/v1/*', '/v1/a;b=c', 'fits'],
   ['/v1/*', '/v1/group%2Fproject', 'fits'],
   ['/v1/*', '/elsewhere//x/../y', 'differs'],
+  ['/v1/*', '/v1/a...b/..c/d..', 'fits'],
+  ['/v1/*', '/v1/100%25/%E4%B8%AD', 'fits'],
 ])('fitsPatterns() says of %s and %s: %s', (pattern, path, answer) => {
   expect(fitsPatterns(path, [pattern])).toBe(answer)
 })
@@ -47,6 +49,22 @@ describe('C6: a path that another reading leads elsewhere depends on the reading
     '\\v1\\users',
     '/%76%31%2fusers',
     '/v1%252fusers',
+    '/v1/%25252e%25252e/admin',
+    '/v1/%2525252e%2525252e/admin',
+    '/v1/%c0%ae%c0%ae/admin',
+    '/v1/%25c0%25ae%25c0%25ae/admin',
+    '/v1/..%C0%AF../admin',
+    '/v1/..%c1%9cadmin',
+    '/v1/%e0%80%ae./admin',
+    '/v1/%u002e%u002e/admin',
+    '/v1/..%u2215admin',
+    '/v1/.../admin',
+    '/v1/..%20/admin',
+    '/v1/..%09/admin',
+    '/v1/..%00/admin',
+    '/v1/..%00.json/admin',
+    '/v1/..%20%2fadmin',
+    '/v1/x%00/../../admin',
   ])('%s', (path) => {
     expect(fitsPatterns(path, ['/v1/*'])).toBe('depends')
   })
