@@ -418,6 +418,34 @@ describe('egress that goes away', () => {
     expect(policy.policy).toEqual(allow('good.example', 'other.example'))
   })
 
+  test('B7: killed while it changes a policy, it has the old one or the new one whole', async () => {
+    const policies = [allow('good.example', PRIVATE), allow('other.example', PUBLIC, '198.18.0.0/15')]
+    for (let moment = 0; moment < 4; moment++) {
+      const changes = [0, 1].map((index) => lab.policy(one.id, 'PUT', policies[index]).catch(() => undefined))
+      for (let turn = 0; turn < moment; turn++) await new Promise(setImmediate)
+      await lab.stop('SIGKILL')
+      await Promise.all(changes)
+      await lab.start()
+      const found = await rulesOnly()
+      // What the file says is what the kernel has: putting it once more changes nothing.
+      const { policy } = JSON.parse((await lab.policy(one.id, 'GET')).body)
+      await setPolicy(one, policy)
+      expect(await rulesOnly()).toEqual(found)
+    }
+  })
+
+  test('B6: what egress itself writes to the kernel is not taken for a change by others', async () => {
+    const from = lab.log.length
+    await setPolicy(one, allow('good.example'))
+    await Promise.all(['good.example', 'other.example'].map((name) => setPolicy(one, allow(name))))
+    await one.resolve('other.example')
+    // It is told of everything in order.
+    await run('nft', 'add', 'chain', 'inet', lab.table, 'strange')
+    await lab.waitForLog(/the rules were removed by something else/, { from })
+    await expect.poll(() => lab.rules(), { interval: 20 }).not.toContain('strange')
+    expect(lab.log.slice(from).match(/the rules were removed/g)).toHaveLength(1)
+  })
+
   test('B6: puts back at once what something else has removed or emptied, and nothing gets out meanwhile', async () => {
     await setPolicy(one, { egress: [] })
     const complete = await rulesOnly()
