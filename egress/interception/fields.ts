@@ -3,7 +3,9 @@
 
 import type { Injection } from '../vault/port.ts'
 import { substituteHeader } from '../vault/substitute.ts'
+import { withoutEscapes } from '../vault/written.ts'
 import { type Field, formatFields, membersOf, type Problem, parseFields, valuesOf } from './http1-head.ts'
+import { isOverride } from './overrides.ts'
 
 export const REDACTED = '[REDACTED]'
 const NO_SECRETS: readonly string[] = []
@@ -11,6 +13,24 @@ const NO_SECRETS: readonly string[] = []
 const OF_THE_CONNECTION = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'upgrade'])
 /** To take one of these away changes what the message is. */
 const NOT_TO_BE_NAMED = new Set(['host', 'content-length', 'transfer-encoding'])
+
+/** What may not come after a body: servers that add it to the head would take it for how the request is carried, or who sends it. */
+const OF_THE_HEAD = new Set([
+  ...OF_THE_CONNECTION,
+  ...NOT_TO_BE_NAMED,
+  ...[
+    'authorization',
+    'content-encoding',
+    'content-range',
+    'content-type',
+    'cookie',
+    'expect',
+    'forwarded',
+    'trailer',
+  ],
+])
+/** A shorter one is found in names that have nothing to do with it. */
+const MIN_NAMED_SECRET = 6
 
 /** Servers behind gateways of the CGI kind see no difference between `X_Key` and `X-Key`. */
 export function canonicalField(name: string): string {
@@ -42,11 +62,18 @@ export function forwardedResponseFields(
   return forwarded
 }
 
+/** Whether a field has no place after a body. */
+export function isOfTheHead(name: string): boolean {
+  const canonical = canonicalField(name)
+  return OF_THE_HEAD.has(canonical) || isOverride(canonical)
+}
+
 /** Trailers of a request: a server may take them for fields of its head. */
 export function forwardedTrailers(lines: string, injection: Injection | undefined): string | Problem {
   const fields = parseFields(lines)
   if ('problem' in fields) return fields
-  return formatFields(injection ? withoutInjected(fields, injection) : fields)
+  const kept = fields.filter(({ name }) => !isOfTheHead(name))
+  return formatFields(injection ? withoutInjected(kept, injection) : kept)
 }
 
 export function redactedTrailers(lines: string, injection: Injection | undefined): string | Problem {
@@ -62,13 +89,29 @@ export function redact(text: string, injection: Injection | undefined): string {
     const bytes = bytesOf(secret)
     if (bytes !== secret) redacted = redacted.replaceAll(bytes, REDACTED)
   }
-  return redacted
+  return holdsEscaped(redacted, injection) ? REDACTED : redacted
 }
 
-/** Each value by itself, so that several cookies stay several (a secret may stand in a name as well). */
+/** Whether the name of a field is a secret, or has one in it: it goes with its value. */
+export function isNamedBySecret(name: string, injection: Injection): boolean {
+  const small = name.toLowerCase()
+  return injection.secrets.some(
+    (secret) => secret.length >= MIN_NAMED_SECRET && small.includes(secret.toLowerCase()),
+  )
+}
+
+function holdsEscaped(text: string, injection: Injection | undefined): boolean {
+  if (!injection || !text.includes('%')) return false
+  const plain = withoutEscapes(text)
+  return injection.secrets.some((secret) => secret !== '' && plain.includes(bytesOf(secret)))
+}
+
+/** Each value by itself, so that several cookies stay several. */
 function redactFields(fields: readonly Field[], injection: Injection | undefined): Field[] {
   if (!injection) return [...fields]
-  return fields.map(({ name, value }) => ({ name, value: redact(value, injection) }))
+  return fields
+    .filter(({ name }) => !isNamedBySecret(name, injection))
+    .map(({ name, value }) => ({ name, value: redact(value, injection) }))
 }
 
 function inject(fields: readonly Field[], injection: Injection): Field[] {

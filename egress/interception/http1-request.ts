@@ -2,7 +2,7 @@
 
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 import { MAX_SUBSTITUTED_BODY_BYTES, substitutesBody, substituteTarget } from '../vault/substitute.ts'
-import { forwardedRequestFields } from './fields.ts'
+import { canonicalField, forwardedRequestFields } from './fields.ts'
 import {
   type Field,
   type Framing,
@@ -12,6 +12,7 @@ import {
   valuesOf,
 } from './http1-head.ts'
 import { checkAuthority, judgeRequest, originForm, type Refusal } from './judge-request.ts'
+import { overridesOf } from './overrides.ts'
 
 export type RequestPlan = {
   /** As it goes on. */
@@ -41,7 +42,15 @@ export function planRequest(
   if (method === 'CONNECT') return malformed('a CONNECT would lead elsewhere')
   const target = originForm(asked, { scheme: server.scheme, authority })
   if (typeof target !== 'string') return { refusal: target }
-  const verdict = judgeRequest(vault, server, { method, target })
+  const verdict = judgeRequest(vault, server, {
+    method,
+    target,
+    overrides: () =>
+      overridesOf(
+        fields.map(({ name, value }) => [canonicalField(name), value]),
+        target,
+      ),
+  })
   if (verdict.refusal) return verdict
   const { injection } = verdict
   const asksForUpgrade =

@@ -24,8 +24,9 @@ import {
   substituteTarget,
 } from '../vault/substitute.ts'
 import { type Relaying, Tally } from './exchange.ts'
-import { canonicalField, redact } from './fields.ts'
+import { canonicalField, isNamedBySecret, isOfTheHead, redact } from './fields.ts'
 import { checkAuthority, judgeRequest, type Refusal, TOO_MANY_HELD } from './judge-request.ts'
+import { overridesOf } from './overrides.ts'
 import { UpstreamError } from './upstreams.ts'
 
 export type Http2RelayOptions = Relaying & {
@@ -41,6 +42,8 @@ export type Http2RelayOptions = Relaying & {
 }
 
 const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+/** As HTTP/1 is read, too. */
+const METHOD = /^[A-Z][A-Z-]{0,31}$/
 const MAX_HEAD_BYTES = 65_536
 const WINDOW_BYTES = 1024 * 1024
 const SESSION_WINDOW_BYTES = 4 * WINDOW_BYTES
@@ -124,9 +127,14 @@ class StreamRelay {
     if (scheme !== server.scheme)
       return { status: 421, text: 'the request is for another scheme than its connection' }
     if (method === 'CONNECT') return { status: 400, text: 'a CONNECT would lead elsewhere' }
+    if (!METHOD.test(method)) return { status: 400, text: 'the request has a method that is not proper' }
     if (!/^(\/[\x21\x22\x24-\x7e]*|\*)$/.test(target))
       return { status: 400, text: 'the request has a path that is not proper' }
-    const verdict = judgeRequest(vault(), server, { method, target })
+    const verdict = judgeRequest(vault(), server, {
+      method,
+      target,
+      overrides: () => overridesOf(pairsOf(headers), target),
+    })
     if (verdict.refusal) {
       this.#tally.binding = verdict.binding
       return verdict.refusal
@@ -195,8 +203,8 @@ class StreamRelay {
     let trailers: OutgoingHttpHeaders = {}
     let answerTrailers: OutgoingHttpHeaders = {}
     stream.on('trailers', (came) => {
-      const { te, ...kept } = endToEnd(came)
-      trailers = withoutInjected(kept, this.#injection)
+      const kept = Object.entries(endToEnd(came)).filter(([name]) => !isOfTheHead(name))
+      trailers = withoutInjected(Object.fromEntries(kept), this.#injection)
     })
     upstream.on('wantTrailers', () => this.#attempt(() => upstream.sendTrailers(trailers)))
     upstream
@@ -312,6 +320,10 @@ function forwardedHeaders(
   return { ...kept, ...Object.fromEntries(injected), [sensitiveHeaders]: injected.map(([name]) => name) }
 }
 
+function pairsOf(headers: IncomingHttpHeaders): [name: string, value: string][] {
+  return Object.entries(headers).map(([name, value]) => [canonicalField(name), String(value)])
+}
+
 /** Without what one connection says to the next, which HTTP/2 has no place for (RFC 9113 8.2.2). */
 function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !OF_THE_CONNECTION.has(name)))
@@ -327,8 +339,9 @@ function withoutInjected(
 
 /** Each value by itself, so that several cookies stay several. */
 function redacted(headers: IncomingHttpHeaders, injection: Injection | undefined): OutgoingHttpHeaders {
-  const { te, ...kept } = endToEnd(headers)
-  const entries = Object.entries(kept).map(([name, value]) => [
+  const { te, ...all } = endToEnd(headers)
+  const kept = Object.entries(all).filter(([name]) => !injection || !isNamedBySecret(name, injection))
+  const entries = kept.map(([name, value]) => [
     name,
     Array.isArray(value)
       ? value.map((each) => redact(each, injection))

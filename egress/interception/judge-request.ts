@@ -3,11 +3,14 @@
 
 import { parseName } from '../../lib/api/network-policy.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
+import type { Override } from './overrides.ts'
 
 export type Asked = {
   method: string
   /** In origin form. */
   target: string
+  /** What it says of method and target beside that; looked for when it would get a secret. */
+  overrides?: () => readonly Override[]
 }
 
 /** An answer of our own, in plain text. */
@@ -34,14 +37,34 @@ export function judgeRequest(vault: VaultView | undefined, server: VaultServer, 
       return { refusal: { status: 403, text: 'credential binding ambiguous' } }
     case 'refused':
       return { binding: choice.binding, refusal: { status: 400, text: choice.reason } }
-    case 'inject':
+    case 'inject': {
       // The answer to it would be the request itself, with what was put into it.
       if (asked.method === 'TRACE')
         return {
           binding: choice.binding,
           refusal: { status: 403, text: 'a TRACE would show the credential' },
         }
-      return { injection: choice }
+      const other = asked.overrides?.().find((each) => !isSame(vault, server, { ...asked, ...each }, choice))
+      return other ? { binding: choice.binding, refusal: dependsOn(other) } : { injection: choice }
+    }
+  }
+}
+
+function isSame(
+  vault: VaultView | undefined,
+  server: VaultServer,
+  { method, target }: Asked,
+  chosen: Injection,
+): boolean {
+  const choice = vault?.choose({ ...server, method, target })
+  return choice?.kind === 'inject' && choice.binding === chosen.binding
+}
+
+function dependsOn({ by, method }: Override): Refusal {
+  const what = method === undefined ? 'path' : 'method'
+  return {
+    status: 400,
+    text: `credential binding depends on how the ${what} is read: send it without ${by}`,
   }
 }
 
