@@ -2,13 +2,9 @@
 // connection that was opened for one name could be used for another later; so the borders of every request are followed, and what
 // two readers could understand differently ends the connection. Pure, with bounded memory.
 
-import {
-  type Field,
-  type Framing,
-  parseFields,
-  requestFraming,
-  valuesOf,
-} from '../interception/http1-head.ts'
+import type { Field } from '../../lib/http1/fields.ts'
+import { type Framing, isEmpty } from '../../lib/http1/framing.ts'
+import { parseFields, requestFraming, valuesOf } from '../interception/http1-head.ts'
 import type { CheckName, Judge, Judged } from './judge.ts'
 
 type State =
@@ -161,8 +157,8 @@ export class HttpRequests implements Judge {
   }
 
   #beginBody(framing: Framing): void {
-    this.#left = framing.by === 'length' ? framing.length : 0
-    this.#state = framing.by === 'chunks' ? 'chunk size' : framing.by === 'length' ? 'body' : 'head'
+    this.#left = framing.kind === 'length' ? framing.length : 0
+    this.#state = isEmpty(framing) ? 'head' : framing.kind === 'chunked' ? 'chunk size' : 'body'
   }
 
   #upgrade(fields: readonly Field[]): string | undefined {

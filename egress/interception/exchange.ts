@@ -3,6 +3,7 @@
 
 import type { Decided } from '../record.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
+import type { SecretFinder } from './secret-finder.ts'
 
 export type Exchange = {
   server: VaultServer
@@ -29,6 +30,7 @@ export type Relaying = {
   /** Asked before a body is held until it is whole; what is returned is called when it no longer is. */
   holdBody: () => (() => void) | undefined
   onExchange: (exchange: Exchange) => void
+  secrets: SecretFinder
 }
 
 /** Counts one request while it is under way. */

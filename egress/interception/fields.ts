@@ -1,14 +1,14 @@
 // What becomes of the fields of requests and answers on their way: whatever came in the place of a secret is taken out first, what one
 // connection says to the next stays there, and no answer shows a secret. Pure.
 
+import type { Field } from '../../lib/http1/fields.ts'
 import type { Injection } from '../vault/port.ts'
 import { substituteHeader } from '../vault/substitute.ts'
 import { withoutEscapes } from '../vault/written.ts'
-import { type Field, formatFields, membersOf, type Problem, parseFields, valuesOf } from './http1-head.ts'
+import { formatFields, type Line, type Problem, parseFields } from './http1-head.ts'
 import { isOverride } from './overrides.ts'
 
 export const REDACTED = '[REDACTED]'
-const NO_SECRETS: readonly string[] = []
 /** For one connection only (RFC 9110 7.6.1). */
 const OF_THE_CONNECTION = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'upgrade'])
 /** To take one of these away changes what the message is. */
@@ -34,14 +34,20 @@ const MIN_NAMED_SECRET = 6
 
 /** Servers behind gateways of the CGI kind see no difference between `X_Key` and `X-Key`. */
 export function canonicalField(name: string): string {
-  return name.toLowerCase().replaceAll('_', '-')
+  return hyphenated(name.toLowerCase())
+}
+
+type Carried = {
+  /** What `Connection` names. */
+  connection: readonly string[]
+  injection: Injection | undefined
 }
 
 export function forwardedRequestFields(
   fields: readonly Field[],
-  { injection, isUpgrade }: { injection: Injection | undefined; isUpgrade: boolean },
-): Field[] | Problem {
-  const kept = endToEnd(fields)
+  { connection, injection, isUpgrade }: Carried & { isUpgrade: boolean },
+): Line[] | Problem {
+  const kept = endToEnd(fields, connection)
   if ('problem' in kept) return kept
   const forwarded = injection ? inject(kept, injection) : kept
   if (isUpgrade)
@@ -51,14 +57,14 @@ export function forwardedRequestFields(
 
 export function forwardedResponseFields(
   fields: readonly Field[],
-  { injection, connection }: { injection: Injection | undefined; connection?: 'close' | 'Upgrade' },
-): Field[] | Problem {
-  const kept = endToEnd(fields)
+  { connection, injection, says }: Carried & { says: 'close' | 'Upgrade' | undefined },
+): Line[] | Problem {
+  const kept = endToEnd(fields, connection)
   if ('problem' in kept) return kept
   const forwarded = redactFields(kept, injection)
-  if (connection !== undefined) forwarded.push({ name: 'Connection', value: connection })
-  if (connection === 'Upgrade')
-    for (const value of valuesOf(fields, 'upgrade')) forwarded.push({ name: 'Upgrade', value })
+  if (says !== undefined) forwarded.push({ name: 'Connection', value: says })
+  if (says === 'Upgrade')
+    for (const { key, value } of fields) if (key === 'upgrade') forwarded.push({ name: 'Upgrade', value })
   return forwarded
 }
 
@@ -82,8 +88,9 @@ export function redactedTrailers(lines: string, injection: Injection | undefined
 }
 
 export function redact(text: string, injection: Injection | undefined): string {
+  if (!injection) return text
   let redacted = text
-  for (const secret of injection?.secrets ?? NO_SECRETS) {
+  for (const secret of injection.secrets) {
     if (secret === '') continue
     redacted = redacted.replaceAll(secret, REDACTED)
     const bytes = bytesOf(secret)
@@ -100,44 +107,50 @@ export function isNamedBySecret(name: string, injection: Injection): boolean {
   )
 }
 
-function holdsEscaped(text: string, injection: Injection | undefined): boolean {
-  if (!injection || !text.includes('%')) return false
+/** Whether a secret is in it behind escapes of bytes. */
+export function holdsEscaped(text: string, injection: Injection): boolean {
+  if (!text.includes('%')) return false
   const plain = withoutEscapes(text)
   return injection.secrets.some((secret) => secret !== '' && plain.includes(bytesOf(secret)))
 }
 
 /** Each value by itself, so that several cookies stay several. */
-function redactFields(fields: readonly Field[], injection: Injection | undefined): Field[] {
-  if (!injection) return [...fields]
-  return fields
+function redactFields(lines: readonly Line[], injection: Injection | undefined): Line[] {
+  if (!injection) return [...lines]
+  return lines
     .filter(({ name }) => !isNamedBySecret(name, injection))
     .map(({ name, value }) => ({ name, value: redact(value, injection) }))
 }
 
-function inject(fields: readonly Field[], injection: Injection): Field[] {
-  const kept = withoutInjected(fields, injection).map(({ name, value }) => ({
-    name,
-    value: bytesOf(substituteHeader(value, injection.substitutions)),
-  }))
-  return [...kept, ...injection.headers.map(([name, value]) => ({ name, value: bytesOf(value) }))]
+function inject(fields: readonly Field[], injection: Injection): Line[] {
+  const kept: Line[] = withoutInjected(fields, injection)
+  const forwarded = injection.substitutions.length > 0 ? substituted(kept, injection) : kept
+  for (const [name, value] of injection.headers) forwarded.push({ name, value: bytesOf(value) })
+  return forwarded
+}
+
+function substituted(lines: readonly Line[], injection: Injection): Line[] {
+  // What came is bytes already; made into bytes again it would be something else.
+  const substitutions = injection.substitutions.map((each) => ({ ...each, value: bytesOf(each.value) }))
+  return lines.map(({ name, value }) => ({ name, value: substituteHeader(value, substitutions) }))
 }
 
 function withoutInjected(fields: readonly Field[], { headers }: Injection): Field[] {
-  const names = new Set(headers.map(([name]) => canonicalField(name)))
-  return fields.filter(({ name }) => !names.has(canonicalField(name)))
+  const names = headers.map(([name]) => canonicalField(name))
+  return fields.filter(({ key }) => !names.includes(hyphenated(key)))
 }
 
-function endToEnd(fields: readonly Field[]): Field[] | Problem {
-  const named = membersOf(fields, 'connection')
-  const wrong = named.find((name) => NOT_TO_BE_NAMED.has(name))
-  if (wrong !== undefined) return { problem: `the field "Connection" must not name "${wrong}"` }
-  return fields.filter(({ name }) => {
-    const lower = name.toLowerCase()
-    return !OF_THE_CONNECTION.has(lower) && !named.includes(lower)
-  })
+function endToEnd(fields: readonly Field[], named: readonly string[]): Field[] | Problem {
+  for (const name of named)
+    if (NOT_TO_BE_NAMED.has(name)) return { problem: `the field "Connection" must not name "${name}"` }
+  return fields.filter(({ key }) => !OF_THE_CONNECTION.has(key) && !named.includes(key))
+}
+
+function hyphenated(key: string): string {
+  return key.includes('_') ? key.replaceAll('_', '-') : key
 }
 
 /** As it goes onto the wire: one character for each byte. */
-function bytesOf(text: string): string {
+export function bytesOf(text: string): string {
   return /^[\x00-\x7f]*$/.test(text) ? text : Buffer.from(text).toString('latin1')
 }

@@ -1,7 +1,8 @@
 // What the head of an answer of HTTP/1 means for what comes after it, and answers of our own. Pure.
 
 import { STATUS_CODES } from 'node:http'
-import { type Framing, membersOf, type Problem, type ResponseHead, responseFraming } from './http1-head.ts'
+import type { Framing } from '../../lib/http1/framing.ts'
+import { type Problem, type ResponseHead, responseFraming } from './http1-head.ts'
 import type { Refusal } from './judge-request.ts'
 
 export type AnswerPlan =
@@ -13,7 +14,7 @@ export type AnswerPlan =
   | { is: 'final'; framing: Framing; isReusable: boolean }
 
 export function planAnswer(
-  head: ResponseHead,
+  head: Omit<ResponseHead, 'fields' | 'reason'>,
   { method, minor, isUpgrade }: { method: string; minor: 0 | 1; isUpgrade: boolean },
 ): AnswerPlan | Problem {
   if (head.status === 101)
@@ -21,8 +22,7 @@ export function planAnswer(
   if (head.status < 200) return { is: 'interim', isTold: minor === 1 }
   const framing = responseFraming(head, method)
   if ('problem' in framing) return framing
-  const isReusable =
-    head.minor === 1 && framing.by !== 'end' && !membersOf(head.fields, 'connection').includes('close')
+  const isReusable = head.minor === 1 && framing.kind !== 'close' && !head.connection.includes('close')
   return { is: 'final', framing, isReusable }
 }
 

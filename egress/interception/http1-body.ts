@@ -1,6 +1,6 @@
 // Where the body of a message ends, found as its bytes pass (RFC 9112 6, 7). Nothing is held back but lines of trailers.
 
-import type { Framing } from './http1-head.ts'
+import { type Framing, isEmpty } from '../../lib/http1/framing.ts'
 
 /** Lines of trailers as they are to go on, or what is wrong with them. */
 export type MendTrailers = (lines: string) => string | { problem: string }
@@ -29,11 +29,11 @@ export class Body {
   #trailers = ''
 
   constructor(framing: Framing, mend: MendTrailers) {
-    this.#isChunked = framing.by === 'chunks'
+    this.#isChunked = framing.kind === 'chunked'
     this.#mend = mend
-    this.#left = framing.by === 'length' ? framing.length : 0
+    this.#left = framing.kind === 'length' ? framing.length : 0
     this.#state =
-      framing.by === 'nothing' ? 'done' : framing.by === 'end' ? 'rest' : this.#isChunked ? 'size' : 'data'
+      framing.kind === 'close' ? 'rest' : isEmpty(framing) ? 'done' : this.#isChunked ? 'size' : 'data'
   }
 
   get isDone(): boolean {

@@ -1,22 +1,18 @@
 // What becomes of one request of HTTP/1: refused, or sent on as another head, perhaps with what it gets. Pure.
 
+import type { Field } from '../../lib/http1/fields.ts'
+import { type Framing, isEmpty } from '../../lib/http1/framing.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 import { MAX_SUBSTITUTED_BODY_BYTES, substitutesBody, substituteTarget } from '../vault/substitute.ts'
 import { canonicalField, forwardedRequestFields } from './fields.ts'
-import {
-  type Field,
-  type Framing,
-  membersOf,
-  type RequestHead,
-  requestFraming,
-  valuesOf,
-} from './http1-head.ts'
+import { firstOf, type Line, type RequestHead } from './http1-head.ts'
 import { checkAuthority, judgeRequest, originForm, type Refusal } from './judge-request.ts'
 import { overridesOf } from './overrides.ts'
 
 export type RequestPlan = {
-  /** As it goes on. */
-  head: RequestHead
+  target: string
+  /** As they go on. */
+  lines: readonly Line[]
   framing: Framing
   injection: Injection | undefined
   isUpgrade: boolean
@@ -29,18 +25,14 @@ export type RequestPlan = {
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export function planRequest(
-  { method, minor, target: asked, fields }: RequestHead,
+  { method, minor, target: asked, fields, host, framing, connection, upgrade }: RequestHead,
   server: VaultServer,
   vault: VaultView | undefined,
 ): RequestPlan | { refusal: Refusal; binding?: string } {
-  const hosts = valuesOf(fields, 'host')
-  const [authority = ''] = hosts
-  const wrongServer = checkAuthority(hosts.length === 1 ? authority : undefined, server)
+  const wrongServer = checkAuthority(host, server)
   if (wrongServer) return { refusal: wrongServer }
-  const framing = requestFraming({ minor, fields })
-  if ('problem' in framing) return malformed(framing.problem)
   if (method === 'CONNECT') return malformed('a CONNECT would lead elsewhere')
-  const target = originForm(asked, { scheme: server.scheme, authority })
+  const target = originForm(asked, { scheme: server.scheme, authority: host ?? '' })
   if (typeof target !== 'string') return { refusal: target }
   const verdict = judgeRequest(vault, server, {
     method,
@@ -53,32 +45,29 @@ export function planRequest(
   })
   if (verdict.refusal) return verdict
   const { injection } = verdict
-  const asksForUpgrade =
-    membersOf(fields, 'upgrade').includes('websocket') && membersOf(fields, 'connection').includes('upgrade')
-  const isUpgrade = asksForUpgrade && framing.by === 'nothing' && method === 'GET' && minor === 1
-  const forwarded = forwardedRequestFields(fields, { injection, isUpgrade })
+  const hasBody = !isEmpty(framing)
+  const asksForUpgrade = upgrade.includes('websocket') && connection.includes('upgrade')
+  const isUpgrade = asksForUpgrade && !hasBody && method === 'GET' && minor === 1
+  const forwarded = forwardedRequestFields(fields, { connection, injection, isUpgrade })
   if ('problem' in forwarded) return malformed(forwarded.problem)
-  const holdsBody = injection !== undefined && isBodyHeld(injection, forwarded, framing)
+  const holdsBody = injection !== undefined && isBodyHeld(injection, fields, framing)
   return {
-    head: {
-      method,
-      minor,
-      target: injection ? substituteTarget(target, injection.substitutions) : target,
-      // Who waits to be asked for a body that is held would wait for ever: we ask for it.
-      fields: holdsBody ? forwarded.filter(({ name }) => name.toLowerCase() !== 'expect') : forwarded,
-    },
+    target: injection ? substituteTarget(target, injection.substitutions) : target,
+    // Who waits to be asked for a body that is held would wait for ever: we ask for it.
+    lines: holdsBody ? forwarded.filter(({ name }) => name.toLowerCase() !== 'expect') : forwarded,
     framing,
     injection,
     isUpgrade,
-    isRepeatable: framing.by === 'nothing' && REPEATABLE.has(method) && !isUpgrade,
+    isRepeatable: !hasBody && REPEATABLE.has(method) && !isUpgrade,
     holdsBody,
   }
 }
 
 function isBodyHeld(injection: Injection, fields: readonly Field[], framing: Framing): boolean {
-  if (framing.by !== 'length' || framing.length > MAX_SUBSTITUTED_BODY_BYTES) return false
-  const [contentType] = valuesOf(fields, 'content-type')
-  const [contentEncoding] = valuesOf(fields, 'content-encoding')
+  if (framing.kind !== 'length' || framing.length === 0) return false
+  if (framing.length > MAX_SUBSTITUTED_BODY_BYTES) return false
+  const contentType = firstOf(fields, 'content-type')
+  const contentEncoding = firstOf(fields, 'content-encoding')
   return substitutesBody(injection.substitutions, { contentType, contentEncoding })
 }
 

@@ -18,6 +18,7 @@ import type { Exchange } from './exchange.ts'
 import { Http1Relay } from './http1-relay.ts'
 import { relayHttp2 } from './http2-relay.ts'
 import { Leaves } from './leaves.ts'
+import { SecretFinder } from './secret-finder.ts'
 import {
   type Idle,
   setAside,
@@ -81,6 +82,7 @@ export class Interception {
   readonly #leaves: Leaves
   readonly #upstreams: Upstreams
   readonly #maxHeldBodies: number
+  readonly #secrets = new SecretFinder()
   /** Bodies that are held until they are whole, of each sandbox: so that none takes the memory of all by beginning many. */
   readonly #heldBodies = new Counts()
 
@@ -178,6 +180,8 @@ export class Interception {
         return (isFresh ? undefined : this.#upstreams.takeIdle(to)) ?? openNew()
       },
       keep: (upstream) => this.#upstreams.keep(to, upstream),
+      onFault: (error) =>
+        this.#options.log.error('cannot connect to a server', { sandbox: taken.sandboxId, error }),
       reset: () => reset(taken.client),
     }).begin()
   }
@@ -205,6 +209,7 @@ export class Interception {
       holdBody: () =>
         this.#heldBodies.of(sandboxId) < this.#maxHeldBodies ? this.#heldBodies.add(sandboxId) : undefined,
       onExchange: (exchange: Exchange) => onExchange(sandboxId, exchange),
+      secrets: this.#secrets,
     }
   }
 }

@@ -70,6 +70,7 @@ function dependsOn({ by, method }: Override): Refusal {
 
 /** Whether the server that a request names is the one that its connection is for (RFC 9110 7.4). */
 export function checkAuthority(authority: string | undefined, server: VaultServer): Refusal | undefined {
+  if (authority === server.host && server.port === SERVER_PORT[server.scheme]) return undefined
   const [, host, port] = /^([^\s:@/?#[\]]+)(?::(\d{1,5}))?$/.exec(authority ?? '') ?? []
   if (host === undefined)
     return { status: 400, text: 'the request names no host, or several, or none that is a name' }

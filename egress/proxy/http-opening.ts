@@ -2,7 +2,8 @@
 // which is made into one in origin form that ends its connection. Pure; what is not plain is refused and never repaired.
 
 import { isIPv6 } from 'node:net'
-import { type Field, formatFields, parseFields } from '../interception/http1-head.ts'
+import type { Field } from '../../lib/http1/fields.ts'
+import { formatFields, parseFields } from '../interception/http1-head.ts'
 import type { Asked, Opening, RefusalKind } from './asked.ts'
 
 const MAX_HEAD_BYTES = 16_384

@@ -55,9 +55,9 @@ describe('requests that end the connection before a byte of them has passed', ()
     ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', /HTTP\/1 request/],
     ['another protocol', 'SSH-2.0-x\r\n', /HTTP\/1 request/],
     ['a bare line feed', 'GET / HTTP/1.1\nHost: a.example\n\n', /CR LF/],
-    ['a folded field', 'GET / HTTP/1.1\r\nHost: a.example\r\n b.example\r\n\r\n', /not proper/],
-    ['a space before the colon', 'GET / HTTP/1.1\r\nHost : a.example\r\n\r\n', /not proper/],
-    ['a NUL', 'GET / HTTP/1.1\r\nHost: a.example\r\nX: \0\r\n\r\n', /not proper/],
+    ['a folded field', 'GET / HTTP/1.1\r\nHost: a.example\r\n b.example\r\n\r\n', /second line/],
+    ['a space before the colon', 'GET / HTTP/1.1\r\nHost : a.example\r\n\r\n', /space/],
+    ['a NUL', 'GET / HTTP/1.1\r\nHost: a.example\r\nX: \0\r\n\r\n', /control character/],
     [
       'two lengths',
       'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n',
@@ -66,9 +66,9 @@ describe('requests that end the connection before a byte of them has passed', ()
     [
       'both lengths',
       'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n',
-      /two lengths/,
+      /must not come together/,
     ],
-    ['a signed length', 'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: +1\r\n\r\n', /proper length/],
+    ['a signed length', 'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: +1\r\n\r\n', /whole number/],
     [
       'another coding',
       'POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: gzip, chunked\r\n\r\n',

@@ -2,28 +2,24 @@ import { expect, test } from 'vitest'
 import { formatRefusal, planAnswer } from '../../../egress/interception/http1-answer.ts'
 
 const GET = { method: 'GET', minor: 1, isUpgrade: false } as const
-const head = (status: number, ...fields: [string, string][]) => ({
+const head = (status: number, more: { length?: string; coding?: string; connection?: string[] } = {}) => ({
   status,
-  reason: '',
   minor: 1 as const,
-  fields: fields.map(([name, value]) => ({ name, value })),
+  length: undefined,
+  coding: undefined,
+  connection: [],
+  ...more,
 })
 
 test.each([
-  ['with a length', head(200, ['Content-Length', '3']), GET, 'length', true],
-  ['in chunks', head(200, ['Transfer-Encoding', 'chunked']), GET, 'chunks', true],
-  ['to HEAD', head(200, ['Content-Length', '3']), { ...GET, method: 'HEAD' }, 'nothing', true],
-  ['with the end of its connection', head(200), GET, 'end', false],
-  [
-    'whose server closes',
-    head(200, ['Content-Length', '3'], ['Connection', 'a, Close']),
-    GET,
-    'length',
-    false,
-  ],
-  ['of HTTP/1.0', { ...head(200, ['Content-Length', '3']), minor: 0 as const }, GET, 'length', false],
-])('an answer %s is the last, and says whether another may come', (_, answer, asked, by, isReusable) => {
-  expect(planAnswer(answer, asked)).toMatchObject({ is: 'final', framing: { by }, isReusable })
+  ['with a length', head(200, { length: '3' }), GET, 'length', true],
+  ['in chunks', head(200, { coding: 'chunked' }), GET, 'chunked', true],
+  ['to HEAD', head(200, { length: '3' }), { ...GET, method: 'HEAD' }, 'none', true],
+  ['with the end of its connection', head(200), GET, 'close', false],
+  ['whose server closes', head(200, { length: '3', connection: ['a', 'close'] }), GET, 'length', false],
+  ['of HTTP/1.0', { ...head(200, { length: '3' }), minor: 0 as const }, GET, 'length', false],
+])('an answer %s is the last, and says whether another may come', (_, answer, asked, kind, isReusable) => {
+  expect(planAnswer(answer, asked)).toMatchObject({ is: 'final', framing: { kind }, isReusable })
 })
 
 test('answers on the way are told to clients of HTTP/1.1 alone', () => {

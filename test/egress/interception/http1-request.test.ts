@@ -15,7 +15,7 @@ const INJECTION: Injection = {
 
 function plan(lines: string[], choice: VaultChoice = { kind: 'none' }) {
   const head = parseRequestHead(`${lines.join('\r\n')}\r\n\r\n`)
-  if ('problem' in head) throw new Error(head.problem)
+  if ('problem' in head) return { refusal: { status: head.status ?? 400, text: head.problem } }
   return planRequest(head, SERVER, { revision: 1, hasBindingFor: () => true, choose: () => choice })
 }
 
@@ -56,8 +56,19 @@ test('a body in which texts are replaced is held, and its client is not left to 
   const planned = plan([...lines, 'Expect: 100-continue'], INJECTION)
   if ('refusal' in planned) throw new Error(planned.refusal.text)
   expect(planned.holdsBody).toBe(true)
-  const names = planned.head.fields.map(({ name }) => name)
+  const names = planned.lines.map(({ name }) => name)
   expect(names).toContain('Authorization')
   expect(names).not.toContain('Expect')
   expect(plan(lines)).toMatchObject({ holdsBody: false })
+})
+
+test('what came in a field stays the same bytes, and a secret in it is written as UTF-8', () => {
+  const bytes = Buffer.from('grün').toString('latin1')
+  const planned = plan(['GET / HTTP/1.1', 'Host: a.example', `X-Name: ${bytes} {{key}}`], {
+    ...INJECTION,
+    substitutions: [{ placeholder: '{{key}}', value: 'sëcret', in: ['header'] }],
+  })
+  if ('refusal' in planned) throw new Error(planned.refusal.text)
+  const value = planned.lines.find(({ name }) => name === 'X-Name')?.value ?? ''
+  expect(Buffer.from(value, 'latin1').toString()).toBe('grün sëcret')
 })

@@ -1,0 +1,119 @@
+// One connection of a client, whose server is whatever the test opens.
+
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { expect, onTestFinished, test } from 'vitest'
+import { Http1Relay, type Http1RelayOptions } from '../../../egress/interception/http1-relay.ts'
+import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
+import type { Injection } from '../../../egress/vault/port.ts'
+
+const HOLDS: Injection = {
+  kind: 'inject',
+  binding: 'b',
+  revision: 1,
+  headers: [],
+  substitutions: [{ placeholder: 'PLACE', value: 'secret', in: ['body'] }],
+  secrets: ['secret'],
+}
+
+/** A client of a relay. */
+async function begin(options: Partial<Http1RelayOptions>): Promise<Socket> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
+    client.on('error', () => client.destroy())
+    new Http1Relay({
+      server: { scheme: 'http', host: 'a.example', port: 80 },
+      vault: () => undefined,
+      holdBody: () => () => {},
+      onExchange: () => {},
+      open: () => Promise.reject(new Error('no server is needed')),
+      keep: (upstream) => upstream.destroy(),
+      reset: () => client.resetAndDestroy(),
+      onFault: () => {},
+      secrets: new SecretFinder(),
+      client,
+      ...options,
+    }).begin()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  onTestFinished(() => {
+    socket.destroy()
+    server.close()
+  })
+  return socket
+}
+
+/** A server that says back all that it was sent once it has seen the end of a head and this text. */
+async function beginEcho(until: string): Promise<() => Promise<Socket>> {
+  const server = createServer((socket) => {
+    let seen = ''
+    socket.on('data', (chunk) => {
+      seen += chunk
+      if (seen.endsWith(until))
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${Buffer.byteLength(seen)}\r\n\r\n${seen}`)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  return async () => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    await once(socket, 'connect')
+    return socket
+  }
+}
+
+test.each([
+  [
+    'at once',
+    () => {
+      throw new TypeError('not a function')
+    },
+  ],
+  ['later', () => Promise.reject(new TypeError('not a function'))],
+])('a fault of ours on the way to a server, %s, is told, and its client is answered', async (_, open) => {
+  const faults: unknown[] = []
+  const client = await begin({ open, onFault: (error) => void faults.push(error) })
+  client.write('GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+  const answer = await text(client)
+  expect(answer).toMatch(/^HTTP\/1\.1 502 [\s\S]*there is no connection to the server a\.example/)
+  expect(answer).not.toContain('not a function')
+  expect(faults).toEqual([expect.any(TypeError)])
+})
+
+test('a client that asks for nothing is not waited for longer than it may take', async () => {
+  expect(await text(await begin({ requestMs: 20 }))).toBe('')
+})
+
+test('a client that never comes to the end of its head is told so', async () => {
+  const client = await begin({ requestMs: 200 })
+  client.write('GET / HTTP/1.1\r\nHost: a.exam')
+  expect(await text(client)).toMatch(/^HTTP\/1\.1 408 [\s\S]*no whole request/)
+})
+
+test('a client is waited for anew after each of its requests', async () => {
+  const client = await begin({ open: await beginEcho('\r\n\r\n'), requestMs: 100 })
+  client.write('GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n')
+  expect(await text(client)).toContain('GET /1')
+})
+
+test.each([
+  ['1.1', true],
+  ['1.0', false],
+])(
+  'a client of HTTP/%s that expects to be asked for a body that is held is asked: %s',
+  async (version, isAsked) => {
+    const client = await begin({
+      open: await beginEcho('a secret'),
+      vault: () => ({ revision: 1, hasBindingFor: () => true, choose: () => HOLDS }),
+    })
+    const fields = 'Host: a.example\r\nConnection: close\r\nContent-Length: 7\r\nExpect: 100-continue\r\n'
+    client.write(`POST / HTTP/${version}\r\n${fields}\r\na PLACE`)
+    const answer = await text(client)
+    expect(answer.startsWith('HTTP/1.1 100 Continue\r\n\r\n')).toBe(isAsked)
+    expect(answer).toContain(`POST / HTTP/${version}`)
+    expect(answer).toContain('a secret')
+  },
+)
