@@ -19,7 +19,7 @@ import {
 } from './sandbox-record.ts'
 import { READY_TIMEOUT_MS, untilReady } from './until-ready.ts'
 
-export type BringUpParts = Pick<RuntimeOptions, 'config' | 'egress' | 'log'> & {
+export type BringUpParts = Pick<RuntimeOptions, 'config' | 'log'> & {
   gateway: string
   programs: ProgramStarter
 }
@@ -33,6 +33,8 @@ export type Begun = {
   /** What the image, and the operator, say about running it. */
   given: RunConfig
   watch: PhaseWatch
+  /** That egress's rules are in the kernel (register.ts). */
+  registered: Promise<void>
   /** Has the first process run. It runs nothing of the user's before it has its boot file. */
   start(): Promise<NamedProcess>
   /** Whether the kernel has ended processes of it for memory. */
@@ -41,23 +43,11 @@ export type Begun = {
 
 /** Brings up a sandbox whose files are there, as far as the entrypoint of its user, and notes in its record that it is complete. */
 export async function bringUp(
-  { config, egress, gateway, programs, log }: BringUpParts,
-  { spec, record, paths, owner, given, watch, start, wasOutOfMemory }: Begun,
+  { config, gateway, programs, log }: BringUpParts,
+  { spec, record, paths, owner, given, watch, registered, start, wasOutOfMemory }: Begun,
   signal: AbortSignal,
 ): Promise<void> {
   const { id } = spec
-  const registered = egress.register(
-    id,
-    {
-      address: record.address,
-      interface: record.interface,
-      ...(spec.networkPolicy && { policy: spec.networkPolicy }),
-      token: spec.egressToken,
-      ...(spec.tenant !== undefined && { tenant: spec.tenant }),
-      ...(spec.credentialProxy && { credentialProxy: true }),
-    },
-    signal,
-  )
   const started = async () => {
     record.init = await start()
     watch.mark('start')

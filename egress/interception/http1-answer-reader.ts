@@ -14,6 +14,7 @@ export type Asked = {
   method: string
   minor: 0 | 1
   isUpgrade: boolean
+  hasBody: boolean
   injection: Injection | undefined
   secrets: SecretFinder
   tally: Tally

@@ -13,16 +13,23 @@ export type AnswerPlan =
   /** `isReusable`: whether the server's connection is good for another request after it. */
   | { is: 'final'; framing: Framing; isReusable: boolean }
 
+/** Of these a server expects no body, and may take one for the next request, which then holds the secret of the one after it. */
+const WITHOUT_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
+
+export type AnsweredRequest = { method: string; minor: 0 | 1; isUpgrade: boolean; hasBody: boolean }
+
 export function planAnswer(
   head: Omit<ResponseHead, 'fields' | 'reason'>,
-  { method, minor, isUpgrade }: { method: string; minor: 0 | 1; isUpgrade: boolean },
+  { method, minor, isUpgrade, hasBody }: AnsweredRequest,
 ): AnswerPlan | Problem {
   if (head.status === 101)
     return isUpgrade ? { is: 'switch' } : { problem: 'it speaks another protocol that was not asked for' }
   if (head.status < 200) return { is: 'interim', isTold: minor === 1 }
   const framing = responseFraming(head, method)
   if ('problem' in framing) return framing
-  const isReusable = head.minor === 1 && framing.kind !== 'close' && !head.connection.includes('close')
+  const isDoubtful = hasBody && WITHOUT_BODY.has(method)
+  const isReusable =
+    head.minor === 1 && framing.kind !== 'close' && !head.connection.includes('close') && !isDoubtful
   return { is: 'final', framing, isReusable }
 }
 

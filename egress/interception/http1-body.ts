@@ -1,4 +1,5 @@
-// Where the body of a message ends, found as its bytes pass (RFC 9112 6, 7). Nothing is held back but lines of trailers.
+// Where the body of a message ends, found as its bytes pass (RFC 9112 6, 7). Nothing is held back but lines
+// of trailers, and of sizes of chunks that more is said in: that is read by nobody who means well, and by others in different ways.
 
 import { type Framing, isEmpty } from '../../lib/http1/framing.ts'
 
@@ -59,20 +60,27 @@ export class Body {
         if (this.#left === 0) this.#state = this.#isChunked ? 'data end' : 'done'
         continue
       }
+      const begin = at
+      const isCut = this.#line !== ''
       const end = chunk.indexOf(LF, at)
       const next = end < 0 ? chunk.length : end + 1
       this.#line += chunk.toString('latin1', at, next)
       at = next
       if (this.#line.length > MAX_LINE_BYTES)
         return { pass, used: at, problem: 'a line of the body is too long' }
+      const isRewritten = this.#state === 'size' && (end < 0 || isCut || this.#line.includes(';'))
+      if (isRewritten) {
+        if (begin > from) pass.push(chunk.subarray(from, begin))
+        from = at
+      }
       if (end < 0) break
       const isHeld = this.#state === 'trailers'
-      const ended = this.#lineEnds()
+      const ended = this.#lineEnds(isRewritten)
       if (typeof ended === 'object') return { pass, used: at, ...ended }
       if (ended !== undefined) pass.push(Buffer.from(ended, 'latin1'))
       if (isHeld) from = at
       else if (this.#state === 'trailers') {
-        pass.push(chunk.subarray(from, at))
+        if (at > from) pass.push(chunk.subarray(from, at))
         from = at
       }
     }
@@ -81,13 +89,14 @@ export class Body {
   }
 
   /** What is to go on instead of the lines that were held, when they are all there. */
-  #lineEnds(): string | { problem: string } | undefined {
+  #lineEnds(isRewritten: boolean): string | { problem: string } | undefined {
     const line = this.#line
     this.#line = ''
     if (this.#state === 'size') {
       if (!CHUNK_SIZE.test(line)) return { problem: 'a chunk of the body has no proper size' }
       this.#left = Number.parseInt(line, 16)
       this.#state = this.#left === 0 ? 'trailers' : 'data'
+      if (isRewritten) return `${this.#left.toString(16)}\r\n`
     } else if (this.#state === 'data end') {
       if (line !== '\r\n') return { problem: 'a chunk of the body is longer than it says' }
       this.#state = 'size'

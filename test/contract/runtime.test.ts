@@ -7,8 +7,9 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { pause } from '../../control/async.ts'
 import type { RuntimeEvent, RuntimeSandbox, RuntimeSpec } from '../../control/runtime/runtime.ts'
 import { interfaceOf } from '../../control/runtime/sandbox-record.ts'
@@ -100,6 +101,28 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
     expect(one.stdout).toMatch(/^\d+:\d+$/)
     expect(two.stdout).toBe(one.stdout)
     expect([one.exitCode, two.exitCode]).toEqual([1, 1])
+  })
+
+  test('many at once are all told to egress first, and one that cannot be leaves nothing', async () => {
+    const count = availableParallelism() + 3
+    const { register } = opened.egress
+    const all = Promise.withResolvers<void>()
+    const told: string[] = []
+    const watched = vi
+      .spyOn(opened.egress, 'register')
+      .mockImplementation(async (id, registration, signal) => {
+        if (told.push(id) === count) all.resolve()
+        await all.promise
+        if (id === told[0]) throw new Error('refused')
+        await register(id, registration, signal)
+      })
+    onTestFinished(() => watched.mockRestore())
+    const specs = Array.from({ length: count }, () => specOf())
+    onTestFinished(async () => void (await Promise.all(specs.map(({ id }) => remove(id)))))
+    const ends = await Promise.allSettled(specs.map((each) => opened.runtime.create(each, soon())))
+    const failed = specs.filter((_, at) => ends[at]?.status === 'rejected').map(({ id }) => id)
+    expect(failed).toEqual([told[0]])
+    expect(await traces(failed[0] ?? '')).toEqual(nothing)
   })
 
   test('L20: processes whose parents are gone are reaped', async () => {

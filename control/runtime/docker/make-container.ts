@@ -9,6 +9,7 @@ import { bringUp } from '../bring-up.ts'
 import { makeExchange } from '../exchange.ts'
 import { openFilesLimit } from '../machine.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
+import { register } from '../register.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { type NamedProcess, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { makeTrust } from '../trust/make-trust.ts'
@@ -53,6 +54,7 @@ export async function makeContainer(
       owner: rootOwner,
       given: { ...image.config, env: { ...image.config.env, ...config.docker.sandboxEnv } },
       watch,
+      registered: register(parts, { spec, record }, signal),
       start: () => startContainer(parts, { spec, image, record }, signal),
       wasOutOfMemory: () => wasOutOfMemory(parts, record),
     },

@@ -9,7 +9,7 @@ import { messageOf } from '../../../lib/errors.ts'
 import type { Image } from '../../image/image.ts'
 import { readEntrypointLog } from '../entrypoint-log.ts'
 import type { Images } from '../images.ts'
-import { type PhaseWatch, watchPhases } from '../phase-watch.ts'
+import { watchPhases } from '../phase-watch.ts'
 import { Places } from '../places.ts'
 import {
   type Abilities,
@@ -36,7 +36,7 @@ import { EndWatch } from './end-watch.ts'
 import { type Found, findSandbox } from './find-sandbox.ts'
 import { freeze, reclaimMemory, thaw } from './freezer.ts'
 import type { Holds } from './hold.ts'
-import { makeSandbox } from './make-sandbox.ts'
+import { type Making, makeSandbox } from './make-sandbox.ts'
 import { type Parts, sandboxCgroup, sandboxPaths } from './parts.ts'
 import { clearSandbox, endGently } from './remove-sandbox.ts'
 import { ROOT_OWNER } from './root.ts'
@@ -98,9 +98,11 @@ export class LocalRuntime implements Runtime {
     try {
       // Held until the record, or nothing any more, needs it.
       using ground = await this.#groundOf(spec, signal, watch)
-      leave = await this.#places.take(spec.tenant ?? '', signal)
-      phases.mark('image')
-      return await this.#make(spec, ground, phases, signal)
+      const takePlace = async () => {
+        leave = await this.#places.take(spec.tenant ?? '', signal)
+        phases.mark('image')
+      }
+      return await this.#make(spec, ground, { takePlace, watch: phases }, signal)
     } catch (error) {
       signal.throwIfAborted()
       throw startFailure(error, this.#parts)
@@ -126,7 +128,7 @@ export class LocalRuntime implements Runtime {
   async #make(
     spec: RuntimeSpec,
     { image, layers }: { image: Image; layers: string[] },
-    phases: PhaseWatch,
+    course: Pick<Making, 'takePlace' | 'watch'>,
     signal: AbortSignal,
   ): Promise<RuntimeSandbox> {
     const { addresses, instance, log } = this.#parts
@@ -142,7 +144,7 @@ export class LocalRuntime implements Runtime {
     try {
       await makeSandbox(
         this.#parts,
-        { spec, image, layers: this.#snapshots.pathsOf(layers), record, watch: phases },
+        { spec, image, layers: this.#snapshots.pathsOf(layers), record, ...course },
         signal,
       )
     } catch (error) {

@@ -10,6 +10,7 @@ import { bringUp } from '../bring-up.ts'
 import { makeExchange } from '../exchange.ts'
 import { openFilesLimit } from '../machine.ts'
 import type { PhaseWatch } from '../phase-watch.ts'
+import { register } from '../register.ts'
 import { RuntimeError, type RuntimeSpec } from '../runtime.ts'
 import { type NamedProcess, type SandboxRecord, startTimeOf, writeRecord } from '../sandbox-record.ts'
 import { stageMounts } from '../staged-mounts.ts'
@@ -23,30 +24,42 @@ import { mountRoot, ROOT_OWNER } from './root.ts'
 import { makeSpec } from './spec.ts'
 import { volumePathOf } from './volumes.ts'
 
+export type Making = {
+  spec: RuntimeSpec
+  image: Image
+  /** Where the layers of snapshots lie that are mounted above the image, from the top. */
+  layers: string[]
+  record: SandboxRecord
+  /** Resolves when there is a place for what keeps a processor busy. */
+  takePlace(): Promise<void>
+  watch: PhaseWatch
+}
+
 /** Makes a sandbox of an image, as far as the entrypoint of its user. What it has made when it fails is the caller's to clear. */
-export async function makeSandbox(
+export async function makeSandbox(parts: Parts, making: Making, signal: AbortSignal): Promise<void> {
+  const { spec, record, takePlace } = making
+  const paths = sandboxPaths(parts, spec.id)
+  await mkdir(paths.folder, { mode: 0o711 })
+  await writeRecord(paths.record, record)
+  // Before its turn: the rules of all that wait for theirs then go into the kernel together.
+  const registered = register(parts, { spec, record }, signal)
+  try {
+    await takePlace()
+    await makeRunning(parts, making, registered, signal)
+  } finally {
+    await registered.catch(() => {})
+  }
+}
+
+async function makeRunning(
   parts: Parts,
-  {
-    spec,
-    image,
-    layers,
-    record,
-    watch,
-  }: {
-    spec: RuntimeSpec
-    image: Image
-    /** Where the layers of snapshots lie that are mounted above the image, from the top. */
-    layers: string[]
-    record: SandboxRecord
-    watch: PhaseWatch
-  },
+  { spec, image, layers, record, watch }: Making,
+  registered: Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const { config, oci, programs, gateway, guest, cgroups, seccomp } = parts
   const { id } = spec
   const paths = sandboxPaths(parts, id)
-  await mkdir(paths.folder, { mode: 0o711 })
-  await writeRecord(paths.record, record)
   const { diskBytes } = spec.limits
   const disk = diskPathsOf(paths)
   if (diskBytes !== undefined) await makeDisk(disk, { bytes: diskBytes, run: programs.run }, signal)
@@ -92,6 +105,7 @@ export async function makeSandbox(
       mounts,
       trust,
       cgroupPath: sandboxCgroup(parts, id),
+      opensIpv6: parts.ipv6 !== undefined,
       limits: spec.limits,
       pidsLimit: config.runtime.pidsLimit,
       openFiles: openFilesLimit(),
@@ -112,6 +126,7 @@ export async function makeSandbox(
       owner: ROOT_OWNER,
       given: image.config,
       watch,
+      registered,
       start: () => startFirstProcess(oci, { id, bundle: paths.folder }, signal),
       wasOutOfMemory: () => readOomKills(sandboxCgroup(parts, id), cgroups) > 0,
     },

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { formatRefusal, planAnswer } from '../../../egress/interception/http1-answer.ts'
 
-const GET = { method: 'GET', minor: 1, isUpgrade: false } as const
+const GET = { method: 'GET', minor: 1, isUpgrade: false, hasBody: false } as const
 const head = (status: number, more: { length?: string; coding?: string; connection?: string[] } = {}) => ({
   status,
   minor: 1 as const,
@@ -17,6 +17,14 @@ test.each([
   ['to HEAD', head(200, { length: '3' }), { ...GET, method: 'HEAD' }, 'none', true],
   ['with the end of its connection', head(200), GET, 'close', false],
   ['whose server closes', head(200, { length: '3', connection: ['a', 'close'] }), GET, 'length', false],
+  ['to a GET with a body', head(200, { length: '3' }), { ...GET, hasBody: true }, 'length', false],
+  [
+    'to a POST with one',
+    head(200, { length: '3' }),
+    { ...GET, method: 'POST', hasBody: true },
+    'length',
+    true,
+  ],
   ['of HTTP/1.0', { ...head(200, { length: '3' }), minor: 0 as const }, GET, 'length', false],
 ])('an answer %s is the last, and says whether another may come', (_, answer, asked, kind, isReusable) => {
   expect(planAnswer(answer, asked)).toMatchObject({ is: 'final', framing: { kind }, isReusable })
