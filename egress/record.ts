@@ -60,7 +60,9 @@ export type RecordOptions = {
 const LIMITS: RecordLimits = { perSandbox: 500, wantedPerSandbox: 1000, sandboxes: 2000, total: 50_000 }
 const MAX_TEXT = 300
 
-type Entry = { events: DecisionEvent[]; sequence: number; wanted: Wanted; watchers: Set<() => void> }
+/** The time is written when somebody asks: most events are never looked at. */
+type Kept = Omit<DecisionEvent, 'at'> & { atMs: number }
+type Entry = { events: Kept[]; sequence: number; wanted: Wanted; watchers: Set<() => void> }
 
 export class DecisionRecord {
   /** Another one after a restart, when everything is counted from the beginning. */
@@ -85,7 +87,7 @@ export class DecisionRecord {
     const entry = this.#entryOf(id)
     entry.events.push({
       sequence: ++entry.sequence,
-      at: new Date(this.#now()).toISOString(),
+      atMs: this.#now(),
       ...decided,
       reason: decided.reason.slice(0, MAX_TEXT),
     })
@@ -104,7 +106,13 @@ export class DecisionRecord {
     const events = kept
       .filter(({ sequence }) => sequence > after)
       .slice(0, limit)
-      .map((event) => ({ ...event, sandboxId: id, ...(tenant !== undefined && { tenant }) }))
+      .map(({ atMs, sequence, ...event }) => ({
+        sequence,
+        at: new Date(atMs).toISOString(),
+        ...event,
+        sandboxId: id,
+        ...(tenant !== undefined && { tenant }),
+      }))
     const first = kept[0]?.sequence ?? (this.#entries.get(id)?.sequence ?? after) + 1
     return { events, next: events.at(-1)?.sequence ?? after, lost: Math.max(0, first - 1 - after) }
   }

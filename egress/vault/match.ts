@@ -12,6 +12,14 @@ export function viewOf(vault: Vault): VaultView {
   for (const binding of vault.bindings.values())
     for (const host of binding.match.hosts) byHost.set(host, [...(byHost.get(host) ?? []), binding])
   const secrets = secretsOf(vault)
+  const injections = new Map<Binding, Injection>()
+  const injectionFor = (binding: Binding): Injection => {
+    const known = injections.get(binding)
+    if (known) return known
+    const injection = injectionOf(vault, binding, secrets)
+    injections.set(binding, injection)
+    return injection
+  }
   /** Those that name the host itself, then those that name what it is below, each with every way that fits. */
   const levelsOf = ({ scheme, host, port }: VaultServer): Binding[][] => {
     const wildcards: Binding[] = []
@@ -26,7 +34,7 @@ export function viewOf(vault: Vault): VaultView {
     choose: (request) => {
       const chosen = choose(levelsOf(request), request)
       if (!('chosen' in chosen)) return chosen
-      return injectionOf(vault, chosen.chosen, secrets)
+      return injectionFor(chosen.chosen)
     },
   }
 }
