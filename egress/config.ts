@@ -27,6 +27,7 @@ Lets each sandbox reach what its network policy names, and nothing else.
 
   --config FILE    the configuration, ~/.sandbox.toml by default
   --data-dir DIR   where the state lies, /var/lib/opensandbox by default
+  --sidecar        run in a pod, beside the workload and for it alone; the rest is said by environment (docs/egress-sidecar.md)
   --teardown       remove everything of this installation from the kernel, forget what was registered, and exit
   --help           this text
 

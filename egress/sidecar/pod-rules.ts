@@ -64,7 +64,7 @@ insert rule inet ${table} out oifname != "lo" drop
 }
 
 function formatBase({ table, dnsPort, relayPort, mark }: BaseRules, { id, own, apiPort }: PodForm): string {
-  const isOwn = (equals = '') => `socket cgroupv2 level ${own.level}${equals} "${own.path}"`
+  const isOwn = `socket cgroupv2 level ${own.level} "${own.path}"`
   // Only what was tracked by the rule of `own` at this very packet can be found there in this direction.
   const ours = `ct direction original ct original zone ${OWN_ZONE}`
   const isNamed = 'meta l4proto { tcp, udp } th dport 53'
@@ -96,7 +96,7 @@ table inet ${table} {
   }
   chain own {
     type filter hook output priority raw; policy accept;
-    ${isOwn()} ct original zone set ${OWN_ZONE}
+    ${isOwn} ct original zone set ${OWN_ZONE}
   }
   chain divert {
     type route hook output priority mangle; policy accept;
@@ -151,7 +151,8 @@ table inet ${table} {
     goto reply-${id}
   }
   chain from_outside {
-    tcp dport ${apiPort} ct state new ${isOwn(' !=')} drop
+    tcp dport ${apiPort} ct state new ${isOwn} accept
+    tcp dport ${apiPort} ct state new drop
     meta l4proto tcp accept
     ct state related meta l4proto { icmp, ipv6-icmp } accept
     drop

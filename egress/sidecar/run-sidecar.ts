@@ -23,6 +23,7 @@ import { markOf, openRouting } from '../connections/routing.ts'
 import { openEngine } from '../engine.ts'
 import { explainPacket } from '../explain.ts'
 import { Nft } from '../nft/apply.ts'
+import { openKernelWriter } from '../nft/netlink/kernel-writer.ts'
 import { nameNft } from '../nft/own-name.ts'
 import { createRefusedLog } from '../nft/refused.ts'
 import { tableName } from '../nft/rules.ts'
@@ -87,7 +88,8 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
   const mark = markOf(key)
   const stateDir = join(config.dataDir, 'egress')
   const ownNft = nameNft({ directory: stateDir, key })
-  const nft = new Nft(runProgram, ownNft.path)
+  const writer = openKernelWriter(log)
+  const nft = new Nft(runProgram, { program: ownNft.path, ...(writer && { writer }) })
   const own = await probeOwnCgroup(nft, await readOwnCgroup())
   const always = readAlwaysFiles(ALWAYS_DIRECTORY)
   const sandbox = {
@@ -159,6 +161,7 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
   await keepRules({
     table,
     nft: ownNft,
+    isOwn: (generation) => nft.isOwn(generation),
     close: () => sandboxes.close(),
     repair: () => sandboxes.repair(),
     openRouting: () => openRouting(mark, runProgram),
