@@ -133,7 +133,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const proxyPort = proxy.port === undefined ? {} : { proxyPort: proxy.port }
   const { nft, files, defaultPolicy, floor, sets, form, only } = options
   const sandboxes = new Sandboxes({
-    base: options.baseOf({ dnsPort: dns.port, relayPort, ...proxyPort }),
+    base: {
+      ...options.baseOf({ dnsPort: dns.port, relayPort, ...proxyPort }),
+      dnsPerSecond: services.dnsLimits.queriesPerSecond,
+    },
     nft,
     files,
     defaultPolicy,

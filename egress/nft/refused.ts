@@ -1,11 +1,16 @@
 // Packets that the kernel refused, as lines in the log and events of the record. The kernel notes each once in sets of bounded size;
-// this reads them. It is also how egress learns that its table has gone.
+// this reads them (shares.ts). It is also how egress learns that its table has gone.
 
 import type { Logger } from '../../lib/log.ts'
 import type { Decided, DecisionRecord } from '../record.ts'
+import { createRefusalLog } from '../refusal-log.ts'
 import type { Nft, NftElement } from './apply.ts'
+import { UNTOLD } from './shares.ts'
 
-/** What was refused on its way, and what came from an address that is not the sandbox's own. IPv6 is dropped before any rule sees it. */
+/**
+ * What was refused on its way, and what came from an address that is not the sandbox's own. There are two more, with a 6, where
+ * sandboxes have IPv6; where they have none, the kernel drops it before any rule sees it.
+ */
 export const REFUSED_SETS = ['refused', 'spoofed'] as const
 export type RefusedSet = (typeof REFUSED_SETS)[number]
 
@@ -22,60 +27,62 @@ export type RefusedPacket = {
 export type RefusedLogOptions<Known extends { id: string }> = {
   nft: Pick<Nft, 'list'>
   table: string
+  /** Whether sandboxes have IPv6. */
+  ipv6?: boolean
   /** The sandbox behind an interface. */
   sandboxOf: (interfaceName: string) => Known | undefined
   /** Why the policy in force refuses a packet, when it does. */
   explain?: (sandbox: Known, packet: RefusedPacket) => string | undefined
   record: Pick<DecisionRecord, 'add'>
   log: Logger
+  now?: () => number
 }
 
 const REASON = 'no rule opens this address, and no allowed name led to it by TCP'
-/** Lines per reading; the rest is counted. */
-const MAX_LINES = 50
+const MORE = 'more was refused than is told one by one: too much is new at once, or too often'
 
 /** Gives a function that tells what was refused since its last call, and says whether the table was there. */
 export function createRefusedLog<Known extends { id: string }>({
   nft,
   table,
+  ipv6 = false,
   sandboxOf,
   explain,
   record,
   log,
+  now,
 }: RefusedLogOptions<Known>): () => Promise<boolean> {
+  const sets = (ipv6 ? ['', '6'] : ['']).flatMap((family) =>
+    REFUSED_SETS.map((kind) => ({ kind, name: `${kind}${family}` })),
+  )
+  const tell = createRefusalLog(log, 'connection denied', now)
   let before = new Set<string>()
   return async () => {
-    const listed = await Promise.all(REFUSED_SETS.map((name) => nft.list('set', 'inet', table, name)))
+    const listed = await Promise.all(sets.map(({ name }) => nft.list('set', 'inet', table, name)))
     // The first is in every table of ours, also of an earlier version.
     if (!listed[0]) return false
     const seen = new Set<string>()
     const fresh: RefusedPacket[] = []
-    for (const [index, name] of REFUSED_SETS.entries())
+    for (const [index, { kind }] of sets.entries())
       for (const element of listed[index]?.flatMap(({ set }) => set?.elem ?? []) ?? []) {
-        const refused = parseRefused(name, element)
+        const refused = parseRefused(kind, element)
         if (!refused) continue
         const key = JSON.stringify(refused)
         seen.add(key)
         if (!before.has(key)) fresh.push(refused)
       }
     before = seen
-    for (const [index, packet] of fresh.entries()) {
+    for (const packet of fresh) {
       const sandbox = sandboxOf(packet.interface)
       const what = describe(packet, sandbox && explain?.(sandbox, packet))
       if (sandbox) record.add(sandbox.id, { kind: 'connection', verdict: 'deny', ...what })
       const { reason, address, protocol, port } = what
-      if (index < MAX_LINES)
-        log.info('connection denied', {
-          sandbox: sandbox?.id ?? packet.interface,
-          address,
-          protocol,
-          port: port || undefined,
-          verdict: 'deny',
-          reason,
-        })
+      tell(sandbox?.id ?? packet.interface, {
+        event: `${address} ${protocol} ${port} ${reason}`,
+        what: { address, protocol, port: port || undefined },
+        reason,
+      })
     }
-    if (fresh.length > MAX_LINES)
-      log.info('connections denied', { verdict: 'deny', unsaid: fresh.length - MAX_LINES })
     return true
   }
 }
@@ -83,6 +90,7 @@ export function createRefusedLog<Known extends { id: string }>({
 type Described = Pick<Decided, 'reason' | 'address' | 'protocol' | 'port'>
 
 function describe({ set, address, protocol, port }: RefusedPacket, reason = REASON): Described {
+  if (address === UNTOLD) return { reason: MORE }
   if (set === 'spoofed')
     return { reason: `it says that it comes from ${address}, which is not the sandbox's own` }
   const packet = { address, ...(protocol !== undefined && { protocol }), ...(port !== undefined && { port }) }
@@ -99,7 +107,7 @@ function parseRefused(set: RefusedSet, element: NftElement): RefusedPacket | und
     set,
     interface: String(name),
     address: String(address),
-    ...(protocol !== undefined && { protocol: String(protocol) }),
+    ...(protocol !== undefined && { protocol: protocol === 'ipv6-icmp' ? 'icmp' : String(protocol) }),
     ...(port !== undefined && { port: Number(port) }),
   }
 }

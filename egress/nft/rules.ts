@@ -24,7 +24,8 @@ import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { type Family, familiesOf, familyOf } from './families.ts'
 import { JUDGED_MARK, PASSED_MARK } from './guard.ts'
-import { type Base6, formatChains6, formatSets6, ICMP_OF_BOTH, linesOf6, REMEMBER_6 } from './rules6.ts'
+import { type Base6, formatChains6, formatSets6, ICMP_OF_BOTH, linesOf6 } from './rules6.ts'
+import { formatAskRate, formatRemember, formatShares, formatSpoofing } from './shares.ts'
 
 export type RulesNames = {
   /** The installation's table, without its family. */
@@ -37,6 +38,8 @@ export type BaseRules = RulesNames & {
   gateway: string
   /** Where egress's DNS server listens on the gateway's address. */
   dnsPort: number
+  /** How many questions a second one sandbox is answered. */
+  dnsPerSecond?: number
   /** Where the proxy that programs may ask listens on the gateway's address, when there is one. */
   proxyPort?: number
   /** Where egress takes the connections that names have opened, on the loopback address. */
@@ -86,7 +89,7 @@ export const MAX_POLICY_MARK = 0x7fff_ffff
 const LEARNED_SET_SIZE = 8192
 /** How long a refused connection is remembered, and so how seldom the same one is told again. */
 export const REFUSED_SECONDS = 60
-export const REFUSED_SET_SIZE = 4096
+export const REFUSED_SET_SIZE = 32_768
 
 /** The table's name for an installation's key. */
 export function tableName(key: string): string {
@@ -95,9 +98,10 @@ export function tableName(key: string): string {
 
 /** Replaces the whole table by one with these sandboxes: no moment without rules, and applying twice changes nothing. */
 export function formatTable(base: BaseRules, sandboxes: readonly SandboxRules[]): string {
-  const { table, interfacePrefix, subnet, gateway, dnsPort, proxyPort, mark, ipv6 } = base
+  const { table, interfacePrefix, subnet, gateway, dnsPort, dnsPerSecond, proxyPort, mark, ipv6 } = base
   const own = `"${interfacePrefix}*"`
-  const more = ipv6 && linesOf6(ipv6, { own, pass: PASS })
+  const askRate = formatAskRate(dnsPerSecond)
+  const more = ipv6 && linesOf6(ipv6, { own, pass: PASS, askRate })
   const icmp = ipv6 ? ICMP_OF_BOTH : 'icmp'
   return `add table inet ${table}
 delete table inet ${table}
@@ -120,11 +124,7 @@ table inet ${table} {
     timeout ${REFUSED_SECONDS}s
     size ${REFUSED_SET_SIZE}
   }
-${ipv6 ? formatSets6({ refusedSeconds: REFUSED_SECONDS, refusedSize: REFUSED_SET_SIZE }) : ''}  chain remember {
-    meta l4proto { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . th dport }
-    meta l4proto != { tcp, udp } add @refused { iifname . ip daddr . meta l4proto . 0 }
-${ipv6 ? REMEMBER_6 : ''}  }
-  chain refuse {
+${formatShares(REFUSED_SECONDS)}${ipv6 ? formatSets6({ refusedSeconds: REFUSED_SECONDS, refusedSize: REFUSED_SET_SIZE }) : ''}${formatRemember({ ipv6: ipv6 !== undefined })}  chain refuse {
     jump remember
     meta l4proto tcp reject with tcp reset
     reject with icmpx admin-prohibited
@@ -133,10 +133,10 @@ ${ipv6 ? REMEMBER_6 : ''}  }
     jump remember
     drop
   }
-${ipv6 ? formatChains6(ipv6, { mark }) : ''}  chain raw {
+${formatSpoofing({ ipv6: ipv6 !== undefined })}${ipv6 ? formatChains6(ipv6, { mark }) : ''}  chain raw {
     type filter hook prerouting priority raw; policy accept;
     iifname ${own} ${ipv6 ? 'meta nfproto ipv6 goto raw6' : 'meta nfproto != ipv4 drop'}
-    iifname ${own} iifname . ip saddr != @registered add @spoofed { iifname . ip saddr } drop
+    iifname ${own} iifname . ip saddr != @registered goto spoofing
     iifname ${own} meta mark set ${JUDGED_MARK}
   }
   chain dns {
@@ -166,6 +166,7 @@ ${more?.nowhere ?? ''}  }
     ct state established ct direction reply ${PASS}
     meta mark ${mark} accept
     ct state related meta l4proto ${icmp} ${PASS}
+    ip daddr ${gateway} udp dport ${dnsPort} ct original proto-dst 53 update @asking { iifname ${askRate} } drop
     ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 ${PASS}
 ${proxyPort === undefined ? '' : `    ip daddr ${gateway} tcp dport ${proxyPort} ${PASS}\n`}    ip daddr ${subnet} goto refuse
 ${more?.input ?? ''}    iifname vmap @input_by

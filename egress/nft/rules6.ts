@@ -46,7 +46,7 @@ export function formatSets6({
 export function formatChains6({ subnet }: Base6, { mark }: { mark: number }): string {
   return `  chain raw6 {
     ip6 daddr ff00::/8 icmpv6 type { ${USUAL} } drop
-    iifname . ip6 saddr != @registered6 add @spoofed6 { iifname . ip6 saddr } drop
+    iifname . ip6 saddr != @registered6 goto spoofing6
     ip6 nexthdr { ${EXTENSION_HEADERS} } goto lost
     icmpv6 type { ${NEIGHBOURS} } goto lost
     meta mark set ${JUDGED_MARK} accept
@@ -60,20 +60,16 @@ export function formatChains6({ subnet }: Base6, { mark }: { mark: number }): st
 `
 }
 
-/** The lines of a chain `remember` that are about IPv6. */
-export const REMEMBER_6 = `    meta l4proto { tcp, udp } add @refused6 { iifname . ip6 daddr . meta l4proto . th dport }
-    meta l4proto != { tcp, udp } add @refused6 { iifname . ip6 daddr . meta l4proto . 0 }
-`
-
 /** Lines of chains of both, by the name of the chain. */
 export function linesOf6(
   { subnet, gateway, dnsPort }: Base6,
-  { own, pass }: { own: string; pass: string },
+  { own, pass, askRate }: { own: string; pass: string; askRate: string },
 ): Record<'dns' | 'nowhere' | 'input' | 'forward' | 'nat', string> {
   return {
     dns: `    iifname ${own} meta nfproto ipv6 meta l4proto { tcp, udp } th dport 53 dnat ip6 to [${gateway}]:${dnsPort}\n`,
     nowhere: `    iifname ${own} meta nfproto ipv6 goto nowhere6\n`,
-    input: `    ip6 daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 ${pass}
+    input: `    ip6 daddr ${gateway} udp dport ${dnsPort} ct original proto-dst 53 update @asking { iifname ${askRate} } drop
+    ip6 daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 ${pass}
     ip6 daddr ${subnet} goto refuse
 `,
     forward: `    ip6 daddr ${subnet} goto refuse\n`,

@@ -396,6 +396,22 @@ describe('rules beyond names and addresses', () => {
     await setPolicy(one, allow(PUBLIC_TOO))
     expect(await ended).toBe('quiet')
   })
+
+  test('what one sandbox is refused, however much, hides nothing that another was', async () => {
+    await setPolicy(one, allow('good.example'))
+    const from = lab.log.length
+    // More than there was room for in all, before each had a share.
+    const places = Array.from({ length: 5000 }, (_, index) => `10.201.77.99:${index + 1}`)
+    const flood = await two.flood(...places)
+    await lab.waitForLog(/sandbox=guest-2 .*reason="more was refused than is told/, { from })
+    expect(await one.dial(PUBLIC_TOO, 4711)).toBe('failed ECONNREFUSED')
+    await lab.waitForLog(/sandbox=guest-1 address=\S+ protocol=tcp port=4711/, { from })
+    const ended = new Promise((resolve) => flood.once('exit', resolve))
+    flood.kill()
+    await ended
+    const listed = await run('nft', 'list', 'set', 'inet', lab.table, 'refused')
+    expect(listed.split(`"${two.interface}"`).length).toBeLessThan(900)
+  })
 })
 
 describe('egress that goes away', () => {
@@ -499,7 +515,7 @@ describe('registrations', () => {
     const rules = await lab.rules()
     for (const id of ids) expect(rules).toContain(`chain forward-${id} {`)
     await Promise.all(ids.map((id) => lab.admin('DELETE', `/sandboxes/${id}`)))
-    expect(await lab.rules()).not.toContain('burst')
+    expect(await lab.rules()).not.toContain('-burst')
   })
 
   test('putting a sandbox twice changes nothing, and keeps the policy that it has by now', async () => {

@@ -12,6 +12,10 @@ function setup() {
   const lines: string[] = []
   const state = { listed: [] as NftObject[] | undefined, others: new Map<string, NftObject[]>() }
   const record = new DecisionRecord()
+  let now = 0
+  const later = (ms: number) => {
+    now += ms
+  }
   const look = createRefusedLog({
     record,
     nft: {
@@ -19,16 +23,17 @@ function setup() {
     },
     table: 't',
     sandboxOf: (name) => (name === 'osbab12aa' ? { id: 'sb' } : undefined),
+    now: () => now,
     log: createLogger({ program: 'test', write: (line) => void lines.push(line) }),
   })
   const show = (...elem: ReturnType<typeof element>[]) => {
     state.listed = [{ set: { name: 'refused', table: 't', elem } }]
   }
-  return { lines, look, show, state, record }
+  return { lines, look, later, show, state, record }
 }
 
 test('tells of a refused connection once, and again when it comes back', async () => {
-  const { lines, look, show } = setup()
+  const { lines, look, later, show } = setup()
   show(element('198.51.100.1', 443))
   expect(await look()).toBe(true)
   await look()
@@ -36,20 +41,32 @@ test('tells of a refused connection once, and again when it comes back', async (
   expect(lines[0]).toContain('sandbox=sb address=198.51.100.1 protocol=tcp port=443 verdict=deny')
   show()
   await look()
+  later(60_000)
   show(element('198.51.100.1', 443), element('198.51.100.1', 0, 'icmp', 'osbab12zz'))
   await look()
   expect(lines).toHaveLength(3)
   expect(lines[2]).toContain('sandbox=osbab12zz address=198.51.100.1 protocol=icmp verdict=deny')
 })
 
-test('tells of so many and counts the rest', async () => {
+test('logs so much of each sandbox, whatever others were refused', async () => {
   const { lines, look, show, record } = setup()
-  show(...Array.from({ length: 80 }, (_, port) => element('198.51.100.1', port + 1)))
+  const flood = Array.from({ length: 120 }, (_, port) =>
+    element('198.51.100.1', port + 1, 'tcp', 'osbab12zz'),
+  )
+  show(...flood, element('198.51.100.2', 443))
   await look()
-  expect(lines).toHaveLength(51)
-  expect(lines[50]).toContain('unsaid=30')
-  // Whoever asks is told of all.
-  expect(record.page('sb', { after: 0, limit: 100 }).events).toHaveLength(80)
+  expect(lines).toHaveLength(101)
+  expect(lines.at(-1)).toContain('sandbox=sb address=198.51.100.2')
+  expect(record.page('sb', { after: 0, limit: 9 }).events).toHaveLength(1)
+})
+
+test('says that there was more than the kernel remembers', async () => {
+  const { look, show, record } = setup()
+  show(element('198.51.100.1', 443), element('0.0.0.0', 0))
+  await look()
+  const { events } = record.page('sb', { after: 0, limit: 9 })
+  expect(events).toMatchObject([{ port: 443 }, { reason: expect.stringMatching(/^more was refused/) }])
+  expect(events[1]).not.toHaveProperty('address')
 })
 
 test('says that the table has gone', async () => {

@@ -197,9 +197,7 @@ test('removing a sandbox closes it first', () => {
 test('the table replaces its former self, and drops what it does not know', () => {
   const text = formatTable(base, [])
   expect(text.startsWith('add table inet opensandbox_ab12\ndelete table inet opensandbox_ab12\n')).toBe(true)
-  expect(text).toContain(
-    'iifname "osbab12*" iifname . ip saddr != @registered add @spoofed { iifname . ip saddr } drop',
-  )
+  expect(text).toContain('iifname "osbab12*" iifname . ip saddr != @registered goto spoofing')
   expect(text).toContain('iifname "osbab12*" meta nfproto != ipv4 drop')
   expect(text).toContain('th dport 53 dnat ip to 10.88.0.1:53')
   expect(text).toContain('ip saddr 10.88.0.0/16 oifname != "osbab12*" masquerade')

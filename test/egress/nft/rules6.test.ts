@@ -118,7 +118,7 @@ test('N2: what comes by IPv6 is dropped at once without it, and with it what nob
   expect(formatTable(without, [])).not.toMatch(/ip6|v6/)
   const text = formatTable(base, [])
   expect(text).toContain('iifname "osb*" meta nfproto ipv6 goto raw6')
-  expect(text).toContain('iifname . ip6 saddr != @registered6 add @spoofed6 { iifname . ip6 saddr } drop')
+  expect(text).toContain('iifname . ip6 saddr != @registered6 goto spoofing6')
   expect(text).toContain('ip6 nexthdr { 0, 43, 44, 51, 60, 135, 139, 140 } goto lost')
   expect(text).toContain('ip6 saddr fd00:1::/64 oifname != "osb*" masquerade')
 })
