@@ -2,6 +2,7 @@
 // it gets; bodies pass as they come, in both directions, no faster than the slower side takes them.
 
 import type { Socket } from 'node:net'
+import { isEmpty } from '../../lib/http1/framing.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeadBuffer } from './head-buffer.ts'
 import { HeadedWriter } from './headed-writer.ts'
@@ -114,6 +115,7 @@ export class Http1Relay {
       method: came.method,
       minor: came.minor,
       isUpgrade: false,
+      hasBody: !isEmpty(came.framing),
       injection: undefined,
       secrets,
       tally,
