@@ -97,7 +97,9 @@ function judgeAddress(
     if (byAddress.action === 'allow') {
       const isByRule = policy.layers.some(({ ranges }) => covers(ranges, address))
       // Where programs say which name they want, denied ones are kept from addresses that are open.
-      if (!isByRule && policy.deniesNames && NAMED_PORTS.includes(port)) isOpen = false
+      // And where a secret may be for a name, its requests are read.
+      const isNamed = policy.deniesNames || sandbox.credentialProxy === true
+      if (!isByRule && isNamed && NAMED_PORTS.includes(port)) isOpen = false
       continue
     }
     isOpen = false

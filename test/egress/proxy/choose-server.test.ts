@@ -8,10 +8,14 @@ import { createFakeKernel } from '../fake-kernel.ts'
 const GOOD = '198.51.100.1'
 const OWN = '203.0.113.9'
 
-async function setup(policy: NetworkPolicy, answer: Partial<Resolution> = { addresses: [GOOD] }) {
+async function setup(
+  policy: NetworkPolicy,
+  answer: Partial<Resolution> = { addresses: [GOOD] },
+  more: { credentialProxy?: boolean } = {},
+) {
   const sandboxes = createFakeKernel().open()
   const registration = { address: '10.88.0.5', interface: 'osbab12aa', token: 'a-token-that-is-long' }
-  await sandboxes.register('sb', { ...registration, policy })
+  await sandboxes.register('sb', { ...registration, ...more, policy })
   return async (host: string, port = 443) =>
     chooseServer(
       {
@@ -44,6 +48,18 @@ test('an allowed name goes to an address that was answered for it, and what is s
     isOpen: false,
   })
 })
+
+test.each([
+  [443, false],
+  [80, false],
+  [8443, true],
+])(
+  'C1: where everything is open, what goes to port %i may be for a secret: it is open unread: %j',
+  async (port, isOpen) => {
+    const choose = await setup(rules('allow', allow('good.example')), undefined, { credentialProxy: true })
+    expect(await choose('good.example', port)).toMatchObject({ isOpen })
+  },
+)
 
 test.each([
   ['another name', 'bad.example', 443, 'no rule matches'],
