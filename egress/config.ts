@@ -11,6 +11,7 @@ export type EgressConfig = {
   dataDir: string
   logLevel: Config['log']['level']
   subnet: string
+  subnet6?: string
   defaultAction: 'allow' | 'deny'
   floor: Floor
   ruleSets: RuleSets
@@ -41,6 +42,7 @@ export function readEgressConfig({ server, log, runtime, egress, otel }: Config)
     dataDir: server.dataDir,
     logLevel: log.level,
     subnet: runtime.subnet,
+    ...(runtime.subnet6 !== undefined && { subnet6: runtime.subnet6 }),
     defaultAction: egress.defaultAction,
     ruleSets: egress.ruleSets,
     floor: { deny: egress.alwaysDeny, allow: egress.alwaysAllow },

@@ -20,6 +20,7 @@ import { type Authorities, openAuthorities } from './interception/authority.ts'
 import { decidedOf } from './interception/exchange.ts'
 import { createTrust, Interception } from './interception/interception.ts'
 import { readTrusted } from './interception/read-trusted.ts'
+import { leaveNoCore } from './leave-no-core.ts'
 import { type Observation, openObservation } from './observation.ts'
 import { parseRange } from './policy/addresses.ts'
 import { createOwnAddresses, openProxy, PROXY_NAME } from './proxy/open-proxy.ts'
@@ -40,6 +41,8 @@ export type EngineOptions = Pick<
   otel?: OtelConfig
   /** Where the name server listens, and the proxy where there is one. */
   address: string
+  /** Where the name server listens, too, when sandboxes have IPv6. */
+  address6?: string
   dnsPort: number
   /** The range that sandboxes have their addresses in. */
   subnet: string
@@ -48,7 +51,13 @@ export type EngineOptions = Pick<
   signal: AbortSignal
 }
 
-export type EnginePorts = { dnsPort: number; relayPort: number; proxyPort?: number }
+export type EnginePorts = {
+  dnsPort: number
+  relayPort: number
+  proxyPort?: number
+  /** Where sandboxes have IPv6. */
+  ports6?: { dnsPort: number; relayPort: number }
+}
 
 export type Engine = {
   /** Nothing of them is in the kernel before they are loaded. */
@@ -68,17 +77,21 @@ export type Engine = {
 const FLOW_LIMITS = { perSandbox: 1024, total: 16_384 }
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { services, directories, address, log, signal } = options
+  const { services, directories, address, address6, log, signal } = options
+  leaveNoCore(log)
   let registered: Sandboxes | undefined
   // The server's port is part of the rules, and its answers need the sandboxes that the rules are made for.
   let answerer: Answerer | undefined
-  const dns = await openDnsServer({
-    address,
-    port: options.dnsPort,
-    answer: async (...question) => answerer?.(...question),
-    log,
-    signal,
-  })
+  const openDns = (on: string) =>
+    openDnsServer({
+      address: on,
+      port: options.dnsPort,
+      answer: async (...question) => answerer?.(...question),
+      log,
+      signal,
+    })
+  const dns = await openDns(address)
+  const dns6 = address6 === undefined ? undefined : await openDns(address6)
   if (dns.port !== options.dnsPort)
     log.info('another program has the port of the name server: sandboxes are led to another', {
       wanted: options.dnsPort,
@@ -129,12 +142,15 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const beginRelay = createRelayer(relaying)
   const relay = createRelay(relaying, beginRelay)
   const relayPort = await listenTransparently(relay)
+  const relay6 = dns6 && createRelay(relaying, beginRelay)
+  const ports6 =
+    dns6 && relay6 ? { ports6: { dnsPort: dns6.port, relayPort: await listenTransparently(relay6, 6) } } : {}
   const proxy = await openProxy({ address, port: services.proxyPort, log })
   const proxyPort = proxy.port === undefined ? {} : { proxyPort: proxy.port }
   const { nft, files, defaultPolicy, floor, sets, form, only } = options
   const sandboxes = new Sandboxes({
     base: {
-      ...options.baseOf({ dnsPort: dns.port, relayPort, ...proxyPort }),
+      ...options.baseOf({ dnsPort: dns.port, relayPort, ...proxyPort, ...ports6 }),
       dnsPerSecond: services.dnsLimits.queriesPerSecond,
     },
     nft,
@@ -190,11 +206,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     },
     async close() {
       relay.close()
+      relay6?.close()
       interception.close()
       proxy.close()
       upstream.close()
       flows.endEvery()
-      await Promise.all([dns.closed, observation.close()])
+      await Promise.all([dns.closed, dns6?.closed, observation.close()])
     },
   }
 }

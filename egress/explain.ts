@@ -1,10 +1,12 @@
 // Why a sandbox may reach something or not, by the same decisions that are made when it tries.
 
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { canonicalAddress } from '../lib/address6.ts'
 import { parseName } from '../lib/api/network-policy.ts'
 import type { Endpoint } from '../lib/api/rule-scope.ts'
 import { ApiError } from '../lib/errors.ts'
 import type { RefusedPacket } from './nft/refused.ts'
+import { translatedOf } from './policy/addresses6.ts'
 import { type Decision, decideAddress, decideWithout6 } from './policy/decide.ts'
 import type { Sandbox } from './sandbox-table.ts'
 import type { Sandboxes } from './sandboxes.ts'
@@ -21,24 +23,25 @@ export type Explanation = Decision & {
   learned?: boolean
 }
 
-/** Explains what is decided about a name or an IPv4 address, at an endpoint or at any. Throws 400 for anything else. */
+/** Explains what is decided about a name or an address, at an endpoint or at any. Throws 400 for anything else. */
 export function explain(
   sandboxes: Pick<Sandboxes, 'decide'>,
   sandbox: Sandbox,
   { target: text, endpoint }: { target: string; endpoint?: Endpoint },
 ): Explanation {
-  const target = text.trim()
+  const target = canonicalAddress(text.trim())
   const asked = endpoint ?? {}
-  if (isIPv4(target)) {
+  if (isIPv6(target) && sandbox.address6 === undefined)
+    return { target, kind: 'address', ...asked, ...decideWithout6(target), learned: false }
+  if (isIP(target) !== 0) {
     const learned = sandbox.learned.has(target)
     const isOpenByName = learned && (endpoint === undefined || endpoint.protocol === 'tcp')
     const decision = decideAddress(sandbox.policy, target, {
       learned: isOpenByName,
       ...(endpoint && { endpoint }),
     })
-    return { target, kind: 'address', ...asked, ...decision, learned }
+    return { target, kind: 'address', ...asked, ...decision, ...formatTranslated(target, decision), learned }
   }
-  if (isIPv6(target)) return { target, kind: 'address', ...asked, ...decideWithout6(target), learned: false }
   const parsed = parseName(target)
   if ('problem' in parsed)
     throw new ApiError(
@@ -62,8 +65,16 @@ export function explainPacket(
   { policy }: Sandbox,
   { set, address, protocol, port = 0 }: RefusedPacket,
 ): string | undefined {
-  if (set !== 'refused' || protocol === undefined || !isIPv4(address)) return undefined
+  if (set !== 'refused' || protocol === undefined) return undefined
   if (port === DNS_OVER_TLS_PORT) return 'DNS over TLS is closed: egress itself answers for names'
   const { action, reason } = decideAddress(policy, address, { learned: false, endpoint: { protocol, port } })
-  return action === 'deny' ? reason : undefined
+  if (action === 'deny') return reason
+  return isIPv4(address) ? undefined : 'a header of it, or its way, is closed whatever the policy says'
+}
+
+/** For an address that a translator leads elsewhere from, where. */
+function formatTranslated(target: string, { reason }: Decision): { reason?: string } {
+  const translated = isIPv6(target) ? translatedOf(target) : undefined
+  if (!translated || reason.includes(translated.inside)) return {}
+  return { reason: `${reason} (${translated.kind} ${translated.inside})` }
 }

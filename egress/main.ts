@@ -139,6 +139,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   const { services, nameServers, otel } = config
   const network = await openNetwork({
     wanted: config.subnet,
+    ...(config.subnet6 !== undefined && { wanted6: config.subnet6 }),
     key,
     interfacePrefix,
     file: networkFile,
@@ -146,7 +147,9 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     run: runProgram,
     log,
   })
-  await openRouting(mark, runProgram)
+  const { subnet6, gateway6 } = network
+  const hasIpv6 = gateway6 !== undefined
+  await openRouting(mark, runProgram, { ipv6: hasIpv6 })
   const engine = await openEngine({
     directories: {
       vaultKeys: join(stateDir, 'vault-keys'),
@@ -157,9 +160,13 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     nameServers,
     ...(otel && { otel }),
     address: network.gateway,
+    ...(gateway6 !== undefined && { address6: gateway6 }),
     dnsPort: DNS_PORT,
     subnet: network.subnet,
-    baseOf: (ports) => ({ table, interfacePrefix, mark, ...network, ...ports }),
+    baseOf: ({ ports6, ...ports }) => ({
+      ...{ table, interfacePrefix, mark, subnet: network.subnet, gateway: network.gateway, ...ports },
+      ...(subnet6 && gateway6 && ports6 && { ipv6: { subnet: subnet6, gateway: gateway6, ...ports6 } }),
+    }),
     nft,
     files,
     defaultPolicy: policyByDefault(),
@@ -199,10 +206,10 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     listen: { socketPath: instance.policySocket },
     signal: stop,
   })
-  log.info('ready', { subnet: network.subnet, gateway: network.gateway, sandboxes: sandboxes.size, table })
+  log.info('ready', { ...network, sandboxes: sandboxes.size, table })
   reportReady()
 
-  await watch(sandboxes, record)
+  await watch({ sandboxes, record, hasIpv6 })
   await Promise.all([policy.closed, admin.closed, engine.close()])
   // With no sandbox there is nothing to keep closed, so nothing is left behind.
   if (sandboxes.size === 0) await removeAll()
@@ -214,10 +221,19 @@ function policyByDefault(): NetworkPolicy {
 }
 
 /** Until the stop: tells what the kernel refused, puts back rules that something removed, follows other firewalls. */
-async function watch(sandboxes: Sandboxes, record: DecisionRecord): Promise<void> {
+async function watch({
+  sandboxes,
+  record,
+  hasIpv6,
+}: {
+  sandboxes: Sandboxes
+  record: DecisionRecord
+  hasIpv6: boolean
+}): Promise<void> {
   const logRefused = createRefusedLog({
     nft,
     table,
+    ipv6: hasIpv6,
     sandboxOf: (name) => sandboxes.byInterface(name),
     explain: explainPacket,
     record,
@@ -229,7 +245,7 @@ async function watch(sandboxes: Sandboxes, record: DecisionRecord): Promise<void
     isOwn: (generation) => nft.isOwn(generation),
     close: () => sandboxes.close(),
     repair: () => sandboxes.repair(),
-    openRouting: () => openRouting(mark, runProgram),
+    openRouting: () => openRouting(mark, runProgram, { ipv6: hasIpv6 }),
     look: logRefused,
     async everyTime() {
       await foreign.open()

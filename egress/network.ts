@@ -9,13 +9,16 @@ import { systemCodeOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { RunProgram } from '../lib/run-program.ts'
 import { mustIp } from './ip.ts'
+import { choose6, close6, isSubnet6, open6 } from './network6.ts'
 import { formatRange, parseRange, type Range } from './policy/addresses.ts'
 
-export type Network = { subnet: string; gateway: string }
+export type Network = { subnet: string; gateway: string; subnet6?: string; gateway6?: string }
 
 export type NetworkOptions = {
   /** "auto", or what the operator wants. */
   wanted: string
+  /** The same for IPv6; without it there is none. */
+  wanted6?: string
   /** Four hex characters: where the search begins, so that installations rarely want the same. */
   key: string
   /** The gateway's interface; those of the sandboxes begin with this name. */
@@ -36,19 +39,24 @@ const BLOCK_SIZE = 2 ** 16
 /** Chooses the range, gives the gateway its address, and lets the host forward. Doing it twice changes nothing. */
 export async function openNetwork(options: NetworkOptions): Promise<Network> {
   const { interfacePrefix, run, log, file } = options
-  const stored = readStored(file)
+  const { subnet: stored, subnet6: stored6 } = readStored(file)
   const used = await usedRanges(options, stored)
   const subnet = chooseSubnet({ ...options, stored, used })
   const gateway = gatewayOf(subnet)
+  const options6 = { ...options, gateway, stored: stored6 }
+  const subnet6 = await choose6(options6)
   if (stored && stored !== subnet) await removeRoute(run, stored)
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  writeFileSync(`${file}.new`, `${JSON.stringify({ subnet })}\n`, { mode: 0o600 })
+  // A range of IPv6 is kept while it is not used, as sandboxes may still have addresses in it.
+  const chosen = { subnet, ...((subnet6 ?? stored6) && { subnet6: subnet6 ?? stored6 }) }
+  writeFileSync(`${file}.new`, `${JSON.stringify(chosen)}\n`, { mode: 0o600 })
   renameSync(`${file}.new`, file)
   await putInterface(run, interfacePrefix, gateway)
   // An address of no sandbox is refused at once; by the default route it would leave the machine.
   await mustIp(run, ['route', 'replace', 'unreachable', subnet])
   enableForwarding(log)
-  return { subnet, gateway }
+  const gateway6 = await open6(options6, subnet6)
+  return { subnet, gateway, ...(subnet6 && gateway6 && { subnet6, gateway6 }) }
 }
 
 /** Removes what `openNetwork` made on the host, except forwarding, which others may have come to rely on. */
@@ -57,8 +65,9 @@ export async function closeNetwork({
   file,
   run,
 }: Pick<NetworkOptions, 'interfacePrefix' | 'file' | 'run'>): Promise<void> {
-  const stored = readStored(file)
-  if (stored) await removeRoute(run, stored)
+  const { subnet, subnet6 } = readStored(file)
+  if (subnet) await removeRoute(run, subnet)
+  if (subnet6) await close6(run, subnet6)
   const { code, stderr } = await run('ip', ['link', 'delete', interfacePrefix])
   if (code !== 0 && !/Cannot find device/.test(stderr))
     throw new Error(`Cannot remove the interface "${interfacePrefix}": ${stderr.trim()}`)
@@ -162,7 +171,7 @@ async function putInterface(run: RunProgram, name: string, gateway: string): Pro
       )
     : []
   for (const address of have)
-    if (address && address !== gateway) await mustIp(run, ['address', 'flush', 'dev', name])
+    if (address && address !== gateway) await mustIp(run, ['-4', 'address', 'flush', 'dev', name])
   await mustIp(run, ['address', 'replace', `${gateway}/32`, 'dev', name])
   await mustIp(run, ['link', 'set', name, 'up'])
 }
@@ -176,15 +185,16 @@ function parseList<T>(text: string): T[] {
   return text.trim() === '' ? [] : (JSON.parse(text) as T[])
 }
 
-function readStored(file: string): string | undefined {
+type Stored = { subnet?: string; subnet6?: string }
+
+function readStored(file: string): Stored {
   try {
-    const { subnet } = JSON.parse(readFileSync(file, 'utf8')) as { subnet?: unknown }
-    return typeof subnet === 'string' && /^\d+\.\d+\.\d+\.\d+\/(1[6-9]|2[0-4])$/.test(subnet)
-      ? subnet
-      : undefined
+    const { subnet, subnet6 } = JSON.parse(readFileSync(file, 'utf8')) as Record<keyof Stored, unknown>
+    const isSubnet = typeof subnet === 'string' && /^\d+\.\d+\.\d+\.\d+\/(1[6-9]|2[0-4])$/.test(subnet)
+    return { ...(isSubnet && { subnet }), ...(isSubnet6(subnet6) && { subnet6 }) }
   } catch (error) {
     // A file that is missing or damaged means that the range is chosen anew.
-    if (systemCodeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
+    if (systemCodeOf(error) === 'ENOENT' || error instanceof SyntaxError) return {}
     throw error
   }
 }

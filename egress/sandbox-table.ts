@@ -8,6 +8,8 @@ import type { CompiledPolicy } from './policy/compile.ts'
 export type Sandbox = {
   readonly id: string
   readonly address: string
+  /** Where sandboxes have IPv6: the one that the other stands for. */
+  readonly address6?: string
   readonly interface: string
   readonly token: string
   /** Whose it is, for the record alone. */
@@ -73,6 +75,7 @@ export class SandboxTable {
   /** Lets nobody else have its address and interface, before it is there itself. */
   reserve(sandbox: Sandbox): void {
     this.#byAddress.set(sandbox.address, sandbox)
+    if (sandbox.address6 !== undefined) this.#byAddress.set(sandbox.address6, sandbox)
     this.#byInterface.set(sandbox.interface, sandbox)
   }
 
@@ -84,6 +87,7 @@ export class SandboxTable {
   drop(sandbox: Sandbox): void {
     this.#byId.delete(sandbox.id)
     this.#byAddress.delete(sandbox.address)
+    if (sandbox.address6 !== undefined) this.#byAddress.delete(sandbox.address6)
     this.#byInterface.delete(sandbox.interface)
   }
 }

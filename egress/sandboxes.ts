@@ -1,5 +1,6 @@
 // The sandboxes that egress knows: who has which address, under which policy, and what the kernel was told about it.
 
+import { address6Of } from '../lib/address6.ts'
 import type { EgressRegistration, EgressSandbox } from '../lib/api/egress-admin.ts'
 import type { NetworkPolicy } from '../lib/api/network-policy.ts'
 import type { Endpoint } from '../lib/api/rule-scope.ts'
@@ -287,8 +288,10 @@ export class Sandboxes {
   }
 
   #create({ policy, ...stored }: StoredSandbox, learned = new Learned(this.#options.pins)): Sandbox {
+    const { ipv6 } = this.#options.base
     return {
       ...stored,
+      ...(ipv6 && { address6: address6Of(ipv6.subnet, stored.address) }),
       isDefault: policy === undefined,
       policy: this.#operator.compile(policy, stored.id),
       coming: undefined,

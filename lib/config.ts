@@ -59,6 +59,8 @@ export type Config = {
     /** `host` or `host:port` of registries that creates may name although they are at addresses of this machine. */
     internalRegistries: string[]
     subnet: string
+    /** "auto", or the range; absent where sandboxes have no IPv6. */
+    subnet6?: string
     pidsLimit: number
     /** What a sandbox may write to its own file system whose create says nothing of it; no limit when absent. */
     defaultDiskBytes?: number

@@ -6,7 +6,7 @@ import type { ProgramStarter } from '../../lib/program-starter.ts'
 import { settleAll } from '../async.ts'
 import { makeBootFile, type RunConfig } from './boot-file.ts'
 import { handOver } from './hand-over.ts'
-import { connectSandbox } from './network.ts'
+import { connectSandbox, type Network6 } from './network.ts'
 import type { RuntimeOptions } from './open-runtime.ts'
 import type { PhaseWatch } from './phase-watch.ts'
 import type { RuntimeSpec } from './runtime.ts'
@@ -21,6 +21,7 @@ import { READY_TIMEOUT_MS, untilReady } from './until-ready.ts'
 
 export type BringUpParts = Pick<RuntimeOptions, 'config' | 'log'> & {
   gateway: string
+  ipv6?: Network6
   programs: ProgramStarter
 }
 
@@ -43,7 +44,7 @@ export type Begun = {
 
 /** Brings up a sandbox whose files are there, as far as the entrypoint of its user, and notes in its record that it is complete. */
 export async function bringUp(
-  { config, gateway, programs, log }: BringUpParts,
+  { config, gateway, ipv6, programs, log }: BringUpParts,
   { spec, record, paths, owner, given, watch, registered, start, wasOutOfMemory }: Begun,
   signal: AbortSignal,
 ): Promise<void> {
@@ -54,7 +55,11 @@ export async function bringUp(
     // execd starts while the network is made.
     await settleAll([
       writeRecord(paths.record, record),
-      connectSandbox({ ...record, gateway, run: programs.run }, record.init.pid, signal),
+      connectSandbox(
+        { ...record, gateway, ...(ipv6 && { ipv6 }), run: programs.run },
+        record.init.pid,
+        signal,
+      ),
     ])
   }
   // Neither is left running when the other fails: what comes after a failure must not race with its clean-up.

@@ -1,4 +1,5 @@
 import { type AddressPool, createAddressPool } from './addresses.ts'
+import type { Network6 } from './network.ts'
 import type { RuntimeOptions } from './open-runtime.ts'
 import { listSandboxIds, pathsOf, readRecord } from './sandbox-record.ts'
 
@@ -13,8 +14,9 @@ export async function openAddresses({
 }: Pick<RuntimeOptions, 'egress' | 'dataDir' | 'instance' | 'signal'>): Promise<{
   addresses: AddressPool
   gateway: string
+  ipv6?: Network6
 }> {
-  const { subnet, gateway } = await egress.network(
+  const { subnet, gateway, subnet6, gateway6 } = await egress.network(
     AbortSignal.any([signal, AbortSignal.timeout(EGRESS_TIMEOUT_MS)]),
   )
   const addresses = createAddressPool(subnet, gateway)
@@ -22,5 +24,6 @@ export async function openAddresses({
     const record = readRecord(pathsOf(id, { dataDir, runDir: instance.runDir }).record)
     if (record) addresses.reserve(record.address)
   }
-  return { addresses, gateway }
+  const hasIpv6 = subnet6 !== undefined && gateway6 !== undefined
+  return { addresses, gateway, ...(hasIpv6 && { ipv6: { subnet: subnet6, gateway: gateway6 } }) }
 }

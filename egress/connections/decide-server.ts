@@ -1,6 +1,7 @@
 // Whether a connection may be for the server that its client names: the policy allows the name, the address was answered for it,
 // and no rule closes the address itself. Asked for each name as it comes, as the policy may have changed since the connection was opened.
 
+import { canonicalAddress } from '../../lib/address6.ts'
 import { parseName } from '../../lib/api/network-policy.ts'
 import { type Decision, decideAddress } from '../policy/decide.ts'
 import type { Sandbox } from '../sandbox-table.ts'
@@ -23,7 +24,7 @@ export function decideServer(
   const endpoint = { protocol: 'tcp', port }
   const isOpen = sandbox.policy.policy.defaultAction === 'allow'
   // Where everything is open that is not denied, an address may stand for itself.
-  if (isOpen && text === address) {
+  if (isOpen && canonicalAddress(text) === address) {
     const byAddress = decideAddress(sandbox.policy, address, { learned: true, endpoint })
     return byAddress.action === 'deny'
       ? { decision: byAddress, problem: byAddress.reason }

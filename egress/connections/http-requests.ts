@@ -192,7 +192,8 @@ function checkTarget(target: string, host: string): string | undefined {
   return 'a request names another host in its target'
 }
 
-/** The name in a Host field, without its port; undefined when it is no name. */
+/** The name in a Host field, without its port, or an address of IPv6 without its brackets; undefined when it is neither. */
 function nameOfHost(host: string): string | undefined {
-  return /^([^\s:@/?#[\]]+)(:\d{0,5})?$/.exec(host)?.[1]
+  const [, name, address] = /^(?:([^\s:@/?#[\]]+)|\[([0-9a-f:.]+)\])(?::\d{0,5})?$/i.exec(host) ?? []
+  return name ?? address
 }

@@ -8,30 +8,43 @@ type Rule = { fwmark?: string; table?: string }
 
 /** Before the host's own rules are asked (`main` is 32766). */
 const PREFERENCE = '90'
+const FAMILIES = ['-4', '-6'] as const
 
 /** The mark of an installation's packets, and the number of its routing table. `key` is four hexadecimal digits. */
 export function markOf(key: string): number {
   return 0x0b5a_0000 + Number.parseInt(key, 16)
 }
 
-/** Doing it twice changes nothing. */
-export async function openRouting(mark: number, run: RunProgram): Promise<void> {
+/** `ipv6`: for its connections, too. Doing it twice changes nothing. */
+export async function openRouting(
+  mark: number,
+  run: RunProgram,
+  { ipv6 = false }: { ipv6?: boolean } = {},
+): Promise<void> {
   const table = String(mark)
-  await mustIp(run, ['-4', 'route', 'replace', 'local', 'default', 'dev', 'lo', 'table', table])
-  if (!(await hasRule(mark, run)))
-    await mustIp(run, ['-4', 'rule', 'add', 'pref', PREFERENCE, 'fwmark', String(mark), 'table', table])
+  for (const family of ipv6 ? FAMILIES : [FAMILIES[0]]) {
+    await mustIp(run, [family, 'route', 'replace', 'local', 'default', 'dev', 'lo', 'table', table])
+    if (!(await hasRule(family, mark, run)))
+      await mustIp(run, [family, 'rule', 'add', 'pref', PREFERENCE, 'fwmark', String(mark), 'table', table])
+  }
 }
 
 /** Fine when there is nothing to remove. */
 export async function closeRouting(mark: number, run: RunProgram): Promise<void> {
   const table = String(mark)
-  if (await hasRule(mark, run))
-    await mustIp(run, ['-4', 'rule', 'delete', 'fwmark', String(mark), 'table', table])
-  // A table that is empty is no table, which is an error to the program.
-  await run('ip', ['-4', 'route', 'flush', 'table', table])
+  for (const family of FAMILIES) {
+    if (await hasRule(family, mark, run))
+      await mustIp(run, [family, 'rule', 'delete', 'fwmark', String(mark), 'table', table])
+    // A table that is empty is no table, which is an error to the program.
+    await run('ip', [family, 'route', 'flush', 'table', table])
+  }
 }
 
-async function hasRule(mark: number, run: RunProgram): Promise<boolean> {
-  const rules = JSON.parse(await mustIp(run, ['-j', '-4', 'rule', 'show'])) as Rule[]
+async function hasRule(family: string, mark: number, run: RunProgram): Promise<boolean> {
+  const { code, stdout, stderr } = await run('ip', ['-j', family, 'rule', 'show'])
+  // A kernel without IPv6 has no rules for it.
+  if (code !== 0 && family === FAMILIES[1]) return false
+  if (code !== 0) throw new Error(`Cannot read the rules of the host's routing: ${stderr.trim()}`)
+  const rules = JSON.parse(stdout.trim() || '[]') as Rule[]
   return rules.some(({ fwmark }) => fwmark !== undefined && Number(fwmark) === mark)
 }

@@ -1,8 +1,9 @@
 // DNS messages: which questions are taken, and what answers look like. Pure. Messages are decoded by dns-packet and built anew,
 // never passed through, so that nothing reaches a sandbox or a name server that was not understood here.
 
-import { isIPv4 } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 import dnsPacket, { type Answer, type OptAnswer, type Packet } from 'dns-packet'
+import { canonicalAddress } from '../../lib/address6.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { mayAnswer } from '../policy/decide.ts'
 
@@ -45,7 +46,7 @@ const RD = 0x0100
 const RA = 0x0080
 const EDE_BLOCKED = 15
 
-/** Types whose answers carry addresses past the A records, or whole zones; NULL carries bytes and has no other use. */
+/** Types whose answers carry addresses that a sandbox has no use for or that go past the records of addresses, or whole zones; NULL carries bytes and has no other use. */
 const ADDRESS_HINTS = ['AAAA', 'HTTPS', 'SVCB', 'UNKNOWN_64', 'UNKNOWN_65', 'A6', 'UNKNOWN_38']
 const WHOLE = [
   'ANY',
@@ -60,9 +61,10 @@ const WHOLE = [
 ]
 
 /** How a question of an allowed name is treated: asked, answered with nothing, or refused. */
-export function treatmentOf(type: string): 'ask' | 'empty' | 'refuse' {
+export function treatmentOf(type: string, { hasIpv6 }: { hasIpv6: boolean }): 'ask' | 'empty' | 'refuse' {
   if (WHOLE.includes(type)) return 'refuse'
-  // Sandboxes have no IPv6, and hints in HTTPS records would lead around the A records.
+  if (type === 'AAAA' && hasIpv6) return 'ask'
+  // Hints in HTTPS records would lead around the records of addresses.
   return ADDRESS_HINTS.includes(type) ? 'empty' : 'ask'
 }
 
@@ -209,12 +211,13 @@ export function filterAnswer(
   for (const answer of answers) {
     if (!chain.has(canonical(answer.name))) continue
     if (answer.type !== 'CNAME' && answer.type !== type) continue
-    if (answer.type === 'A') {
-      if (!isIPv4(answer.data) || !mayAnswer(policy, answer.data)) {
+    if (answer.type === 'A' || answer.type === 'AAAA') {
+      const isAddress = answer.type === 'A' ? isIPv4(answer.data) : isIPv6(answer.data)
+      if (!isAddress || !mayAnswer(policy, answer.data)) {
         result.withheld.push(answer.data)
         continue
       }
-      result.addresses.push(answer.data)
+      result.addresses.push(canonicalAddress(answer.data))
     }
     result.answers.push(answer)
     result.ttl = Math.min(result.ttl, clampTtl(ttlOf(answer)))

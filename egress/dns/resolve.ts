@@ -80,7 +80,7 @@ export function createResolver(options: ResolverOptions): Resolver {
       }
     const decision = sandboxes.decide(sandbox, name)
     if (decision.action === 'deny') return denied(sandbox, question, decision)
-    const treatment = treatmentOf(type)
+    const treatment = treatmentOf(type, { hasIpv6: sandbox.address6 !== undefined })
     if (treatment === 'refuse') {
       const reason = `questions of type ${type} are not answered`
       refuse(sandbox, question, { reason })

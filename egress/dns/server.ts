@@ -1,7 +1,7 @@
 // Listens for questions by UDP and TCP on one address. Who asks is the source address, and answering is somebody else's.
 
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, isIPv6, type Server, type Socket } from 'node:net'
 import { messageOf, systemCodeOf } from '../../lib/errors.ts'
 import { Lanes } from '../../lib/lanes.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -125,7 +125,7 @@ async function bindBoth({
   let wanted = port
   for (let attempt = 0; ; attempt++) {
     const tcp = createServer()
-    const udp = createSocket('udp4')
+    const udp = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
     try {
       await new Promise<void>((resolve, reject) => {
         tcp.once('error', reject)

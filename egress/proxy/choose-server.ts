@@ -47,7 +47,7 @@ export async function chooseServer(
   const before = sandboxes.get(id)
   if (!before) return denied('its sandbox is gone')
   if (DNS_PORTS.includes(port)) return denied(`port ${port} is closed: egress itself answers for names`)
-  if (isIPv6(host)) return denied('sandboxes have no IPv6')
+  if (isIPv6(host)) return denied('the proxy leads to no IPv6 address')
   if (isIPv4(host)) return judgeAddress(options, before, { address: host, port })
   const parsed = parseName(host)
   if ('problem' in parsed)

@@ -17,6 +17,9 @@ export type EgressNetwork = {
   subnet: string
   /** The address that every sandbox has as its default route and its name server. */
   gateway: string
+  /** The same of IPv6, where sandboxes have it: each has the address that its IPv4 one stands for (lib/address6.ts). */
+  subnet6?: string
+  gateway6?: string
   /** How the host's end of every sandbox's veth pair must begin (see lib/instance.ts). */
   interfacePrefix: string
 }

@@ -49,6 +49,7 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
       insecureRegistries: get('runtime.insecure_registries'),
       internalRegistries: get('runtime.internal_registries'),
       subnet: get('runtime.subnet'),
+      ...optional('subnet6', subnet6Of(get('runtime.ipv6'))),
       pidsLimit: get('runtime.pids_limit'),
       ...optional('defaultDiskBytes', get<number | undefined>('runtime.default_disk')),
       stopGraceSeconds: get('runtime.stop_grace_seconds'),
@@ -97,6 +98,11 @@ export function assemble(settings: Settings, env: ConfigSources['env']): Config 
     ...optional('otel', otelOf(settings)),
     ...optional('renewQueue', renewQueueOf(settings)),
   }
+}
+
+function subnet6Of(ipv6: boolean | string): string | undefined {
+  if (ipv6 === false) return undefined
+  return ipv6 === true ? 'auto' : ipv6
 }
 
 /** A path of which `~` is the home of whoever runs this. */

@@ -1,7 +1,7 @@
 // What a setting may be: how it is told to a user, and how it is read. Reading takes what TOML, the environment and flags give,
 // so a number may come as a text.
 
-import { isIPv4 } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 import { parseName, parseTarget, SET_NAME } from '../api/network-policy.ts'
 import { parseDnsUpstream } from '../name-server.ts'
 import { parsePublicAddress } from '../public-address.ts'
@@ -168,6 +168,16 @@ export const subnet: Check = {
     if (v === 'auto') return v
     const match = typeof v === 'string' ? /^([0-9.]+)\/(1[6-9]|2[0-4])$/.exec(v) : null
     return match && isIPv4(match[1] ?? '') ? v : undefined
+  },
+}
+
+export const subnet6: Check = {
+  allowed: 'true, false, or a private IPv6 range of /48 to /96 in fd00::/8, such as "fd12:3456:789a:1::/64"',
+  read: (v) => {
+    if (typeof v === 'boolean') return v
+    const match = typeof v === 'string' ? /^(fd[0-9a-f:]+)\/(\d\d)$/i.exec(v) : null
+    const [, address = '', prefix = ''] = match ?? []
+    return isIPv6(address) && Number(prefix) >= 48 && Number(prefix) <= 96 ? v : undefined
   },
 }
 

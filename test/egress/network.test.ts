@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { chooseSubnet, gatewayOf } from '../../egress/network.ts'
+import { chooseSubnet6 } from '../../egress/network6.ts'
 import { parseRange } from '../../egress/policy/addresses.ts'
+import { parseRange6 } from '../../egress/policy/addresses6.ts'
 
 const used = (...ranges: string[]) => ranges.map((range) => ({ range: parseRange(range), owner: 'someone' }))
 const choose = (more: Partial<Parameters<typeof chooseSubnet>[0]> = {}) =>
@@ -43,4 +45,32 @@ test.each([
 
 test('the gateway has the first address', () => {
   expect(gatewayOf('10.88.0.0/16')).toBe('10.88.0.1')
+})
+
+const used6 = (...ranges: string[]) =>
+  ranges.map((range) => ({ range: parseRange6(range), owner: 'someone' }))
+const choose6 = (more: Partial<Parameters<typeof chooseSubnet6>[0]> = {}) => {
+  let times = 0
+  const random = () => Uint8Array.of(0x12, 0x34, 0x56, 0x78, 0x9a, 0, ++times)
+  return chooseSubnet6({ wanted: 'auto', stored: undefined, used: [], hasSandboxes: false, random, ...more })
+}
+
+test('N2: the range of IPv6 is random, stays, and is none that another has', () => {
+  expect(choose6()).toBe('fd12:3456:789a:1::/64')
+  expect(choose6({ used: used6('fd12:3456:789a:1::7/128') })).toBe('fd12:3456:789a:2::/64')
+  expect(choose6({ stored: 'fd00:9::/64' })).toBe('fd00:9::/64')
+  expect(choose6({ stored: 'fd00:9::/64', used: used6('fd00:9::/32') })).toBe('fd12:3456:789a:1::/64')
+  expect(choose6({ stored: 'fd00:9::/64', used: used6('fd00:9::/32'), hasSandboxes: true })).toBe(
+    'fd00:9::/64',
+  )
+  expect(choose6({ wanted: 'FD00:7:0::/56', stored: 'fd00:9::/64' })).toBe('fd00:7::/56')
+})
+
+test.each([
+  ['Every private IPv6 range that was tried is in use', { used: used6('fc00::/7') }],
+  ['must begin at its first address: write "fd00:7::/64"', { wanted: 'fd00:7::1/64' }],
+  ['cannot change from "fd00:9::/64"', { wanted: 'fd00:7::/64', stored: 'fd00:9::/64', hasSandboxes: true }],
+  ['overlaps fd00:7::5 of someone', { wanted: 'fd00:7::/64', used: used6('fd00:7::5/128') }],
+])('N2: a range of IPv6 is refused with "%s"', (message, more) => {
+  expect(() => choose6(more)).toThrow(message)
 })

@@ -69,6 +69,12 @@ describe('loadConfig()', () => {
       '"runtime.type" must be one of "local", "docker", "kubernetes", but it is "podman"',
     ],
     ['[runtime]\nsubnet = "8.8.8.8"\n', '"runtime.subnet" must be "auto", or a private IPv4 range'],
+    [
+      '[runtime]\nipv6 = "auto"\n',
+      '"runtime.ipv6" must be true, false, or a private IPv6 range of /48 to /96',
+    ],
+    ['[runtime]\nipv6 = "2001:db8::/64"\n', '"runtime.ipv6" must be true, false, or'],
+    ['[runtime]\nipv6 = "fd00::/32"\n', '"runtime.ipv6" must be true, false, or'],
     ['[server\n', '/c.toml:1: not valid TOML'],
     ['[egress]\ndefault_action = "maybe"\n', 'must be one of "allow", "deny"'],
     [
@@ -144,4 +150,12 @@ describe('loadConfig()', () => {
   test('leaves the flags of the program to the program', () => {
     expect(load('', {}, ['--stop-sandboxes']).flags).toEqual(new Set(['--stop-sandboxes']))
   })
+})
+
+test('IPv6 of sandboxes is off, or has a range that is chosen or named', () => {
+  const subnet6 = (text: string) => load(text).config.runtime.subnet6
+  expect(subnet6('')).toBeUndefined()
+  expect(subnet6('[runtime]\nipv6 = false\n')).toBeUndefined()
+  expect(subnet6('[runtime]\nipv6 = true\n')).toBe('auto')
+  expect(subnet6('[runtime]\nipv6 = "fd12:3456:789a:1::/64"\n')).toBe('fd12:3456:789a:1::/64')
 })

@@ -5,6 +5,7 @@
 import type { ContainerCreateOptions, MountSettings } from 'dockerode'
 import { EXCHANGE_DIR, GUEST_DIR, ISOLATION_DIR } from '../../../lib/api/guest.ts'
 import type { DockerConfig } from '../../../lib/config/docker.ts'
+import { ipv6Sysctls } from '../ipv6-sysctls.ts'
 import type { RuntimeSpec } from '../runtime.ts'
 import type { ImageVolume } from './image-volumes.ts'
 
@@ -36,6 +37,8 @@ export type ContainerInput = {
   config: DockerConfig
   openFiles: number
   hasIpv6: boolean
+  /** Whether sandboxes have it, too. */
+  opensIpv6?: boolean
   /** Present for a sandbox whose processes may make namespaces of their own: the filter that lets them. */
   namespaces?: { seccomp: string }
 }
@@ -118,11 +121,7 @@ export function makeContainerSpec(input: ContainerInput): ContainerCreateOptions
       Sysctls: {
         'net.ipv4.ip_unprivileged_port_start': '0',
         'net.ipv4.ping_group_range': `0 ${HIGHEST_GROUP}`,
-        // Egress filters IPv4; a sandbox has no IPv6 at all.
-        ...(input.hasIpv6 && {
-          'net.ipv6.conf.all.disable_ipv6': '1',
-          'net.ipv6.conf.default.disable_ipv6': '1',
-        }),
+        ...(input.hasIpv6 && ipv6Sysctls(input.opensIpv6 === true)),
       },
       PidsLimit: config.pidsLimit,
       ...(nanoCpus !== undefined && { CpuPeriod: CPU_PERIOD_US, CpuQuota: cpuQuota(nanoCpus) }),

@@ -111,6 +111,7 @@ async function startContainer(
     config: config.docker,
     openFiles: openFilesLimit(),
     hasIpv6: existsSync('/proc/sys/net/ipv6'),
+    opensIpv6: parts.ipv6 !== undefined,
     ...(spec.allowNamespaces && 'seccomp' in namespaces && { namespaces }),
   })
   const container = await engine.call((abortSignal) =>

@@ -59,7 +59,7 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
     )
   for (const path of [join(dataDir, 'sandboxes'), join(instance.runDir, 'mounts')])
     mkdirSync(path, { recursive: true, mode: 0o711 })
-  const [guest, images, { addresses, gateway }] = await Promise.all([
+  const [guest, images, network] = await Promise.all([
     prepareGuestDir({ dataDir, log, signal }),
     DockerImages.open({
       engine,
@@ -89,8 +89,7 @@ export async function openDockerRuntime(options: RuntimeOptions): Promise<Runtim
     ownership: createOwnership(instance.key, loadSecret(dataDir)),
     guest,
     images,
-    addresses,
-    gateway,
+    ...network,
     programs,
     rootOwner,
     abilities: abilitiesOf(info),

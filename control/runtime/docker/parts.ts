@@ -3,6 +3,7 @@
 import type { ProgramStarter } from '../../../lib/program-starter.ts'
 import type { AddressPool } from '../addresses.ts'
 import type { GuestDir } from '../guest-dir.ts'
+import type { Network6 } from '../network.ts'
 import type { RuntimeOptions } from '../open-runtime.ts'
 import type { Abilities } from '../runtime.ts'
 import { pathsOf, readRecord, type SandboxPaths, type SandboxRecord } from '../sandbox-record.ts'
@@ -18,6 +19,8 @@ export type DockerParts = RuntimeOptions & {
   images: DockerImages
   addresses: AddressPool
   gateway: string
+  /** Where sandboxes have IPv6. */
+  ipv6?: Network6
   /** Runs the programs that make and remove networks. */
   programs: ProgramStarter
   /** What the daemon can limit and give. */

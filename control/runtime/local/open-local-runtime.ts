@@ -34,7 +34,7 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
     mkdirSync(path, { recursive: true, mode: 0o711 })
   // The sandbox's root user walks to its root from here; the sockets beside it are closed by their own modes.
   for (const path of [instance.runDir, join(instance.runDir, 'roots')]) chmodSync(path, 0o711)
-  const [guest, images, { addresses, gateway }] = await Promise.all([
+  const [guest, images, network] = await Promise.all([
     prepareGuestDir({ dataDir, log, signal }),
     ImageStore.open({
       dataDir,
@@ -59,8 +59,7 @@ export async function openLocalRuntime(options: RuntimeOptions): Promise<Runtime
     ...options,
     guest,
     images,
-    addresses,
-    gateway,
+    ...network,
     programs,
     oci: createOciRuntime(config.runtime.ociRuntime, {
       root: join(instance.runDir, 'runc'),

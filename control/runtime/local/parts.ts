@@ -4,6 +4,7 @@ import type { ProgramStarter } from '../../../lib/program-starter.ts'
 import type { ImageStore } from '../../image/store.ts'
 import type { AddressPool } from '../addresses.ts'
 import type { GuestDir } from '../guest-dir.ts'
+import type { Network6 } from '../network.ts'
 import type { RuntimeOptions } from '../open-runtime.ts'
 import { pathsOf, type SandboxPaths } from '../sandbox-record.ts'
 import type { OciSeccomp } from '../seccomp.ts'
@@ -15,6 +16,8 @@ export type Parts = RuntimeOptions & {
   images: ImageStore
   addresses: AddressPool
   gateway: string
+  /** Where sandboxes have IPv6. */
+  ipv6?: Network6
   /** Runs the programs that make and remove sandboxes. */
   programs: ProgramStarter
   oci: OciRuntime

@@ -4,6 +4,7 @@
 
 import { EXCHANGE_DIR, GUEST_DIR, ISOLATION_DIR } from '../../../lib/api/guest.ts'
 import { ID_MAP } from '../../image/image.ts'
+import { ipv6Sysctls } from '../ipv6-sysctls.ts'
 import type { OciSeccomp } from '../seccomp.ts'
 
 /** Neither NET_ADMIN, NET_RAW, SYS_ADMIN, SYS_PTRACE, SYS_MODULE nor MKNOD (contract: lifecycle.md 6.2, drop_capabilities). */
@@ -52,6 +53,8 @@ export type SpecInput = {
   command: string[]
   guestDir: string
   exchangeDir: string
+  /** Whether sandboxes have IPv6. */
+  opensIpv6?: boolean
   hostDirs: string[]
   mounts: { source: string; target: string; readOnly: boolean }[]
   /** What it trusts: read-only, and over whatever the image has there. */
@@ -155,9 +158,7 @@ export function makeSpec(input: SpecInput): object {
       sysctl: {
         'net.ipv4.ip_unprivileged_port_start': '0',
         'net.ipv4.ping_group_range': `0 ${ID_MAP.size - 1}`,
-        // Egress filters IPv4; a sandbox has no IPv6 at all.
-        'net.ipv6.conf.all.disable_ipv6': '1',
-        'net.ipv6.conf.default.disable_ipv6': '1',
+        ...ipv6Sysctls(input.opensIpv6 === true),
       },
       seccomp: input.seccomp,
       maskedPaths: [...(input.allowNamespaces ? [] : MASKED_PROC), ...MASKED_SYS],

@@ -106,6 +106,17 @@ describe('makeContainerSpec()', () => {
     })
   })
 
+  test('has no IPv6, or takes nothing of it from anybody but the host', () => {
+    const of = (opensIpv6: boolean) =>
+      makeContainerSpec({ ...INPUT, hasIpv6: true, opensIpv6 }).HostConfig?.Sysctls
+    expect(of(false)).toMatchObject({ 'net.ipv6.conf.all.disable_ipv6': '1' })
+    expect(of(true)).toMatchObject({
+      'net.ipv6.conf.all.disable_ipv6': '0',
+      'net.ipv6.conf.default.accept_ra': '0',
+      'net.ipv6.conf.default.autoconf': '0',
+    })
+  })
+
   test('names no sysctl that the kernel lacks', () => {
     const { HostConfig } = makeContainerSpec({ ...INPUT, hasIpv6: false })
     expect(Object.keys(HostConfig?.Sysctls ?? {}).filter((name) => name.includes('ipv6'))).toEqual([])

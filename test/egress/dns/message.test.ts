@@ -125,14 +125,58 @@ test.each([
   ['AXFR', 'refuse'],
   ['IXFR', 'refuse'],
 ])('a question of type %s: %s', (type, treatment) => {
-  expect(treatmentOf(type)).toBe(treatment)
+  expect(treatmentOf(type, { hasIpv6: false })).toBe(treatment)
+  // Of the same name, as it is everything else that leads past the addresses.
+  expect(treatmentOf(type, { hasIpv6: true })).toBe(type === 'AAAA' ? 'ask' : treatment)
 })
 
 test.each([64, 65, 255])('type %i is read under a name that is treated', (type) => {
   const message = question('a.example')
   message.writeUInt16BE(type, message.length - 4)
   const query = parseQuery(message)
-  expect(query && 'type' in query && treatmentOf(query.type)).not.toBe('ask')
+  expect(query && 'type' in query && treatmentOf(query.type, { hasIpv6: true })).not.toBe('ask')
+})
+
+describe('filterAnswer() of IPv6', () => {
+  const aaaa = (data: string): Answer => ({ type: 'AAAA', name: 'a.example', ttl: 60, data })
+
+  test('N2: gives addresses in the one form that is compared, and withholds closed ones in every disguise', () => {
+    const closed = [
+      'fd00::1',
+      'fe80::1',
+      '::1',
+      '::',
+      '::ffff:198.51.100.1',
+      '64:ff9b::a9fe:a9fe',
+      '64:ff9b:1::1',
+    ]
+    const withheld = [
+      ...closed,
+      '2002:a00:1::1',
+      '2001::1',
+      'fec0::1',
+      'ff02::1',
+      'fd00:ec2::254',
+      '198.51.100.1',
+    ]
+    const { addresses, ...rest } = filterAnswer(policy(), {
+      name: 'a.example',
+      type: 'AAAA',
+      answers: ['2001:DB8:0:0:0:0:0:1', '64:ff9b::198.51.100.1', ...withheld].map(aaaa),
+    })
+    expect(addresses).toEqual(['2001:db8::1', '64:ff9b::c633:6401'])
+    expect(rest.withheld).toEqual(withheld)
+    expect(rest.answers).toHaveLength(2)
+  })
+
+  test('N2: an answer to one kind of question has no addresses of the other', () => {
+    const { answers } = filterAnswer(policy(), {
+      name: 'a.example',
+      type: 'A',
+      answers: [aaaa('2001:db8::1')],
+    })
+    expect(answers).toEqual([])
+  })
 })
 
 describe('filterAnswer()', () => {

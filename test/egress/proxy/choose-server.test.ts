@@ -66,7 +66,7 @@ test.each([
   ['an address of that name', GOOD, 443, 'no rule covers the address'],
   ['DNS', 'good.example', 53, 'port 53 is closed'],
   ['DNS over TLS', 'good.example', 853, 'port 853 is closed'],
-  ['IPv6', '2001:db8::1', 443, 'no IPv6'],
+  ['IPv6', '2001:db8::1', 443, 'the proxy leads to no IPv6 address'],
   ['another sandbox', '10.88.0.6', 80, 'addresses of sandboxes are closed'],
   ['the gateway', '10.88.0.1', 3128, 'addresses of sandboxes are closed'],
   ['the loopback address', '127.0.0.1', 80, 'leads to this machine itself'],
