@@ -1,8 +1,8 @@
 // A rule as the kernel takes it: small steps that load something of the packet into a register, compare it, or decide. What is compared
-// with more than one value or range becomes a set without a name, which goes with its rule. Pure.
+// with more than one value or range becomes a set without a name, which goes with its rule. Pure but for what is written.
 
 import { FIELD_BYTES, type Field, type Range, type Statement } from './read-script.ts'
-import { attribute, bigEndian, nested, number, ownOrder, text } from './wire.ts'
+import { bigEndian, type MessageWriter, ownOrder } from './wire.ts'
 
 /** For a set without a name. */
 export type AnonymousSet = {
@@ -13,18 +13,16 @@ export type AnonymousSet = {
   elements: readonly { key: Buffer; isEnd: boolean }[]
   hasRanges: boolean
 }
-export type EncodedRule = { expressions: Buffer; sets: readonly AnonymousSet[] }
 
 /** What stands for a set that has no name yet; the kernel finds it by its number. */
 export const NAME_OF_ANONYMOUS = '__set%d'
 /** nft's numbers for the types of keys, by which it lists them. */
 export const KEY_TYPES = { ipv4_addr: 7, ipv6_addr: 8, inet_proto: 12, inet_service: 13, mark: 19 } as const
-/** Both give an element's value. */
-export const VERDICT = { drop: 0, accept: 1, goto: -4 } as const
 
 const REGISTER = 1
 const REGISTER_TOO = 2
 const VERDICT_REGISTER = 0
+const VERDICT = { drop: 0, accept: 1, goto: -4 } as const
 const EQUAL = 0
 const AT_MOST = 3
 const AT_LEAST = 5
@@ -36,97 +34,175 @@ const FAMILY_OF_BYTES: Record<number, number> = { 4: 2, 16: 10 }
 const DATA_VALUE = 1
 const DATA_VERDICT = 2
 
-/** `nextSetId` gives numbers that no other set of the batch has. */
-export function encodeRule(statements: readonly Statement[], nextSetId: () => number): EncodedRule {
-  const sets: AnonymousSet[] = []
-  const expressions = statements.flatMap((statement) => {
-    if (statement.kind === 'in set')
-      return [...load(statement.field), expression('lookup', number(2, REGISTER), text(1, statement.set))]
-    if (statement.kind === 'in ranges') return [...load(statement.field), ...inRanges(statement)]
-    return encodeStatement(statement)
-  })
-  return { expressions: Buffer.concat(expressions), sets }
-
-  function inRanges({ field, ranges }: { field: Field; ranges: readonly Range[] }): Buffer[] {
-    const [only, another] = ranges
-    const bytes = FIELD_BYTES[field]
-    if (only && !another)
-      return only.first === only.last
-        ? [compare(EQUAL, asCompared(field, only.first))]
-        : [compare(AT_LEAST, bigEndian(only.first, bytes)), compare(AT_MOST, bigEndian(only.last, bytes))]
-    const set = { ...setOf(field, ranges), id: nextSetId() }
-    sets.push(set)
-    return [expression('lookup', number(2, REGISTER), text(1, NAME_OF_ANONYMOUS), number(4, set.id))]
-  }
+/** The sets that a rule needs before it is written, by the statements that they are for. */
+export function setsOf(
+  statements: readonly Statement[],
+  nextSetId: () => number,
+): Map<Statement, AnonymousSet> {
+  const sets = new Map<Statement, AnonymousSet>()
+  for (const statement of statements)
+    if (statement.kind === 'in ranges' && statement.ranges.length > 1)
+      sets.set(statement, setOf(statement.field, statement.ranges, nextSetId()))
+  return sets
 }
 
-/** The attributes of what an element or a rule decides. */
-export function verdictData(type: number, verdict: keyof typeof VERDICT, chain?: string): Buffer {
-  const code = number(1, VERDICT[verdict] >>> 0)
-  return nested(type, nested(DATA_VERDICT, code, ...(chain === undefined ? [] : [text(2, chain)])))
+/** The steps of a rule. */
+export function writeRule(
+  to: MessageWriter,
+  statements: readonly Statement[],
+  sets: ReadonlyMap<Statement, AnonymousSet>,
+): void {
+  for (const statement of statements) writeStatement(to, statement, sets.get(statement))
 }
 
-function encodeStatement(statement: Exclude<Statement, { kind: 'in set' | 'in ranges' }>): Buffer[] {
+/** The attribute that says what an element or a rule decides. */
+export function writeVerdict(
+  to: MessageWriter,
+  type: number,
+  verdict: keyof typeof VERDICT,
+  chain?: string,
+): void {
+  to.nested(type, () =>
+    to.nested(DATA_VERDICT, () => {
+      to.number(1, VERDICT[verdict] >>> 0)
+      if (chain !== undefined) to.text(2, chain)
+    }),
+  )
+}
+
+function writeStatement(to: MessageWriter, statement: Statement, set: AnonymousSet | undefined): void {
   switch (statement.kind) {
+    case 'in set':
+      load(to, statement.field)
+      lookup(to, statement.set)
+      break
+    case 'in ranges':
+      load(to, statement.field)
+      if (set) lookup(to, NAME_OF_ANONYMOUS, set.id)
+      else compareAlone(to, statement)
+      break
     case 'verdict':
-      return [expression('immediate', number(1, VERDICT_REGISTER), verdictData(2, statement.verdict))]
+      decide(to, statement.verdict)
+      break
     case 'goto':
-      return [expression('immediate', number(1, VERDICT_REGISTER), verdictData(2, 'goto', statement.chain))]
-    case 'set mark': {
-      const store =
-        statement.of === 'ct'
-          ? expression('ct', number(2, CT_MARK), number(4, REGISTER))
-          : expression('meta', number(2, META.mark), number(3, REGISTER))
-      return [immediate(REGISTER, ownOrder(statement.mark)), store]
-    }
+      decide(to, 'goto', statement.chain)
+      break
+    case 'set mark':
+      immediate(to, REGISTER, ownOrder(statement.mark))
+      expression(to, statement.of, () => {
+        to.number(2, statement.of === 'ct' ? CT_MARK : META.mark)
+        to.number(statement.of === 'ct' ? 4 : 3, REGISTER)
+      })
+      break
     case 'tproxy':
-      return [
-        // The port has a register of its own: an address of IPv6 takes up the whole of the first.
-        immediate(REGISTER, statement.address),
-        immediate(REGISTER_TOO, bigEndian(statement.port, 2)),
-        expression(
-          'tproxy',
-          number(1, FAMILY_OF_BYTES[statement.address.length] ?? 0),
-          number(2, REGISTER),
-          number(3, REGISTER_TOO),
-        ),
-      ]
+      immediate(to, REGISTER, statement.address)
+      // A register of its own: an address of IPv6 takes up the whole of the first.
+      immediate(to, REGISTER_TOO, bigEndian(statement.port, 2))
+      expression(to, 'tproxy', () => {
+        to.number(1, FAMILY_OF_BYTES[statement.address.length] ?? 0)
+        to.number(2, REGISTER)
+        to.number(3, REGISTER_TOO)
+      })
   }
 }
 
-function load(field: Field): Buffer[] {
+function compareAlone(
+  to: MessageWriter,
+  { field, ranges }: { field: Field; ranges: readonly Range[] },
+): void {
+  for (const { first, last } of ranges)
+    if (first === last) compare(to, EQUAL, asCompared(field, first))
+    else {
+      compare(to, AT_LEAST, asCompared(field, first))
+      compare(to, AT_MOST, asCompared(field, last))
+    }
+}
+
+function load(to: MessageWriter, field: Field): void {
   switch (field) {
     case 'ip daddr':
-      return [...isFamily(4), payload(NETWORK_HEADER, 16, 4)]
-    case 'ip6 daddr':
-      return [...isFamily(16), payload(NETWORK_HEADER, 24, 16)]
+    case 'ip6 daddr': {
+      const bytes = FIELD_BYTES[field]
+      loadMeta(to, META.nfproto)
+      compare(to, EQUAL, bigEndian(FAMILY_OF_BYTES[bytes] ?? 0, 1))
+      loadPayload(to, { base: NETWORK_HEADER, offset: bytes === 4 ? 16 : 24, bytes })
+      break
+    }
     case 'dport':
-      return [payload(TRANSPORT_HEADER, 2, 2)]
+      loadPayload(to, { base: TRANSPORT_HEADER, offset: 2, bytes: 2 })
+      break
     case 'l4proto':
-      return [loadMeta(META.l4proto)]
+      loadMeta(to, META.l4proto)
+      break
     case 'ct mark':
-      return [expression('ct', number(2, CT_MARK), number(1, REGISTER))]
+      expression(to, 'ct', () => {
+        to.number(2, CT_MARK)
+        to.number(1, REGISTER)
+      })
   }
 }
 
-const isFamily = (bytes: number) => [
-  loadMeta(META.nfproto),
-  compare(EQUAL, bigEndian(FAMILY_OF_BYTES[bytes] ?? 0, 1)),
-]
-const loadMeta = (key: number) => expression('meta', number(2, key), number(1, REGISTER))
-const payload = (base: number, offset: number, bytes: number) =>
-  expression('payload', number(1, REGISTER), number(2, base), number(3, offset), number(4, bytes))
-const compare = (how: number, value: Buffer) =>
-  expression('cmp', number(1, REGISTER), number(2, how), nested(3, attribute(DATA_VALUE, value)))
-const immediate = (register: number, value: Buffer) =>
-  expression('immediate', number(1, register), nested(2, attribute(DATA_VALUE, value)))
-const expression = (name: string, ...attributes: Buffer[]) =>
-  nested(1, text(1, name), nested(2, ...attributes))
+function loadMeta(to: MessageWriter, key: number): void {
+  expression(to, 'meta', () => {
+    to.number(2, key)
+    to.number(1, REGISTER)
+  })
+}
 
-function setOf(field: Field, ranges: readonly Range[]): Omit<AnonymousSet, 'id'> {
+function loadPayload(
+  to: MessageWriter,
+  { base, offset, bytes }: { base: number; offset: number; bytes: number },
+): void {
+  expression(to, 'payload', () => {
+    to.number(1, REGISTER)
+    to.number(2, base)
+    to.number(3, offset)
+    to.number(4, bytes)
+  })
+}
+
+function lookup(to: MessageWriter, name: string, id?: number): void {
+  expression(to, 'lookup', () => {
+    to.number(2, REGISTER)
+    to.text(1, name)
+    if (id !== undefined) to.number(4, id)
+  })
+}
+
+function compare(to: MessageWriter, how: number, value: Buffer): void {
+  expression(to, 'cmp', () => {
+    to.number(1, REGISTER)
+    to.number(2, how)
+    to.nested(3, () => to.bytes(DATA_VALUE, value))
+  })
+}
+
+function immediate(to: MessageWriter, register: number, value: Buffer): void {
+  expression(to, 'immediate', () => {
+    to.number(1, register)
+    to.nested(2, () => to.bytes(DATA_VALUE, value))
+  })
+}
+
+function decide(to: MessageWriter, verdict: keyof typeof VERDICT, chain?: string): void {
+  expression(to, 'immediate', () => {
+    to.number(1, VERDICT_REGISTER)
+    writeVerdict(to, 2, verdict, chain)
+  })
+}
+
+function expression(to: MessageWriter, name: string, attributes: () => void): void {
+  to.nested(1, () => {
+    to.text(1, name)
+    to.nested(2, attributes)
+  })
+}
+
+function setOf(field: Field, ranges: readonly Range[], id: number): AnonymousSet {
   const bytes = FIELD_BYTES[field]
   const hasRanges = ranges.some(({ first, last }) => first !== last)
   return {
+    id,
     keyType: keyTypeOf(field),
     keyBytes: bytes,
     isInOwnOrder: field === 'ct mark' || field === 'l4proto',

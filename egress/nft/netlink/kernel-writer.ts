@@ -3,7 +3,8 @@
 
 import { messageOf } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
-import { encodeBatch, readAnswer } from './encode-batch.ts'
+import { encodeBatch } from './encode-batch.ts'
+import { readAnswer } from './read-answer.ts'
 import type { Command } from './read-script.ts'
 import { type NetlinkSocket, openNetlinkSocket } from './socket.ts'
 

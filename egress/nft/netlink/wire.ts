@@ -7,7 +7,8 @@ const HEADER_BYTES = 16
 /** The family and the version of what follows the header in messages of netfilter. */
 const FAMILY_BYTES = 4
 /** An attribute tells its length in 16 bits. */
-export const MAX_ATTRIBUTE_BYTES = 0xffff - 4
+export const MAX_ATTRIBUTE_BYTES = 0xffff
+export const ATTRIBUTE_HEAD_BYTES = 4
 
 export const padded = (length: number) => (length + 3) & ~3
 
@@ -19,35 +20,80 @@ export type MessageHeader = {
   resource?: number
 }
 
-/** A message of netfilter. `resource` is the number of a subsystem, in those that begin and end a batch. */
-export function message(header: MessageHeader, ...attributes: readonly Buffer[]): Buffer {
-  const { type, flags, sequence, family, resource = 0 } = header
-  const size = attributes.reduce((sum, { length }) => sum + length, HEADER_BYTES + FAMILY_BYTES)
-  const head = Buffer.alloc(HEADER_BYTES + FAMILY_BYTES)
-  head.writeUInt32LE(size, 0)
-  head.writeUInt16LE(type, 4)
-  head.writeUInt16LE(flags, 6)
-  head.writeUInt32LE(sequence, 8)
-  head.writeUInt8(family, HEADER_BYTES)
-  head.writeUInt16BE(resource, HEADER_BYTES + 2)
-  return Buffer.concat([head, ...attributes], size)
-}
+const FIRST_BYTES = 16 << 10
 
-export function attribute(type: number, value: Uint8Array): Buffer {
-  const written = Buffer.alloc(padded(4 + value.length))
-  written.writeUInt16LE(4 + value.length, 0)
-  written.writeUInt16LE(type, 2)
-  written.set(value, 4)
-  return written
-}
+/** Writes messages of netfilter one behind the other, in one piece of memory: there are thousands of attributes in one batch. */
+export class MessageWriter {
+  #buffer = Buffer.alloc(FIRST_BYTES)
+  #at = 0
+  #messageAt = 0
 
-export function nested(type: number, ...attributes: readonly Uint8Array[]): Buffer {
-  return attribute(type | NESTED, Buffer.concat(attributes))
-}
+  /** What has been written. */
+  get written(): Buffer {
+    return this.#buffer.subarray(0, this.#at)
+  }
 
-/** With the zero at the end that the kernel wants. */
-export const text = (type: number, value: string) => attribute(type, Buffer.from(`${value}\0`))
-export const number = (type: number, value: number) => attribute(type, bigEndian(value, 4))
+  /** How far the message that is being written goes. */
+  get offset(): number {
+    return this.#at - this.#messageAt
+  }
+
+  /** `resource` is the number of a subsystem, in those that begin and end a batch. */
+  message({ type, flags, sequence, family, resource = 0 }: MessageHeader, body: () => void = () => {}): void {
+    const at = this.#take(HEADER_BYTES + FAMILY_BYTES)
+    this.#messageAt = at
+    body()
+    this.#buffer.writeUInt32LE(this.#at - at, at)
+    this.#buffer.writeUInt16LE(type, at + 4)
+    this.#buffer.writeUInt16LE(flags, at + 6)
+    this.#buffer.writeUInt32LE(sequence, at + 8)
+    this.#buffer.writeUInt8(family, at + HEADER_BYTES)
+    this.#buffer.writeUInt16BE(resource, at + HEADER_BYTES + 2)
+  }
+
+  nested(type: number, body: () => void): void {
+    const at = this.#take(4)
+    body()
+    this.#head(at, type | NESTED, this.#at - at)
+  }
+
+  bytes(type: number, value: Uint8Array): void {
+    const at = this.#take(4 + value.length)
+    this.#head(at, type, 4 + value.length)
+    this.#buffer.set(value, at + 4)
+  }
+
+  number(type: number, value: number): void {
+    const at = this.#take(8)
+    this.#head(at, type, 8)
+    this.#buffer.writeUInt32BE(value, at + 4)
+  }
+
+  /** With the zero at the end that the kernel wants. */
+  text(type: number, value: string): void {
+    const size = Buffer.byteLength(value)
+    const at = this.#take(4 + size + 1)
+    this.#head(at, type, 4 + size + 1)
+    this.#buffer.write(value, at + 4)
+  }
+
+  #head(at: number, type: number, size: number): void {
+    this.#buffer.writeUInt16LE(size, at)
+    this.#buffer.writeUInt16LE(type, at + 2)
+  }
+
+  /** Where there is now room for so many bytes, all of them zero. */
+  #take(size: number): number {
+    const at = this.#at
+    this.#at += padded(size)
+    if (this.#at > this.#buffer.length) {
+      const larger = Buffer.alloc(Math.max(this.#at, this.#buffer.length * 2))
+      larger.set(this.#buffer.subarray(0, at))
+      this.#buffer = larger
+    }
+    return at
+  }
+}
 
 /** A number as the network has it. */
 export function bigEndian(value: number | bigint, bytes: number): Buffer {

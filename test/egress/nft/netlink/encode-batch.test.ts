@@ -1,15 +1,7 @@
 import { expect, test } from 'vitest'
-import { type Batch, encodeBatch, readAnswer } from '../../../../egress/nft/netlink/encode-batch.ts'
+import { type Batch, encodeBatch } from '../../../../egress/nft/netlink/encode-batch.ts'
 import { readScript } from '../../../../egress/nft/netlink/read-script.ts'
-import {
-  attribute,
-  bigEndian,
-  message,
-  number,
-  readAttributes,
-  readMessages,
-  text,
-} from '../../../../egress/nft/netlink/wire.ts'
+import { readAttributes, readMessages } from '../../../../egress/nft/netlink/wire.ts'
 
 const INET = 1
 const FIRST = 100
@@ -102,51 +94,6 @@ test('the first message asks for the generation and the last for a confirmation'
   expect(flags).toEqual([1, 1 | create | echo, 1 | create, 1 | acknowledge, 1])
   expect(batch.lastSequence).toBe(FIRST + 3)
 })
-
-const batch = encode('add chain inet t a', 'add element inet t s { 192.0.2.1, 192.0.2.2 timeout 9s }')
-const error = (sequence: number, code: number, ...details: Buffer[]) => {
-  const body = Buffer.alloc(20)
-  body.writeInt32LE(code)
-  return netlink(2, sequence, 0x100 | (details.length > 0 ? 0x200 : 0), Buffer.concat([body, ...details]))
-}
-const generation = (value: number) =>
-  message({ type: (10 << 8) | 15, flags: 0, sequence: FIRST + 1, family: 0 }, number(1, value))
-const ENOENT = -2
-const ENOSPC = -28
-const offset = (at: number) => attribute(2, Buffer.from(bigEndian(at, 4)).reverse())
-
-test.each([
-  ['a confirmation', [generation(7), error(FIRST + 2, 0)], { isDone: true, generation: 7 }],
-  ['a confirmation of another batch', [error(FIRST - 1, 0)], { isDone: false }],
-  ['nothing', [], { isDone: false }],
-  ['a message that is cut off', [error(FIRST + 2, 0).subarray(0, 30)], { isDone: false }],
-  ['an error', [error(FIRST + 1, ENOENT)], { isDone: false, refusal: 'ENOENT at "add chain inet t a"' }],
-  [
-    'a refused transaction whose messages were all right',
-    [error(FIRST, ENOSPC), error(FIRST + 2, 0)],
-    { isDone: false, refusal: 'ENOSPC' },
-  ],
-  [
-    'an error at an element, in words',
-    [error(FIRST + 2, ENOSPC, text(1, 'the set is full'), offset(56))],
-    {
-      isDone: false,
-      refusal:
-        'ENOSPC (the set is full) at "192.0.2.2 timeout 9s" of "add element inet t s { 192.0.2.1, 192.0.2.2 timeout 9s }"',
-    },
-  ],
-])('%s is understood', (_what, received, answer) => {
-  expect(readAnswer(batch, Buffer.concat(received))).toEqual(answer)
-})
-
-function netlink(type: number, sequence: number, flags: number, body: Buffer): Buffer {
-  const head = Buffer.alloc(16)
-  head.writeUInt32LE(16 + body.length, 0)
-  head.writeUInt16LE(type, 4)
-  head.writeUInt16LE(flags, 6)
-  head.writeUInt32LE(sequence, 8)
-  return Buffer.concat([head, body])
-}
 
 function boundsIn(list: Buffer): string[] {
   const bounds: string[] = []

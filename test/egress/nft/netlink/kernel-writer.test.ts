@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { KernelWriter } from '../../../../egress/nft/netlink/kernel-writer.ts'
 import { readScript } from '../../../../egress/nft/netlink/read-script.ts'
-import { message, number, readMessages } from '../../../../egress/nft/netlink/wire.ts'
+import { MessageWriter, readMessages } from '../../../../egress/nft/netlink/wire.ts'
 import { createLogger, createSilentLogger } from '../../../../lib/log.ts'
 
 const COMMANDS = readScript('add chain inet t c\n') ?? []
@@ -39,8 +39,11 @@ function confirm(sequence: number, code = 0): Buffer {
   written.writeInt32LE(code, 16)
   return written
 }
-const generation = (value: number) =>
-  message({ type: (10 << 8) | 15, flags: 0, sequence: 0, family: 0 }, number(1, value))
+function generation(value: number): Buffer {
+  const to = new MessageWriter()
+  to.message({ type: (10 << 8) | 15, flags: 0, sequence: 0, family: 0 }, () => to.number(1, value))
+  return to.written
+}
 
 test('what the kernel confirms is done, and its generation is our own', async () => {
   let made = 6
