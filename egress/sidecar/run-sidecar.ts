@@ -31,6 +31,7 @@ import type { Floor } from '../policy/compile.ts'
 import { createOwnAddresses } from '../proxy/open-proxy.ts'
 import { keepRules } from '../watch/keep-rules.ts'
 import { ALWAYS_DIRECTORY, createAlwaysWatch, readAlwaysFiles } from './always-files.ts'
+import { isNetworkOfMachine } from './network-of-machine.ts'
 import { findOwnCgroup, probeOwnCgroup } from './own-cgroup.ts'
 import { createPodApi, limitFromWithin, type PodApi } from './pod-api.ts'
 import { createPodForm, podRelay } from './pod-rules.ts'
@@ -65,6 +66,10 @@ export async function runSidecar(sources: { env: NodeJS.ProcessEnv; args: string
   const sidecar = orRefuse(() => readSidecarConfig(sources.env, config.ruleSets))
   const log = createLogger({ program: 'egress', level: sidecar.logLevel ?? config.logLevel })
   for (const warning of [...loaded.warnings, ...sidecar.warnings]) log.warn(warning)
+  if (isNetworkOfMachine())
+    refuse(
+      'Cannot filter a pod in the network of the machine: a pod with "hostNetwork: true" can have no sidecar',
+    )
   const unfit = await whyNoFilter()
   if (unfit !== undefined) refuse(unfit)
   makeDataDir(config.dataDir)

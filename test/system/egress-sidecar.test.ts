@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isNetworkOfMachine } from '../../egress/sidecar/network-of-machine.ts'
 import { run } from '../egress/network-lab.ts'
 import { METADATA, OUTSIDE, POD, PodLab, PRIVATE, PUBLIC, PUBLIC_TOO, TOKEN } from '../egress/pod-lab.ts'
 import { pythonWithSdk } from '../support/python-sdk.ts'
@@ -18,6 +19,7 @@ const allow = (...targets: string[]) => ({
 })
 /** More than one kernel, and one program, would refuse before any rule does. */
 const REFUSED = /^failed E(CONNREFUSED|CONNRESET|PERM|HOSTUNREACH|ACCES)/
+const NETWORK_OF_MACHINE = join(import.meta.dirname, '../../egress/sidecar/network-of-machine.ts')
 const SECRET = 'a-secret-of-the-pod'
 
 describe.skipIf(why !== undefined)('egress as the sidecar of a pod', () => {
@@ -33,6 +35,12 @@ describe.skipIf(why !== undefined)('egress as the sidecar of a pod', () => {
     await lab.start(env)
   }, 60_000)
   afterAll(() => lab.close())
+
+  test('O14: the network of a pod is told from that of the machine', async () => {
+    const look = `import { isNetworkOfMachine } from '${NETWORK_OF_MACHINE}'; console.log(isNetworkOfMachine())`
+    expect((await lab.run([process.execPath, '--input-type=module', '-e', look])).trim()).toBe('false')
+    expect(isNetworkOfMachine((path) => path === '/proc/sys/net/core/netdev_max_backlog')).toBe(true)
+  })
 
   test('a name opens its address to who names it, whoever runs it, and nothing else', async () => {
     expect(await lab.dial(PUBLIC, 80, 'http:good.example')).toMatch(REFUSED)
