@@ -1,11 +1,13 @@
 // Which registries may be asked at all. A reference names a host, and who may make a sandbox names the reference: so a request could have
 // this machine, or its Docker daemon, knock at doors that are open to nobody else, such as the cloud's metadata, and tell from the
-// answer what is behind them. What lies at such an address is asked only when the operator has named it.
+// answer what is behind them. What lies at such an address is asked only when the operator has named it. A name is judged by what it stands for
+// now; whoever pulls asks again, so this is no firewall (docs/images.md).
 
 import { lookup } from 'node:dns/promises'
 import ipaddr from 'ipaddr.js'
 import type { ImageRequest } from '../runtime/images.ts'
 import { RuntimeError } from '../runtime/runtime.ts'
+import { HOST_ADDRESSES, type HostAddresses, lookAtHost } from './host-addresses.ts'
 import type { Reference } from './reference.ts'
 
 const LOOKUP_TIMEOUT_MS = 5000
@@ -25,6 +27,9 @@ export type GuardOptions = {
   aliases: Record<string, string>
   /** The addresses of a host; the machine's own way to find them when absent. */
   addressesOf?: (host: string) => Promise<string[]>
+  /** What this machine says of itself when absent. */
+  host?: HostAddresses
+  lookupMs?: number
 }
 
 /** Makes what rejects with RuntimeError when a registry is not to be asked. */
@@ -32,15 +37,27 @@ export function createRegistryGuard({
   allowed,
   aliases,
   addressesOf = resolve,
+  host: machine = HOST_ADDRESSES,
+  lookupMs = LOOKUP_TIMEOUT_MS,
 }: GuardOptions): RegistryGuard {
   return async ({ reference: { registry }, request: { uri } }, signal) => {
     const host = registry.replace(/:\d+$/, '')
     if (allowed.includes(registry) || allowed.includes(host) || Object.hasOwn(aliases, uri)) return
     const isNamed = host === 'localhost' || host.endsWith('.localhost')
-    if (!isNamed && !(await within(addressesOf(host), signal)).some(isOfMachine)) return
+    const about = `Image "${uri.slice(0, 200)}" cannot be pulled: its registry "${registry}"`
+    if (!isNamed) {
+      const addresses = await within(addressesOf(host.replace(/^\[|\]$/g, '')), { signal, lookupMs })
+      if (addresses === 'late')
+        throw new RuntimeError(
+          'image_pull_failed',
+          `${about} has a name that no name server answered for within ${lookupMs / 1000} seconds, so nobody can tell whether it is at an address of this machine (runtime.internal_registries names those that are not looked up)`,
+        )
+      const isOfHost = lookAtHost(machine)
+      if (!addresses.some((address) => isOfMachine(address) || isOfHost(address))) return
+    }
     throw new RuntimeError(
       'image_denied',
-      `Image "${uri.slice(0, 200)}" cannot be pulled: its registry "${registry}" is at an address of this machine or its surroundings (loopback, link-local or metadata), and only the operator opens such a one (runtime.internal_registries)`,
+      `${about} is at an address of this machine, of a sandbox or of its surroundings (loopback, link-local or metadata), and only the operator opens such a one (runtime.internal_registries)`,
     )
   }
 }
@@ -62,12 +79,15 @@ async function resolve(host: string): Promise<string[]> {
   return (await lookup(host, { all: true })).map(({ address }) => address)
 }
 
-/** The addresses; none when nobody knows the host, or says so in time: who asks it then has no other answer. */
-async function within(found: Promise<string[]>, signal: AbortSignal): Promise<string[]> {
-  const over = AbortSignal.any([signal, AbortSignal.timeout(LOOKUP_TIMEOUT_MS)])
-  const late = new Promise<string[]>((resolve) => {
-    if (over.aborted) resolve([])
-    else over.addEventListener('abort', () => resolve([]), { once: true })
+/** The addresses, or that none came in time; none when nobody knows the host: who asks it then has no other answer. */
+async function within(
+  found: Promise<string[]>,
+  { signal, lookupMs }: { signal: AbortSignal; lookupMs: number },
+): Promise<string[] | 'late'> {
+  const over = AbortSignal.any([signal, AbortSignal.timeout(lookupMs)])
+  const late = new Promise<'late'>((resolve) => {
+    if (over.aborted) resolve('late')
+    else over.addEventListener('abort', () => resolve('late'), { once: true })
   })
   const addresses = await Promise.race([found.catch(() => []), late])
   signal.throwIfAborted()
