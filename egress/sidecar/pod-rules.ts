@@ -9,7 +9,8 @@
 //   out      everything that leaves the pod: egress's own; answers to who called from outside; what the policy allows. Nothing else, and
 //            no IPv6 but answers
 // A packet that comes into the pod passes `in`: connections by TCP from outside are for services of the pod, and the port of the API is
-// egress's alone, also while egress is away. What is no TCP comes in only as part of what the policy in force has let out.
+// egress's alone, also while egress is away. Programs of the pod reach each other as they like, and of egress its two servers: what else
+// it has open waits for somebody's answer, such as that of a name server in the pod, which nobody else is to give. What is no TCP comes in only as part of what the policy in force has let out.
 //
 // While egress is away, all of it stays: names are not answered, what would be relayed is refused.
 
@@ -142,13 +143,21 @@ table inet ${table} {
   }
   chain in {
     type filter hook input priority filter - 1; policy accept;
-    iifname "lo" accept
+    iifname "lo" goto from_within
     meta l4proto ipv6-icmp ${NEIGHBOURS} accept
     ct direction original goto from_outside
     ct mark ${OWN} accept
     meta l4proto tcp accept
     ct state related accept
     goto reply-${id}
+  }
+  chain from_within {
+    ${ours} accept
+    ct direction reply accept
+    meta mark ${mark} accept
+    meta l4proto { tcp, udp } th dport { ${dnsPort}, ${apiPort} } accept
+    ${isOwn} goto refuse
+    accept
   }
   chain from_outside {
     tcp dport ${apiPort} ct state new ${isOwn} accept

@@ -32,6 +32,7 @@ const ZONE = [
   `twin.example=${PUBLIC}`,
   `other.example=${PUBLIC_TOO}`,
   `inner.example=${PRIVATE}`,
+  'silent.example=',
 ]
 
 /** In a container, where control groups show nothing but the container's own, and the name servers are the pod's. */

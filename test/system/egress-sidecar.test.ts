@@ -87,6 +87,16 @@ print(one.recv(512)[3] & 15)`
     expect(lab.asked.filter((line) => line.startsWith('secret'))).toEqual([])
   })
 
+  test('B2: nobody in the pod answers for the server that egress has asked', async () => {
+    await lab.setPolicy(allow('silent.example'))
+    const answered = lab.resolve('silent.example')
+    const portOf = () => lab.asked.find((line) => line.startsWith('silent'))?.split(' ')[1] ?? ''
+    await expect.poll(portOf).not.toBe('')
+    for (const host of ['127.0.0.1', POD])
+      await expect(lab.run(['python3', '-c', CALL, host, portOf(), 'udp'])).rejects.toThrow(/Errno 1[13]/)
+    expect(await answered).not.toHaveProperty('rcode', 0)
+  })
+
   test('B2 B6: the workload can take no mark, no raw socket and no rule away', async () => {
     const refused = async (...command: string[]) =>
       expect(lab.run(command)).rejects.toThrow(/not permitted|PermissionError/)
@@ -141,7 +151,7 @@ print(one.recv(512)[3] & 15)`
     await lab.serve('0.0.0.0', 8000)
     const call = (...args: string[]) =>
       run('ip', 'netns', 'exec', lab.outside, 'python3', '-c', CALL, POD, '8000', ...args)
-    expect((await call('tcp')).trim()).toBe(`from ${OUTSIDE}`)
+    expect(await call('tcp')).toMatch(/^from 203\.0\.113\.1\n/)
     await expect(call('udp')).rejects.toThrow('TimeoutError')
     // And the pod's own programs reach each other.
     expect(await lab.dial('127.0.0.1', 8000)).toBe('open from 127.0.0.1')
