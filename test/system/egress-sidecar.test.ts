@@ -42,7 +42,7 @@ describe.skipIf(why !== undefined)('egress as the sidecar of a pod', () => {
     expect(isNetworkOfMachine((path) => path === '/proc/sys/net/core/netdev_max_backlog')).toBe(true)
   })
 
-  test('a name opens its address to who names it, whoever runs it, and nothing else', async () => {
+  test('B10: a name opens its address to who names it, whoever runs it, and nothing else', async () => {
     expect(await lab.dial(PUBLIC, 80, 'http:good.example')).toMatch(REFUSED)
     expect(await lab.resolve('other.example')).toEqual({ rcode: 3, data: [] })
     expect(await lab.resolve('good.example')).toEqual({ rcode: 0, data: [PUBLIC] })
@@ -52,7 +52,7 @@ describe.skipIf(why !== undefined)('egress as the sidecar of a pod', () => {
     expect(await lab.dial(PUBLIC, 80, 'say:SSH-2.0-client\r\n')).toBe('failed ECONNRESET')
     expect(await lab.dial(PUBLIC, 80, 'udp')).toMatch(REFUSED)
     expect(await lab.dial(PUBLIC_TOO, 80, 'http:good.example')).toMatch(REFUSED)
-    // Nobody passes by an id of a user (B10).
+    // Nobody passes by an id of a user.
     for (const uid of [10_042, 1000]) {
       const curl = ['curl', '-sS', '-m', '2', `http://${PUBLIC_TOO}/`]
       await expect(lab.run(curl, uid)).rejects.toThrow('curl: (7)')

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { readSidecarConfig } from '../../../egress/sidecar/sidecar-config.ts'
 import { ConfigError } from '../../../lib/config.ts'
@@ -73,9 +75,13 @@ test.each([
   ['MAX_RULES', '10', 'a policy may have 4096 rules'],
   ['NAMESERVER_EXEMPT', '192.0.2.1', 'every question is answered here'],
   ['REDIRECT_BACKEND', 'iptables', 'packets are led by nftables'],
-  ['MODE', 'dns', 'packets are filtered all the same'],
 ])('%s "%s" is said to have no effect', (name, value, warning) => {
   expect(read({ TOKEN: 'token', [name]: value }).warnings).toEqual([expect.stringContaining(warning)])
+})
+
+test('B5: a mode that filters names alone filters packets all the same', () => {
+  const { warnings } = read({ TOKEN: 'token', MODE: 'dns' })
+  expect(warnings).toEqual([expect.stringContaining('packets are filtered all the same')])
 })
 
 test.each([
@@ -102,6 +108,20 @@ test.each([
   ['a setting that nobody knows', 'RULE', '{}', 'There is no setting OPENSANDBOX_EGRESS_RULE'],
 ])('%s is refused', (_, name, value, problem) => {
   expect(problemsOf({ [name]: value })).toContain(problem)
+})
+
+test('the pod of the examples says what is taken', () => {
+  const pod = readFileSync(
+    join(import.meta.dirname, '../../../examples/kubernetes/pod-with-egress.yaml'),
+    'utf8',
+  )
+  const [, rules = ''] = /OPENSANDBOX_EGRESS_RULES\n\s+value: \|\n([\s\S]+?)\n\s+#/.exec(pod) ?? []
+  const names = [...pod.matchAll(/name: OPENSANDBOX_EGRESS_(\w+)/g)].map(([, name = '']) => name)
+  const values = [...pod.matchAll(/name: OPENSANDBOX_EGRESS_(\w+), value: "?([^"\s}]+)/g)]
+  const given = Object.fromEntries(values.map(([, name = '', value = '']) => [name, value]))
+  expect(names.sort()).toEqual([...Object.keys(given), 'RULES', 'TOKEN'].sort())
+  const { policy, credentialProxy, warnings } = read({ ...given, TOKEN: 'token', RULES: rules })
+  expect([policy?.egress.length, credentialProxy, warnings]).toEqual([2, true, []])
 })
 
 test('all that is wrong is said at once', () => {
