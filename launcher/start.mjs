@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { withCompileCache } from './compile-cache.mjs'
+import { problemsOfFlags } from './flags.mjs'
 import { ensureMachine, ROOT } from './install.mjs'
 import { dockerHostOf, runtimeOf } from './runtime.mjs'
 
@@ -28,6 +29,12 @@ const args = process.argv.slice(2)
 if (args.includes('--help') || args.includes('-h')) {
   console.log(HELP)
   process.exit(0)
+}
+
+const problems = problemsOfFlags(args)
+if (problems.length > 0) {
+  for (const problem of problems) console.error(problem)
+  process.exit(1)
 }
 
 const ready = await ensureMachine({

@@ -1,6 +1,7 @@
 // What the Docker runtime is told: how it reaches the daemon, and what every container of it is given (contract: lifecycle.md 6.2,
 // v1.1.md 7.1).
 
+import { CAPABILITIES } from './capabilities.ts'
 import { type Check, isTable, show } from './checks.ts'
 import type { SettingName } from './settings.ts'
 
@@ -57,8 +58,11 @@ export const capabilities: Check = {
     if (!Array.isArray(value)) return undefined
     return value.map((item, at) => {
       const name = typeof item === 'string' ? item.toUpperCase().replace(/^CAP_/, '') : ''
-      if (!/^[A-Z][A-Z_]{1,40}$/.test(name))
-        report([at], `must be a capability such as "NET_RAW", but it is ${show(item)}`)
+      if (!CAPABILITIES.includes(name))
+        report(
+          [at],
+          `must be a capability such as "NET_RAW" (allowed: ${CAPABILITIES.join(', ')}), but it is ${show(item)}`,
+        )
       return name
     })
   },
@@ -68,6 +72,15 @@ export const capabilities: Check = {
 export const profile: Check = {
   allowed: 'a text',
   read: (v) => (typeof v === 'string' ? v.trim() : undefined),
+}
+
+/** What the file says is looked at by who starts Docker's runtime. */
+export const seccompProfile: Check = {
+  allowed: '"unconfined", "builtin", or the path of a profile, which begins with "/"',
+  read: (v) => {
+    const name = typeof v === 'string' ? v.trim() : undefined
+    return name === undefined || !/^(?:|unconfined|builtin|\/.+)$/.test(name) ? undefined : name
+  },
 }
 
 /** As Docker reads DOCKER_TLS_VERIFY: any text means yes. */

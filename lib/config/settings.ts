@@ -35,6 +35,7 @@ import {
   DROPPED_CAPABILITIES,
   environment,
   profile,
+  seccompProfile,
   yesByAnyText,
 } from './docker.ts'
 import { addressRanges, certificateList, domainPatterns } from './front.ts'
@@ -81,7 +82,7 @@ export const SETTINGS = {
   'docker.api_timeout': [integer(1, 3600), 180],
   'docker.drop_capabilities': [capabilities, DROPPED_CAPABILITIES],
   'docker.apparmor_profile': [profile, undefined],
-  'docker.seccomp_profile': [profile, undefined],
+  'docker.seccomp_profile': [seccompProfile, undefined],
   'docker.no_new_privileges': [yesOrNo, true],
   'docker.pids_limit': [integer(16, 4_194_304), 4096],
   'docker.sandbox_env': [environment, {}],

@@ -18,6 +18,7 @@ import { DockerImages } from './images.ts'
 import { createOwnership, loadSecret } from './ownership.ts'
 import type { DockerParts } from './parts.ts'
 import { whyElsewhere } from './same-machine.ts'
+import { parseSeccompProfile } from './seccomp-profile.ts'
 import { openSshTunnel } from './ssh-tunnel.ts'
 
 /** What Docker leaves to a container but for what an operator takes away. */
@@ -135,9 +136,9 @@ function layersFolderOf({ Driver, DockerRootDir }: DaemonInfo): { layersFolder?:
 function seccompOf(profile: string | undefined): { seccompProfile?: string } {
   if (!profile?.startsWith('/')) return {}
   try {
-    return { seccompProfile: JSON.stringify(JSON.parse(readFileSync(profile, 'utf8'))) }
+    return { seccompProfile: parseSeccompProfile(readFileSync(profile, 'utf8')) }
   } catch (error) {
-    throw new Error(`Cannot read docker.seccomp_profile "${profile}" as JSON`, { cause: error })
+    throw new Error(`Cannot take docker.seccomp_profile "${profile}": ${messageOf(error)}`, { cause: error })
   }
 }
 

@@ -75,6 +75,11 @@ describe('[docker]', () => {
       '[docker]\ndrop_capabilities = ["no such"]\n',
       '/c.toml:4: "docker.drop_capabilities[0]" must be a capability',
     ],
+    ['[docker]\ndrop_capabilities = ["KILL", "NET_RWA"]\n', 'drop_capabilities[1]" must be a capability'],
+    [
+      '[docker]\nseccomp_profile = "strict"\n',
+      '/c.toml:4: "docker.seccomp_profile" must be "unconfined", "builtin"',
+    ],
     ['[docker]\nsandbox_env = ["=secret"]\n', '/c.toml:4: "docker.sandbox_env[0]" must be a variable'],
     [
       '[docker]\nsandbox_env = {"a b" = "secret"}\n',
