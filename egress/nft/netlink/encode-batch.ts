@@ -61,9 +61,13 @@ type Places = { at: number; text: string }[]
 /** What becomes one message. `body` writes its attributes, and notes its elements. */
 type Piece = { kind: Kind; line: string; body: (to: MessageWriter, elements: Places) => void }
 
-/** `first` is the number of the first message; the others follow it. */
-export function encodeBatch(commands: readonly Command[], first: number): Batch {
-  const to = new MessageWriter()
+/** `first` is the number of the first message; the others follow it. The bytes are in the memory of `to`. */
+export function encodeBatch(
+  commands: readonly Command[],
+  first: number,
+  to: MessageWriter = new MessageWriter(),
+): Batch {
+  to.clear()
   const sent: Sent[] = []
   let lastSetId = 0
   const pieces = commands.flatMap((command) => piecesOf(command, () => ++lastSetId))

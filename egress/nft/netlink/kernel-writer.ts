@@ -7,6 +7,7 @@ import { encodeBatch } from './encode-batch.ts'
 import { readAnswer } from './read-answer.ts'
 import type { Command } from './read-script.ts'
 import { type NetlinkSocket, openNetlinkSocket } from './socket.ts'
+import { MessageWriter } from './wire.ts'
 
 /** `unable`: nothing was done, and nft must do it. */
 export type Written = { outcome: 'done' } | { outcome: 'unable' } | { outcome: 'refused'; reason: string }
@@ -36,6 +37,7 @@ export class KernelWriter {
   readonly #log: Logger
   readonly #deadlineMs: number
   readonly #generations = new Set<number>()
+  readonly #memory = new MessageWriter()
   #sequence = 1
   #underWay: Promise<unknown> = Promise.resolve()
   #isUsable = true
@@ -50,7 +52,7 @@ export class KernelWriter {
   /** All or nothing, one call after the other. Rejects when nobody knows what became of it. */
   async apply(commands: readonly Command[]): Promise<Written> {
     if (!this.#isUsable) return { outcome: 'unable' }
-    const batch = encodeBatch(commands, this.#sequence)
+    const batch = encodeBatch(commands, this.#sequence, this.#memory)
     if (batch.bytes.length > this.#socket.maxBytes) return { outcome: 'unable' }
     // Numbers have 32 bits, and begin anew well before.
     this.#sequence = batch.lastSequence > 2 ** 30 ? 1 : batch.lastSequence + 2

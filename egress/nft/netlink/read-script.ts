@@ -96,7 +96,8 @@ function readKeyPart(text: string): Buffer | undefined {
 }
 
 function readAddress(text: string): Buffer | undefined {
-  return isIPv4(text) || isIPv6(text) ? Buffer.from(ipaddr.parse(text).toByteArray()) : undefined
+  if (isIPv4(text)) return Buffer.from(text.split('.').map(Number))
+  return isIPv6(text) ? Buffer.from(ipaddr.IPv6.parse(text).toByteArray()) : undefined
 }
 
 function readRule(text: string): Statement[] | undefined {
@@ -182,15 +183,18 @@ function readRange(field: Field, text: string): Range | undefined {
 
 function readAddressRange(bytes: number, text: string): Range | undefined {
   const [, from = '', to, prefix] = /^([^-/]+)(?:-([^-/]+)|\/(\d+))?$/.exec(text) ?? []
-  const [first, last] = [from, to ?? from].map((part) => {
-    const address = readAddress(part)
-    return address?.length === bytes ? BigInt(`0x${address.toString('hex')}`) : undefined
-  })
+  const first = numberOf(readAddress(from), bytes)
+  const last = to === undefined ? first : numberOf(readAddress(to), bytes)
   if (prefix === undefined || first === undefined) return rangeOf(first, last)
   if (Number(prefix) > bytes * 8) return undefined
   const size = 1n << BigInt(bytes * 8 - Number(prefix))
   const start = (first / size) * size
   return { first: start, last: start + size - 1n }
+}
+
+function numberOf(address: Buffer | undefined, bytes: number): bigint | undefined {
+  if (address?.length !== bytes) return undefined
+  return bytes === 4 ? BigInt(address.readUInt32BE()) : BigInt(`0x${address.toString('hex')}`)
 }
 
 function readNumber(text: string, bytes: number): bigint | undefined {

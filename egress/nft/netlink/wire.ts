@@ -21,6 +21,8 @@ export type MessageHeader = {
 }
 
 const FIRST_BYTES = 16 << 10
+/** More is not kept for the next batch. */
+const MAX_KEPT_BYTES = 256 << 10
 
 /** Writes messages of netfilter one behind the other, in one piece of memory: there are thousands of attributes in one batch. */
 export class MessageWriter {
@@ -28,7 +30,14 @@ export class MessageWriter {
   #at = 0
   #messageAt = 0
 
-  /** What has been written. */
+  /** Begins anew. What was written before is written over. */
+  clear(): void {
+    if (this.#buffer.length > MAX_KEPT_BYTES) this.#buffer = Buffer.alloc(FIRST_BYTES)
+    else this.#buffer.fill(0, 0, this.#at)
+    this.#at = 0
+  }
+
+  /** What has been written; it is not kept for longer than until the next `clear`. */
   get written(): Buffer {
     return this.#buffer.subarray(0, this.#at)
   }
