@@ -11,20 +11,14 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
   type ServerStreamResponseOptions,
-  sensitiveHeaders,
 } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { HTTP2_LIMITS, MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
 import type { Injection } from '../vault/port.ts'
-import {
-  MAX_SUBSTITUTED_BODY_BYTES,
-  substituteBody,
-  substituteHeader,
-  substitutesBody,
-  substituteTarget,
-} from '../vault/substitute.ts'
+import { MAX_SUBSTITUTED_BODY_BYTES, substituteBody, substitutesBody } from '../vault/substitute.ts'
 import { type Relaying, Tally } from './exchange.ts'
-import { canonicalField, isNamedBySecret, isOfTheHead, redact } from './fields.ts'
+import { canonicalField } from './fields.ts'
+import { forwardedHeaders, forwardedTrailers, redactedHeaders } from './http2-fields.ts'
 import { checkAuthority, judgeRequest, type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { overridesOf } from './overrides.ts'
 import { UpstreamError } from './upstreams.ts'
@@ -33,6 +27,8 @@ export type Http2RelayOptions = Relaying & {
   client: Duplex
   /** A connection of the server. Rejects with an UpstreamError. */
   open: () => ClientHttp2Session | Promise<ClientHttp2Session>
+  /** How long a client may be silent with no request under way. */
+  requestMs?: number
   /** Begins a stream on it. */
   request: (
     session: ClientHttp2Session,
@@ -45,6 +41,8 @@ const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2
 /** As HTTP/1 is read, too. */
 const METHOD = /^[A-Z][A-Z-]{0,31}$/
 const MAX_HEAD_BYTES = 65_536
+/** As long as servers wait for the next request. */
+const REQUEST_MS = 75_000
 const WINDOW_BYTES = 1024 * 1024
 const SESSION_WINDOW_BYTES = 4 * WINDOW_BYTES
 const SESSION_OPTIONS = {
@@ -58,18 +56,10 @@ const SESSION_OPTIONS = {
 /** No date is added that the server has not sent. */
 const AS_IT_IS: ServerStreamResponseOptions & { sendDate: boolean } = { sendDate: false }
 
-const OF_THE_CONNECTION = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-])
-
 /** Reads requests until the client ends its connection. */
 export function relayHttp2(options: Http2RelayOptions): void {
-  const { client } = options
+  const { client, requestMs = REQUEST_MS } = options
+  let open = 0
   // The types say that it returns nothing.
   const session = performServerHandshake(client, SESSION_OPTIONS) as unknown as ServerHttp2Session
   session
@@ -78,10 +68,17 @@ export function relayHttp2(options: Http2RelayOptions): void {
       // The close that follows does what is to be done.
       stream.on('error', () => {})
       // It was broken off in the packet that it came in.
-      if (!stream.destroyed && !stream.closed) new StreamRelay(options, stream).begin(headers, flags)
+      if (stream.destroyed || stream.closed) return
+      open++
+      stream.on('close', () => open--)
+      new StreamRelay(options, stream).begin(headers, flags)
     })
     .on('error', () => {})
     .on('close', () => client.destroy())
+  // A stream may be quiet for as long as it likes.
+  session.setTimeout(requestMs, () => {
+    if (open === 0) session.close()
+  })
   // It waits for what only sockets say that a TLS server has made.
   client.emit('secureConnect')
 }
@@ -92,7 +89,6 @@ class StreamRelay {
   #tally: Tally
   #injection: Injection | undefined
   #upstream: ClientHttp2Stream | undefined
-  #letGo: (() => void) | undefined
 
   constructor(options: Http2RelayOptions, stream: ServerHttp2Stream) {
     this.#options = options
@@ -141,61 +137,91 @@ class StreamRelay {
     }
     this.#injection = verdict.injection
     this.#tally.injection = verdict.injection
-    void this.#forward(forwardedHeaders(headers, verdict.injection), isWhole)
+    const forwarded = forwardedHeaders(headers, verdict.injection)
+    if (!isWhole && this.#holdsBody(forwarded)) {
+      const letGo = this.#options.holdBody()
+      if (!letGo) return TOO_MANY_HELD
+      void this.#forwardHeld(forwarded, letGo)
+    } else this.#withSession((session) => this.#forward(session, forwarded, isWhole))
     return undefined
   }
 
-  async #forward(headers: OutgoingHttpHeaders, isWhole: boolean): Promise<void> {
-    const { open, request } = this.#options
-    const stream = this.#stream
+  #withSession(act: (session: ClientHttp2Session) => void): void {
+    const { destroyed, closed } = this.#stream
+    if (destroyed || closed) return
     try {
-      const body = await this.#heldBody(headers, isWhole)
-      if (body && 'status' in body) {
-        this.#refuse(body)
-        return
-      }
-      const opening = open()
-      const session = opening instanceof Promise ? await opening : opening
-      if (stream.destroyed || stream.closed) return
-      if (body) headers['content-length'] = String(body.length)
-      const upstream = request(session, headers, { endStream: isWhole, waitForTrailers: !isWhole })
-      this.#upstream = upstream
-      this.#connect(upstream)
-      if (body) {
-        upstream.end(body)
-        this.#letGo?.()
-      } else if (!isWhole)
-        this.#pass(stream, upstream, (length) => {
-          this.#tally.bytesSent += length
-        })
+      const opening = this.#options.open()
+      if (opening instanceof Promise) opening.then(act).catch((error: unknown) => this.#cannotSend(error))
+      else act(opening)
     } catch (error) {
-      const isExpected = error instanceof UpstreamError
-      this.#refuse(
-        isExpected
-          ? { status: error.status, text: error.message }
-          : { status: 502, text: `the server ${this.#options.server.host} takes no more requests` },
-      )
+      this.#cannotSend(error)
     }
   }
 
-  /** A body in which texts are replaced must be whole first. */
-  async #heldBody(headers: OutgoingHttpHeaders, isWhole: boolean): Promise<Buffer | Refusal | undefined> {
-    const text = (name: string) => (headers[name] === undefined ? undefined : String(headers[name]))
-    const contentType = text('content-type')
-    const { substitutions = [] } = this.#injection ?? {}
-    const length = Number(text('content-length') ?? Number.POSITIVE_INFINITY)
-    if (isWhole || length > MAX_SUBSTITUTED_BODY_BYTES) return undefined
-    if (!substitutesBody(substitutions, { contentType, contentEncoding: text('content-encoding') }))
-      return undefined
-    const letGo = this.#options.holdBody()
-    if (!letGo) return TOO_MANY_HELD
-    this.#stream.once('close', letGo)
-    this.#letGo = letGo
+  #cannotSend(error: unknown): void {
+    const isExpected = error instanceof UpstreamError
+    this.#refuse(
+      isExpected
+        ? { status: error.status, text: error.message }
+        : { status: 502, text: `the server ${this.#options.server.host} takes no more requests` },
+    )
+  }
+
+  #forward(session: ClientHttp2Session, headers: OutgoingHttpHeaders, isWhole: boolean): void {
+    const upstream = this.#request(session, headers, isWhole)
+    if (!upstream || isWhole) return
+    this.#pass(this.#stream, upstream, (length) => {
+      this.#tally.bytesSent += length
+    })
+  }
+
+  /** Texts in the body are replaced, so it must be whole first. */
+  async #forwardHeld(headers: OutgoingHttpHeaders, letGo: () => void): Promise<void> {
+    const stream = this.#stream
+    stream.once('close', letGo)
     const parts: Buffer[] = []
-    for await (const part of this.#stream) parts.push(part)
-    const body = Buffer.concat(parts)
-    this.#tally.bytesSent += body.length
-    return substituteBody(body, substitutions, contentType)
+    try {
+      for await (const part of stream) parts.push(part)
+    } catch (error) {
+      this.#cannotSend(error)
+      return
+    }
+    const whole = Buffer.concat(parts)
+    this.#tally.bytesSent += whole.length
+    const contentType = textIn(headers, 'content-type')
+    const body = substituteBody(whole, this.#injection?.substitutions ?? [], contentType)
+    headers['content-length'] = String(body.length)
+    this.#withSession((session) => {
+      this.#request(session, headers, false)?.end(body)
+      letGo()
+    })
+  }
+
+  /** Undefined: nobody waits for the answer any more. */
+  #request(
+    session: ClientHttp2Session,
+    headers: OutgoingHttpHeaders,
+    isWhole: boolean,
+  ): ClientHttp2Stream | undefined {
+    if (this.#stream.destroyed || this.#stream.closed) return undefined
+    const upstream = this.#options.request(session, headers, {
+      endStream: isWhole,
+      waitForTrailers: !isWhole,
+    })
+    this.#upstream = upstream
+    this.#connect(upstream)
+    return upstream
+  }
+
+  /** A body in which texts are replaced must be whole first. */
+  #holdsBody(headers: OutgoingHttpHeaders): boolean {
+    const { substitutions = [] } = this.#injection ?? {}
+    if (substitutions.length === 0) return false
+    const length = Number(textIn(headers, 'content-length') ?? Number.POSITIVE_INFINITY)
+    if (length > MAX_SUBSTITUTED_BODY_BYTES) return false
+    const contentType = textIn(headers, 'content-type')
+    const contentEncoding = textIn(headers, 'content-encoding')
+    return substitutesBody(substitutions, { contentType, contentEncoding })
   }
 
   #connect(upstream: ClientHttp2Stream): void {
@@ -203,21 +229,20 @@ class StreamRelay {
     let trailers: OutgoingHttpHeaders = {}
     let answerTrailers: OutgoingHttpHeaders = {}
     stream.on('trailers', (came) => {
-      const kept = Object.entries(endToEnd(came)).filter(([name]) => !isOfTheHead(name))
-      trailers = withoutInjected(Object.fromEntries(kept), this.#injection)
+      trailers = forwardedTrailers(came, this.#injection)
     })
     upstream.on('wantTrailers', () => this.#attempt(() => upstream.sendTrailers(trailers)))
     upstream
       .on('headers', (headers) => {
         if (!stream.headersSent && !stream.closed)
-          this.#attempt(() => stream.additionalHeaders(redacted(headers, this.#injection)))
+          this.#attempt(() => stream.additionalHeaders(this.#redacted(headers)))
       })
       .on('response', (headers, flags) => {
         if (stream.closed || stream.destroyed) return
         const endStream = (flags & NGHTTP2_FLAG_END_STREAM) !== 0
         this.#tally.status = Number(headers[':status'])
         const isBegun = this.#attempt(() =>
-          stream.respond(redacted(headers, this.#injection), {
+          stream.respond(this.#redacted(headers), {
             ...AS_IT_IS,
             endStream,
             waitForTrailers: !endStream,
@@ -229,12 +254,16 @@ class StreamRelay {
           })
       })
       .on('trailers', (came) => {
-        answerTrailers = redacted(came, this.#injection)
+        answerTrailers = this.#redacted(came)
       })
       // The close that follows does what is to be done.
       .on('error', () => {})
       .on('close', () => this.#upstreamClosed(upstream))
     stream.on('wantTrailers', () => this.#attempt(() => stream.sendTrailers(answerTrailers)))
+  }
+
+  #redacted(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
+    return redactedHeaders(headers, { injection: this.#injection, secrets: this.#options.secrets })
   }
 
   /** What came may be more than Node lets out: then the exchange is broken off, and nobody else's. */
@@ -295,59 +324,11 @@ class StreamRelay {
   }
 }
 
-function forwardedHeaders(
-  headers: IncomingHttpHeaders,
-  injection: Injection | undefined,
-): OutgoingHttpHeaders {
-  const { host, te, ...others } = endToEnd(headers)
-  const forwarded: OutgoingHttpHeaders = {
-    ...others,
-    ...(te === 'trailers' && { te }),
-    ':authority': headers[':authority'] ?? headers.host,
-  }
-  if (!injection) return forwarded
-  const { substitutions } = injection
-  const kept = withoutInjected(forwarded, injection)
-  for (const [name, value] of Object.entries(kept)) {
-    if (name === ':path') kept[name] = substituteTarget(String(value), substitutions)
-    else if (!name.startsWith(':') && value !== undefined)
-      kept[name] = Array.isArray(value)
-        ? value.map((each) => substituteHeader(each, substitutions))
-        : substituteHeader(String(value), substitutions)
-  }
-  const injected = injection.headers.map(([name, value]) => [name.toLowerCase(), value] as const)
-  // Never put into the table by which both ends shorten what comes again.
-  return { ...kept, ...Object.fromEntries(injected), [sensitiveHeaders]: injected.map(([name]) => name) }
+function textIn(headers: OutgoingHttpHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return value === undefined ? undefined : String(value)
 }
 
 function pairsOf(headers: IncomingHttpHeaders): [name: string, value: string][] {
   return Object.entries(headers).map(([name, value]) => [canonicalField(name), String(value)])
-}
-
-/** Without what one connection says to the next, which HTTP/2 has no place for (RFC 9113 8.2.2). */
-function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OF_THE_CONNECTION.has(name)))
-}
-
-function withoutInjected(
-  headers: OutgoingHttpHeaders,
-  injection: Injection | undefined,
-): OutgoingHttpHeaders {
-  const names = new Set(injection?.headers.map(([name]) => canonicalField(name)))
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !names.has(canonicalField(name))))
-}
-
-/** Each value by itself, so that several cookies stay several. */
-function redacted(headers: IncomingHttpHeaders, injection: Injection | undefined): OutgoingHttpHeaders {
-  const { te, ...all } = endToEnd(headers)
-  const kept = Object.entries(all).filter(([name]) => !injection || !isNamedBySecret(name, injection))
-  const entries = kept.map(([name, value]) => [
-    name,
-    Array.isArray(value)
-      ? value.map((each) => redact(each, injection))
-      : typeof value === 'string'
-        ? redact(value, injection)
-        : value,
-  ])
-  return Object.fromEntries(entries)
 }

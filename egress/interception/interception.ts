@@ -142,8 +142,9 @@ export class Interception {
   /** Asks the server what it speaks, unless that is known from a connection that is there. */
   async #begin(to: Upstream, offered: readonly string[]): Promise<Begun> {
     const fallback = offered.includes('http/1.1') ? 'http/1.1' : (offered[0] ?? '')
-    if (offered.includes('h2') && this.#upstreams.session(to)) return { protocol: 'h2' }
-    if (fallback !== 'h2' && this.#upstreams.hasIdle(to)) return { protocol: fallback }
+    const offersHttp2 = offered.includes('h2')
+    if (offersHttp2 && this.#upstreams.session(to)) return { protocol: 'h2' }
+    if (fallback !== 'h2' && this.#upstreams.hasIdle(to, offersHttp2)) return { protocol: fallback }
     try {
       const { socket, protocol } = await this.#upstreams.dial(to, offered)
       if (protocol === 'h2') this.#upstreams.adopt(to, socket)

@@ -54,6 +54,7 @@ export class UpstreamError extends Error {
   }
 }
 
+const HTTP2 = 'h2'
 const CONNECT_MS = 15_000
 const KEEP_ALIVE_MS = 60_000
 const IDLE_MS = 15_000
@@ -75,6 +76,8 @@ export class Upstreams {
   readonly #opening = new Map<string, Promise<ClientHttp2Session>>()
   /** How many requests are under way on each. */
   readonly #busy = new WeakMap<ClientHttp2Session, number>()
+  /** Connections whose server was offered HTTP/2 and chose otherwise. */
+  readonly #withoutHttp2 = new WeakSet<Socket>()
   /** By which a server knows us again, so that the next handshake is short. */
   readonly #tickets: SharedCache<Buffer>
 
@@ -91,9 +94,15 @@ export class Upstreams {
     return this.#idlePlaces.taken + this.#sessions.size
   }
 
-  /** Whether a connection is kept on which nothing is under way. */
-  hasIdle(to: Upstream): boolean {
-    return this.#idle.has(keyOf(to))
+  /**
+   * Whether a connection is kept on which nothing is under way; for who could speak HTTP/2, one whose server was asked for that and speaks
+   * HTTP/1.
+   */
+  hasIdle(to: Upstream, offersHttp2 = false): boolean {
+    const kept = this.#idle.get(keyOf(to))
+    if (!kept || !offersHttp2) return kept !== undefined
+    for (const { socket } of kept) if (this.#withoutHttp2.has(socket)) return true
+    return false
   }
 
   takeIdle(to: Upstream): Socket | undefined {
@@ -126,7 +135,9 @@ export class Upstreams {
   async dial(to: Upstream, protocols: readonly string[]): Promise<Dialed> {
     const socket = to.scheme === 'https' ? this.#openTls(to, protocols) : openTcp(to)
     await this.#opened(socket, to)
-    return { socket, protocol: 'alpnProtocol' in socket ? String(socket.alpnProtocol || '') : '' }
+    const protocol = 'alpnProtocol' in socket ? String(socket.alpnProtocol || '') : ''
+    if (protocol !== HTTP2 && protocols.includes(HTTP2)) this.#withoutHttp2.add(socket)
+    return { socket, protocol }
   }
 
   /** The connection by HTTP/2 that all such requests share, if there is one. */
@@ -142,9 +153,9 @@ export class Upstreams {
     const key = keyOf(to)
     const underWay = this.#opening.get(key)
     if (underWay) return underWay
-    const opening = this.dial(to, ['h2'])
+    const opening = this.dial(to, [HTTP2])
       .then(({ socket, protocol }) => {
-        if (protocol === 'h2') return this.adopt(to, socket)
+        if (protocol === HTTP2) return this.adopt(to, socket)
         socket.destroy()
         throw new UpstreamError(502, `the server ${to.host} does not speak HTTP/2 any more`)
       })

@@ -26,7 +26,7 @@ export type Way = {
 export type Rate = { wall: number; cpu: number }
 
 export const SERVER_PORT = 8443
-export const BULK_BYTES = 2 ** 30
+export const BULK_BYTES = 2 ** 28
 /** The program in the middle has one core, everything else the other. */
 export const MIDDLE_CORE = 0
 export const LOAD_CORE = 1

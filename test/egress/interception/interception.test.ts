@@ -432,6 +432,22 @@ test('the next connection of a sandbox goes on with the connection to the server
   expect(connections).toBe(opened + 1)
 })
 
+test('who can speak HTTP/2 does so, whatever connections are idle that speak HTTP/1', async () => {
+  choice = () => inject()
+  const both = createSecureServer({ ...certificateFor(NAME), allowHTTP1: true }, (_, response) =>
+    response.end('both'),
+  )
+  const to = await listen(both)
+  const protocols = ['http/1.1']
+  const port = await openInterception(to, 'https', protocols)
+  expect(await exchange(dial(port, ['http/1.1']), get(to, '/', 'Connection: close\r\n'))).toContain('both')
+  protocols.unshift('h2')
+  const client = dial(port, ['h2', 'http/1.1'])
+  await once(client, 'secureConnect')
+  expect(client.alpnProtocol).toBe('h2')
+  client.destroy()
+})
+
 test('who breaks off is missed on the other side', async () => {
   choice = () => inject()
   const port = await openInterception(https)
