@@ -8,12 +8,14 @@ import { PACKAGE_CLIENTS } from './packages.ts'
 import { RACES } from './races.ts'
 import { ATTACKED, type Attacked, attack, whyNotAttacked } from './run.ts'
 import { THEFTS } from './thefts.ts'
+import { VAULT_IDS } from './vault-attacks.ts'
 
 const IDS = [
   ...CASES.map(({ id }) => id),
   ...Object.keys(PACKAGE_CLIENTS).map((name) => `W-${name}`),
   'C-control-injected',
   ...THEFTS.map(({ id }) => id),
+  ...VAULT_IDS,
   ...RACES.map(({ id }) => id),
 ]
 const BOTH_MS = 600_000

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { makePackages } from './packages.ts'
+import { VAULT_ADDRESSES, VAULT_NAMES } from './vault/names.ts'
 
 const execute = promisify(execFile)
 const START_MS = 15_000
@@ -49,7 +50,10 @@ const NAMES: Record<string, string> = {
   'git.pkg.example': OTHER,
 }
 
-const ADDRESSES = [GOOD, OTHER, '203.0.113.12', '203.0.113.13', '203.0.113.14', OPEN, NAME_SERVER]
+const ADDRESSES = [
+  ...[GOOD, OTHER, '203.0.113.12', '203.0.113.13', '203.0.113.14', OPEN, NAME_SERVER],
+  ...VAULT_ADDRESSES,
+]
 
 /** Whatever lies below these names has an address that no name may open. */
 const REBINDING: Record<string, string> = {
@@ -181,7 +185,9 @@ http {
 }
 
 function formatDnsmasq(folder: string): string {
-  const records = Object.entries(NAMES).map(([name, address]) => `host-record=${name},${address}`)
+  const records = Object.entries({ ...NAMES, ...VAULT_NAMES }).map(
+    ([name, address]) => `host-record=${name},${address}`,
+  )
   return [
     'no-resolv',
     'no-hosts',

@@ -36,6 +36,8 @@ import {
 } from './product.ts'
 import { runRaces } from './races.ts'
 import { runThefts } from './thefts.ts'
+import { startVaultServers, writeVaultCertificates } from './vault/servers.ts'
+import { runVaultAttacks } from './vault-attacks.ts'
 
 /** Where the product has it unless told otherwise. */
 const PROXY_PORT = 3128
@@ -85,13 +87,16 @@ async function runWorld({
   await using cleanup = new AsyncDisposableStack()
   const internet = await openInternet({ namespace, folder: join(folder, 'internet') })
   cleanup.defer(() => internet.close())
+  const caFile = writeVaultCertificates(join(folder, 'vault'))
+  const servers = await startVaultServers({ namespace, folder: join(folder, 'vault') })
+  cleanup.defer(() => servers.close())
   const docker = runtime === 'docker' ? await startDocker() : undefined
   if (docker) cleanup.defer(() => docker.dispose())
   const edge = await startEdge({
     args: ['--runtime', runtime],
     config:
       `[runtime.images]\nattack = ${JSON.stringify(await attackTarball())}\n` +
-      `[egress]\nupstream_dns = ["${NAME_SERVER}"]\n`,
+      `[egress]\nupstream_dns = ["${NAME_SERVER}"]\nupstream_ca_file = ${JSON.stringify(caFile)}\n`,
     env: docker ? { DOCKER_HOST: docker.host } : {},
   })
   cleanup.defer(() => edge.dispose())
@@ -109,6 +114,7 @@ async function runWorld({
     ...(await runTable(world)),
     ...(await runPackages(world)),
     ...(await runThefts(world)),
+    ...(await runVaultAttacks(world, servers)),
     ...(await runRaces(world)),
   ]
 }
