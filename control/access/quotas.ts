@@ -80,7 +80,13 @@ export class Quotas {
   admitVolume(tenant: string): void {
     const { volumeBytes: most } = this.of(tenant)
     if (most === undefined) return
-    const { volumeBytes: used } = this.store.kept(tenant)
+    const { volumeBytes: used, unmeasuredVolumes: unknown } = this.store.kept(tenant)
+    // What nobody can count may be more than all that is allowed.
+    if (unknown > 0)
+      throw exceeded(
+        tenant,
+        `at most ${most} bytes of volumes; it is not known how many there are, as ${unknown} could not be measured in time: remove them, or some of the files in them`,
+      )
     if (used >= most)
       throw exceeded(
         tenant,

@@ -1,5 +1,6 @@
 // How large volumes are. That is found out by walking through all their files, which may be millions: so few are walked through at a
-// time, what was found is kept for a while, and who asks waits for so long and no longer. It is written down, too, as quotas count it.
+// time, what was found is kept for a while, and who asks waits for so long and no longer. It is written down, too, as quotas count it: the
+// last size that was found counts until there is another, and that there never was one is written down as well.
 
 import { messageOf } from '../../lib/errors.ts'
 import { settlesWithin } from '../async.ts'
@@ -68,9 +69,10 @@ export class VolumeSizes {
       const [oldest] = this.#known.keys()
       if (this.#known.size > MAX_KEPT && oldest !== undefined) this.#known.delete(oldest)
     } catch (error) {
+      if (signal.aborted) return
       // It may have been removed meanwhile.
-      if (!signal.aborted)
-        log.debug('the size of a volume is not known', { volume: key, error: messageOf(error) })
+      log.debug('the size of a volume is not known', { volume: key, error: messageOf(error) })
+      store.volumes.notSized(key, now())
     } finally {
       this.#running -= 1
       this.#waiting.shift()?.()

@@ -24,7 +24,11 @@ export type Kept = {
   volumes: number
   /** As far as their sizes are known. */
   volumeBytes: number
+  /** Those of which no size was ever found, though it was looked for. */
+  unmeasuredVolumes: number
 }
+
+type VolumesKept = Pick<Kept, 'volumes' | 'volumeBytes' | 'unmeasuredVolumes'>
 
 export class QuotaStore {
   readonly #database: Database
@@ -32,8 +36,10 @@ export class QuotaStore {
 
   constructor(database: Database) {
     this.#database = database
-    this.#volumes = database.raw.prepare<{ tenant: string }, Pick<Kept, 'volumes' | 'volumeBytes'>>(
-      `SELECT count(*) AS volumes, coalesce(sum(size_bytes), 0) AS volumeBytes FROM volumes
+    this.#volumes = database.raw.prepare<{ tenant: string }, VolumesKept>(
+      `SELECT count(*) AS volumes, coalesce(sum(size_bytes), 0) AS volumeBytes,
+          count(*) FILTER (WHERE size_bytes IS NULL AND sized_at IS NOT NULL) AS unmeasuredVolumes
+        FROM volumes
         WHERE tenant = @tenant AND state <> 'removing'`,
     )
   }
@@ -91,7 +97,7 @@ export class QuotaStore {
     const volumes = this.#volumes.get({ tenant })
     return {
       ...(counted ?? { snapshots: 0, forkedSnapshots: 0, snapshotBytes: 0 }),
-      ...(volumes ?? { volumes: 0, volumeBytes: 0 }),
+      ...(volumes ?? { volumes: 0, volumeBytes: 0, unmeasuredVolumes: 0 }),
     }
   }
 }

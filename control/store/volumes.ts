@@ -164,12 +164,17 @@ export class VolumeStore {
     this.#prepared.sized.run({ key, bytes, at })
   }
 
+  /** That its size was looked for in vain; what was found before still counts. */
+  notSized(key: string, at: number): void {
+    this.#prepared.notSized.run({ key, at })
+  }
+
   /** Everyone of whom there is one. */
   tenants(): string[] {
     return this.#prepared.tenants.all().map(({ tenant }) => tenant)
   }
 
-  /** The keys of a tenant's whose size was found out before `since`, or never. */
+  /** The keys of a tenant's whose size was looked for before `since`, or never. */
   unsized(tenant: string, since: number): string[] {
     return this.#prepared.unsized.all({ tenant, since }).map(({ key }) => key)
   }
@@ -230,6 +235,7 @@ function prepareAll({ raw }: Database) {
     going: raw.prepare<[], VolumeRow>(`SELECT ${COLUMNS} FROM volumes WHERE state = 'removing'`),
     keys: raw.prepare<[], { key: string }>('SELECT key FROM volumes'),
     sized: run('UPDATE volumes SET size_bytes = @bytes, sized_at = @at WHERE key = @key'),
+    notSized: run('UPDATE volumes SET sized_at = @at WHERE key = @key'),
     tenants: raw.prepare<[], { tenant: string }>(
       `SELECT DISTINCT tenant FROM volumes WHERE state <> 'removing'`,
     ),

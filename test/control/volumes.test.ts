@@ -207,6 +207,40 @@ test('sizes that count for a quota are found out without anybody asking, and of 
   await running
 })
 
+test('a volume that cannot be measured counts as it was last, and one that never could lets its tenant grow no more', async () => {
+  const control = open({ access: { quotas: { default: { volumeBytes: 6000 }, tenants: {} } } })
+  const { volumes } = control.runtime
+  if (!volumes) throw new Error('the runtime of the tests has volumes')
+  const { sizeOf } = volumes
+  let isSlow = false
+  volumes.sizeOf = async (...asked) => {
+    if (isSlow) throw new Error('du did not end within 60 seconds')
+    return await sizeOf(...asked)
+  }
+  const running = runVolumes(control.lives)
+  await control.call('POST', '/v1/volumes', { name: 'one' })
+  const kept = () => new QuotaStore(control.store.database).kept('default')
+  await expect.poll(() => control.call('GET', '/v1/volumes/one').then(() => kept().volumeBytes)).toBe(4096)
+  isSlow = true
+  await control.call('POST', '/v1/volumes', { name: 'two' })
+  await expect
+    .poll(() => control.call('GET', '/v1/volumes').then(() => kept()))
+    .toMatchObject({ volumeBytes: 4096, unmeasuredVolumes: 1 })
+  for (const [path, body] of [
+    ['/v1/volumes', { name: 'three' }],
+    ['/v1/sandboxes', mounting('one')],
+  ] as const) {
+    const refused = await control.call('POST', path, body)
+    expect([refused.status, refused.body.code]).toEqual([403, 'KUBERNETES::QUOTA_EXCEEDED'])
+    expect(refused.body.message).toContain('as 1 could not be measured in time')
+  }
+  await create(control, mounting('one', {}, { readOnly: true }))
+  await control.call('DELETE', '/v1/volumes/two')
+  await create(control, mounting('one'))
+  await control.close()
+  await running
+})
+
 test('D6: a create that is refused makes no volume at all', async () => {
   const control = open({ access: { quotas: { default: { sandboxes: 0 }, tenants: {} } } })
   expect((await control.call('POST', '/v1/sandboxes', mounting('new'))).status).toBe(403)
