@@ -202,7 +202,14 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
     signal: stop,
   })
   const policy = await serve({
-    fetch: createPolicyApp({ sandboxes, record, vaults, ports: services.vaultPorts, log }).fetch,
+    fetch: createPolicyApp({
+      sandboxes,
+      record,
+      vaults,
+      ports: services.vaultPorts,
+      requiresTls: services.vaultRequiresTls,
+      log,
+    }).fetch,
     listen: { socketPath: instance.policySocket },
     signal: stop,
   })

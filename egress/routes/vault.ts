@@ -23,12 +23,15 @@ export type VaultDeps = {
   vaults: SandboxVaults
   /** Where requests are read, and secrets can be put in. */
   ports: readonly number[]
+  /** Takes secrets only from clients that speak TLS to the gateway, or to one in front of it that it trusts. */
+  requiresTls?: boolean
   log: Logger
 }
 
 const METHODS = 'GET, POST, PATCH, DELETE'
+const CAME_BY = 'X-Forwarded-Proto'
 
-export function vaultRoutes({ sandboxes, vaults, ports, log }: VaultDeps): Hono {
+export function vaultRoutes({ sandboxes, vaults, ports, requiresTls = false, log }: VaultDeps): Hono {
   const routes = new Hono()
 
   // What the data path sees is nobody's to ask for (contract: egress.md 2.2).
@@ -83,7 +86,7 @@ export function vaultRoutes({ sandboxes, vaults, ports, log }: VaultDeps): Hono 
   }
 
   async function create(context: Context, sandbox: Sandbox): Promise<Response> {
-    requireInterception(sandbox)
+    requireWritable(context, sandbox)
     const body = parseVault(await readBody(context.req.raw), { ports })
     const vault = await sandboxes.inTurn(sandbox.id, ({ id, policy }) => vaults.create(id, body, policy))
     report(sandbox, 'created', vault)
@@ -91,7 +94,7 @@ export function vaultRoutes({ sandboxes, vaults, ports, log }: VaultDeps): Hono 
   }
 
   async function change(context: Context, sandbox: Sandbox): Promise<Response> {
-    requireInterception(sandbox)
+    requireWritable(context, sandbox)
     const mutation = parseMutation(await readBody(context.req.raw), { ports })
     const vault = await sandboxes.inTurn(sandbox.id, ({ id, policy }) => vaults.change(id, mutation, policy))
     report(sandbox, 'changed', vault)
@@ -99,10 +102,21 @@ export function vaultRoutes({ sandboxes, vaults, ports, log }: VaultDeps): Hono 
   }
 
   async function remove(context: Context, sandbox: Sandbox): Promise<Response> {
-    requireInterception(sandbox)
+    requireWritable(context, sandbox)
     await sandboxes.inTurn(sandbox.id, ({ id }) => vaults.delete(id))
     log.info('credential vault deleted', { sandbox: sandbox.id })
     return context.body(null, 204)
+  }
+
+  /** The gateway says by what its client came, and nobody else reaches this API (contract: egress.md 6.2). */
+  function requireWritable(context: Context, sandbox: Sandbox): void {
+    requireInterception(sandbox)
+    if (!requiresTls || context.req.header(CAME_BY) === 'https') return
+    throw new ApiError(
+      426,
+      'TLS_REQUIRED',
+      'the credential vault is written by https alone: egress.vault_require_tls is on, and this request came by http',
+    )
   }
 
   /** What changed, by numbers: names are the tenant's. */

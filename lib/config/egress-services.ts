@@ -31,6 +31,8 @@ export type EgressServices = {
   allowEch: boolean
   /** Where requests are read, of sandboxes that have a vault. */
   vaultPorts: number[]
+  /** Whether secrets are taken only from clients that have sealed them on their way to the gateway. */
+  vaultRequiresTls: boolean
   /** Addresses of names that no name server knows. */
   hostPins: ReadonlyMap<string, string>
   /** Authorities (PEM) that servers may have beside those that the machine trusts, where requests are read. */
@@ -54,6 +56,7 @@ export function egressServicesOf(settings: Settings): EgressServices {
     ...(url !== undefined && { denyWebhook: { url, ...(secret !== undefined && { secret }) } }),
     allowEch: get('egress.allow_ech'),
     vaultPorts: get('egress.vault_ports'),
+    vaultRequiresTls: get('egress.vault_require_tls'),
     hostPins: get('egress.host_pins'),
     ...(upstreamCaFile !== undefined && { upstreamCaFile }),
   }

@@ -124,6 +124,7 @@ export const SETTINGS = {
   'egress.dns_limits.encoded_names_per_zone_per_minute': [integer(1, 1_000_000), 30],
   'egress.dns_limits.text_per_minute': [integer(0, 1_000_000), 60],
   'egress.vault_ports': [ports, [80, 443]],
+  'egress.vault_require_tls': [yesOrNo, false],
   'egress.host_pins': [hostPins, new Map()],
   'egress.upstream_ca_file': [absolutePath, undefined],
   'egress.proxy.enabled': [yesOrNo, true],

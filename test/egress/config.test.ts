@@ -54,7 +54,8 @@ test('what egress does beside filtering can be said, and has defaults', () => {
     },
   })
   expect(read('')).not.toHaveProperty('denyWebhook')
-  expect(read('')).toMatchObject({ vaultPorts: [80, 443], hostPins: new Map() })
+  expect(read('')).toMatchObject({ vaultPorts: [80, 443], vaultRequiresTls: false, hostPins: new Map() })
+  expect(read('[egress]\nvault_require_tls = true\n')).toMatchObject({ vaultRequiresTls: true })
   const pinned = read('[egress]\nvault_ports = [443, 8443]\nhost_pins = ["API.test.=192.0.2.5"]\n')
   expect(pinned).toMatchObject({ vaultPorts: [443, 8443], hostPins: new Map([['api.test', '192.0.2.5']]) })
   for (const wrong of [

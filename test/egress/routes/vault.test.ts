@@ -18,7 +18,7 @@ const BODY = {
   ],
 }
 
-async function setup({ credentialProxy = true } = {}) {
+async function setup({ credentialProxy = true, requiresTls = false, cameBy = 'http' } = {}) {
   const kernel = createFakeKernel()
   const sandboxes = kernel.open()
   await sandboxes.register('sb-1', {
@@ -30,11 +30,11 @@ async function setup({ credentialProxy = true } = {}) {
   })
   const lines: string[] = []
   const log = createLogger({ program: 'egress', level: 'debug', write: (line) => void lines.push(line) })
-  const app = createPolicyApp({ ...kernel, sandboxes, log })
+  const app = createPolicyApp({ ...kernel, sandboxes, requiresTls, log })
   const ask = async (method: string, path: string, body?: unknown) => {
     const response = await app.request(`/sandboxes/sb-1/${path}`, {
       method,
-      headers: { 'OPENSANDBOX-EGRESS-AUTH': TOKEN },
+      headers: { 'OPENSANDBOX-EGRESS-AUTH': TOKEN, 'X-Forwarded-Proto': cameBy },
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     const text = await response.text()
@@ -44,6 +44,16 @@ async function setup({ credentialProxy = true } = {}) {
   const made = await ask('POST', 'credential-vault', BODY)
   return { ...kernel, sandboxes, ask, made, lines }
 }
+
+test('C3: where TLS is required, a write that came without it is refused before it is read, and a question is not', async () => {
+  const { ask, made } = await setup({ requiresTls: true })
+  expect([made.status, made.text]).toEqual([426, expect.stringContaining('egress.vault_require_tls')])
+  for (const method of ['PATCH', 'DELETE'])
+    expect((await ask(method, 'credential-vault', 'no JSON')).status).toBe(426)
+  expect((await ask('GET', 'credential-vault')).status).toBe(404)
+  expect((await setup({ requiresTls: true, cameBy: 'https' })).made.status).toBe(201)
+  expect((await setup({ requiresTls: true, cameBy: 'https, http' })).made.status).toBe(426)
+})
 
 test('a vault is made, shown in all its parts, changed and deleted, and no answer and no log line holds a secret', async () => {
   const { ask, made, lines } = await setup()
