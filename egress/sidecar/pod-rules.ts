@@ -9,8 +9,9 @@
 //   out      everything that leaves the pod: egress's own; answers to who called from outside; what the policy allows. Nothing else, and
 //            no IPv6 but answers
 // A packet that comes into the pod passes `in`: connections by TCP from outside are for services of the pod, and the port of the API is
-// egress's alone, also while egress is away. Programs of the pod reach each other as they like, and of egress its two servers: what else
-// it has open waits for somebody's answer, such as that of a name server in the pod, which nobody else is to give. What is no TCP comes in only as part of what the policy in force has let out.
+// egress's alone, also while egress is away. What is no TCP comes in only as part of what the policy in force has let out. Programs of the
+// pod reach each other as they like, and of egress its two servers: what else it has open waits for somebody's answer, such as that of a
+// name server in the pod, which nobody else is to give.
 //
 // While egress is away, all of it stays: names are not answered, what would be relayed is refused.
 
@@ -20,7 +21,7 @@ import {
   MAX_POLICY_MARK,
   REFUSED_SECONDS,
   REFUSED_SET_SIZE,
-  type SandboxRules,
+  type RulesNames,
 } from '../nft/rules.ts'
 import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { TableForm } from '../sandboxes.ts'
@@ -50,18 +51,22 @@ export function podRelay(mark: number): string {
 
 /** The table of a pod whose one sandbox is `id`. */
 export function createPodForm(form: PodForm): TableForm {
-  const formatTable = (base: BaseRules, sandboxes: readonly SandboxRules[]) =>
-    `${formatBase(base, form)}${sandboxes.map((sandbox) => formatPolicy(base, sandbox)).join('')}`
   return {
-    formatTable,
+    formatTable: (base, sandboxes) =>
+      `${formatBase(base, form)}${sandboxes.map((sandbox) => formatPolicy(base, sandbox)).join('')}`,
     formatAdd: formatPolicy,
-    // It is there for as long as the pod is, so without it there is the table as it is before a policy.
-    formatRemove: (base) => formatBase(base as BaseRules, form),
-    formatClosed: ({ table }) => `add table inet ${table}
+    // It is there for as long as the pod is.
+    formatRemove: formatClosed,
+    formatClosed,
+  }
+}
+
+/** Lets nothing out of the pod, whatever is left of the table. */
+function formatClosed({ table }: Pick<RulesNames, 'table'>): string {
+  return `add table inet ${table}
 add chain inet ${table} out { type filter hook output priority filter - 1; policy drop; }
 insert rule inet ${table} out oifname != "lo" drop
-`,
-  }
+`
 }
 
 function formatBase({ table, dnsPort, relayPort, mark }: BaseRules, { id, own, apiPort }: PodForm): string {

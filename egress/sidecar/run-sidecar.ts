@@ -73,7 +73,8 @@ export async function runSidecar(sources: { env: NodeJS.ProcessEnv; args: string
   const unfit = await whyNoFilter()
   if (unfit !== undefined) refuse(unfit)
   makeDataDir(config.dataDir)
-  const signal = stopSignal(log, { hasTerminal: hasTerminal(), reload: () => {} })
+  const reload = () => log.warn(`SIGHUP changes nothing here: "${ALWAYS_DIRECTORY}" is looked at by itself`)
+  const signal = stopSignal(log, { hasTerminal: hasTerminal(), reload })
   try {
     const api = createPodApi(sidecar.sandboxId)
     // Before anything is changed: a second one in the same pod stops here.
@@ -95,7 +96,7 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
   const ownNft = nameNft({ directory: stateDir, key })
   const writer = openKernelWriter(log)
   const nft = new Nft(runProgram, { program: ownNft.path, ...(writer && { writer }) })
-  const own = await probeOwnCgroup(nft, await readOwnCgroup())
+  const own = await probeOwnCgroup(nft, readOwnCgroup())
   const always = readAlwaysFiles(ALWAYS_DIRECTORY)
   const sandbox = {
     address: LOOPBACK,
@@ -189,7 +190,7 @@ function limit(server: Serving['server']): void {
   limitFromWithin(server, createOwnAddresses())
 }
 
-async function readOwnCgroup(): Promise<string> {
+function readOwnCgroup(): string {
   const read = (name: string) => readIfThere(`/proc/self/${name}`) ?? ''
   return findOwnCgroup({ cgroup: read('cgroup'), mountinfo: read('mountinfo') })
 }
