@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
+import { ADDRESSES_6, GOOD_6, REBINDING_6 } from './cases/ipv6.ts'
 import { makePackages } from './packages.ts'
 import { VAULT_ADDRESSES, VAULT_NAMES } from './vault/names.ts'
 
@@ -92,7 +93,7 @@ export async function startServers({
   const ip = (...args: string[]) => execute('ip', ['-n', namespace, ...args], { timeout: START_MS })
   await ip('link', 'set', 'lo', 'up')
   for (const address of ADDRESSES) await ip('address', 'add', `${address}/24`, 'dev', 'eth0')
-  await ip('-6', 'address', 'add', '2001:db8:a::10/64', 'dev', 'eth0', 'nodad')
+  for (const address of ADDRESSES_6) await ip('-6', 'address', 'add', `${address}/64`, 'dev', 'eth0', 'nodad')
   await ip('link', 'set', 'eth0', 'up')
   await ip('route', 'add', 'default', 'via', HOST)
   await ip('-6', 'route', 'add', 'default', 'via', '2001:db8:a::1')
@@ -176,7 +177,7 @@ events { worker_connections 512; }
 http {
   access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
   fastcgi_temp_path ${folder}/fastcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
-  server { listen 80 default_server; listen 443 ssl http2 default_server; ${tls}
+  server { listen 80 default_server; listen [::]:80 default_server; listen 443 ssl http2 default_server; ${tls}
     location = /bulk { root ${folder}; }
     location / { return 200 "host $host name $ssl_server_name target $request_uri"; } }
   ${sites.join('\n  ')}
@@ -198,14 +199,16 @@ function formatDnsmasq(folder: string): string {
     `listen-address=${NAME_SERVER}`,
     'local-ttl=60',
     ...records,
-    'host-record=good.example,2001:db8:a::10',
+    `host-record=good.example,${GOOD_6}`,
     'host-record=mixed.rebind.example,203.0.113.14',
     'host-record=mixed.rebind.example,10.1.2.4',
     'cname=alias.example,denied.test',
     // HTTPS: priority 1, no other name, ipv4hint.
     'dns-rr=hint.example,65,000100000400 04cb00710e'.replace(' ', ''),
     'address=/tun.example/203.0.113.14',
-    ...Object.entries(REBINDING).map(([kind, address]) => `address=/${kind}.rebind.example/${address}`),
+    ...Object.entries({ ...REBINDING, ...REBINDING_6 }).map(
+      ([kind, address]) => `address=/${kind}.rebind.example/${address}`,
+    ),
     'local=/example/',
     'local=/test/',
     '',

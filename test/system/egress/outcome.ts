@@ -66,7 +66,9 @@ function findEvent(
       if (target === null) return false
       if (event.name === target) return true
       if (recorded === 'spoofed') return event.reason.includes(`comes ${target},`)
-      if (recorded === 'name' || event.address !== target.replace(/^::ffff:/, '')) return false
+      // An IPv4 address leaves as what it is, however it was written.
+      const isAddress = event.address === target || event.address === target.replace(/^::ffff:/, '')
+      if (recorded === 'name' || !isAddress) return false
       return port === null || !event.port || event.port === port
     })
   })

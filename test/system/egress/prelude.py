@@ -314,7 +314,7 @@ def aimed(packet):
     """Notes where a packet by hand goes, and where it says that it comes from."""
     if hasattr(packet, "dst") and hasattr(packet, "src"):
         to(packet.dst, getattr(packet.payload, "dport", None))
-        if packet.src != OWN:
+        if packet.src not in (OWN, FACTS.get("own6")):
             pretended(packet.src)
 
 

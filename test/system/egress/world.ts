@@ -1,11 +1,8 @@
 // The suite on one runtime, in a network namespace of its own that stands for the whole machine: `world.ts RUNTIME INTERNET FOLDER`.
 // Prints one line of JSON, the outcomes of all cases. Started by run.ts.
 
-import { execFile } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { markOf } from '../../../egress/connections/routing.ts'
 import type { NetworkPolicy } from '../../../lib/api/network-policy.ts'
 import { instanceOf } from '../../../lib/instance.ts'
@@ -25,15 +22,11 @@ import {
   openRecorder,
   TOKEN_PREFIX,
 } from './internet.ts'
-import { judge, type Outcome, type Performed } from './outcome.ts'
+import { runIpv6 } from './ipv6.ts'
+import type { Outcome } from './outcome.ts'
 import { PACKAGE_CLIENTS } from './packages.ts'
-import {
-  type AttackSandbox,
-  createProductClient,
-  enter,
-  enterNetwork,
-  type ProductClient,
-} from './product.ts'
+import { performCases, runIn } from './perform.ts'
+import { type AttackSandbox, createProductClient, enterNetwork, type ProductClient } from './product.ts'
 import { runRaces } from './races.ts'
 import { runThefts } from './thefts.ts'
 import { startVaultServers, writeVaultCertificates } from './vault/servers.ts'
@@ -41,9 +34,6 @@ import { runVaultAttacks } from './vault-attacks.ts'
 
 /** Where the product has it unless told otherwise. */
 const PROXY_PORT = 3128
-const ATTACK_MS = 180_000
-/** Until the kernel has told egress what it refused. */
-const RECORD_MS = 8000
 
 const allow = (...targets: string[]) => targets.map((target) => ({ action: 'allow' as const, target }))
 
@@ -92,13 +82,14 @@ async function runWorld({
   cleanup.defer(() => servers.close())
   const docker = runtime === 'docker' ? await startDocker() : undefined
   if (docker) cleanup.defer(() => docker.dispose())
-  const edge = await startEdge({
+  const options = {
     args: ['--runtime', runtime],
     config:
       `[runtime.images]\nattack = ${JSON.stringify(await attackTarball())}\n` +
       `[egress]\nupstream_dns = ["${NAME_SERVER}"]\nupstream_ca_file = ${JSON.stringify(caFile)}\n`,
     env: docker ? { DOCKER_HOST: docker.host } : {},
-  })
+  }
+  const edge = await startEdge(options)
   cleanup.defer(() => edge.dispose())
   const product = createProductClient(edge)
   const host = await listenOnHost()
@@ -116,63 +107,14 @@ async function runWorld({
     ...(await runThefts(world)),
     ...(await runVaultAttacks(world, servers)),
     ...(await runRaces(world)),
+    // The last one, as it starts the product again.
+    ...(await runIpv6({ edge, options }, () => internet.recorder.read())),
   ]
 }
 
-/** The cases of the table, in two programs: as root of the sandbox, and with all capabilities in its network. */
 async function runTable(world: World): Promise<Outcome[]> {
-  const { product, attacker } = world
-  const facts = await factsOf(world)
-  await using followed = product.follow(attacker.id)
-  const performed = new Map<number, Performed>()
-  for (const as of ['root', 'all'] as const) {
-    const file = `/tmp/attack-${as}.py`
-    const program = formatProgram(as)
-    await product.run(attacker.id, `echo ${Buffer.from(program).toString('base64')} | base64 -d > ${file}`)
-    const text =
-      as === 'root'
-        ? await product.run(attacker.id, `python3 ${file} '${JSON.stringify(facts)}'`)
-        : await runIn(enter(attacker), ['python3', file, JSON.stringify(facts)])
-    for (const line of text.split('\n'))
-      if (line.startsWith('RESULT ')) {
-        const one = JSON.parse(line.slice('RESULT '.length)) as Performed
-        performed.set(one.number, one)
-      }
-    if (!text.includes('RESULT ')) throw new Error(`The attacking program has failed:\n${text}`)
-  }
-  const judgeAll = async () => {
-    const arrived = await world.arrivals()
-    return CASES.map((one, number) =>
-      judge(one, {
-        performed: performed.get(number),
-        arrivals: arrived[number]?.count ?? 0,
-        events: followed.events,
-        token: `${TOKEN_PREFIX}${number}x`,
-      }),
-    )
-  }
-  // The kernel is asked now and then what it has refused.
-  const deadline = performance.now() + RECORD_MS
-  let outcomes = await judgeAll()
-  while (
-    outcomes.some(({ wrong }) => wrong === 'nothing was recorded of it') &&
-    performance.now() < deadline
-  ) {
-    await delay(500)
-    outcomes = await judgeAll()
-  }
-  return outcomes
-}
-
-function formatProgram(as: 'root' | 'all'): string {
-  const numbered = CASES.map((one, number) => ({ ...one, number })).filter((one) => one.as === as)
-  const alone = numbered.filter(({ isAlone }) => isAlone).map(({ number }) => number)
-  return [
-    readFileSync(join(import.meta.dirname, 'prelude.py'), 'utf8'),
-    ...numbered.map(({ number, run }) => `case(${number}, lambda: ${run})`),
-    `main({${alone.join(', ')}} if ${alone.length} else set())`,
-    '',
-  ].join('\n')
+  const { product, attacker, arrivals } = world
+  return performCases({ product, attacker, cases: CASES, first: 0, facts: await factsOf(world), arrivals })
 }
 
 async function factsOf({ edge, attacker, neighbour }: World): Promise<Record<string, unknown>> {
@@ -223,17 +165,4 @@ async function runPackages({ product, attacker, internet }: World): Promise<Outc
     })
   }
   return outcomes
-}
-
-async function runIn(enter: string[], command: string[]): Promise<string> {
-  const [program = '', ...args] = [...enter, ...command]
-  const { stdout, stderr } = await promisify(execFile)(program, args, {
-    timeout: ATTACK_MS,
-    maxBuffer: 1 << 24,
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
-  }).catch((error: { stdout?: string; stderr?: string }) => ({
-    stdout: error.stdout ?? '',
-    stderr: `${error.stderr ?? ''}${String(error)}`,
-  }))
-  return `${stdout}${stderr}`
 }
