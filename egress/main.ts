@@ -85,6 +85,7 @@ const foreign = createForeignFirewalls({
   nft,
   run: runProgram,
   interfacePrefix,
+  ipv6: config.subnet6 !== undefined,
   comment: table,
   log,
   readLegacyTables: () => readIfThere('/proc/net/ip_tables_names'),

@@ -1,7 +1,7 @@
 // Other firewalls on the host. A packet must pass every table, so a foreign chain that drops by default (Docker's for what is
 // forwarded, ufw's for that and for the questions to our name server) would cut all sandboxes off; for our interfaces it is told
 // to accept, since our own table has judged the packet. The rules are marked, so that they are found again and removed. Docker
-// may start after us: this is looked at again and again.
+// may start after us: this is looked at again and again. Of the old iptables only that of IPv4 is looked at.
 
 import type { Logger } from '../../lib/log.ts'
 import type { RunProgram } from '../../lib/run-program.ts'
@@ -17,6 +17,8 @@ export type ForeignOptions = {
   nft: Pick<Nft, 'list' | 'apply'>
   run: RunProgram
   interfacePrefix: string
+  /** Whether packets of IPv6 are to pass, too. */
+  ipv6?: boolean
   /** Marks our rules. */
   comment: string
   log: Logger
@@ -27,7 +29,7 @@ export type ForeignOptions = {
 type Chain = NonNullable<NftObject['chain']>
 
 export function createForeignFirewalls(options: ForeignOptions): ForeignFirewalls {
-  const { nft, interfacePrefix, comment, log } = options
+  const { nft, interfacePrefix, ipv6 = false, comment, log } = options
   const told = new Set<string>()
 
   let opening: Promise<void> | undefined
@@ -41,20 +43,21 @@ export function createForeignFirewalls(options: ForeignOptions): ForeignFirewall
       return opening
     },
     async close() {
-      for (const name of ['DOCKER-USER', 'FORWARD', 'INPUT']) {
-        const chain = { family: 'ip', table: 'filter', name }
-        const handles = await ownRules(chain)
-        if (handles.length > 0)
-          await nft.apply(
-            handles.map((handle) => `delete rule ip filter ${name} handle ${handle}\n`).join(''),
-          )
-      }
+      // Also of an earlier run that had IPv6.
+      for (const family of ['ip', 'ip6'])
+        for (const name of ['DOCKER-USER', 'FORWARD', 'INPUT']) {
+          const handles = await ownRules({ family, table: 'filter', name })
+          if (handles.length > 0)
+            await nft.apply(
+              handles.map((handle) => `delete rule ${family} filter ${name} handle ${handle}\n`).join(''),
+            )
+        }
       await legacy('close')
     },
   }
 
   async function open(): Promise<void> {
-    const { targets, strangers } = chooseTargets((await nft.list('chains')) ?? [])
+    const { targets, strangers } = chooseTargets((await nft.list('chains')) ?? [], { ipv6 })
     for (const target of targets) {
       if ((await ownRules(target)).length > 0) continue
       await nft.apply(formatInsert(target, interfacePrefix, comment))
@@ -102,17 +105,23 @@ export function createForeignFirewalls(options: ForeignOptions): ForeignFirewall
 }
 
 /** Where accepting rules are needed and heard, and the chains that must be opened by whoever owns them. Pure. */
-export function chooseTargets(objects: readonly NftObject[]): { targets: Chain[]; strangers: Chain[] } {
+export function chooseTargets(
+  objects: readonly NftObject[],
+  { ipv6 = false }: { ipv6?: boolean } = {},
+): { targets: Chain[]; strangers: Chain[] } {
   const chains = objects.flatMap(({ chain }) => (chain ? [chain] : []))
-  const isIptables = ({ family, table }: Chain) => family === 'ip' && table === 'filter'
+  const families = ipv6 ? ['ip', 'ip6'] : ['ip']
+  const isIptables = ({ family, table }: Chain) => families.includes(family) && table === 'filter'
   const closed = chains.filter(
     ({ hook, policy, family }) =>
-      (hook === 'forward' || hook === 'input') && policy === 'drop' && family !== 'ip6',
+      (hook === 'forward' || hook === 'input') && policy === 'drop' && (ipv6 || family !== 'ip6'),
   )
-  const find = (name: string, among: Chain[]) =>
-    among.find((chain) => isIptables(chain) && chain.name === name)
-  // Docker keeps DOCKER-USER for others, and jumps to it first; it is there before FORWARD drops.
-  const targets = [find('DOCKER-USER', chains) ?? find('FORWARD', closed), find('INPUT', closed)]
+  const targets = families.flatMap((family) => {
+    const find = (name: string, among: Chain[]) =>
+      among.find((chain) => isIptables(chain) && chain.family === family && chain.name === name)
+    // Docker keeps DOCKER-USER for others, and jumps to it first; it is there before FORWARD drops.
+    return [find('DOCKER-USER', chains) ?? find('FORWARD', closed), find('INPUT', closed)]
+  })
   return {
     targets: targets.filter((chain) => chain !== undefined),
     strangers: closed.filter((chain) => !isIptables(chain)),

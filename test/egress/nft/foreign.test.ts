@@ -42,6 +42,22 @@ test.each([
   expect(names(chosen.strangers)).toEqual(strangers)
 })
 
+test('N2: the chains of IPv6 matter where sandboxes have it', () => {
+  const objects = [
+    chain('ip', 'filter', 'DOCKER-USER'),
+    chain('ip6', 'filter', 'DOCKER-USER'),
+    chain('ip6', 'filter', 'FORWARD', drops('forward')),
+    chain('ip6', 'filter', 'INPUT', drops('input')),
+    chain('ip6', 'guard', 'fwd', drops('forward')),
+  ]
+  const of = (ipv6: boolean) => {
+    const { targets, strangers } = chooseTargets(objects, { ipv6 })
+    return [targets, strangers].map((chains) => chains.map(({ family, name }) => `${family} ${name}`))
+  }
+  expect(of(false)).toEqual([['ip DOCKER-USER'], []])
+  expect(of(true)).toEqual([['ip DOCKER-USER', 'ip6 DOCKER-USER', 'ip6 INPUT'], ['ip6 fwd']])
+})
+
 test('packets pass both ways where they are forwarded, and in where they come to the host', () => {
   const text = (name: string) => formatInsert({ family: 'ip', table: 'filter', name }, 'osbab12', 'mark')
   expect(text('DOCKER-USER')).toBe(

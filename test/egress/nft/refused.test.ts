@@ -92,3 +92,29 @@ test('what came from another address is in the record too, once', async () => {
     },
   ])
 })
+
+test('N2: what was refused of IPv6 is read where sandboxes have it, and its ICMP is called what rules call it', async () => {
+  const asked: unknown[] = []
+  const record = new DecisionRecord()
+  const options = (ipv6: boolean) => ({
+    record,
+    nft: {
+      list: async (...what: string[]) => {
+        asked.push(what[3])
+        const elem = what[3] === 'refused6' ? [element('2001:db8::1', 0, 'ipv6-icmp')] : []
+        return [{ set: { name: String(what[3]), table: 't', elem } }]
+      },
+    },
+    table: 't',
+    ipv6,
+    sandboxOf: () => ({ id: 'sb' }),
+    log: createLogger({ program: 'test', write: () => {} }),
+  })
+  await createRefusedLog(options(false))()
+  expect(asked).toEqual(['refused', 'spoofed'])
+  await createRefusedLog(options(true))()
+  expect(asked.slice(2)).toEqual(['refused', 'spoofed', 'refused6', 'spoofed6'])
+  expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
+    { address: '2001:db8::1', protocol: 'icmp', verdict: 'deny' },
+  ])
+})
