@@ -16,7 +16,7 @@ const LONG_WINDED: readonly [RegExp, string][] = [
   [/%c1%9c|%e0%81%9c|%u005c|%uff3c/gi, '\\'],
 ]
 /** Where names may not end so, `.. ` is `..` (as on Windows), and so is what stands before a NUL. */
-const PARENT_IN_DISGUISE = /(^|\/)\.\.[. \t\0][^/]*(?=\/|$)/g
+const PARENT_IN_DISGUISE = /(^|\/)\.\.[. \t]*(?:\0[^/]*)?(?=\/|$)/g
 
 /** A pattern as it is kept, or what it must be. A trailing `*` stands for any rest. */
 export function parsePathPattern(text: string): { pattern: string } | { problem: string } {

@@ -22,6 +22,7 @@ test.each([
   ['/v1/*', '/elsewhere//x/../y', 'differs'],
   ['/v1/*', '/v1/a...b/..c/d..', 'fits'],
   ['/v1/*', '/v1/100%25/%E4%B8%AD', 'fits'],
+  ['/v1/*', '/v1/...x/..y/%41', 'fits'],
 ])('fitsPatterns() says of %s and %s: %s', (pattern, path, answer) => {
   expect(fitsPatterns(path, [pattern])).toBe(answer)
 })
