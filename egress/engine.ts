@@ -67,6 +67,8 @@ export type Engine = {
   interception: Interception
   record: DecisionRecord
   observation: Observation
+  /** How many connections are relayed at the moment. */
+  connections(): number
   /** Answers questions and takes who asks the proxy; for when the sandboxes are loaded. */
   begin(): void
   /** Resolves when nothing is under way any more, once the signal is aborted. */
@@ -181,6 +183,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     interception,
     record,
     observation,
+    connections: () => flows.total,
     begin() {
       const resolve = createResolver({
         sandboxes,

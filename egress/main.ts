@@ -35,6 +35,7 @@ import { formatTeardown, tableName } from './nft/rules.ts'
 import type { DecisionRecord } from './record.ts'
 import { openSandboxFiles } from './sandbox-files.ts'
 import type { Sandboxes } from './sandboxes.ts'
+import { saveMemory } from './save-memory.ts'
 import { isSidecar, runSidecar } from './sidecar/run-sidecar.ts'
 import { keepRules } from './watch/keep-rules.ts'
 
@@ -216,6 +217,7 @@ async function run(config: EgressConfig, instance: Instance): Promise<void> {
   })
   log.info('ready', { ...network, sandboxes: sandboxes.size, table })
   reportReady()
+  saveMemory({ connections: engine.connections, signal: stop })
 
   await watch({ sandboxes, record, hasIpv6 })
   await Promise.all([policy.closed, admin.closed, engine.close()])

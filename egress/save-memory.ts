@@ -1,0 +1,28 @@
+// Lets Node save memory rather than time as long as nobody's connections are relayed. What a burst of registrations leaves behind stays
+// for good otherwise: 500 sandboxes of 100 rules took 230 MB and not 130. Relayed connections have the time back: a third of the
+// intercepted requests was what they lost.
+
+import { setFlagsFromString } from 'node:v8'
+
+export type MemorySaving = {
+  /** How many are relayed at the moment. */
+  connections: () => number
+  signal: AbortSignal
+  setFlag?: (flag: string) => void
+}
+
+const LOOK_MS = 1000
+
+/** Begins when egress has started: given before, it would cost Node its compiled code. */
+export function saveMemory({ connections, signal, setFlag = setFlagsFromString }: MemorySaving): void {
+  let isSaving = false
+  const look = () => {
+    const shall = connections() === 0
+    if (shall !== isSaving) setFlag(shall ? '--optimize-for-size' : '--no-optimize-for-size')
+    isSaving = shall
+  }
+  look()
+  const timer = setInterval(look, LOOK_MS)
+  timer.unref()
+  signal.addEventListener('abort', () => clearInterval(timer), { once: true })
+}
