@@ -5,18 +5,13 @@ import { preStartTimeoutMs } from '../../lib/api/lifecycle-hooks.ts'
 import type { ProgramStarter } from '../../lib/program-starter.ts'
 import { settleAll } from '../async.ts'
 import { makeBootFile, type RunConfig } from './boot-file.ts'
+import { FirstProcess } from './first-process.ts'
 import { handOver } from './hand-over.ts'
 import { connectSandbox, type Network6 } from './network.ts'
 import type { RuntimeOptions } from './open-runtime.ts'
 import type { PhaseWatch } from './phase-watch.ts'
 import type { RuntimeSpec } from './runtime.ts'
-import {
-  isRunning,
-  type NamedProcess,
-  type SandboxPaths,
-  type SandboxRecord,
-  writeRecord,
-} from './sandbox-record.ts'
+import { type NamedProcess, type SandboxPaths, type SandboxRecord, writeRecord } from './sandbox-record.ts'
 import { READY_TIMEOUT_MS, untilReady } from './until-ready.ts'
 
 export type BringUpParts = Pick<RuntimeOptions, 'config' | 'log'> & {
@@ -67,11 +62,12 @@ export async function bringUp(
   watch.mark('network')
   const boot = makeBootFile(spec, given, config.runtime.stopGraceSeconds * 1000)
   await handOver(paths.exchange, boot, owner)
+  using first = new FirstProcess(record)
   await untilReady(
     {
       exchange: paths.exchange,
       timeoutMs: READY_TIMEOUT_MS + preStartTimeoutMs(spec.env),
-      isRunning: () => isRunning(record),
+      isRunning: () => first.isRunning,
       wasOutOfMemory,
     },
     signal,

@@ -63,6 +63,10 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
     })
     expect(await opened.runtime.list(soon())).toContainEqual(await opened.runtime.inspect(spec.id, soon()))
     expect((await runIn(sandbox, spec, 'echo $((6 * 7))')).stdout).toBe('42')
+    // What the OCI runtime is told is not for the sandbox.
+    expect((await runIn(sandbox, spec, 'cat /proc/1/environ /proc/self/environ')).stdout).not.toContain(
+      'GOMAXPROCS',
+    )
     await expect
       .poll(async () => String(await opened.runtime.logs(spec.id, { maxBytes: 1000 }, soon())))
       .toBe('hello\nand good day\n')
