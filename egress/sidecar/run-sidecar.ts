@@ -70,6 +70,8 @@ export async function runSidecar(sources: { env: NodeJS.ProcessEnv; args: string
     refuse(
       'Cannot filter a pod in the network of the machine: a pod with "hostNetwork: true" can have no sidecar',
     )
+  if (config.services.vaultRequiresTls)
+    refuse('egress.vault_require_tls cannot be on for a sidecar: its API is served in the clear')
   const unfit = await whyNoFilter()
   if (unfit !== undefined) refuse(unfit)
   makeDataDir(config.dataDir)

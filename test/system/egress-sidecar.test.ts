@@ -269,6 +269,8 @@ print(one.recv(512)[3] & 15)`
     const file = join(lab.directory, 'broken.json')
     await run('sh', '-c', `printf '{"defaultAction' > ${file}`)
     await expect(start({ OPENSANDBOX_EGRESS_POLICY_FILE: file })).rejects.toThrow('Cannot use the policy in')
+    await run('sh', '-c', `printf '[egress]\\nvault_require_tls = true\\n' > ${file}`)
+    await expect(lab.start(env, '--config', file)).rejects.toThrow('egress.vault_require_tls cannot be on')
     expect(await lab.dial(PUBLIC_TOO)).toMatch(REFUSED)
   })
 })
