@@ -61,6 +61,9 @@ export type CompiledPolicy = {
 type OwnRule = NamedRule & { targets: readonly Target[] }
 type ClassOfLayers = { action: PolicyAction; reason: string; rules: readonly OwnRule[] }
 
+/** One text for all policies, as there are many of them. */
+const RULE_REASONS: readonly string[] = Array.from({ length: 256 }, (_, index) => `rule ${index}`)
+
 /** Reads the targets of a policy and of a floor that were checked before. */
 export function compilePolicy(
   policy: NetworkPolicy,
@@ -78,7 +81,7 @@ export function compilePolicy(
   const allowed = floor.allow.map(always('allow', 'the operator always allows it'))
   const own = policy.egress.map((rule, index) => ({
     ...rule,
-    reason: `rule ${index}`,
+    reason: RULE_REASONS[index] ?? `rule ${index}`,
     scope: scopeOf(rule),
     targets: targetsOf(rule, sets),
   }))
@@ -104,7 +107,7 @@ export function compilePolicy(
       action,
       target,
       reason,
-      scope: { ...scope, protocol: 'any' },
+      scope: scope.ports === undefined ? EVERYTHING : { ...scope, protocol: 'any' },
     })),
     exact,
     below,
