@@ -1,5 +1,6 @@
 // A daemon of this machine that is reached by TLS or by SSH is as good as one behind a socket; one that is elsewhere is refused.
 
+import { readdirSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -131,6 +132,11 @@ describe.skipIf(reason !== undefined)(
       expect(await opened.runtime.inspect(spec.id, soon())).toMatchObject({ state: 'running' })
       const other = await make(opened)
       expect((await runIn(other.sandbox, other.spec, 'echo new')).stdout).toBe('new')
+      for (const { id } of [spec, other.spec]) await opened.runtime.remove(id, { graceMs: 0 }, soon())
+      await opened.runtime.close()
+      // Nothing is left for whoever removes the directory when it is empty.
+      const left = readdirSync(opened.instance.runDir)
+      expect(left.filter((name) => name === 'mounts' || name === 'docker-ssh')).toEqual([])
     })
 
     test('by SSH: a daemon that is killed and started again is found, with what it runs', async () => {

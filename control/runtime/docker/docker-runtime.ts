@@ -3,6 +3,8 @@
 // can be undone by `remove`, which looks at what is there and not at what should be.
 
 import { existsSync } from 'node:fs'
+import { rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { ContainerInfo, ContainerInspectInfo } from 'dockerode'
 import { messageOf } from '../../../lib/errors.ts'
 import { removeTree } from '../../remove-tree.ts'
@@ -283,8 +285,13 @@ export class DockerRuntime implements Runtime {
   }
 
   async close(): Promise<void> {
-    await this.#parts.images.close()
-    await this.#parts.programs[Symbol.asyncDispose]()
+    const { dataDir, instance, images, programs } = this.#parts
+    await images.close()
+    await programs[Symbol.asyncDispose]()
+    await rm(join(instance.runDir, 'docker-ssh'), { recursive: true, force: true })
+    if ((await listSandboxIds(dataDir)).length > 0) return
+    // One that still holds something is not empty, and stays.
+    await rmdir(join(instance.runDir, 'mounts')).catch(() => undefined)
   }
 }
 
