@@ -2,7 +2,8 @@
 
 import type { Flow, Flows } from './connections/flows.ts'
 import type { Nft } from './nft/apply.ts'
-import { type BaseRules, formatPolicy, type SandboxRules } from './nft/rules.ts'
+import { formatPolicy } from './nft/policy-rules.ts'
+import type { BaseRules, SandboxRules } from './nft/rules.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { decideAddress, decideName } from './policy/decide.ts'
 import type { SandboxFiles } from './sandbox-files.ts'

@@ -18,12 +18,21 @@
 //
 // Packets of registered sandboxes are marked, and again where they may pass: without these marks guard.ts lets nothing through.
 
-import { crc32 } from 'node:zlib'
-import { formatPorts, mergePorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
 import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
-import { type Family, familiesOf, familyOf } from './families.ts'
-import { JUDGED_MARK, PASSED_MARK } from './guard.ts'
+import { familiesOf, familyOf } from './families.ts'
+import { JUDGED_MARK } from './guard.ts'
+import {
+  chainsOf,
+  divertChain,
+  formatPolicy,
+  formatTimed,
+  forwardChain,
+  inputChain,
+  learnedSet,
+  PASS,
+  replyChain,
+} from './policy-rules.ts'
 import { type Base6, formatChains6, formatSets6, ICMP_OF_BOTH, linesOf6 } from './rules6.ts'
 import { formatAskRate, formatRemember, formatShares, formatSpoofing } from './shares.ts'
 
@@ -73,20 +82,6 @@ export type LearnedElement = {
 
 /** Groups, and everybody. */
 const WITHOUT_ROUTE = '{ 224.0.0.0/4, 255.255.255.255 }'
-/** How a packet passes. */
-const PASS = `meta mark set ${PASSED_MARK} accept`
-/** Where programs say which name they want. */
-const NAMED_PORTS: readonly PortRange[] = [
-  { first: 80, last: 80 },
-  { first: 443, last: 443 },
-]
-/** Stands for the number of a policy until that is known. */
-const POLICY_MARK = '%policy%'
-/** Connections may have greater marks, which then say something else than the policy that has let them begin. */
-export const MAX_POLICY_MARK = 0x7fff_ffff
-
-/** An address may be learned this often before the kernel itself refuses more; egress's own bound is lower. */
-const LEARNED_SET_SIZE = 8192
 /** How long a refused connection is remembered, and so how seldom the same one is told again. */
 export const REFUSED_SECONDS = 60
 export const REFUSED_SET_SIZE = 32_768
@@ -217,75 +212,6 @@ add element inet ${table} registered { "${name}" . ${address} }
 ${address6 === undefined ? '' : `add element inet ${table} registered6 { "${name}" . ${address6} }\n`}`
 }
 
-/** Puts a policy in force, whole, with the learned addresses that it still allows. */
-export function formatPolicy(
-  base: BaseRules,
-  { id, policy, learned, readPorts = [] }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts'>,
-): string {
-  const { table } = base
-  const [forward, input, divert, reply] = chainsOf(id)
-  const families = familiesOf(base)
-  const lines: string[] = []
-  for (const chain of chainsOf(id))
-    lines.push(`add chain inet ${table} ${chain}`, `flush chain inet ${table} ${chain}`)
-  for (const family of families) {
-    const set = learnedSet(family, id)
-    lines.push(
-      `add set inet ${table} ${set} { type ${family.type}; flags timeout; size ${LEARNED_SET_SIZE}; }`,
-      `flush set inet ${table} ${set}`,
-    )
-    const own = learned.filter(({ address }) => familyOf(families, address) === family)
-    if (own.length > 0) lines.push(`add element inet ${table} ${set} { ${formatTimed(own)} }`)
-  }
-  const rules: string[] = []
-  const rule = (chain: string, text: string) => rules.push(`add rule inet ${table} ${chain} ${text}`)
-  const accept = `ct mark set ${POLICY_MARK} ${PASS}`
-  for (const layer of policy.layers)
-    for (const family of families) {
-      const { action, scope } = layer
-      const ranges = family.rangesOf(layer)
-      if (ranges.length === 0) continue
-      const packets = `${family.destination} ${formatSet(ranges)}${formatScope(scope, family)}`
-      if (scope.protocol === 'any' || scope.protocol === 'tcp') rule(divert, `${packets} accept`)
-      rule(forward, `${packets} ${action === 'allow' ? accept : 'goto refuse'}`)
-      const hosts = family.hostsOf(layer)
-      if (action === 'deny') rule(input, `${packets} goto refuse`)
-      // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
-      else if (hosts.length > 0)
-        rule(input, `${family.destination} ${formatSet(hosts)}${formatScope(scope, family)} ${PASS}`)
-    }
-  const eachFamily = (chain: string, text: (family: Family) => string) => {
-    for (const family of families) rule(chain, text(family))
-  }
-  const stays = ({ destination, closed }: Family) => `${destination} @${closed} accept`
-  eachFamily(forward, ({ destination, closed }) => `${destination} @${closed} goto refuse`)
-  if (policy.policy.defaultAction === 'allow') {
-    if (policy.deniesNames || readPorts.length > 0) {
-      // Where names are told: a denied one must not be reached by an address that is open.
-      const ports = [...NAMED_PORTS, ...readPorts.map((port) => ({ first: port, last: port }))]
-      const named = formatPortSet(mergePorts(ports))
-      eachFamily(divert, stays)
-      eachFamily(divert, ({ relay }) => `tcp dport ${named} ${relay}`)
-      // QUIC tells no name to who does not take part in it; its clients go on by TCP.
-      rule(forward, `meta l4proto { tcp, udp } th dport ${named} goto refuse`)
-    }
-    rule(forward, accept)
-  } else {
-    rule(forward, 'goto refuse')
-    eachFamily(divert, stays)
-    const ports = policy.namePorts
-    const which = ports === undefined ? 'meta l4proto tcp' : `tcp dport ${formatPortSet(ports)}`
-    if (ports === undefined || ports.length > 0)
-      eachFamily(divert, (one) => `${one.destination} @${learnedSet(one, id)} ${which} ${one.relay}`)
-  }
-  rule(input, 'goto refuse')
-  // The same rules give the same mark, so that what builds them once more ends nothing.
-  const number = crc32(rules.join()) & MAX_POLICY_MARK || 1
-  rule(reply, `ct mark ${POLICY_MARK} ${PASS}`)
-  rule(reply, 'drop')
-  return `${[...lines, ...rules].join('\n')}\n`.replaceAll(POLICY_MARK, String(number))
-}
-
 /**
  * Adds addresses that DNS has found. One that is there gets its time anew: before 6.12 the kernel keeps the old time of an element
  * that is merely added again, so it goes and comes in one transaction. That is not done for new ones, because any removal makes
@@ -347,22 +273,3 @@ export function parseLearnedElements(elements: readonly unknown[]): LearnedEleme
   }
   return found
 }
-
-const forwardChain = (id: string) => `forward-${id}`
-const inputChain = (id: string) => `input-${id}`
-const divertChain = (id: string) => `divert-${id}`
-const replyChain = (id: string) => `reply-${id}`
-const chainsOf = (id: string) => [forwardChain(id), inputChain(id), divertChain(id), replyChain(id)] as const
-const learnedSet = ({ learned }: Family, id: string) => `${learned}-${id}`
-const formatTimed = (elements: readonly LearnedElement[]) =>
-  elements.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')
-const formatPortSet = (ports: readonly PortRange[]) => `{ ${ports.map(formatPorts).join(', ')} }`
-
-function formatScope({ protocol, ports }: RuleScope, { icmp }: Family): string {
-  if (ports === undefined && protocol === 'any') return ''
-  if (ports === undefined) return ` meta l4proto ${protocol === 'icmp' ? icmp : protocol}`
-  const which = protocol === 'any' ? 'meta l4proto { tcp, udp } th' : protocol
-  return ` ${which} dport ${formatPortSet(ports)}`
-}
-
-const formatSet = (ranges: readonly string[]) => `{ ${[...new Set(ranges)].join(', ')} }`

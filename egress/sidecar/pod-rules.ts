@@ -15,14 +15,8 @@
 //
 // While egress is away, all of it stays: names are not answered, what would be relayed is refused.
 
-import {
-  type BaseRules,
-  formatPolicy,
-  MAX_POLICY_MARK,
-  REFUSED_SECONDS,
-  REFUSED_SET_SIZE,
-  type RulesNames,
-} from '../nft/rules.ts'
+import { formatPolicy, MAX_POLICY_MARK } from '../nft/policy-rules.ts'
+import { type BaseRules, REFUSED_SECONDS, REFUSED_SET_SIZE, type RulesNames } from '../nft/rules.ts'
 import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { TableForm } from '../sandboxes.ts'
 import type { OwnCgroup } from './own-cgroup.ts'

@@ -5,11 +5,11 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { formatPolicy } from '../../egress/nft/policy-rules.ts'
 import {
   type BaseRules,
   formatAdd,
   formatLearn,
-  formatPolicy,
   formatRemove,
   formatTable,
   type SandboxRules,

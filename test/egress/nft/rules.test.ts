@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { formatGuard, PASSED_MARK } from '../../../egress/nft/guard.ts'
+import { formatPolicy } from '../../../egress/nft/policy-rules.ts'
 import {
   formatAdd,
   formatLearn,
-  formatPolicy,
   formatRemove,
   formatTable,
   parseLearnedSet,

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { formatPolicy } from '../../../egress/nft/policy-rules.ts'
 import {
   type BaseRules,
   formatAdd,
   formatLearn,
-  formatPolicy,
   formatRemove,
   formatTable,
   parseLearnedSet,
