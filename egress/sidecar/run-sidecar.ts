@@ -29,6 +29,7 @@ import { createRefusedLog } from '../nft/refused.ts'
 import { tableName } from '../nft/rules.ts'
 import type { Floor } from '../policy/compile.ts'
 import { createOwnAddresses } from '../proxy/open-proxy.ts'
+import { saveMemory } from '../save-memory.ts'
 import { keepRules } from '../watch/keep-rules.ts'
 import { ALWAYS_DIRECTORY, createAlwaysWatch, readAlwaysFiles } from './always-files.ts'
 import { isNetworkOfMachine } from './network-of-machine.ts'
@@ -153,6 +154,7 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
   if (sidecar.credentialProxy) writeTrust(sidecar.trustDir, authorities.authorityOf(id).certificate)
   engine.begin()
   api.open({ sandboxes, record, vaults, ports: vaultPorts, log })
+  saveMemory({ connections: engine.connections, signal })
   log.info('ready', { sandbox: id, port: serving.port, table, credentialProxy: sidecar.credentialProxy })
 
   const lookAtFiles = createAlwaysWatch({
