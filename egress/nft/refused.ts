@@ -90,7 +90,7 @@ export function createRefusedLog<Known extends { id: string }>({
 type Described = Pick<Decided, 'reason' | 'address' | 'protocol' | 'port'>
 
 function describe({ set, address, protocol, port }: RefusedPacket, reason = REASON): Described {
-  if (address === UNTOLD) return { reason: MORE }
+  if (set === 'refused' && address === UNTOLD) return { reason: MORE }
   if (set === 'spoofed')
     return { reason: `it says that it comes from ${address}, which is not the sandbox's own` }
   const packet = { address, ...(protocol !== undefined && { protocol }), ...(port !== undefined && { port }) }

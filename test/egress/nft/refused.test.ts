@@ -81,7 +81,9 @@ test('what came from another address is in the record too, once', async () => {
   const entry = (...concat: unknown[]) => ({
     elem: { val: { concat: ['osbab12aa', ...concat] }, expires: 50 },
   })
-  state.others.set('spoofed', [{ set: { name: 'spoofed', table: 't', elem: [entry('10.88.0.9')] } }])
+  state.others.set('spoofed', [
+    { set: { name: 'spoofed', table: 't', elem: [entry('10.88.0.9'), entry('0.0.0.0')] } },
+  ])
   await look()
   await look()
   expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
@@ -90,6 +92,8 @@ test('what came from another address is in the record too, once', async () => {
       verdict: 'deny',
       reason: "it says that it comes from 10.88.0.9, which is not the sandbox's own",
     },
+    // The address by which it is noted that there was more, when it is one that a packet has.
+    { verdict: 'deny', reason: "it says that it comes from 0.0.0.0, which is not the sandbox's own" },
   ])
 })
 
