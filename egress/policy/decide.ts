@@ -38,7 +38,7 @@ export function decideName(compiled: CompiledPolicy, text: string, endpoint?: En
 
 /**
  * Whether a sandbox may connect to an address by the address alone, or because a name of its policy led there (`learned`).
- * The packets themselves are judged by nft/rules.ts, in this same order.
+ * The packets themselves are judged by nft/policy-rules.ts, in this same order.
  */
 export function decideAddress(
   { policy, layers }: CompiledPolicy,
