@@ -2,17 +2,14 @@
 // it gets; bodies pass as they come, in both directions, no faster than the slower side takes them.
 
 import type { Socket } from 'node:net'
-import { isEmpty } from '../../lib/http1/framing.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeadBuffer } from './head-buffer.ts'
 import { HeadedWriter } from './headed-writer.ts'
 import { formatRefusal } from './http1-answer.ts'
-import { AnswerReader, type Asked } from './http1-answer-reader.ts'
-import { firstOf, formatRequestHead, type Line, parseRequestHead, type RequestHead } from './http1-head.ts'
+import { AnswerReader } from './http1-answer-reader.ts'
+import { beginRequest, type Current, headToSend, makeWhole } from './http1-current.ts'
 import { Http1Link, type LinkListener } from './http1-link.ts'
-import { planRequest, type RequestPlan } from './http1-request.ts'
-import { RequestBody } from './http1-request-body.ts'
-import { type Refusal, TOO_MANY_HELD } from './judge-request.ts'
+import type { Refusal } from './judge-request.ts'
 import { UpstreamError } from './upstreams.ts'
 
 export type Http1RelayOptions = Relaying & {
@@ -27,18 +24,6 @@ export type Http1RelayOptions = Relaying & {
   onFault: (error: unknown) => void
   /** How long a client may be without a request that has come as far as the end of its head. */
   requestMs?: number
-}
-
-/** A request that is under way. */
-type Current = {
-  came: RequestHead
-  plan: RequestPlan
-  asked: Asked
-  body: RequestBody
-  /** A body that was held, as it is sent. */
-  whole: Buffer | undefined
-  isSent: boolean
-  answer: AnswerReader | undefined
 }
 
 /** As long as servers wait for the next request. */
@@ -96,50 +81,25 @@ export class Http1Relay {
   /** Begins with the next request, when its head is there. */
   #next(): void {
     const text = this.#rest.takeHead()
-    if (text !== undefined) {
-      const refusal = this.#begin(text)
-      if (refusal) this.#refuse(refusal)
-    } else if (this.#hasEnded) this.#close()
+    if (text !== undefined) this.#begin(text)
+    else if (this.#hasEnded) this.#close()
     else if (this.#rest.isTooMuch)
       this.#refuse({ status: 431, text: 'the head of the request is too long, or in too many pieces' })
     else this.#client.resume()
   }
 
-  #begin(text: string): Refusal | undefined {
-    const { server, vault, holdBody, secrets } = this.#options
-    const came = parseRequestHead(text)
-    if ('problem' in came) return { status: came.status ?? 400, text: came.problem }
-    const tally = new Tally(server, came)
-    const plan = planRequest(came, server, vault())
-    const asked: Asked = {
-      method: came.method,
-      minor: came.minor,
-      isUpgrade: false,
-      hasBody: !isEmpty(came.framing),
-      injection: undefined,
-      secrets,
-      tally,
-      wantsClose: came.minor === 0 || came.connection.includes('close'),
+  #begin(text: string): void {
+    const begun = beginRequest(text, this.#options)
+    if ('refusal' in begun) {
+      this.#refuse(begun.refusal, begun.asked)
+      return
     }
-    if ('refusal' in plan) {
-      tally.binding = plan.binding
-      this.#refuse(plan.refusal, asked)
-      return undefined
-    }
-    const { injection, framing, isUpgrade, isRepeatable, holdsBody } = plan
-    asked.isUpgrade = isUpgrade
-    asked.injection = injection
-    tally.injection = injection
-    const letGo = holdsBody ? holdBody() : undefined
-    const body = new RequestBody(framing, injection, letGo)
-    this.#current = { came, plan, asked, body, whole: undefined, isSent: false, answer: undefined }
-    if (holdsBody && !letGo) return TOO_MANY_HELD
-    if (body.isHeld) {
-      if (came.expectsContinue) this.#client.write(CONTINUE)
+    this.#current = begun
+    if (begun.body.isHeld) {
+      if (begun.came.expectsContinue) this.#client.write(CONTINUE)
       this.#feedRest()
     } else if (this.#link) this.#send()
-    else this.#connect(!isRepeatable)
-    return undefined
+    else this.#connect(!begun.plan.isRepeatable)
   }
 
   #connect(isFresh: boolean): void {
@@ -184,10 +144,8 @@ export class Http1Relay {
     const current = this.#current
     const link = this.#link
     if (!current || !link) return
-    const { came, plan, asked, body, whole } = current
-    const lines = whole ? withLength(plan.lines, whole.length) : plan.lines
-    const { method, minor } = came
-    const head = formatRequestHead({ method, target: plan.target, minor }, lines)
+    const { asked, body, whole } = current
+    const head = headToSend(current)
     current.isSent = true
     current.answer = new AnswerReader(asked, this.#out)
     asked.tally.bytesSent += head.length + (whole?.length ?? 0)
@@ -231,7 +189,7 @@ export class Http1Relay {
   }
 
   #sendHeld(current: Current): void {
-    current.whole = current.body.takeHeld(firstOf(current.came.fields, 'content-type'))
+    makeWhole(current)
     if (this.#link) this.#send()
     else this.#connect(true)
   }
@@ -389,9 +347,4 @@ export class Http1Relay {
     if (current) this.#tell(current)
     this.#release(current === undefined)
   }
-}
-
-function withLength(lines: readonly Line[], length: number): Line[] {
-  const others = lines.filter(({ name }) => name.toLowerCase() !== 'content-length')
-  return [...others, { name: 'Content-Length', value: String(length) }]
 }
