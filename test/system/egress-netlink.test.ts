@@ -165,3 +165,13 @@ test('what the kernel refuses is said with the element that it is about, and lea
   ])
   expect(await listed(BY_US)).toBe(before)
 })
+
+test('what the kernel says to a change of which it takes nothing is not taken for what it says to the next', async () => {
+  await inside(BY_US, ['nft', '-f', '-'], `flush ruleset\n${formatTable(base, [everything])}`)
+  const learn = (id: string) => formatLearn(base, id, [{ address: '198.51.100.9', seconds: 60 }])
+  const refused = Array.from({ length: 400 }, () => learn('gone')).join('')
+  expect(await write([refused, learn('one')])).toEqual([
+    { outcome: 'refused', reason: expect.stringContaining('ENOENT at') },
+    { outcome: 'done' },
+  ])
+})

@@ -13,6 +13,8 @@ import { ATTRIBUTE_HEAD_BYTES, MAX_ATTRIBUTE_BYTES, MessageWriter, padded } from
 
 export type Batch = {
   bytes: Buffer
+  /** The number of the message that begins it. */
+  first: number
   /** Of the last message but the end, which the kernel confirms when all is done. */
   lastSequence: number
   sent: readonly Sent[]
@@ -89,7 +91,7 @@ export function encodeBatch(
   }
   const lastSequence = first + pieces.length
   frame(BATCH_END, lastSequence + 1)
-  return { bytes: to.written, lastSequence, sent }
+  return { bytes: to.written, first, lastSequence, sent }
 }
 
 function piecesOf(command: Command, nextSetId: () => number): Piece[] {

@@ -16,15 +16,15 @@ const NLMSG_ERROR = 2
 const HAS_DETAILS = 0x200
 const IS_SHORTENED = 0x100
 
-/** What the kernel has said to a batch, in all that it has sent since. */
-export function readAnswer({ lastSequence, sent }: Batch, received: Buffer): Answer {
+/** What the kernel has said to a batch, in all that it has sent since: what it had still to say to an earlier one is not about this one. */
+export function readAnswer({ first, lastSequence, sent }: Batch, received: Buffer): Answer {
   const answer: Answer = { isDone: false }
   for (const { type, sequence, flags, body } of readMessages(received)) {
     if (type === NEW_GENERATION) {
       const generation = readAttributes(body.subarray(4)).get(1)
       if (generation?.length === 4) answer.generation = generation.readUInt32BE()
     }
-    if (type !== NLMSG_ERROR || body.length < 20) continue
+    if (type !== NLMSG_ERROR || body.length < 20 || sequence < first || sequence > lastSequence) continue
     const error = body.readInt32LE(0)
     if (error === 0) answer.isDone ||= sequence === lastSequence
     else

@@ -26,8 +26,11 @@ const WANTED_SEND_BYTES = 8 << 20
 /** The kernel takes a little less than its buffer has. */
 const OVERHEAD_BYTES = 32
 const RECEIVE_BYTES = 64 << 10
-/** Of what the kernel says to one batch; it is a few hundred bytes, unless it does not like any of it. */
-const MAX_ANSWERS = 64
+/**
+ * Of what the kernel says to one batch: it says of every message what it does not like of it, until its buffer is full, which is after a
+ * few hundred of them. What is not taken now would stand before what it says to the next.
+ */
+const MAX_ANSWERS = 4096
 
 /** Throws when the system does not allow it, or when this machine has no module for it. */
 export function openNetlinkSocket(libc: Libc = openLibc()): NetlinkSocket {

@@ -25,6 +25,7 @@ const offset = (at: number) => written((to) => to.bytes(2, Buffer.from([at, 0, 0
 test.each([
   ['a confirmation', [generation(7), error(FIRST + 2, 0)], { isDone: true, generation: 7 }],
   ['a confirmation of another batch', [error(FIRST - 1, 0)], { isDone: false }],
+  ['an error of another batch', [error(FIRST - 1, ENOENT), error(FIRST + 2, 0)], { isDone: true }],
   ['nothing', [], { isDone: false }],
   ['a message that is cut off', [error(FIRST + 2, 0).subarray(0, 30)], { isDone: false }],
   ['an error', [error(FIRST + 1, ENOENT)], { isDone: false, refusal: 'ENOENT at "add chain inet t a"' }],
