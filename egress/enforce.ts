@@ -5,7 +5,7 @@ import type { Nft } from './nft/apply.ts'
 import { formatPolicy } from './nft/policy-rules.ts'
 import type { BaseRules, SandboxRules } from './nft/rules.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
-import { decideAddress, decideName } from './policy/decide.ts'
+import { decideAddress, decideName, isAliasDenied } from './policy/decide.ts'
 import type { SandboxFiles } from './sandbox-files.ts'
 import type { Sandbox } from './sandbox-table.ts'
 
@@ -36,7 +36,7 @@ export async function enforce(
   }
   const file = isDefault ? undefined : files.prepare({ ...own, policy: policy.policy })
   sandbox.coming = policy
-  learned.retain((used) => decideName(policy, used).action === 'allow')
+  learned.retain((used, aliases) => mayLead(policy, used, aliases))
   try {
     const rules = rulesOf({ ...sandbox, policy })
     const applied = nft.apply(formatPolicy(base, rules))
@@ -51,6 +51,14 @@ export async function enforce(
   } finally {
     sandbox.coming = undefined
   }
+}
+
+/** Whether a policy would give away the addresses of a name that was an alias for these. */
+function mayLead(policy: CompiledPolicy, name: string, aliases: readonly string[]): boolean {
+  return (
+    decideName(policy, name).action === 'allow' &&
+    !aliases.some((alias) => isAliasDenied(decideName(policy, alias)))
+  )
 }
 
 /** Whether a policy would let a connection begin that is under way. */

@@ -7,16 +7,16 @@ import { type BaseRules, formatLearn } from './nft/rules.ts'
 import type { Sandbox } from './sandbox-table.ts'
 
 export type LearnDeps = { nft: Pick<Nft, 'apply'>; base: BaseRules; log: Logger; now: () => number }
-export type Found = { name: string; addresses: readonly string[]; ttl: number }
+export type Found = { name: string; addresses: readonly string[]; ttl: number; aliases: readonly string[] }
 
 /** Resolves to true once the kernel lets the addresses through; false when it refused, or when there are too many. */
 export async function learn(
   { nft, base, log, now }: LearnDeps,
   sandbox: Sandbox,
-  { name, addresses, ttl }: Found,
+  { name, addresses, ttl, aliases }: Found,
 ): Promise<boolean> {
   const { id, learned, policy, coming } = sandbox
-  const plan = learned.note(name, addresses, ttl, now())
+  const plan = learned.note(name, addresses, ttl, now(), aliases)
   if (!plan) {
     log.warn('a sandbox has learned too many addresses', { sandbox: id, name })
     return false

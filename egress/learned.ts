@@ -4,8 +4,11 @@
 import type { LearnedElement } from './nft/rules.ts'
 
 type Entry = {
-  /** Names by canonical form, and when each was last answered. None for what an earlier run of egress had learned. */
-  names: Map<string, number>
+  /**
+   * Names by canonical form, the one that was last answered at the end, and what each was an alias for. None for what an earlier run of
+   * egress had learned.
+   */
+  names: Map<string, readonly string[]>
   until: number
   /** Settles once the kernel has the address; undefined while it need not have it. */
   applied: Promise<void> | undefined
@@ -22,6 +25,8 @@ export type LearnPlan = {
 const MAX_ADDRESSES = 4096
 /** Shared servers have many names. */
 const MAX_NAMES_PER_ADDRESS = 128
+/** Of all its names together. */
+const MAX_ALIASES_PER_ADDRESS = 512
 /** An address stays open a minute longer than the answer is good, and between one and six minutes (contract: egress.md 4.2). */
 const GRACE_SECONDS = 60
 const MAX_SECONDS = 360
@@ -48,8 +53,14 @@ export class Learned {
     return this.#entries.size
   }
 
-  /** Notes an answer. `undefined`: there are too many addresses already. */
-  note(name: string, addresses: readonly string[], ttl: number, now: number): LearnPlan | undefined {
+  /** Notes an answer, of a name that is an alias for others or is not. `undefined`: there are too many addresses already. */
+  note(
+    name: string,
+    addresses: readonly string[],
+    ttl: number,
+    now: number,
+    aliases: readonly string[] = [],
+  ): LearnPlan | undefined {
     const added = addresses.filter((address) => !this.#entries.has(address)).length
     if (this.#entries.size + added > MAX_ADDRESSES) this.#dropExpired(now)
     if (this.#entries.size + added > MAX_ADDRESSES) return undefined
@@ -59,11 +70,8 @@ export class Learned {
       const entry = this.#entries.get(address) ?? { names: new Map(), until: 0, applied: undefined }
       this.#entries.set(address, entry)
       entry.names.delete(name)
-      entry.names.set(name, now)
-      if (entry.names.size > MAX_NAMES_PER_ADDRESS) {
-        const [oldest] = entry.names.keys()
-        if (oldest !== undefined) entry.names.delete(oldest)
-      }
+      entry.names.set(name, aliases)
+      dropOldest(entry.names)
       const needed = now + (Math.min(ttl, MAX_SECONDS - GRACE_SECONDS) + MARGIN_SECONDS) * 1000
       if (entry.applied && entry.until >= needed) {
         plan.underWay.push(entry.applied)
@@ -115,10 +123,10 @@ export class Learned {
       })
   }
 
-  /** Forgets every address that no name leads to which is still allowed. */
-  retain(isAllowed: (name: string) => boolean): void {
+  /** Forgets every address that no name leads to which is still allowed, as an alias for what it was. */
+  retain(isAllowed: (name: string, aliases: readonly string[]) => boolean): void {
     for (const [address, { names }] of this.#entries) {
-      for (const name of names.keys()) if (!isAllowed(name)) names.delete(name)
+      for (const [name, aliases] of names) if (!isAllowed(name, aliases)) names.delete(name)
       if (names.size === 0) this.#entries.delete(address)
     }
   }
@@ -134,5 +142,16 @@ export class Learned {
   #dropExpired(now: number): void {
     for (const [address, { until }] of this.#entries)
       if (until + KERNEL_LAG_MS <= now) this.#entries.delete(address)
+  }
+}
+
+/** A name that is forgotten is asked for again. */
+function dropOldest(names: Map<string, readonly string[]>): void {
+  let aliases = 0
+  for (const each of names.values()) aliases += each.length
+  for (const [oldest, { length }] of names) {
+    if (names.size <= MAX_NAMES_PER_ADDRESS && aliases <= MAX_ALIASES_PER_ADDRESS) return
+    names.delete(oldest)
+    aliases -= length
   }
 }

@@ -261,7 +261,7 @@ export class Sandboxes {
   }
 
   /**
-   * Opens the addresses of an allowed name; resolves to true once the kernel lets them through, so that the answer may be sent.
+   * Opens the addresses of an allowed name, which was an alias for others or was not; resolves to true once the kernel lets them through, so that the answer may be sent.
    * False: the name or the sandbox has gone meanwhile, or the kernel refused.
    */
   async learn(
@@ -269,12 +269,13 @@ export class Sandboxes {
     name: string,
     addresses: readonly string[],
     ttl: number,
+    aliases: readonly string[] = [],
   ): Promise<boolean> {
     // While the answer was awaited, the policy may have changed.
     const sandbox = this.#table.get(id)
     if (!sandbox || this.decide(sandbox, name).action === 'deny') return false
     const { nft, base, log } = this.#options
-    return learn({ nft, base, log, now: this.#now }, sandbox, { name, addresses, ttl })
+    return learn({ nft, base, log, now: this.#now }, sandbox, { name, addresses, ttl, aliases })
   }
 
   #enforce(sandbox: Sandbox, next: NetworkPolicy, { isDefault }: { isDefault: boolean }): Promise<void> {

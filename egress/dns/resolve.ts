@@ -4,7 +4,7 @@
 import type { Answer } from 'dns-packet'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import { type Decision, whyClosed } from '../policy/decide.ts'
+import { type Decision, isAliasDenied, whyClosed } from '../policy/decide.ts'
 import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
@@ -53,6 +53,7 @@ type Judged = {
   /** To be opened before it is told. */
   addresses: string[]
   ttl: number
+  aliases: readonly string[]
   tell: () => Resolution
 }
 
@@ -106,8 +107,8 @@ export function createResolver(options: ResolverOptions): Resolver {
       if (now?.id !== sandbox.id) return nothing(RCODE.failed)
       const { coming } = now
       const judged = judge(now, question, found)
-      const isOpen =
-        judged.addresses.length === 0 || (await sandboxes.learn(now, name, judged.addresses, judged.ttl))
+      const { addresses, ttl, aliases } = judged
+      const isOpen = addresses.length === 0 || (await sandboxes.learn(now, name, addresses, ttl, aliases))
       const after = sandboxes.byAddress(sandbox.address)
       if (after !== now || after.coming !== coming) continue
       if (!isOpen) return nothing(RCODE.failed)
@@ -124,20 +125,20 @@ export function createResolver(options: ResolverOptions): Resolver {
     const closedBy = (why: Decision): Judged => ({
       addresses: [],
       ttl: 0,
+      aliases: [],
       tell: () => denied(sandbox, question, why),
     })
     if (decision.action === 'deny') return closedBy(decision)
     const { answers, aliases, addresses, withheld, ttl } = filterBoth(sandbox, question, found.answers)
     for (const alias of aliases) {
       const of = sandboxes.decide(sandbox, alias)
-      // Where a name leads is its owner's to say, so no rule need allow it; what a rule denies stays denied.
-      if (of.action === 'deny' && of.rule !== undefined)
-        return closedBy({ ...of, reason: `it is an alias for ${alias}: ${of.reason}` })
+      if (isAliasDenied(of)) return closedBy({ ...of, reason: `it is an alias for ${alias}: ${of.reason}` })
     }
     const [closed] = withheld
     return {
       addresses,
       ttl,
+      aliases,
       tell() {
         if (closed !== undefined)
           refuse(sandbox, question, {

@@ -37,6 +37,14 @@ export function decideName(compiled: CompiledPolicy, text: string, endpoint?: En
 }
 
 /**
+ * Whether what is decided of a name closes those that are aliases for it, too. Where a name leads is its owner's to say, so no rule need
+ * allow it; what a rule denies stays denied.
+ */
+export function isAliasDenied({ action, rule }: Decision): boolean {
+  return action === 'deny' && rule !== undefined
+}
+
+/**
  * Whether a sandbox may connect to an address by the address alone, or because a name of its policy led there (`learned`).
  * The packets themselves are judged by nft/policy-rules.ts, in this same order.
  */

@@ -55,6 +55,25 @@ test('an address stays while one of its names is allowed', () => {
   expect(learned.elements(0)).toEqual([])
 })
 
+test('an address goes when a name is no longer allowed that its own was an alias for', () => {
+  const learned = new Learned()
+  learned.note('a.example', ['198.51.100.1', '198.51.100.2'], 60, 0, ['tracker.example'])
+  learned.note('a.example', ['198.51.100.2'], 60, 0, ['cdn.example'])
+  learned.retain((_, aliases) => !aliases.includes('tracker.example'))
+  expect(learned.elements(0).map(({ address }) => address)).toEqual(['198.51.100.2'])
+})
+
+test.each([
+  [0, 128],
+  [16, 32],
+])('of names that are aliases for %i others, an address keeps the last %i', (length, kept) => {
+  const learned = new Learned()
+  const aliases = Array.from({ length }, (_, index) => `alias-${index}.example`)
+  for (let index = 0; index < 200; index++) learned.note(`${index}.example`, ['198.51.100.1'], 60, 0, aliases)
+  const leading = Array.from({ length: 200 }, (_, index) => learned.leads(`${index}.example`, '198.51.100.1'))
+  expect(leading.lastIndexOf(false)).toBe(200 - kept - 1)
+})
+
 test('what an earlier run had learned stays until the policy changes, for its names are not known', () => {
   const learned = new Learned()
   learned.adopt([{ address: '198.51.100.1', seconds: 30 }], 0)

@@ -83,6 +83,23 @@ test('R2: a name that is denied when its answer has come is denied, and nothing 
   expect([learned(), kept()?.size]).toEqual([[], 0])
 })
 
+test('R2: what an alias has opened is closed when the name is denied that it leads to', async () => {
+  const answers: Answer[] = [
+    { type: 'CNAME', name: 'a.example', ttl: 60, data: 'tracker.example' },
+    { ...A, name: 'tracker.example' },
+  ]
+  const { sandboxes, answer, reply, kept } = await setup({ answers, policy: allow('a.example') })
+  await answer()
+  expect(await reply).toMatchObject({ rcode: 0 })
+  expect(kept()?.leads('a.example', A.data)).toBe(true)
+  await sandboxes.changePolicy('sb', () => allow('a.example', 'b.example'))
+  expect(kept()?.leads('a.example', A.data)).toBe(true)
+  await sandboxes.changePolicy('sb', () =>
+    rules({ action: 'deny', target: 'tracker.example' }, { action: 'allow', target: 'a.example' }),
+  )
+  expect([kept()?.size, kept()?.leads('a.example', A.data)]).toEqual([0, false])
+})
+
 test('R2: an address that a rule no longer opens when the answer has come is taken out of it', async () => {
   const answers: Answer[] = [A, { ...A, data: '10.1.2.3' }]
   const policy = allow('a.example', '10.1.2.0/24')
