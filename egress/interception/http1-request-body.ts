@@ -5,20 +5,21 @@ import type { Injection } from '../vault/port.ts'
 import { substituteBody } from '../vault/substitute.ts'
 import { forwardedTrailers } from './fields.ts'
 import { EMPTY } from './head-buffer.ts'
+import { HeldBody } from './held-body.ts'
 import { Body } from './http1-body.ts'
 
 export class RequestBody {
   readonly #body: Body
   readonly #injection: Injection | undefined
   readonly #letGo: (() => void) | undefined
-  #held: Buffer[] | undefined
+  #held: HeldBody | undefined
 
-  /** It is held when there is something to call once it no longer is. */
+  /** It is held when there is something to call once it no longer is; that is one with a length. */
   constructor(framing: Framing, injection: Injection | undefined, letGo: (() => void) | undefined) {
     this.#body = new Body(framing, (lines) => forwardedTrailers(lines, injection))
     this.#injection = injection
     this.#letGo = letGo
-    if (letGo) this.#held = []
+    if (letGo) this.#held = new HeldBody(framing.kind === 'length' ? framing.length : 0)
   }
 
   /** All of it has come. */
@@ -44,7 +45,7 @@ export class RequestBody {
 
   /** What was held, with secrets in the place of the texts that stand for them. It counts as held until it is let go. */
   takeHeld(contentType: string | undefined): Buffer {
-    const whole = Buffer.concat(this.#held ?? [])
+    const whole = this.#held?.takeAll() ?? EMPTY
     this.#held = undefined
     return substituteBody(whole, this.#injection?.substitutions ?? [], contentType)
   }

@@ -18,6 +18,7 @@ import type { Injection } from '../vault/port.ts'
 import { MAX_SUBSTITUTED_BODY_BYTES, substituteBody, substitutesBody } from '../vault/substitute.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { canonicalField } from './fields.ts'
+import { HeldBody } from './held-body.ts'
 import { forwardedHeaders, forwardedTrailers, redactedHeaders } from './http2-fields.ts'
 import { checkAuthority, judgeRequest, type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { overridesOf } from './overrides.ts'
@@ -179,14 +180,14 @@ class StreamRelay {
   async #forwardHeld(headers: OutgoingHttpHeaders, letGo: () => void): Promise<void> {
     const stream = this.#stream
     stream.once('close', letGo)
-    const parts: Buffer[] = []
+    const held = new HeldBody(Number(textIn(headers, 'content-length')))
     try {
-      for await (const part of stream) parts.push(part)
+      for await (const part of stream) held.push(part)
     } catch (error) {
       this.#cannotSend(error)
       return
     }
-    const whole = Buffer.concat(parts)
+    const whole = held.takeAll()
     this.#tally.bytesSent += whole.length
     const contentType = textIn(headers, 'content-type')
     const body = substituteBody(whole, this.#injection?.substitutions ?? [], contentType)
@@ -218,7 +219,7 @@ class StreamRelay {
     const { substitutions = [] } = this.#injection ?? {}
     if (substitutions.length === 0) return false
     const length = Number(textIn(headers, 'content-length') ?? Number.POSITIVE_INFINITY)
-    if (length > MAX_SUBSTITUTED_BODY_BYTES) return false
+    if (!(length <= MAX_SUBSTITUTED_BODY_BYTES)) return false
     const contentType = textIn(headers, 'content-type')
     const contentEncoding = textIn(headers, 'content-encoding')
     return substitutesBody(substitutions, { contentType, contentEncoding })
