@@ -15,6 +15,8 @@ export type Asked = {
   minor: 0 | 1
   isUpgrade: boolean
   hasBody: boolean
+  /** Until the server asks for the body. */
+  awaitsContinue: boolean
   injection: Injection | undefined
   secrets: SecretFinder
   tally: Tally
@@ -107,6 +109,7 @@ export class AnswerReader {
     const plan = planAnswer(head, this.#asked)
     if ('problem' in plan) return plan.problem
     const injection = this.#asked.secrets.injectionIn(text, this.#asked.injection)
+    if (head.status === 100) this.#asked.awaitsContinue = false
     if (plan.is === 'interim') return plan.isTold ? this.#tell(head, injection) : undefined
     tally.status = head.status
     if (plan.is === 'switch') {

@@ -14,20 +14,27 @@ export type AnswerPlan =
   | { is: 'final'; framing: Framing; isReusable: boolean }
 
 /** Of these a server expects no body, and may take one for the next request, which then holds the secret of the one after it. */
-const WITHOUT_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
+const WITHOUT_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE'])
 
-export type AnsweredRequest = { method: string; minor: 0 | 1; isUpgrade: boolean; hasBody: boolean }
+export type AnsweredRequest = {
+  method: string
+  minor: 0 | 1
+  isUpgrade: boolean
+  hasBody: boolean
+  /** It says that its body comes when the server asks for it, which the server has not done: it may not expect the body any more. */
+  awaitsContinue: boolean
+}
 
 export function planAnswer(
   head: Omit<ResponseHead, 'fields' | 'reason'>,
-  { method, minor, isUpgrade, hasBody }: AnsweredRequest,
+  { method, minor, isUpgrade, hasBody, awaitsContinue }: AnsweredRequest,
 ): AnswerPlan | Problem {
   if (head.status === 101)
     return isUpgrade ? { is: 'switch' } : { problem: 'it speaks another protocol that was not asked for' }
   if (head.status < 200) return { is: 'interim', isTold: minor === 1 }
   const framing = responseFraming(head, method)
   if ('problem' in framing) return framing
-  const isDoubtful = hasBody && WITHOUT_BODY.has(method)
+  const isDoubtful = hasBody && (awaitsContinue || WITHOUT_BODY.has(method))
   const isReusable =
     head.minor === 1 && framing.kind !== 'close' && !head.connection.includes('close') && !isDoubtful
   return { is: 'final', framing, isReusable }

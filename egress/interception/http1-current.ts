@@ -38,6 +38,7 @@ export function beginRequest(
     minor,
     isUpgrade,
     hasBody: !isEmpty(came.framing),
+    awaitsContinue: firstOf(came.fields, 'expect') !== undefined,
     injection,
     secrets,
     tally,

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { formatRefusal, planAnswer } from '../../../egress/interception/http1-answer.ts'
 
-const GET = { method: 'GET', minor: 1, isUpgrade: false, hasBody: false } as const
+const GET = { method: 'GET', minor: 1, isUpgrade: false, hasBody: false, awaitsContinue: false } as const
+const POST = { ...GET, method: 'POST', hasBody: true }
 const head = (status: number, more: { length?: string; coding?: string; connection?: string[] } = {}) => ({
   status,
   minor: 1 as const,
@@ -18,13 +19,9 @@ test.each([
   ['with the end of its connection', head(200), GET, 'close', false],
   ['whose server closes', head(200, { length: '3', connection: ['a', 'close'] }), GET, 'length', false],
   ['to a GET with a body', head(200, { length: '3' }), { ...GET, hasBody: true }, 'length', false],
-  [
-    'to a POST with one',
-    head(200, { length: '3' }),
-    { ...GET, method: 'POST', hasBody: true },
-    'length',
-    true,
-  ],
+  ['to a TRACE with one', head(200, { length: '3' }), { ...POST, method: 'TRACE' }, 'length', false],
+  ['to a POST with one', head(200, { length: '3' }), POST, 'length', true],
+  ['to one not asked for', head(417, { length: '0' }), { ...POST, awaitsContinue: true }, 'length', false],
   ['of HTTP/1.0', { ...head(200, { length: '3' }), minor: 0 as const }, GET, 'length', false],
 ])('an answer %s is the last, and says whether another may come', (_, answer, asked, kind, isReusable) => {
   expect(planAnswer(answer, asked)).toMatchObject({ is: 'final', framing: { kind }, isReusable })

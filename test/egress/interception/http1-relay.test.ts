@@ -117,3 +117,34 @@ test.each([
     expect(answer).toContain('a secret')
   },
 )
+
+test.each([
+  ['asks for no body', false, ''],
+  ['asks for the body', true, 'HTTP/1.1 100 Continue\r\n\r\n'],
+])(
+  'a server that %s of a client that waits for that is good for another request: %s',
+  async (_, isKept, interim) => {
+    let kept = 0
+    const server = createServer((socket) => {
+      socket.once('data', () => socket.write(`${interim}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n`))
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const client = await begin({
+      open: async () => {
+        const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+        await once(socket, 'connect')
+        return socket
+      },
+      keep: (upstream) => {
+        kept++
+        upstream.destroy()
+      },
+    })
+    const fields = 'Host: a.example\r\nConnection: close\r\nContent-Length: 1\r\nExpect: 100-continue\r\n'
+    client.write(`POST / HTTP/1.1\r\n${fields}\r\na`)
+    expect(await text(client)).toContain('HTTP/1.1 200 OK')
+    expect(kept).toBe(isKept ? 1 : 0)
+  },
+)
