@@ -32,10 +32,18 @@ export async function monitor({ command, onLine, onGap, log, signal }: MonitorOp
   }
 }
 
-// The program does not read what it is given, so the shell around it does: it ends the program when nothing more can come, and that is
-// also so when egress was killed. What the program prints ends when it does, as the shell keeps no hold of it. A terminal sends its
-// signals to all; by them the shell would end before the program, which nobody would end then.
-const SCRIPT = 'trap "" INT HUP QUIT; "$0" "$@" </dev/null & exec >&-; read -r end; kill -9 $!'
+// The program does not read what it is given, so a shell does that: it ends the program when nothing more can come, and that is also so
+// when egress was killed. There are two, one that egress has started and, in it, the one that reads: Deno, when it ends by an exception,
+// kills what it has started and nothing below. What the program prints ends when it does, as the shells keep no hold of it. A terminal
+// sends its signals to all; by them the shells would end before the program, which nobody would end then.
+const SCRIPT = `trap "" INT HUP QUIT
+exec 3<&0
+"$0" "$@" </dev/null 3<&- &
+program=$!
+exec >&-
+{ read -r end; kill -9 $program; } <&3 3<&- &
+exec 3<&- </dev/null
+wait $!`
 
 function follow(
   command: readonly string[],

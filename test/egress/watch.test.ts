@@ -1,7 +1,10 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createForeignChanges } from '../../egress/watch/foreign-changes.ts'
 import { monitor } from '../../egress/watch/monitor.ts'
 import { createSilentLogger } from '../../lib/log.ts'
+import { readIfThere } from '../../lib/program.ts'
 
 const BY_US = '# new generation 7 by process 12 (nft-ab12)'
 const BY_OTHERS = '# new generation 8 by process 34 (nft)'
@@ -46,4 +49,19 @@ test('a monitor that ends is started again, and the gap is said', async () => {
     signal: end.signal,
   })
   expect(lines.slice(0, 4)).toEqual(['one', 'two', 'one', 'two'])
+})
+
+const MODULES = join(import.meta.dirname, '../../node_modules')
+test.each([
+  ['Node', [join(MODULES, 'node/bin/node')]],
+  ['Deno', [join(MODULES, '.bin/deno'), 'run', '-A']],
+])('what is followed ends with who follows it, when that ends by an exception; by %s', async (_what, by) => {
+  const [program = '', ...args] = [...by, join(import.meta.dirname, 'fixtures/fail-following.ts')]
+  const { error, stdout } = await new Promise<{ error: Error | null; stdout: string }>((resolve) => {
+    execFile(program, args, (error, stdout) => resolve({ error, stdout }))
+  })
+  expect(error?.message).toContain('nobody catches this')
+  expect(stdout).toMatch(/^\d+$/)
+  // What has ended has none, also while nobody has asked how.
+  await vi.waitFor(() => expect(readIfThere(`/proc/${stdout}/cmdline`) ?? '').toBe(''))
 })
