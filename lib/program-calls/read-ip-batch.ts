@@ -7,7 +7,17 @@ import { isIP } from 'node:net'
 export type Prefix = { bytes: Uint8Array; bits: number }
 
 export type IpStep =
-  | { what: 'add pair'; name: string; peer: string; peerPid: number }
+  | {
+      what: 'add pair'
+      name: string
+      peer: string
+      peerPid: number
+      /** Absent: the kernel makes them up. */
+      mac?: Uint8Array
+      peerMac?: Uint8Array
+    }
+  /** It gives itself no IPv6 address when it is up. */
+  | { what: 'no own addresses'; name: string }
   | { what: 'up'; name: string }
   | { what: 'delete'; name: string }
   | { what: 'address'; device: string; prefix: Prefix; skipsDuplicateCheck: boolean }
@@ -20,6 +30,7 @@ export type IpStep =
       via?: Uint8Array
       source?: Uint8Array
     }
+  | { what: 'neighbour'; device: string; replaces: boolean; address: Uint8Array; mac: Uint8Array }
 
 export function readIpBatch(input: string): IpStep[] | undefined {
   const steps = input
@@ -35,6 +46,8 @@ function readLine(line: string): IpStep | undefined {
   if (object === 'addr' && verb === 'add') return readAddress(words)
   if (object === 'route' && (verb === 'add' || verb === 'replace'))
     return readRoute(words, verb === 'replace')
+  if (object === 'neigh' && (verb === 'add' || verb === 'replace'))
+    return readNeighbour(words, verb === 'replace')
   return undefined
 }
 
@@ -42,11 +55,24 @@ function readLink(verb: string | undefined, words: string[]): IpStep | undefined
   const [name = '', ...rest] = words
   if (!isName(name)) return undefined
   if (verb === 'set' && rest.join(' ') === 'up') return { what: 'up', name }
+  if (verb === 'set' && rest.join(' ') === 'addrgenmode none') return { what: 'no own addresses', name }
   if (verb === 'del' && rest.length === 0) return { what: 'delete', name }
   if (verb !== 'add') return undefined
-  const [, peer = '', pid = ''] =
-    /^type veth peer name (\S+) netns ([1-9]\d{0,8})$/.exec(rest.join(' ')) ?? []
-  return isName(peer) ? { what: 'add pair', name, peer, peerPid: Number(pid) } : undefined
+  const [, , written, peer = '', , peerWritten, pid = ''] =
+    /^(address (\S+) )?type veth peer name (\S+) (address (\S+) )?netns ([1-9]\d{0,8})$/.exec(
+      rest.join(' '),
+    ) ?? []
+  const mac = written === undefined ? undefined : readMac(written)
+  const peerMac = peerWritten === undefined ? undefined : readMac(peerWritten)
+  if (!isName(peer) || (written && !mac) || (peerWritten && !peerMac)) return undefined
+  return {
+    what: 'add pair',
+    name,
+    peer,
+    peerPid: Number(pid),
+    ...(mac && { mac }),
+    ...(peerMac && { peerMac }),
+  }
 }
 
 function readAddress(words: string[]): IpStep | undefined {
@@ -84,6 +110,20 @@ function readRoute(words: string[], replaces: boolean): IpStep | undefined {
     ...(gateway && { via: gateway }),
     ...(source && { source }),
   }
+}
+
+function readNeighbour(words: string[], replaces: boolean): IpStep | undefined {
+  const [, written = '', macWritten = '', device = ''] =
+    /^(\S+) lladdr (\S+) nud permanent dev (\S+)$/.exec(words.join(' ')) ?? []
+  const address = readAddressBytes(written)
+  const mac = readMac(macWritten)
+  if (!address || !mac || !isName(device)) return undefined
+  return { what: 'neighbour', device, replaces, address, mac }
+}
+
+function readMac(text: string): Uint8Array | undefined {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(text)) return undefined
+  return Uint8Array.from(text.split(':').map((part) => Number.parseInt(part, 16)))
 }
 
 /** An address alone is a prefix of all its bits. */

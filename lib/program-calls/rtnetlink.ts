@@ -9,6 +9,7 @@ const RTM_DELLINK = 17
 const RTM_GETLINK = 18
 const RTM_NEWADDR = 20
 const RTM_NEWROUTE = 24
+const RTM_NEWNEIGH = 28
 
 const REQUEST = 0x1
 const ACK = 0x4
@@ -16,13 +17,17 @@ const REPLACE = 0x100
 const EXCL = 0x200
 const CREATE = 0x400
 
+const IFLA_ADDRESS = 1
 const IFLA_IFNAME = 3
 const IFLA_LINKINFO = 18
 const IFLA_NET_NS_PID = 19
+const IFLA_AF_SPEC = 26
 const IFLA_EXT_MASK = 29
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
 const VETH_INFO_PEER = 1
+const IFLA_INET6_ADDR_GEN_MODE = 8
+const GENERATE_NONE = 1
 const SKIP_STATISTICS = 8
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
@@ -31,6 +36,9 @@ const RTA_DST = 1
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
 const RTA_PREFSRC = 7
+const NDA_DST = 1
+const NDA_LLADDR = 2
+const NUD_PERMANENT = 0x80
 
 const IFF_UP = 1
 const AF_INET = 2
@@ -47,16 +55,31 @@ const HEADER_BYTES = 16
 export function formatStep(step: IpStep, sequence: number, indexOf: (name: string) => number): Buffer {
   switch (step.what) {
     case 'add pair': {
-      const peer = [link(), name(step.peer), attribute(IFLA_NET_NS_PID, u32(step.peerPid))]
+      const peer = [
+        link(),
+        name(step.peer),
+        ...macOf(step.peerMac),
+        attribute(IFLA_NET_NS_PID, u32(step.peerPid)),
+      ]
       const info = [
         attribute(IFLA_INFO_KIND, Buffer.from('veth')),
         attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, Buffer.concat(peer))),
       ]
-      const body = [link(), name(step.name), attribute(IFLA_LINKINFO, Buffer.concat(info))]
+      const body = [
+        link(),
+        name(step.name),
+        ...macOf(step.mac),
+        attribute(IFLA_LINKINFO, Buffer.concat(info)),
+      ]
       return message(RTM_NEWLINK, ACK | CREATE | EXCL, sequence, body)
     }
     case 'up':
       return message(RTM_NEWLINK, ACK, sequence, [link({ flags: IFF_UP }), name(step.name)])
+    case 'no own addresses': {
+      const mode = attribute(IFLA_INET6_ADDR_GEN_MODE, Buffer.from([GENERATE_NONE]))
+      const body = [link(), name(step.name), attribute(IFLA_AF_SPEC, attribute(AF_INET6, mode))]
+      return message(RTM_NEWLINK, ACK, sequence, body)
+    }
     case 'delete':
       return message(RTM_DELLINK, ACK, sequence, [link(), name(step.name)])
     case 'address': {
@@ -82,6 +105,14 @@ export function formatStep(step: IpStep, sequence: number, indexOf: (name: strin
         attribute(RTA_OIF, u32(indexOf(step.device))),
       ])
     }
+    case 'neighbour':
+      return message(RTM_NEWNEIGH, ACK | CREATE | (step.replaces ? REPLACE : EXCL), sequence, [
+        Buffer.from([familyOf(step.address), 0, 0, 0]),
+        u32(indexOf(step.device)),
+        Buffer.from([NUD_PERMANENT, 0, 0, 0]),
+        attribute(NDA_DST, step.address),
+        attribute(NDA_LLADDR, step.mac),
+      ])
   }
 }
 
@@ -143,6 +174,7 @@ function link({ flags = 0 } = {}): Buffer {
 }
 
 const name = (text: string) => attribute(IFLA_IFNAME, Buffer.from(`${text}\0`))
+const macOf = (mac: Uint8Array | undefined) => (mac ? [attribute(IFLA_ADDRESS, mac)] : [])
 const familyOf = (bytes: Uint8Array) => (bytes.length === 4 ? AF_INET : AF_INET6)
 const aligned = (size: number) => (size + 3) & ~3
 

@@ -12,6 +12,28 @@ describe('readIpBatch()', () => {
       'link add eth0 type veth peer name os-12 netns 77',
       { what: 'add pair', name: 'eth0', peer: 'os-12', peerPid: 77 },
     ],
+    [
+      'link add eth0 address 0a:58:0a:01:02:03 type veth peer name os-12 address 0e:58:0a:01:02:03 netns 77',
+      {
+        what: 'add pair',
+        name: 'eth0',
+        peer: 'os-12',
+        peerPid: 77,
+        mac: Uint8Array.from([10, 0x58, 10, 1, 2, 3]),
+        peerMac: Uint8Array.from([14, 0x58, 10, 1, 2, 3]),
+      },
+    ],
+    ['link set os-12 addrgenmode none', { what: 'no own addresses', name: 'os-12' }],
+    [
+      'neigh replace fd00:1::abcd lladdr 0a:58:0a:01:02:03 nud permanent dev os-12',
+      {
+        what: 'neighbour',
+        device: 'os-12',
+        replaces: true,
+        address: Uint8Array.from(V6),
+        mac: Uint8Array.from([10, 0x58, 10, 1, 2, 3]),
+      },
+    ],
     ['link set os-12 up', { what: 'up', name: 'os-12' }],
     ['link del os-12', { what: 'delete', name: 'os-12' }],
     [
@@ -51,6 +73,12 @@ describe('readIpBatch()', () => {
   test.each([
     'link set eth0 down',
     'link set eth0 up mtu 1400',
+    'link set eth0 addrgenmode eui64',
+    'link add eth0 address 0a:58:0a:01:02 type veth peer name os-12 netns 7',
+    'link add eth0 type veth peer name os-12 address 0a:58:0a:01:02:zz netns 7',
+    'neigh add fd00::1 lladdr 0a:58:0a:01:02:03 nud reachable dev eth0',
+    'neigh add fd00::1 lladdr 0a:58:0a:01:02 nud permanent dev eth0',
+    'neigh add fd00::zz lladdr 0a:58:0a:01:02:03 nud permanent dev eth0',
     'link add eth0 type dummy',
     'link add eth0 type veth peer name os-12 netns blue',
     'link add eth0 type veth peer name a-name-that-is-too-long netns 7',

@@ -2,10 +2,19 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { connectSandbox, disconnectSandbox, type Network6 } from '../../control/runtime/network.ts'
 import { ProgramCalls } from '../../lib/program-calls/program-calls.ts'
 import type { RunProgram } from '../../lib/run-program.ts'
 import { runProgram } from '../../lib/run-program.ts'
@@ -15,6 +24,7 @@ if (!isRoot) console.warn('Skipped: only root may make namespaces and mounts')
 
 const ADDRESS = '10.213.77.2'
 const GATEWAY = '10.213.77.1'
+const IPV6 = { subnet: 'fd00:77::/64', gateway: 'fd00:77::1' }
 
 describe.skipIf(!isRoot)('calls and programs', () => {
   let calls: RunProgram
@@ -27,12 +37,17 @@ describe.skipIf(!isRoot)('calls and programs', () => {
     }
   })
 
-  test('join a network namespace to the machine alike, and go alike', async () => {
-    const byProgram = await joinNamespace(runProgram, 'tstprog0')
-    const byCall = await joinNamespace(calls, 'tstcall0')
+  test.each([
+    ['IPv4 alone', undefined],
+    ['IPv6, too', IPV6],
+  ])('join a network namespace to the machine alike, and go alike, with %s', async (_, ipv6) => {
+    addGateways()
+    const byProgram = await joinNamespace(runProgram, 'tstprog0', ipv6)
+    const byCall = await joinNamespace(calls, 'tstcall0', ipv6)
     expect(byCall.inside).toEqual(byProgram.inside)
     expect(byCall.outside).toEqual(byProgram.outside)
     expect(byCall.inside.routes).toHaveLength(2)
+    expect(byCall.outside.neighbours).toHaveLength(ipv6 ? 1 : 0)
   })
 
   test('say both that something is there already, and in which line', async () => {
@@ -111,45 +126,49 @@ async function startNamespace(): Promise<ChildProcess> {
   return child
 }
 
+/** A route from the gateway's addresses needs them to be there. */
+function addGateways(): void {
+  const ip = (...args: string[]) => execFileSync('ip', args)
+  ip('link', 'add', 'tstgate0', 'type', 'bridge')
+  onTestFinished(() => void ip('link', 'delete', 'tstgate0'))
+  ip('address', 'add', `${GATEWAY}/32`, 'dev', 'tstgate0')
+  ip('address', 'add', `${IPV6.gateway}/128`, 'dev', 'tstgate0', 'nodad')
+  ip('link', 'set', 'tstgate0', 'up')
+}
+
 /** Joins a namespace as sandboxes are joined, and tells what both ends then have. */
-async function joinNamespace(run: RunProgram, name: string) {
-  const target = await startNamespace()
-  const inside = [`--net=/proc/${target.pid}/ns/net`, 'ip']
-  const lines = [
-    `link add eth0 type veth peer name ${name} netns ${process.pid}`,
-    `addr add ${ADDRESS}/32 dev eth0`,
-    'addr add fd00:77::2/128 dev eth0 nodad',
-    'link set eth0 up',
-    `route add ${GATEWAY} dev eth0 scope link`,
-    `route add default via ${GATEWAY} dev eth0`,
-  ]
-  const batch = async (program: string, args: string[], input: string[]) =>
-    expect(await run(program, args, { input: `${input.join('\n')}\n` })).toMatchObject({ code: 0 })
-  await batch('nsenter', [...inside, '-batch', '-'], lines)
-  await batch('ip', ['-batch', '-'], [`link set ${name} up`, `route replace ${ADDRESS}/32 dev ${name}`])
+async function joinNamespace(run: RunProgram, name: string, ipv6: Network6 | undefined) {
+  const { pid = 0 } = await startNamespace()
+  const signal = AbortSignal.timeout(10_000)
+  const link = { interface: name, address: ADDRESS, gateway: GATEWAY, ...(ipv6 && { ipv6 }), run }
+  await connectSandbox(link, pid, signal)
   const ask = (args: string[], within: boolean) => {
-    const [program, ...rest] = within ? ['nsenter', ...inside] : ['ip']
-    return JSON.parse(execFileSync(program ?? '', [...rest, '-j', ...args], { encoding: 'utf8' })) as Record<
-      string,
-      unknown
-    >[]
+    const command = [...(within ? ['nsenter', `--net=/proc/${pid}/ns/net`] : []), 'ip', '-j', ...args]
+    return JSON.parse(execFileSync('env', command, { encoding: 'utf8' }) || '[]') as Record<string, unknown>[]
   }
   const plain = (found: Record<string, unknown>[]) =>
     found.map(({ ifindex, link_index, address, ifname, dev, link_netnsid, addr_info, ...rest }) => ({
       ...rest,
+      // What is made up differs each time.
+      ...(ipv6 && { address }),
       addresses: ((addr_info ?? []) as Record<string, unknown>[]).filter((each) => each.scope !== 'link'),
     }))
   const made = {
     inside: {
-      device: plain(ask(['address', 'show', 'eth0'], true)),
-      routes: ask(['route'], true),
+      device: plain(ask(['-d', 'address', 'show', 'eth0'], true)),
+      routes: ask(['-d', 'route'], true),
+      routes6: ask(['-d', '-6', 'route', 'show', 'dev', 'eth0'], true),
+      neighbours: ask(['neigh', 'show', 'nud', 'permanent', 'dev', 'eth0'], true),
     },
     outside: {
-      device: plain(ask(['link', 'show', name], false)),
+      device: plain(ask(['-d', 'link', 'show', name], false)),
       routes: ask(['-d', 'route', 'show', 'dev', name], false),
+      routes6: ask(['-d', '-6', 'route', 'show', 'dev', name], false),
+      neighbours: ask(['neigh', 'show', 'nud', 'permanent', 'dev', name], false),
     },
   }
-  await batch('ip', ['-batch', '-'], [`link del ${name}`])
+  await disconnectSandbox(name, run, signal)
+  expect(existsSync(`/sys/class/net/${name}`)).toBe(false)
   expect(await run('ip', ['-batch', '-'], { input: `link del ${name}\n` })).toMatchObject({ code: 1 })
   return made
 }
