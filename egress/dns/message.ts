@@ -1,11 +1,8 @@
 // DNS messages: which questions are taken, and what answers look like. Pure. Messages are decoded by dns-packet and built anew,
 // never passed through, so that nothing reaches a sandbox or a name server that was not understood here.
 
-import { isIPv4, isIPv6 } from 'node:net'
 import dnsPacket, { type Answer, type OptAnswer, type Packet } from 'dns-packet'
-import { canonicalAddress } from '../../lib/address6.ts'
-import type { CompiledPolicy } from '../policy/compile.ts'
-import { mayAnswer } from '../policy/decide.ts'
+import { ttlOf } from './ttl.ts'
 
 export const RCODE = { ok: 0, malformed: 1, failed: 2, noSuchName: 3, notImplemented: 4, refused: 5 } as const
 export type Rcode = number
@@ -173,82 +170,9 @@ export function parseServerReply(
   }
 }
 
-export type FilteredAnswer = {
-  answers: Answer[]
-  /** The names that it is an alias for, in the order in which they follow. */
-  aliases: string[]
-  /** The addresses that the sandbox will see. */
-  addresses: string[]
-  /** Addresses taken out because they are closed. */
-  withheld: string[]
-  /** Seconds, of the shortest-lived record. */
-  ttl: number
-}
-
-/** A longer chain is nobody's in earnest; what is behind it is left out. */
-const MAX_ALIASES = 16
-
-/**
- * What a sandbox may see of an answer to `name`: records of the name itself and of the names that it is an alias for; of their
- * addresses those that are public, or that a range of the policy opens. A DNAME is left out, as the CNAME that follows from it
- * stands beside it (RFC 6672 3.1).
- */
-export function filterAnswer(
-  policy: CompiledPolicy,
-  { name, type, answers }: { name: string; type: string; answers: readonly Answer[] },
-): FilteredAnswer {
-  // An alias may stand after its target's records.
-  const targets = new Map<string, string>()
-  for (const answer of answers)
-    if (answer.type === 'CNAME') targets.set(canonical(answer.name), canonical(answer.data))
-  const chain = new Set([name])
-  for (let next = targets.get(name); next !== undefined && !chain.has(next); next = targets.get(next)) {
-    if (chain.size > MAX_ALIASES) break
-    chain.add(next)
-  }
-  const aliases = [...chain].slice(1)
-  const result: FilteredAnswer = { answers: [], aliases, addresses: [], withheld: [], ttl: MAX_TTL_SECONDS }
-  for (const answer of answers) {
-    if (!chain.has(canonical(answer.name))) continue
-    if (answer.type !== 'CNAME' && answer.type !== type) continue
-    if (answer.type === 'A' || answer.type === 'AAAA') {
-      const isAddress = answer.type === 'A' ? isIPv4(answer.data) : isIPv6(answer.data)
-      if (!isAddress || !mayAnswer(policy, answer.data)) {
-        result.withheld.push(answer.data)
-        continue
-      }
-      result.addresses.push(canonicalAddress(answer.data))
-    }
-    result.answers.push(answer)
-    result.ttl = Math.min(result.ttl, clampTtl(ttlOf(answer)))
-  }
-  return result
-}
-
-/** No answer is kept longer than its address stays open (contract: egress.md 4.2). */
-export const MAX_TTL_SECONDS = 300
-/** Nor for less than this: a name that leads elsewhere with every answer is asked for so often at most. */
-const MIN_TTL_SECONDS = 5
-
-/** How long an answer with this TTL is kept, by us and by the sandbox. */
-export function clampTtl(ttl: number | undefined): number {
-  return Math.min(Math.max(ttl ?? 0, MIN_TTL_SECONDS), MAX_TTL_SECONDS)
-}
-
-/** The same records, with at most this much time left in each. */
-export function withTtl(answers: readonly Answer[], maxSeconds: number): Answer[] {
-  return answers.map((answer) => ({ ...answer, ttl: Math.min(clampTtl(ttlOf(answer)), maxSeconds) }))
-}
-
 /** Lower case, without a dot at the end. */
 export function canonical(name: string): string {
   return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase()
-}
-
-function ttlOf(answer: Answer): number {
-  const ttl = 'ttl' in answer ? Number(answer.ttl ?? 0) : 0
-  // Above 2^31 a TTL counts as zero (RFC 2181 8).
-  return ttl < 2 ** 31 ? ttl : 0
 }
 
 function encodeReply(

@@ -9,17 +9,10 @@ import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
+import { type FilteredAnswer, filterAnswer } from './filter-answer.ts'
 import { type DnsMeter, type OverLimit, zoneOf } from './limits.ts'
-import {
-  type FilteredAnswer,
-  filterAnswer,
-  MAX_TTL_SECONDS,
-  type Question,
-  RCODE,
-  type Rcode,
-  treatmentOf,
-  withTtl,
-} from './message.ts'
+import { type Question, RCODE, type Rcode, treatmentOf } from './message.ts'
+import { MAX_TTL_SECONDS, withTtl } from './ttl.ts'
 import type { Upstream, UpstreamAnswer } from './upstream.ts'
 
 export type Resolution = {

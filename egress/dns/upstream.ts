@@ -6,8 +6,9 @@ import type { Answer } from 'dns-packet'
 import { LaneQueue } from '../../lib/lane-queue.ts'
 import { Lanes } from '../../lib/lanes.ts'
 import { SharedCache, type SharedCacheLimits } from '../../lib/shared-cache.ts'
-import { clampTtl, type Question, withTtl } from './message.ts'
+import type { Question } from './message.ts'
 import { NameServers, type NameServersOptions } from './name-servers.ts'
+import { clampTtl, withTtl } from './ttl.ts'
 
 export type UpstreamAnswer = {
   rcode: number

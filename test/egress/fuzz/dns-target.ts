@@ -2,9 +2,9 @@
 // that it is understood the same again, and an answer fits its transport.
 
 import dnsPacket from 'dns-packet'
+import { filterAnswer } from '../../../egress/dns/filter-answer.ts'
 import {
   canonical,
-  filterAnswer,
   formatProblem,
   formatQuestion,
   formatReply,
