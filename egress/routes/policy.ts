@@ -182,7 +182,11 @@ function readEndpoint(context: Context): Endpoint | undefined {
 function readYesOrNo(context: Context, name: string): boolean {
   const text = context.req.query(name) ?? 'false'
   if (text !== 'true' && text !== 'false')
-    throw new ApiError(400, 'INVALID_QUERY', `${name} must be "true" or "false"`)
+    throw new ApiError(
+      400,
+      'INVALID_QUERY',
+      `${name} must be "true" or "false", but it is ${JSON.stringify(text.slice(0, 40))}`,
+    )
   return text === 'true'
 }
 

@@ -341,7 +341,7 @@ describe('what was decided', () => {
   test.each([
     ['events?after=-1', 'after must be a whole number from 0'],
     ['events?limit=501', 'limit must be a whole number from 1 to 500, but it is "501"'],
-    ['proposal?denied=yes', 'denied must be "true" or "false"'],
+    ['proposal?denied=yes', 'denied must be "true" or "false", but it is "yes"'],
   ])('%s is refused', async (question, message) => {
     const { ask } = await setup()
     const { status, text } = await ask('GET', `sb-1/policy/${question}`)
