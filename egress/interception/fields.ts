@@ -47,8 +47,9 @@ export function forwardedRequestFields(
   fields: readonly Field[],
   { connection, injection, isUpgrade }: Carried & { isUpgrade: boolean },
 ): Line[] | Problem {
-  const kept = endToEnd(fields, connection)
-  if ('problem' in kept) return kept
+  const all = endToEnd(fields, connection)
+  if ('problem' in all) return all
+  const kept = all.filter(({ key }) => !isTakenForCarriage(key))
   const forwarded = injection ? inject(kept, injection) : kept
   if (isUpgrade)
     forwarded.push({ name: 'Connection', value: 'Upgrade' }, { name: 'Upgrade', value: 'websocket' })
@@ -66,6 +67,13 @@ export function forwardedResponseFields(
   if (says === 'Upgrade')
     for (const { key, value } of fields) if (key === 'upgrade') forwarded.push({ name: 'Upgrade', value })
   return forwarded
+}
+
+/** Whether a field, by its underscores, could be taken for one that says how a message is carried. */
+export function isTakenForCarriage(key: string): boolean {
+  if (!key.includes('_')) return false
+  const canonical = hyphenated(key)
+  return OF_THE_CONNECTION.has(canonical) || NOT_TO_BE_NAMED.has(canonical)
 }
 
 /** Whether a field has no place after a body. */

@@ -3,7 +3,7 @@
 import { type IncomingHttpHeaders, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
 import type { Injection } from '../vault/port.ts'
 import { substituteHeader, substituteTarget } from '../vault/substitute.ts'
-import { canonicalField, isNamedBySecret, isOfTheHead, redact } from './fields.ts'
+import { canonicalField, isNamedBySecret, isOfTheHead, isTakenForCarriage, redact } from './fields.ts'
 import type { SecretFinder } from './secret-finder.ts'
 
 /** What one connection says to the next, which HTTP/2 has no place for (RFC 9113 8.2.2). */
@@ -31,7 +31,7 @@ export function forwardedHeaders(
     if (value === undefined || name === 'host' || name === ':authority' || OF_THE_CONNECTION.has(name))
       continue
     if (name === 'te' && value !== 'trailers') continue
-    if (isOneOf(taken, name)) continue
+    if (isTakenForCarriage(name) || isOneOf(taken, name)) continue
     if (name.startsWith(':'))
       forwarded[name] = name === ':path' ? substituteTarget(String(value), substitutions) : value
     else forwarded[name] = Array.isArray(value) ? value.map(substituted) : substituted(String(value))

@@ -72,3 +72,16 @@ test('what came in a field stays the same bytes, and a secret in it is written a
   const value = planned.lines.find(({ name }) => name === 'X-Name')?.value ?? ''
   expect(Buffer.from(value, 'latin1').toString()).toBe('grün sëcret')
 })
+
+test.each(['Content_Length', 'Transfer_Encoding', 'keep_alive'])(
+  'what %s says is told to no server, which could take it for the field with a hyphen',
+  (name) => {
+    const planned = plan(['POST / HTTP/1.1', 'Host: a.example', `${name}: 1`, 'session_id: 2'])
+    expect(planned).toMatchObject({
+      lines: [
+        { name: 'Host', value: 'a.example' },
+        { name: 'session_id', value: '2' },
+      ],
+    })
+  },
+)
