@@ -33,6 +33,7 @@ import {
   PASS,
   replyChain,
 } from './policy-rules.ts'
+import { formatRefusedSets } from './refused-sets.ts'
 import { type Base6, formatChains6, formatSets6, ICMP_OF_BOTH, linesOf6 } from './rules6.ts'
 import { formatAskRate, formatRemember, formatShares, formatSpoofing } from './shares.ts'
 
@@ -82,10 +83,6 @@ export type LearnedElement = {
 
 /** Groups, and everybody. */
 const WITHOUT_ROUTE = '{ 224.0.0.0/4, 255.255.255.255 }'
-/** How long a refused connection is remembered, and so how seldom the same one is told again. */
-export const REFUSED_SECONDS = 60
-export const REFUSED_SET_SIZE = 32_768
-
 /** The table's name for an installation's key. */
 export function tableName(key: string): string {
   return `opensandbox_${key}`
@@ -107,19 +104,7 @@ table inet ${table} {
   map divert_by { type ifname : verdict; }
   map reply_by { type ifname : verdict; }
   set closed { type ipv4_addr; flags interval; elements = { ${closedRanges.map(formatRange).join(', ')} }; }
-  set refused {
-    type ifname . ipv4_addr . inet_proto . inet_service
-    flags dynamic,timeout
-    timeout ${REFUSED_SECONDS}s
-    size ${REFUSED_SET_SIZE}
-  }
-  set spoofed {
-    type ifname . ipv4_addr
-    flags dynamic,timeout
-    timeout ${REFUSED_SECONDS}s
-    size ${REFUSED_SET_SIZE}
-  }
-${formatShares(REFUSED_SECONDS)}${ipv6 ? formatSets6({ refusedSeconds: REFUSED_SECONDS, refusedSize: REFUSED_SET_SIZE }) : ''}${formatRemember({ ipv6: ipv6 !== undefined })}  chain refuse {
+${formatRefusedSets()}${formatShares()}${ipv6 ? formatSets6() : ''}${formatRemember({ ipv6: ipv6 !== undefined })}  chain refuse {
     jump remember
     meta l4proto tcp reject with tcp reset
     reject with icmpx admin-prohibited

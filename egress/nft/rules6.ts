@@ -8,6 +8,7 @@
 
 import { closedRanges6, formatRange6 } from '../policy/addresses6.ts'
 import { JUDGED_MARK } from './guard.ts'
+import { formatRefusedSets6 } from './refused-sets.ts'
 
 export type Base6 = {
   /** The range of the sandboxes, and the address of everyone's gateway. */
@@ -28,19 +29,10 @@ const EXTENSION_HEADERS = '0, 43, 44, 51, 60, 135, 139, 140'
 
 export const ICMP_OF_BOTH = '{ icmp, icmpv6 }'
 
-export function formatSets6({
-  refusedSeconds,
-  refusedSize,
-}: {
-  refusedSeconds: number
-  refusedSize: number
-}): string {
-  const bounds = `flags dynamic,timeout; timeout ${refusedSeconds}s; size ${refusedSize};`
+export function formatSets6(): string {
   return `  set registered6 { type ifname . ipv6_addr; }
   set closed6 { type ipv6_addr; flags interval; elements = { ${closedRanges6.map(formatRange6).join(', ')} }; }
-  set refused6 { type ifname . ipv6_addr . inet_proto . inet_service; ${bounds} }
-  set spoofed6 { type ifname . ipv6_addr; ${bounds} }
-`
+${formatRefusedSets6()}`
 }
 
 export function formatChains6({ subnet }: Base6, { mark }: { mark: number }): string {

@@ -2,6 +2,8 @@
 // the questions that it gets. Who sends a lot uses up its own share; that there was more is noted by an address that nothing is sent to,
 // and nothing of others is lost.
 
+import { REFUSED_SECONDS } from './refused-sets.ts'
+
 /**
  * Of one sandbox so many that are new at once and then a second, and a few of what has no ports: at most 700 and 160 are kept of it in
  * the minute for which they are.
@@ -16,11 +18,11 @@ export const UNTOLD = '0.0.0.0'
 const NOTE_UNTOLD = `add @refused { iifname . ${UNTOLD} . 255 . 0 }`
 
 /** The sets by which the kernel counts. */
-export function formatShares(seconds: number): string {
+export function formatShares(): string {
   return ['telling', 'telling_few', 'asking']
     .map(
       (name) =>
-        `  set ${name} { type ifname; flags dynamic,timeout; timeout ${seconds}s; size ${MAX_SANDBOXES}; }\n`,
+        `  set ${name} { type ifname; flags dynamic,timeout; timeout ${REFUSED_SECONDS}s; size ${MAX_SANDBOXES}; }\n`,
     )
     .join('')
 }

@@ -16,7 +16,8 @@
 // While egress is away, all of it stays: names are not answered, what would be relayed is refused.
 
 import { formatPolicy, MAX_POLICY_MARK } from '../nft/policy-rules.ts'
-import { type BaseRules, REFUSED_SECONDS, REFUSED_SET_SIZE, type RulesNames } from '../nft/rules.ts'
+import { formatRefusedSets } from '../nft/refused-sets.ts'
+import type { BaseRules, RulesNames } from '../nft/rules.ts'
 import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { TableForm } from '../sandboxes.ts'
 import type { OwnCgroup } from './own-cgroup.ts'
@@ -72,19 +73,7 @@ function formatBase({ table, dnsPort, relayPort, mark }: BaseRules, { id, own, a
 delete table inet ${table}
 table inet ${table} {
   set closed { type ipv4_addr; flags interval; elements = { ${closedRanges.map(formatRange).join(', ')} }; }
-  set refused {
-    type ifname . ipv4_addr . inet_proto . inet_service
-    flags dynamic,timeout
-    timeout ${REFUSED_SECONDS}s
-    size ${REFUSED_SET_SIZE}
-  }
-  set spoofed {
-    type ifname . ipv4_addr
-    flags dynamic,timeout
-    timeout ${REFUSED_SECONDS}s
-    size ${REFUSED_SET_SIZE}
-  }
-  chain forward-${id} { }
+${formatRefusedSets()}  chain forward-${id} { }
   chain input-${id} { }
   chain divert-${id} { }
   chain reply-${id} { }

@@ -1,0 +1,29 @@
+// Where the kernel remembers what it has refused, until egress reads it (refused.ts): connections, and packets under addresses that are
+// not their sender's.
+
+/** How long a refused connection is remembered, and so how seldom the same one is told again. */
+export const REFUSED_SECONDS = 60
+const REFUSED_SET_SIZE = 32_768
+
+export function formatRefusedSets(): string {
+  return `  set refused {
+    type ifname . ipv4_addr . inet_proto . inet_service
+    flags dynamic,timeout
+    timeout ${REFUSED_SECONDS}s
+    size ${REFUSED_SET_SIZE}
+  }
+  set spoofed {
+    type ifname . ipv4_addr
+    flags dynamic,timeout
+    timeout ${REFUSED_SECONDS}s
+    size ${REFUSED_SET_SIZE}
+  }
+`
+}
+
+export function formatRefusedSets6(): string {
+  const bounds = `flags dynamic,timeout; timeout ${REFUSED_SECONDS}s; size ${REFUSED_SET_SIZE};`
+  return `  set refused6 { type ifname . ipv6_addr . inet_proto . inet_service; ${bounds} }
+  set spoofed6 { type ifname . ipv6_addr; ${bounds} }
+`
+}
