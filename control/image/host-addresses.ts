@@ -39,7 +39,7 @@ export function lookAtHost({ own, routes }: HostAddresses): (address: string) =>
   }
 }
 
-export function parseRoutes4(text: string): Route[] {
+function parseRoutes4(text: string): Route[] {
   return text.split('\n').flatMap((line): Route[] => {
     const [name = '', destination = '', , flags = '', , , , mask = ''] = line.split(/\s+/)
     if (!HEX_ADDRESS.test(destination) || !HEX_ADDRESS.test(mask)) return []
@@ -50,7 +50,7 @@ export function parseRoutes4(text: string): Route[] {
   })
 }
 
-export function parseRoutes6(text: string): Route[] {
+function parseRoutes6(text: string): Route[] {
   return text.split('\n').flatMap((line): Route[] => {
     const [destination = '', length = '', , , , , , , flags = '', name = ''] = line.trim().split(/\s+/)
     const bits = Number.parseInt(length, 16)
