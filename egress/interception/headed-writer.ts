@@ -5,10 +5,12 @@ import type { Writable } from 'node:stream'
 
 /** Up to here it is cheaper to make one text of both than to write two things. */
 const JOINED_BYTES = 4096
+const LARGE_BYTES = 8192
 
 export class HeadedWriter {
   readonly #to: Writable
   #head = ''
+  #isGathering = false
 
   constructor(to: Writable) {
     this.#to = to
@@ -22,6 +24,7 @@ export class HeadedWriter {
   /** Gives whether more may come at once. */
   write(part: Buffer): boolean {
     const head = this.#head
+    if (part.length >= LARGE_BYTES) this.#gather()
     if (head === '') return this.#to.write(part)
     this.#head = ''
     if (part.length <= JOINED_BYTES) return this.#to.write(head + part.toString('latin1'), 'latin1')
@@ -30,6 +33,17 @@ export class HeadedWriter {
     const isOpen = this.#to.write(part)
     this.#to.uncork()
     return isOpen
+  }
+
+  /** Large parts come in rows, one for each record of TLS: what has come by the end of this turn goes out at once. */
+  #gather(): void {
+    if (this.#isGathering) return
+    this.#isGathering = true
+    this.#to.cork()
+    setImmediate(() => {
+      this.#isGathering = false
+      this.#to.uncork()
+    })
   }
 
   flush(): void {
