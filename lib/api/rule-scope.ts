@@ -23,13 +23,19 @@ export type ScopeFields = { protocol?: RuleProtocol | undefined; ports?: (string
 const MAX_PORTS = 64
 const ALLOWED_PORTS = `a list of 1 to ${MAX_PORTS} ports and ranges, such as ["443", "8000-8100"]`
 
-type Problem = { field: 'protocol' | 'ports'; message: string }
+type Problem = { field: string; message: string }
+
+/** What `protocol` and `ports` are easily written as: ignored as other fields are, it would open what was to stay closed. */
+const NEARLY = /^(ports?|protocols?)$/i
 
 /** The fields of a rule about a name or about addresses, or what is wrong with them. */
 export function checkScope(
-  { protocol, ports }: Record<string, unknown>,
+  rule: Record<string, unknown>,
   { isName, show }: { isName: boolean; show: (value: unknown) => string },
 ): ScopeFields | Problem {
+  const { protocol, ports } = rule
+  const slip = Object.keys(rule).find((key) => NEARLY.test(key) && key !== 'protocol' && key !== 'ports')
+  if (slip !== undefined) return { field: slip, message: 'is no field of a rule: "protocol" and "ports" are' }
   const known = readProtocol(protocol)
   if (known === undefined)
     return {

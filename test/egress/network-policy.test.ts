@@ -164,6 +164,8 @@ describe('checkNetworkPolicy()', () => {
       'egress[0].ports must be a list of 1 to 64 ports and ranges',
     ],
     [{ egress: [{ target: '10.0.0.1', ports: ['443', '0'] }] }, 'but "0" is among them'],
+    [{ egress: [{ target: '10.0.0.1', port: 443 }] }, 'egress[0].port is no field of a rule'],
+    [{ egress: [{ target: 'a.example', Protocols: ['tcp'] }] }, 'egress[0].Protocols is no field of a rule'],
     [{ egress: [{ target: '10.0.0.1', ports: ['65536'] }] }, 'but "65536" is among them'],
     [{ egress: [{ target: '10.0.0.1', ports: ['90-80'] }] }, 'but "90-80" is among them'],
     [{ egress: [{ target: '10.0.0.1', ports: [44.5] }] }, 'but 44.5 is among them'],
