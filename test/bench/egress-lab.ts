@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import type { EgressNetwork } from '../../lib/api/egress-admin.ts'
 import { instanceOf, makeRunDir } from '../../lib/instance.ts'
+import { endChild } from '../support/end-child.ts'
 import { NAME_SERVER, startServers } from '../system/egress/internet.ts'
 import type { BenchRow } from './table.ts'
 
@@ -68,7 +69,7 @@ export async function openLab({
   const egress = spawn(process.execPath, [MAIN, '--config', config, '--data-dir', dataDir], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
-  cleanup.defer(() => end(egress))
+  cleanup.defer(async () => void (await endChild(egress)))
   await untilLine(egress, / ready /)
   const admin = (method: string, path: string, body?: unknown) =>
     ask(instance.egressSocket, method, path, body)
@@ -111,7 +112,7 @@ export async function openLab({
     vault: (id, body) => ask(instance.policySocket, 'POST', `/sandboxes/${id}/credential-vault`, body),
     spawn(program, args) {
       const child = spawn(program, args, { stdio: 'ignore' })
-      cleanup.defer(() => end(child))
+      cleanup.defer(async () => void (await endChild(child)))
       return child
     },
   }
@@ -179,13 +180,6 @@ async function untilLine(child: ChildProcess, pattern: RegExp): Promise<void> {
     return
   }
   throw new Error(`Egress ended before ${pattern}:${said}`)
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGTERM')
-  await ended
 }
 
 function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<string> {

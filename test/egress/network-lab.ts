@@ -13,6 +13,8 @@ import { promisify } from 'node:util'
 import dnsPacket from 'dns-packet'
 import type { EgressNetwork } from '../../lib/api/egress-admin.ts'
 import { type Instance, instanceOf } from '../../lib/instance.ts'
+import { endChild } from '../support/end-child.ts'
+import { formatReply } from './fixtures/format-reply.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const NODE = join(ROOT, 'node_modules/node/bin/node')
@@ -123,10 +125,7 @@ export class Lab {
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     const child = this.#egress
     this.#egress = undefined
-    if (!child || child.exitCode !== null) return child?.exitCode ?? null
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-    child.kill(signal)
-    return ended
+    return child ? endChild(child, signal) : null
   }
 
   /** Resolves once the log matches, with the match. */
@@ -239,17 +238,7 @@ export class Lab {
       const [question] = query.questions ?? []
       if (!question) return
       this.asked.push(question.name)
-      const addresses = this.zone.get(question.name)
-      const reply = dnsPacket.encode({
-        type: 'response',
-        id: query.id ?? 0,
-        flags: addresses ? 0 : 3,
-        questions: [question],
-        answers:
-          question.type === 'A'
-            ? (addresses ?? []).map((data) => ({ type: 'A', name: question.name, ttl: 60, data }))
-            : [],
-      })
+      const reply = formatReply(query, question, this.zone.get(question.name))
       socket.send(reply, from.port, from.address)
     })
     await new Promise<void>((resolve) => socket.bind({ address: '127.0.0.1', port: 0 }, resolve))

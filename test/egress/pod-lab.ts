@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemCodeOf } from '../../lib/errors.ts'
+import { endChild } from '../support/end-child.ts'
 import { listen, run } from './network-lab.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -141,10 +142,7 @@ export class PodLab {
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     const child = this.#egress
     this.#egress = undefined
-    if (!child || child.exitCode !== null) return child?.exitCode ?? null
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-    child.kill(signal)
-    return ended
+    return child ? endChild(child, signal) : null
   }
 
   /** A request to the API, from outside as control would make it, or from within the pod. */
