@@ -12,6 +12,7 @@ import { createRefusalLog, type RefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import type { VaultServer } from '../vault/port.ts'
+import { writePiece } from '../write-piece.ts'
 import { looksLikeTls } from './client-hello.ts'
 import { decideServer } from './decide-server.ts'
 import type { Flow, Flows } from './flows.ts'
@@ -180,7 +181,7 @@ class Relay {
       if (!this.#upstream && this.#goesToReader(judge)) return
       this.#upstream ??= this.#dial()
       this.#opening = []
-      if (!this.#upstream.write(bytes)) this.#client.pause()
+      if (!writePiece(this.#upstream, bytes)) this.#client.pause()
     }
     if (problem !== undefined) this.#refuse(problem)
     // Until the server has answered, nobody knows what the client's next bytes are.
@@ -261,7 +262,7 @@ class Relay {
   #toClient(upstream: Socket, chunk: Buffer, memory: ChunkMemory): void {
     const client = this.#client
     if (memory !== 'lent') {
-      if (!client.write(Buffer.from(chunk))) upstream.pause()
+      if (!writePiece(client, Buffer.from(chunk))) upstream.pause()
       return
     }
     client.write(chunk, () => {

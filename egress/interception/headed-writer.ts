@@ -2,6 +2,7 @@
 // record of TLS.
 
 import type { Writable } from 'node:stream'
+import { writePiece } from '../write-piece.ts'
 
 /** Up to here it is cheaper to make one text of both than to write two things. */
 const JOINED_BYTES = 4096
@@ -25,7 +26,7 @@ export class HeadedWriter {
   write(part: Buffer): boolean {
     const head = this.#head
     if (part.length >= LARGE_BYTES) this.#gather()
-    if (head === '') return this.#to.write(part)
+    if (head === '') return writePiece(this.#to, part)
     this.#head = ''
     if (part.length <= JOINED_BYTES) return this.#to.write(head + part.toString('latin1'), 'latin1')
     this.#to.cork()

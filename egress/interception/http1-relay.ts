@@ -2,6 +2,7 @@
 // it gets; bodies pass as they come, in both directions, no faster than the slower side takes them.
 
 import type { Socket } from 'node:net'
+import { writePiece } from '../write-piece.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeadBuffer } from './head-buffer.ts'
 import { HeadedWriter } from './headed-writer.ts'
@@ -66,7 +67,7 @@ export class Http1Relay {
     const current = this.#current
     if (this.#isTunnel) {
       if (current) current.asked.tally.bytesSent += chunk.length
-      if (this.#link && !this.#link.socket.write(chunk)) this.#client.pause()
+      if (this.#link && !writePiece(this.#link.socket, chunk)) this.#client.pause()
       return
     }
     if (this.#isClosing) return

@@ -16,6 +16,7 @@ import type { Duplex } from 'node:stream'
 import { HTTP2_LIMITS, MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
 import type { Injection } from '../vault/port.ts'
 import { MAX_SUBSTITUTED_BODY_BYTES, substituteBody, substitutesBody } from '../vault/substitute.ts'
+import { writePiece } from '../write-piece.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { canonicalField } from './fields.ts'
 import { HeldBody } from './held-body.ts'
@@ -285,7 +286,7 @@ class StreamRelay {
     from
       .on('data', (chunk: Buffer) => {
         count(chunk.length)
-        if (!to.destroyed && !to.writableEnded && !to.write(chunk)) from.pause()
+        if (!to.destroyed && !to.writableEnded && !writePiece(to, chunk)) from.pause()
       })
       .on('end', () => {
         if (!to.destroyed) to.end()
