@@ -18,6 +18,8 @@ export class Cell {
   #aborted = false
   /** What was written to stderr last: some kernels explain a failure there and nowhere else. */
   #lastWords = ''
+  /** The name of a failure that nothing was said of yet. */
+  #unexplained: string | undefined
 
   /** Whether one of the two ends has come; then the other is not far. */
   get isEnding(): boolean {
@@ -71,12 +73,22 @@ export class Cell {
   /** An error comes twice, as output and in the reply, and sometimes only in one of them. */
   #fail(content: Record<string, unknown>): CellEvent[] {
     if (this.#failed) return []
-    this.#failed = true
     const lines = Array.isArray(content.traceback) ? content.traceback : []
     const traceback = lines.slice(-MAX_TRACEBACK_LINES).map((line) => plainText(String(line)))
     const ename = textOf(content.ename) || 'Error'
     const evalue = plainText(textOf(content.evalue) || (traceback.length === 0 ? this.#lastWords.trim() : ''))
+    // What is written goes by the other channel, and may come later.
+    this.#unexplained = evalue === '' && traceback.length === 0 ? ename : undefined
+    if (this.#unexplained !== undefined) return []
+    this.#failed = true
     return [{ type: 'error', error: { ename, evalue, traceback } }]
+  }
+
+  /** For when it is over: a failure whose words have come after it, or not at all. */
+  rest(): CellEvent[] {
+    const ename = this.#unexplained
+    if (ename === undefined) return []
+    return [{ type: 'error', error: { ename, evalue: plainText(this.#lastWords.trim()), traceback: [] } }]
   }
 
   #count(count: unknown): CellEvent[] {

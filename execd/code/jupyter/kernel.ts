@@ -158,6 +158,7 @@ export class JupyterKernel implements Kernel {
         }
       })
       await over.promise
+      for (const event of cell.rest()) await sink(event)
       return cell.isAborted
     } finally {
       watch.stop()

@@ -17,7 +17,7 @@ const message = (type: string, content: Record<string, unknown> = {}): Message =
 const idle = message('status', { execution_state: 'idle' })
 const ok = message('execute_reply', { status: 'ok', execution_count: 3 })
 
-/** The events of a cell, and whether each message ended it. */
+/** The events of a cell to its end, and whether each message ended it. */
 function play(messages: Message[]): { events: CellEvent[]; over: boolean[] } {
   const cell = new Cell()
   const over: boolean[] = []
@@ -26,7 +26,7 @@ function play(messages: Message[]): { events: CellEvent[]; over: boolean[] } {
     over.push(cell.isOver)
     return taken
   })
-  return { events, over }
+  return { events: [...events, ...cell.rest()], over }
 }
 
 describe('a frame', () => {
@@ -151,15 +151,27 @@ describe('a cell', () => {
     expect(play([reply, idle]).events).toEqual([told])
   })
 
-  test('J11: whose kernel names no error has what it wrote last', () => {
-    const { events } = play([
-      message('stream', { name: 'stderr', text: "1:1 - Cannot find name 'x'.\n" }),
-      message('execute_reply', { status: 'error' }),
+  const words = message('stream', { name: 'stderr', text: "1:1 - Cannot find name 'x'.\n" })
+  const wordless = message('execute_reply', { status: 'error' })
+
+  test.each([
+    ['before its reply', [words, wordless, idle]],
+    ['after its reply, by the other channel', [wordless, words, idle]],
+  ])('J11: whose kernel names no error has what it wrote last, %s', (_when, messages) => {
+    const { events } = play(messages)
+    expect(events.filter(({ type }) => type === 'error')).toEqual([
+      {
+        type: 'error',
+        error: { ename: 'Error', evalue: "1:1 - Cannot find name 'x'.", traceback: [] },
+      },
     ])
-    expect(events.at(-1)).toEqual({
-      type: 'error',
-      error: { ename: 'Error', evalue: "1:1 - Cannot find name 'x'.", traceback: [] },
-    })
+  })
+
+  test('J11: that fails without any word has an error all the same, and words that come later count', () => {
+    const nothing = { ename: 'Error', evalue: '', traceback: [] }
+    expect(play([wordless, idle]).events).toEqual([{ type: 'error', error: nothing }])
+    const named = { ename: 'TypeError', evalue: 'x is no function', traceback: [] }
+    expect(play([wordless, message('error', named), idle]).events).toEqual([{ type: 'error', error: named }])
   })
 
   test.each(['aborted', 'abort'])('J11: that the kernel did not run, "%s", says so', (status) => {
