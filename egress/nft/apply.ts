@@ -26,6 +26,9 @@ export type NftOptions = {
 
 const MAX_BATCH_CHARACTERS = 1_000_000
 
+/** What another program changes meanwhile can leave nft with nothing to say. */
+const LIST_TRIES = 3
+
 export class Nft {
   readonly #run: RunProgram
   readonly #program: string
@@ -57,10 +60,13 @@ export class Nft {
 
   /** What `nft -j list …` says, or undefined when the thing does not exist. */
   async list(...what: string[]): Promise<NftObject[] | undefined> {
-    const { code, stdout, stderr } = await this.#run(this.#program, ['-j', 'list', ...what])
-    if (code === 0) return (JSON.parse(stdout) as { nftables: NftObject[] }).nftables
-    if (/No such file or directory/.test(stderr)) return undefined
-    throw new Error(`nft list ${what.join(' ')} failed: ${firstLine(stderr)}`)
+    for (let tries = 0; tries < LIST_TRIES; tries++) {
+      const { code, stdout, stderr } = await this.#run(this.#program, ['-j', 'list', ...what])
+      if (code === 0 && stdout !== '') return (JSON.parse(stdout) as { nftables: NftObject[] }).nftables
+      if (/No such file or directory/.test(stderr)) return undefined
+      if (code !== 0) throw new Error(`nft list ${what.join(' ')} failed: ${firstLine(stderr)}`)
+    }
+    throw new Error(`nft list ${what.join(' ')} said nothing`)
   }
 
   async #work(): Promise<void> {

@@ -131,3 +131,17 @@ test('its own generations are those that it has written', async () => {
     false,
   ])
 })
+
+test('a list for which nft says nothing is asked for again, and not for ever', async () => {
+  let asked = 0
+  const sayingAt = (turn: number) =>
+    new Nft(async () => ({
+      code: 0,
+      stdout: ++asked === turn ? '{"nftables":[{"metainfo":{}}]}' : '',
+      stderr: '',
+    }))
+  expect(await sayingAt(2).list('chains')).toEqual([{ metainfo: {} }])
+  asked = 0
+  await expect(sayingAt(9).list('chains')).rejects.toThrow('nft list chains said nothing')
+  expect(asked).toBe(3)
+})
