@@ -1,6 +1,6 @@
 // Functions of the C library, called through koffi: Node has no names for some of what the kernel can do (docs/decisions/c-library.md).
 
-import { join } from 'node:path'
+import { createRequire } from 'node:module'
 import { getSystemErrorName } from 'node:util'
 
 export type CFunction = {
@@ -11,25 +11,38 @@ export type CFunction = {
 
 export type CLibrary = {
   func(prototype: string): CFunction
+  /** What a call has given back; throws with the system's reason when that is less than zero. */
+  check(name: string, result: number): number
   /** Why the last call on this thread failed, as `ENOENT`. */
   code(): string
 }
 
-type Koffi = { load(library: null): { func(prototype: string): CFunction }; errno(): number }
+type Koffi = {
+  /** Null: what is loaded already. */
+  load(library: null): Pick<CLibrary, 'func'>
+  errno(): number
+}
 
-const MODULE = join(
-  import.meta.dirname,
-  `../node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
-)
-
-/** Throws when this machine has no module for it. */
+/** Throws when there is no module for this machine. */
 export function openCLibrary(): CLibrary {
-  const module = { exports: {} }
-  process.dlopen(module, MODULE)
-  const koffi = module.exports as Koffi
+  const koffi = loadKoffi()
   const library = koffi.load(null)
+  const code = () => getSystemErrorName(-koffi.errno())
   return {
     func: (prototype) => library.func(prototype),
-    code: () => getSystemErrorName(-koffi.errno()),
+    check(name, result) {
+      if (result < 0) throw new Error(`${name} failed: ${code()}`)
+      return result
+    },
+    code,
+  }
+}
+
+function loadKoffi(): Koffi {
+  const name = `@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`
+  try {
+    return createRequire(import.meta.url)(name) as Koffi
+  } catch (error) {
+    throw new Error(`the module "${name}" cannot be loaded: run npm install`, { cause: error })
   }
 }

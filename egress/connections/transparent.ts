@@ -2,7 +2,7 @@
 // the socket option that allows it, so the socket is made by the C library and handed to Node.
 
 import type { Server } from 'node:net'
-import { openLibc } from '../libc.ts'
+import { openCLibrary } from '../../lib/koffi.ts'
 
 const AF_INET = 2
 const AF_INET6 = 10
@@ -18,7 +18,7 @@ const BACKLOG = 1024
 
 /** Listens on a free port of the loopback address, of IPv4 or of IPv6. Rejects when the system or this machine's processor does not allow it. */
 export async function listenTransparently(server: Server, family: 4 | 6 = 4): Promise<number> {
-  const library = openLibc()
+  const library = openCLibrary()
   const call = library.check
   const socket = library.func('int socket(int domain, int type, int protocol)')
   const setsockopt = library.func(

@@ -1,7 +1,7 @@
 // A socket to the kernel's nf_tables. The kernel works on a batch while it is handed over, and may have to wait for other programs that
 // change rules: so that is done on another thread. When it is done, all that the kernel has to say to it has been said.
 
-import { type Libc, openLibc } from '../../libc.ts'
+import { type CLibrary, openCLibrary } from '../../../lib/koffi.ts'
 
 export type NetlinkSocket = {
   /** The largest batch that can be sent. */
@@ -33,7 +33,7 @@ const RECEIVE_BYTES = 64 << 10
 const MAX_ANSWERS = 4096
 
 /** Throws when the system does not allow it, or when this machine has no module for it. */
-export function openNetlinkSocket(libc: Libc = openLibc()): NetlinkSocket {
+export function openNetlinkSocket(libc: CLibrary = openCLibrary()): NetlinkSocket {
   const socket = libc.func('int socket(int domain, int type, int protocol)')
   const setsockopt = libc.func(
     'int setsockopt(int fd, int level, int name, const int *value, uint32_t length)',
@@ -80,7 +80,7 @@ export function openNetlinkSocket(libc: Libc = openLibc()): NetlinkSocket {
         parts.push(Buffer.from(received.subarray(0, size)))
         continue
       }
-      const reason = libc.reason()
+      const reason = libc.code()
       if (reason === 'EAGAIN') break
       // There was more than fits; the first of it is there.
       if (reason !== 'ENOBUFS' && reason !== 'EINTR') throw new Error(`recv failed: ${reason}`)
