@@ -8,3 +8,12 @@ export async function mustIp(run: RunProgram, args: string[]): Promise<string> {
   if (code !== 0) throw new Error(`Cannot set up the network: "ip ${args.join(' ')}" says: ${stderr.trim()}`)
   return stdout
 }
+
+/** What `ip -j …` lists; it says nothing at all where there is nothing. */
+export async function askIp<Entry>(run: RunProgram, args: string[]): Promise<Entry[]> {
+  return parseIpList<Entry>(await mustIp(run, ['-j', ...args]))
+}
+
+export function parseIpList<Entry>(text: string): Entry[] {
+  return text.trim() === '' ? [] : (JSON.parse(text) as Entry[])
+}

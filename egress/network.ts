@@ -8,9 +8,10 @@ import { formatAddress4, parseAddress4 } from '../lib/api/network-policy.ts'
 import { systemCodeOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { RunProgram } from '../lib/run-program.ts'
-import { mustIp } from './ip.ts'
+import { mustIp, parseIpList } from './ip.ts'
 import { choose6, close6, isSubnet6, open6 } from './network6.ts'
 import { formatRange, parseRange, type Range } from './policy/addresses.ts'
+import { type AddressEntry, type UsedRange, usedRanges } from './used-ranges.ts'
 
 export type Network = { subnet: string; gateway: string; subnet6?: string; gateway6?: string }
 
@@ -40,7 +41,13 @@ const BLOCK_SIZE = 2 ** 16
 export async function openNetwork(options: NetworkOptions): Promise<Network> {
   const { interfacePrefix, run, log, file } = options
   const { subnet: stored, subnet6: stored6 } = readStored(file)
-  const used = await usedRanges(options, stored)
+  const used = await usedRanges({
+    run,
+    family: '-4',
+    interfacePrefix,
+    parse: parseRange,
+    isNone: (dst, type) => dst === '0.0.0.0/0' || (dst === stored && type === 'unreachable'),
+  })
   const subnet = chooseSubnet({ ...options, stored, used })
   const gateway = gatewayOf(subnet)
   const options6 = { ...options, gateway, stored: stored6 }
@@ -85,7 +92,7 @@ export function chooseSubnet({
   key: string
   stored: string | undefined
   /** Ranges that the host knows of, without those of this installation. */
-  used: readonly { range: Range; owner: string }[]
+  used: readonly UsedRange<Range>[]
   hasSandboxes: boolean
 }): string {
   const inTheWay = (range: Range) =>
@@ -127,36 +134,6 @@ export function gatewayOf(subnet: string): string {
   return formatAddress4(parseRange(subnet).first + 1)
 }
 
-type AddressEntry = { ifname: string; addr_info?: { family?: string; local?: string; prefixlen?: number }[] }
-type RouteEntry = { dst?: string; dev?: string; type?: string }
-
-async function usedRanges(
-  { run, interfacePrefix }: NetworkOptions,
-  stored: string | undefined,
-): Promise<{ range: Range; owner: string }[]> {
-  const [addresses, routes] = await Promise.all([
-    mustIp(run, ['-j', '-4', 'address', 'show']),
-    mustIp(run, ['-j', '-4', 'route', 'show', 'table', 'all']),
-  ])
-  const isOurs = (name: string | undefined) => name?.startsWith(interfacePrefix) === true
-  const used: { range: Range; owner: string }[] = []
-  for (const { ifname, addr_info = [] } of parseList<AddressEntry>(addresses))
-    for (const { local, prefixlen } of addr_info)
-      if (local && prefixlen !== undefined && !isOurs(ifname))
-        used.push({ range: parseRange(`${local}/${prefixlen}`), owner: `interface ${ifname}` })
-  for (const { dst, dev, type } of parseList<RouteEntry>(routes)) {
-    if (!dst || dst === 'default' || dst === '0.0.0.0/0' || isOurs(dev)) continue
-    if (dst === stored && type === 'unreachable') continue
-    // Halves of everything (VPNs split the default route so) leave no range free and mean no network of their own.
-    if (/\/[0-7]$/.test(dst)) continue
-    used.push({
-      range: parseRange(dst),
-      owner: dev ? `the route to ${dst} by ${dev}` : `the route to ${dst}`,
-    })
-  }
-  return used
-}
-
 async function putInterface(run: RunProgram, name: string, gateway: string): Promise<void> {
   const shown = await run('ip', ['-j', '-4', 'address', 'show', 'dev', name])
   const there = shown.code === 0
@@ -166,7 +143,7 @@ async function putInterface(run: RunProgram, name: string, gateway: string): Pro
     if (dummy.code !== 0) await mustIp(run, ['link', 'add', name, 'type', 'bridge'])
   }
   const have = there
-    ? parseList<AddressEntry>(shown.stdout).flatMap(({ addr_info = [] }) =>
+    ? parseIpList<AddressEntry>(shown.stdout).flatMap(({ addr_info = [] }) =>
         addr_info.map(({ local }) => local),
       )
     : []
@@ -179,10 +156,6 @@ async function putInterface(run: RunProgram, name: string, gateway: string): Pro
 async function removeRoute(run: RunProgram, subnet: string): Promise<void> {
   // Gone already is as good.
   await run('ip', ['route', 'delete', 'unreachable', subnet])
-}
-
-function parseList<T>(text: string): T[] {
-  return text.trim() === '' ? [] : (JSON.parse(text) as T[])
 }
 
 type Stored = { subnet?: string; subnet6?: string }

@@ -7,8 +7,9 @@ import { isIPv6 } from 'node:net'
 import { address6Of, formatAddress6 } from '../lib/address6.ts'
 import type { Logger } from '../lib/log.ts'
 import type { RunProgram } from '../lib/run-program.ts'
-import { mustIp } from './ip.ts'
+import { askIp, mustIp } from './ip.ts'
 import { formatRange6, parseRange6, type Range6 } from './policy/addresses6.ts'
+import { type RouteEntry, type UsedRange, usedRanges } from './used-ranges.ts'
 
 export type Network6Options = {
   /** "auto", or what the operator wants; without it there is none. */
@@ -22,7 +23,7 @@ export type Network6Options = {
   log: Logger
 }
 
-type Used6 = readonly { range: Range6; owner: string }[]
+type Used6 = readonly UsedRange<Range6>[]
 
 const SETTINGS = '/proc/sys/net/ipv6/conf'
 const TRIES = 16
@@ -111,35 +112,25 @@ export function isSubnet6(value: unknown): value is string {
   return isIPv6(address) && Number(prefix) <= 96
 }
 
-type AddressEntry = { ifname: string; addr_info?: { local?: string; prefixlen?: number }[] }
-type RouteEntry = { dst?: string; dev?: string; type?: string }
-
-async function usedRanges6({ run, interfacePrefix, stored }: Network6Options): Promise<Used6> {
-  const [addresses, routes] = await Promise.all([
-    mustIp(run, ['-j', '-6', 'address', 'show']),
-    mustIp(run, ['-j', '-6', 'route', 'show', 'table', 'all']),
-  ])
-  const isOurs = (name: string | undefined) => name?.startsWith(interfacePrefix) === true
-  const used: { range: Range6; owner: string }[] = []
-  for (const { ifname, addr_info = [] } of parseList<AddressEntry>(addresses))
-    for (const { local, prefixlen } of addr_info)
-      if (local && prefixlen !== undefined && !isOurs(ifname))
-        used.push({ range: parseRange6(`${local}/${prefixlen}`), owner: `interface ${ifname}` })
-  for (const { dst, dev, type } of parseList<RouteEntry>(routes)) {
-    if (!dst || dst === 'default' || isOurs(dev)) continue
-    // The gateway's own address has a route in the table of local ones, by the loopback interface.
-    if (stored && parseRange6(dst).first >= parseRange6(stored).first) {
-      const { last } = parseRange6(stored)
-      if (parseRange6(dst).last <= last && (type === 'unreachable' || type === 'local')) continue
-    }
-    // Parts of everything, and all groups.
-    if (/\/[0-7]$/.test(dst) || dst.startsWith('ff')) continue
-    used.push({
-      range: parseRange6(dst),
-      owner: dev ? `the route to ${dst} by ${dev}` : `the route to ${dst}`,
-    })
-  }
-  return used
+function usedRanges6({ run, interfacePrefix, stored }: Network6Options): Promise<Used6> {
+  const own = stored === undefined ? undefined : parseRange6(stored)
+  return usedRanges({
+    run,
+    family: '-6',
+    interfacePrefix,
+    parse: parseRange6,
+    isNone(dst, type) {
+      if (dst.startsWith('ff')) return true
+      const { first, last } = parseRange6(dst)
+      // The gateway's own address has a route in the table of local ones, by the loopback interface.
+      return (
+        own !== undefined &&
+        first >= own.first &&
+        last <= own.last &&
+        (type === 'unreachable' || type === 'local')
+      )
+    },
+  })
 }
 
 /**
@@ -148,8 +139,8 @@ async function usedRanges6({ run, interfacePrefix, stored }: Network6Options): P
  */
 async function enableForwarding6(run: RunProgram, log: Logger): Promise<void> {
   if (readSetting('all', 'forwarding') === '1') return
-  const routes = await mustIp(run, ['-j', '-6', 'route', 'show', 'default', 'proto', 'ra'])
-  for (const { dev } of parseList<RouteEntry>(routes))
+  const routes = await askIp<RouteEntry>(run, ['-6', 'route', 'show', 'default', 'proto', 'ra'])
+  for (const { dev } of routes)
     if (dev && readSetting(dev, 'accept_ra') === '1') {
       writeSetting(dev, 'accept_ra', '2')
       log.info('this machine goes on listening to its IPv6 routers', { interface: dev, accept_ra: 2 })
@@ -162,7 +153,3 @@ const readSetting = (name: string, setting: string) =>
   readFileSync(`${SETTINGS}/${name}/${setting}`, 'utf8').trim()
 const writeSetting = (name: string, setting: string, value: string) =>
   writeFileSync(`${SETTINGS}/${name}/${setting}`, value)
-
-function parseList<T>(text: string): T[] {
-  return text.trim() === '' ? [] : (JSON.parse(text) as T[])
-}
