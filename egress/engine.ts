@@ -1,6 +1,7 @@
 // What judges names, connections and secrets, whatever the form in which sandboxes come: many of a machine, or the one of a pod. How
 // packets are led here is the caller's to say.
 
+import { join } from 'node:path'
 import type { EgressServices } from '../lib/config/egress-services.ts'
 import type { OtelConfig } from '../lib/config/otel.ts'
 import type { Logger } from '../lib/log.ts'
@@ -35,7 +36,8 @@ export type EngineOptions = Pick<
   SandboxesOptions,
   'nft' | 'files' | 'defaultPolicy' | 'floor' | 'sets' | 'form' | 'only'
 > & {
-  directories: { vaultKeys: string; vaults: string; authorities: string }
+  /** Where vaults, their keys and the authorities lie. */
+  stateDir: string
   services: EgressServices
   nameServers: DnsUpstream[]
   otel?: OtelConfig
@@ -79,7 +81,7 @@ export type Engine = {
 const FLOW_LIMITS = { perSandbox: 1024, total: 16_384 }
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { services, directories, address, address6, log, signal } = options
+  const { services, stateDir, address, address6, nft, log, signal } = options
   leaveNoCore(log)
   let registered: Sandboxes | undefined
   // The server's port is part of the rules, and its answers need the sandboxes that the rules are made for.
@@ -99,10 +101,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       wanted: options.dnsPort,
       port: dns.port,
     })
-  const sealing = openSealing(directories.vaultKeys)
-  const vaults = new SandboxVaults(openVaultFiles(directories.vaults, sealing), log)
+  const sealing = openSealing(join(stateDir, 'vault-keys'))
+  const vaults = new SandboxVaults(openVaultFiles(join(stateDir, 'vaults'), sealing), log)
   const authorities = openAuthorities({
-    directory: directories.authorities,
+    directory: join(stateDir, 'authorities'),
     seal: sealOfAuthorities(sealing),
   })
   const flows = new Flows(FLOW_LIMITS)
@@ -120,6 +122,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     ...(options.otel && { otel: options.otel }),
     log,
   })
+  nft.follow(observation.rulesApplied)
   const record = new DecisionRecord({
     tenantOf: (id) => registered?.get(id)?.tenant,
     onDecided: observation.decided,
@@ -149,7 +152,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     dns6 && relay6 ? { ports6: { dnsPort: dns6.port, relayPort: await listenTransparently(relay6, 6) } } : {}
   const proxy = await openProxy({ address, port: services.proxyPort, log })
   const proxyPort = proxy.port === undefined ? {} : { proxyPort: proxy.port }
-  const { nft, files, defaultPolicy, floor, sets, form, only } = options
+  const { files, defaultPolicy, floor, sets, form, only } = options
   const sandboxes = new Sandboxes({
     base: {
       ...options.baseOf({ dnsPort: dns.port, relayPort, ...proxyPort, ...ports6 }),

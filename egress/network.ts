@@ -2,7 +2,7 @@
 // name server on an interface of its own, and forwarding. The range is chosen once and kept, because running sandboxes have
 // addresses in it.
 
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { formatAddress4, parseAddress4 } from '../lib/api/network-policy.ts'
 import { systemCodeOf } from '../lib/errors.ts'
@@ -170,11 +170,6 @@ function readStored(file: string): Stored {
     if (systemCodeOf(error) === 'ENOENT' || error instanceof SyntaxError) return {}
     throw error
   }
-}
-
-/** Forgets which range was chosen. */
-export function forgetNetwork(file: string): void {
-  rmSync(file, { force: true })
 }
 
 function enableForwarding(log: Logger): void {

@@ -20,8 +20,6 @@ export type NftOptions = {
   /** By a name of ours, or by a path. */
   program?: string
   writer?: Pick<KernelWriter, 'apply' | 'isOwn'>
-  /** Each transaction, when it has gone into the kernel or failed. */
-  onApplied?: (isFailed: boolean) => void
 }
 
 const MAX_BATCH_CHARACTERS = 1_000_000
@@ -33,14 +31,18 @@ export class Nft {
   readonly #run: RunProgram
   readonly #program: string
   readonly #writer: NftOptions['writer']
-  readonly #onApplied: (isFailed: boolean) => void
+  #onApplied: (isFailed: boolean) => void = () => {}
   #waiting: Waiting[] = []
   #running = false
 
-  constructor(run: RunProgram, { program = 'nft', writer, onApplied = () => {} }: NftOptions = {}) {
+  constructor(run: RunProgram, { program = 'nft', writer }: NftOptions = {}) {
     this.#run = run
     this.#program = program
     this.#writer = writer
+  }
+
+  /** Has somebody told of each transaction from now on, when it has gone into the kernel or failed. */
+  follow(onApplied: (isFailed: boolean) => void): void {
     this.#onApplied = onApplied
   }
 

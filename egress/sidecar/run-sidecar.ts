@@ -19,18 +19,13 @@ import { type Serving, serve } from '../../lib/serve.ts'
 import { stopSignal } from '../../lib/stop.ts'
 import { whyNoFilter } from '../check-machine.ts'
 import { type EgressConfig, readEgressConfig } from '../config.ts'
-import { markOf, openRouting } from '../connections/routing.ts'
+import { openRouting } from '../connections/routing.ts'
 import { openEngine } from '../engine.ts'
-import { explainPacket } from '../explain.ts'
-import { Nft } from '../nft/apply.ts'
-import { openKernelWriter } from '../nft/netlink/kernel-writer.ts'
-import { nameNft } from '../nft/own-name.ts'
-import { createRefusedLog } from '../nft/refused.ts'
-import { tableName } from '../nft/rules.ts'
+import { openOwnRules } from '../own-rules.ts'
 import type { Floor } from '../policy/compile.ts'
 import { createOwnAddresses } from '../proxy/open-proxy.ts'
 import { saveMemory } from '../save-memory.ts'
-import { keepRules } from '../watch/keep-rules.ts'
+import { lookAfter } from '../watch/look-after.ts'
 import { ALWAYS_DIRECTORY, createAlwaysWatch, readAlwaysFiles } from './always-files.ts'
 import { isNetworkOfMachine } from './network-of-machine.ts'
 import { findOwnCgroup, probeOwnCgroup } from './own-cgroup.ts'
@@ -93,12 +88,9 @@ export async function runSidecar(sources: { env: NodeJS.ProcessEnv; args: string
 async function run({ config, sidecar, api, serving, log, signal }: Starting): Promise<void> {
   const { key } = instanceOf(config.dataDir)
   const { sandboxId: id } = sidecar
-  const table = tableName(key)
-  const mark = markOf(key)
   const stateDir = join(config.dataDir, 'egress')
-  const ownNft = nameNft({ directory: stateDir, key })
-  const writer = openKernelWriter(log)
-  const nft = new Nft(runProgram, { program: ownNft.path, ...(writer && { writer }) })
+  const rules = openOwnRules({ key, stateDir, log })
+  const { table, mark, nft } = rules
   const own = await probeOwnCgroup(nft, readOwnCgroup())
   const always = readAlwaysFiles(ALWAYS_DIRECTORY)
   const sandbox = {
@@ -117,11 +109,7 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
     files: openPolicyFile(sidecar.policyFile ?? join(stateDir, 'policy.json'), { id, ...sandbox }),
     form: createPodForm({ id, own, apiPort: serving.port }),
     only: id,
-    directories: {
-      vaultKeys: join(stateDir, 'vault-keys'),
-      vaults: join(stateDir, 'vaults'),
-      authorities: join(stateDir, 'authorities'),
-    },
+    stateDir,
     services: {
       ...services,
       vaultPorts,
@@ -157,7 +145,7 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
   saveMemory({ connections: engine.connections, signal })
   log.info('ready', { sandbox: id, port: serving.port, table, credentialProxy: sidecar.credentialProxy })
 
-  const lookAtFiles = createAlwaysWatch({
+  const everyTime = createAlwaysWatch({
     directory: ALWAYS_DIRECTORY,
     known: always,
     change: (files) =>
@@ -168,25 +156,7 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
       }),
     log,
   })
-  await keepRules({
-    table,
-    nft: ownNft,
-    isOwn: (generation) => nft.isOwn(generation),
-    close: () => sandboxes.close(),
-    repair: () => sandboxes.repair(),
-    openRouting: () => openRouting(mark, runProgram),
-    look: createRefusedLog({
-      nft,
-      table,
-      sandboxOf: (name) => sandboxes.byInterface(name),
-      explain: explainPacket,
-      record,
-      log,
-    }),
-    everyTime: lookAtFiles,
-    log,
-    signal,
-  })
+  await lookAfter({ rules, engine, ipv6: false, everyTime, log, signal })
   await Promise.all([serving.closed, engine.close()])
 }
 

@@ -83,10 +83,8 @@ test('what can be written without nft is, and the order stays where nft must do 
   const { run, scripts, release } = kernel()
   release()
   const outcomes: boolean[] = []
-  const nft = new Nft(run, {
-    writer: createWriter(scripts),
-    onApplied: (isFailed) => outcomes.push(isFailed),
-  })
+  const nft = new Nft(run, { writer: createWriter(scripts) })
+  nft.follow((isFailed) => outcomes.push(isFailed))
   const lines = [
     'add chain inet t a\n',
     'add chain inet t b\n',

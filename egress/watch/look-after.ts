@@ -1,0 +1,53 @@
+// Until egress stops: tells what the kernel refused, and puts back what another program has taken from the rules or the routing.
+
+import type { Logger } from '../../lib/log.ts'
+import { runProgram } from '../../lib/run-program.ts'
+import { openRouting } from '../connections/routing.ts'
+import type { Engine } from '../engine.ts'
+import { explainPacket } from '../explain.ts'
+import { createRefusedLog } from '../nft/refused.ts'
+import type { OwnRules } from '../own-rules.ts'
+import { keepRules } from './keep-rules.ts'
+
+export type LookingAfter = {
+  rules: OwnRules
+  engine: Pick<Engine, 'sandboxes' | 'record'>
+  /** Whether sandboxes have IPv6. */
+  ipv6: boolean
+  /** Whatever else must be done from time to time. */
+  everyTime: () => Promise<void>
+  log: Logger
+  signal: AbortSignal
+}
+
+/** Resolves when the signal is aborted and nothing is under way any more. */
+export function lookAfter({
+  rules: { table, mark, nft, ownNft },
+  engine: { sandboxes, record },
+  ipv6,
+  everyTime,
+  log,
+  signal,
+}: LookingAfter): Promise<void> {
+  const look = createRefusedLog({
+    nft,
+    table,
+    ipv6,
+    sandboxOf: (name) => sandboxes.byInterface(name),
+    explain: explainPacket,
+    record,
+    log,
+  })
+  return keepRules({
+    table,
+    nft: ownNft,
+    isOwn: (generation) => nft.isOwn(generation),
+    close: () => sandboxes.close(),
+    repair: () => sandboxes.repair(),
+    openRouting: () => openRouting(mark, runProgram, { ipv6 }),
+    look,
+    everyTime,
+    log,
+    signal,
+  })
+}
