@@ -36,7 +36,7 @@ export async function enforce(
   }
   const file = isDefault ? undefined : files.prepare({ ...own, policy: policy.policy })
   sandbox.coming = policy
-  learned.retain((used, aliases) => mayLead(policy, used, aliases))
+  learned.retain((used, aliases) => decideName(policy, used).action === 'allow' && mayLead(policy, aliases))
   try {
     const rules = rulesOf({ ...sandbox, policy })
     const applied = nft.apply(formatPolicy(base, rules))
@@ -53,22 +53,21 @@ export async function enforce(
   }
 }
 
-/** Whether a policy would give away the addresses of a name that was an alias for these. */
-function mayLead(policy: CompiledPolicy, name: string, aliases: readonly string[]): boolean {
-  return (
-    decideName(policy, name).action === 'allow' &&
-    !aliases.some((alias) => isAliasDenied(decideName(policy, alias)))
-  )
+/** Whether a policy would give away the addresses of an allowed name that was an alias for these. */
+function mayLead(policy: CompiledPolicy, aliases: Iterable<string>): boolean {
+  for (const alias of aliases) if (isAliasDenied(decideName(policy, alias))) return false
+  return true
 }
 
 /** Whether a policy would let a connection begin that is under way. */
 function mayGoOn(
-  { names, address, port, isByAddress }: Flow,
+  { names, aliases, address, port, isByAddress }: Flow,
   { policy: before, learned }: Sandbox,
   policy: CompiledPolicy,
 ): boolean {
   const endpoint = { protocol: 'tcp', port }
   if (decideAddress(policy, address, { learned: !isByAddress, endpoint }).action === 'deny') return false
+  if (!mayLead(policy, aliases)) return false
   // While everything was open, nobody asked whether the address was one of the name.
   const mustLead = before.policy.defaultAction === 'allow' && policy.policy.defaultAction === 'deny'
   return [...names].every(

@@ -113,6 +113,11 @@ export class Learned {
     return this.#pins.get(name) === address || (this.#entries.get(address)?.names.has(name) ?? false)
   }
 
+  /** What the name was an alias for when it led to the address; of what is not known, nothing. */
+  aliasesOf(name: string, address: string): readonly string[] {
+    return this.#entries.get(address)?.names.get(name) ?? []
+  }
+
   /** Takes over what the kernel still has from an earlier run of egress. */
   adopt(elements: readonly LearnedElement[], now: number): void {
     for (const { address, seconds } of elements.slice(0, MAX_ADDRESSES))

@@ -11,11 +11,25 @@ export type Flow = {
   readonly isByAddress: boolean
   /** Names that the client has used, in canonical form. */
   readonly names: Set<string>
+  /** What these were aliases for when they led to the address. */
+  readonly aliases: Set<string>
   end: () => void
 }
 
 /** Of all together, each sandbox may have as many as are left free, and no more than its own limit. */
 export type FlowLimits = { perSandbox: number; total: number }
+
+/** Names and aliases together; of a connection that says so many nobody keeps account. */
+const MAX_NAMES = 1024
+
+/** Notes a name that a client uses. False when it has used too many. */
+export function addName({ names, aliases }: Flow, name: string, itsAliases: readonly string[]): boolean {
+  if (names.has(name)) return true
+  if (names.size + aliases.size + itsAliases.length >= MAX_NAMES) return false
+  names.add(name)
+  for (const alias of itsAliases) aliases.add(alias)
+  return true
+}
 
 export class Flows {
   readonly #places: Lanes

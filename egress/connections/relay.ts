@@ -15,7 +15,7 @@ import type { VaultServer } from '../vault/port.ts'
 import { writePiece } from '../write-piece.ts'
 import { looksLikeTls } from './client-hello.ts'
 import { decideServer } from './decide-server.ts'
-import type { Flow, Flows } from './flows.ts'
+import { addName, type Flow, type Flows } from './flows.ts'
 import { HttpRequests, looksLikeHttp } from './http-requests.ts'
 import type { CheckName, Judge, Judged } from './judge.ts'
 import { TlsOpening } from './tls-opening.ts'
@@ -120,8 +120,9 @@ class Relay {
     this.#id = sandbox.id
     this.#to = to
     const { address, port, name, isOpen = false } = to
-    const names = new Set(name === undefined ? [] : [name])
-    this.#flow = { address, port, names, isByAddress: isOpen, end: () => this.#close() }
+    const named = { names: new Set<string>(), aliases: new Set<string>() }
+    this.#flow = { address, port, ...named, isByAddress: isOpen, end: () => this.#close() }
+    if (name !== undefined) addName(this.#flow, name, sandbox.learned.aliasesOf(name, address))
     this.#asked = name
   }
 
@@ -297,8 +298,9 @@ class Relay {
     // It goes on as it began, so what comes now would go without its secret.
     if (this.#upstream && this.#judge && this.#serverToRead(this.#judge, name))
       return 'it turns to a server with a credential, which needs a connection of its own'
-    this.#flow.names.add(name)
-    return undefined
+    return addName(this.#flow, name, sandbox.learned.aliasesOf(name, this.#to.address))
+      ? undefined
+      : 'it has named too many servers'
   }
 
   /** One event for each connection, when it is over. What is kept of a sandbox has gone with it. */

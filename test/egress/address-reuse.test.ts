@@ -23,7 +23,13 @@ test('has none of its names and addresses, and none of its connections', async (
   await sandboxes.learn(first, 'good.example', [ADDRESS], 60)
   const ended: string[] = []
   const flow = {
-    ...{ address: ADDRESS, port: 443, isByAddress: false, names: new Set(['good.example']) },
+    ...{
+      address: ADDRESS,
+      port: 443,
+      isByAddress: false,
+      names: new Set(['good.example']),
+      aliases: new Set<string>(),
+    },
     end: () => {
       ended.push('first')
       flows.remove('first', flow)

@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest'
-import { type Flow, Flows } from '../../../egress/connections/flows.ts'
+import { addName, type Flow, Flows } from '../../../egress/connections/flows.ts'
 
 const flow = (end = () => {}): Flow => ({
   address: '198.51.100.1',
   port: 443,
   isByAddress: false,
   names: new Set(),
+  aliases: new Set(),
   end,
 })
 const fill = (flows: Flows, id: string) => {
@@ -43,4 +44,13 @@ test('the end of a sandbox ends its own', () => {
   expect(ended).toEqual(['a'])
   flows.endEvery()
   expect([ended, flows.total]).toEqual([['a', 'b'], 0])
+})
+
+test('of a connection so many names are known and no more, with what they are aliases for', () => {
+  const one = flow()
+  const said = (count: number, aliases: string[]) =>
+    Array.from({ length: count }, (_, index) => addName(one, `${index}.example`, aliases)).lastIndexOf(true)
+  expect(said(2000, ['alias.example'])).toBe(1021)
+  expect([...one.aliases]).toEqual(['alias.example'])
+  expect(addName(one, '0.example', ['another.example'])).toBe(true)
 })

@@ -26,7 +26,8 @@ async function setup(to: Partial<Accepted['to']>, first = '') {
   await sandboxes.register('sb', { ...registration, policy: { defaultAction: 'deny', egress: rules } })
   const sandbox = sandboxes.get('sb')
   if (!sandbox) throw new Error('There is no sandbox')
-  for (const name of ['a.example', 'b.example']) await sandboxes.learn(sandbox, name, ['127.0.0.1'], 60)
+  await sandboxes.learn(sandbox, 'a.example', ['127.0.0.1'], 60)
+  await sandboxes.learn(sandbox, 'b.example', ['127.0.0.1'], 60, ['cdn.example', 'tracker.example'])
   const port = await listen(
     createServer((socket) => {
       socket.on('error', () => socket.destroy())
@@ -106,6 +107,28 @@ test('R1: a connection that an address rule opened ends with the rule, also whil
   await sandboxes.changePolicy('sb', () => ({
     defaultAction: 'deny',
     egress: [{ action: 'allow', target: 'a.example' }],
+  }))
+  await closed
+})
+
+test.each([
+  ['that was named on the wire', {}],
+  ['whose address is open', { isOpen: true }],
+])('R1: a connection by a name %s ends when what it was an alias for is denied', async (_, way) => {
+  const to = { name: 'b.example', ...way }
+  const { until, closed, client, sandboxes } = await setup(to, REQUEST('b.example'))
+  const deny = (target: string) => ({ action: 'deny' as const, target })
+  await until(`hello ${REQUEST('b.example')}`)
+  // Nobody has denied what it goes by, nor allowed it.
+  await sandboxes.changePolicy('sb', ({ egress, ...policy }) => ({
+    ...policy,
+    egress: [deny('other.example'), ...egress],
+  }))
+  client.write(REQUEST('b.example'))
+  await until(`hello ${REQUEST('b.example').repeat(2)}`)
+  await sandboxes.changePolicy('sb', ({ egress, ...policy }) => ({
+    ...policy,
+    egress: [deny('tracker.example'), ...egress],
   }))
   await closed
 })
