@@ -16,6 +16,8 @@ export type Sandbox = {
   readonly tenant?: string
   /** Its requests may be read, as it trusts an authority of its own for it. */
   readonly credentialProxy?: boolean
+  /** Its rules were those of an earlier version when egress began. */
+  readonly hasUnmarked?: boolean
   /** Whether the policy is the operator's default and nobody's own. */
   readonly isDefault: boolean
   policy: CompiledPolicy

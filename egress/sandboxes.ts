@@ -12,6 +12,7 @@ import { enforce } from './enforce.ts'
 import { learn } from './learn.ts'
 import { Learned } from './learned.ts'
 import type { Nft } from './nft/apply.ts'
+import { passChain, replyChain } from './nft/policy-rules.ts'
 import {
   type BaseRules,
   formatAdd,
@@ -117,9 +118,14 @@ export class Sandboxes {
   /** Reads the registrations and makes the kernel's table the one that follows from them. */
   async load(): Promise<void> {
     const { nft, base, files } = this.#options
-    const sets = (await nft.list('table', 'inet', base.table)) ?? []
-    for (const stored of files.load()) this.#table.put(this.#create(stored))
-    for (const { set } of sets) {
+    const found = (await nft.list('table', 'inet', base.table)) ?? []
+    const chains = new Set(found.map(({ chain }) => chain?.name))
+    for (const stored of files.load()) {
+      const { id } = stored
+      const hasUnmarked = chains.has(replyChain(id)) && !chains.has(passChain(id))
+      this.#table.put({ ...this.#create(stored), ...(hasUnmarked && { hasUnmarked }) })
+    }
+    for (const { set } of found) {
       const sandbox = set && this.#table.get(parseLearnedSet(set.name) ?? '')
       if (sandbox) sandbox.learned.adopt(parseLearnedElements(set?.elem ?? []), this.#now())
     }

@@ -1,5 +1,6 @@
-// What a policy is in the kernel: four chains of a sandbox and the sets of what names have opened for it, as text. By them its packets are
-// judged where the table (rules.ts) sends them: `divert` to the relay, `input` to the host, `forward` elsewhere, `reply` back to it.
+// What a policy is in the kernel: chains of a sandbox and the sets of what names have opened for it, as text. By four of them its packets
+// are judged where the table (rules.ts) sends them: `divert` to the relay, `input` to the host, `forward` elsewhere, `reply` back to it.
+// What `forward` lets through goes by `pass`, which marks its connection for `reply`.
 
 import { crc32 } from 'node:zlib'
 import { formatPorts, mergePorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
@@ -18,6 +19,8 @@ const NAMED_PORTS: readonly PortRange[] = [
 const POLICY_MARK = '%policy%'
 /** Connections may have greater marks, which then say something else than the policy that has let them begin. */
 export const MAX_POLICY_MARK = 0x7fff_ffff
+/** Those of TCP have one of these instead, which says whose they are. */
+const OWNER_MARKS = { first: 0xc000_0000, count: 0x4000_0000 }
 
 /** An address may be learned this often before the kernel itself refuses more; egress's own bound is lower. */
 const LEARNED_SET_SIZE = 8192
@@ -25,10 +28,16 @@ const LEARNED_SET_SIZE = 8192
 /** Puts a policy in force, whole, with the learned addresses that it still allows. */
 export function formatPolicy(
   base: BaseRules,
-  { id, policy, learned, readPorts = [] }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts'>,
+  {
+    id,
+    policy,
+    learned,
+    readPorts = [],
+    hasUnmarked = false,
+  }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts' | 'hasUnmarked'>,
 ): string {
   const { table } = base
-  const [forward, input, divert, reply] = chainsOf(id)
+  const [forward, input, divert, reply, pass] = chainsOf(id)
   const families = familiesOf(base)
   const lines: string[] = []
   for (const chain of chainsOf(id))
@@ -44,7 +53,7 @@ export function formatPolicy(
   }
   const rules: string[] = []
   const rule = (chain: string, text: string) => rules.push(`add rule inet ${table} ${chain} ${text}`)
-  const accept = `ct mark set ${POLICY_MARK} ${PASS}`
+  const accept = `goto ${pass}`
   for (const layer of policy.layers)
     for (const family of families) {
       const { action, scope } = layer
@@ -86,7 +95,12 @@ export function formatPolicy(
   rule(input, 'goto refuse')
   // The same rules give the same mark, so that what builds them once more ends nothing.
   const number = crc32(rules.join()) & MAX_POLICY_MARK || 1
+  const owner = ownerMark(id)
+  rule(pass, `meta l4proto tcp ct mark set ${owner} ${PASS}`)
+  rule(pass, `ct mark set ${POLICY_MARK} ${PASS}`)
+  rule(reply, `ct mark ${owner} ${PASS}`)
   rule(reply, `ct mark ${POLICY_MARK} ${PASS}`)
+  if (hasUnmarked) rule(reply, `meta l4proto tcp ${PASS}`)
   rule(reply, 'drop')
   return `${[...lines, ...rules].join('\n')}\n`.replaceAll(POLICY_MARK, String(number))
 }
@@ -95,11 +109,16 @@ export const forwardChain = (id: string) => `forward-${id}`
 export const inputChain = (id: string) => `input-${id}`
 export const divertChain = (id: string) => `divert-${id}`
 export const replyChain = (id: string) => `reply-${id}`
+export const passChain = (id: string) => `pass-${id}`
+/** In the order in which they can be removed: those that lead to others first. */
 export const chainsOf = (id: string) =>
-  [forwardChain(id), inputChain(id), divertChain(id), replyChain(id)] as const
+  [forwardChain(id), inputChain(id), divertChain(id), replyChain(id), passChain(id)] as const
 export const learnedSet = ({ learned }: Family, id: string) => `${learned}-${id}`
 export const formatTimed = (elements: readonly LearnedElement[]) =>
   elements.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')
+
+/** By which connections of TCP are known that this sandbox has begun, under whatever policy. */
+const ownerMark = (id: string) => OWNER_MARKS.first + (crc32(id) % OWNER_MARKS.count)
 
 const formatPortSet = (ports: readonly PortRange[]) => `{ ${ports.map(formatPorts).join(', ')} }`
 

@@ -9,9 +9,10 @@
 //   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
 //   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
 //            ranges, closed ranges, the default action
-// A packet to a sandbox passes only as part of a connection that the sandbox or the host began, and of one that is not TCP only when
-// the policy in force has let a packet of the sandbox's through (`reply`): who sends without being answered would not notice that a
-// stricter policy has ended the connection.
+// A packet to a sandbox passes only as part of a connection that this sandbox or the host began (`reply`). The kernel remembers
+// connections for days, so what servers still send to a sandbox that has gone could be for the next one at its address; connections
+// are marked by whose they are. One that is not TCP must have had a packet that the policy in force has let through: who sends without
+// being answered would not notice that a stricter policy has ended the connection.
 //
 // Every packet of a connection that the sandbox began is judged, not only the first: one that a stricter policy no longer allows
 // ends. What egress relays it ends itself. While egress is away, nothing is diverted, and what would be is refused.
@@ -72,6 +73,8 @@ export type SandboxRules = {
   learned: readonly LearnedElement[]
   /** Where its requests may be read, when they may. */
   readPorts?: readonly number[]
+  /** It may have connections that no mark says to be its own, as an earlier version has let them begin. */
+  hasUnmarked?: boolean
 }
 
 export type LearnedElement = {
@@ -155,9 +158,8 @@ ${more?.input ?? ''}    iifname vmap @input_by
   chain forward {
     type filter hook forward priority filter - 1; policy accept;
     iifname ${own} goto from_sandbox
-    oifname ${own} ct state established meta l4proto tcp ${PASS}
     oifname ${own} ct state established oifname vmap @reply_by
-    oifname ${own} ct state related meta l4proto ${icmp} ${PASS}
+    oifname ${own} ct state related meta l4proto ${icmp} oifname vmap @reply_by
     oifname ${own} drop
   }
   chain from_sandbox {

@@ -173,10 +173,12 @@ export class Lab {
   }
 
   /** A namespace behind a veth pair, as the local runtime makes one. It is not registered yet. */
-  async addGuest(index: number): Promise<Guest> {
+  async addGuest(
+    index: number,
+    { address = this.network.gateway.replace(/\d+$/, String(10 + index)) } = {},
+  ): Promise<Guest> {
     const { gateway, interfacePrefix } = this.network
     const namespace = `lab-${this.#key}-${index}`
-    const address = gateway.replace(/\d+$/, String(10 + index))
     const name = `${interfacePrefix}g${index}`
     await ip('netns', 'add', namespace)
     this.#namespaces.push(namespace)
@@ -190,6 +192,11 @@ export class Lab {
     await inside('link', 'set', 'eth0', 'up')
     await inside('route', 'add', 'default', 'via', gateway, 'dev', 'eth0', 'onlink')
     return new Guest({ id: `guest-${index}`, namespace, address, interface: name, gateway })
+  }
+
+  /** Takes a guest's link away, as its runtime does, so that it can say nothing more to anybody. */
+  async unplug(guest: Guest): Promise<void> {
+    await ip('link', 'delete', guest.interface)
   }
 
   async register(guest: Guest, policy?: unknown): Promise<Answer> {
@@ -368,6 +375,27 @@ export async function countDatagrams(namespace: string, port: number): Promise<(
     `add table ip ${table}; add chain ip ${table} c { type filter hook prerouting priority 0; }; add rule ip ${table} c udp dport ${port} counter`,
   )
   return async () => Number(/packets (\d+)/.exec(await nft('list', 'table', 'ip', table))?.[1] ?? Number.NaN)
+}
+
+/** Counts, from now on, the packets of TCP and UDP that a namespace has from an address, or sends from it. */
+export async function countPackets(
+  namespace: string,
+  hook: 'prerouting' | 'output',
+  source: string,
+): Promise<() => Promise<{ tcp: number; udp: number }>> {
+  const nft = (...args: string[]) => run('ip', 'netns', 'exec', namespace, 'nft', ...args)
+  const rule = (protocol: string) =>
+    `add rule ip ${hook} c ip saddr ${source} meta l4proto ${protocol} counter`
+  await nft(
+    `add table ip ${hook}; add chain ip ${hook} c { type filter hook ${hook} priority 0; }; ${rule('tcp')}; ${rule('udp')}`,
+  )
+  return async () => {
+    const listed = await nft('list', 'table', 'ip', hook)
+    const [tcp = Number.NaN, udp = Number.NaN] = [...listed.matchAll(/packets (\d+)/g)].map(([, count]) =>
+      Number(count),
+    )
+    return { tcp, udp }
+  }
 }
 
 /** Whether the forwarding of this machine was on, for tests that must not change what they find. */

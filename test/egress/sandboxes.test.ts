@@ -282,6 +282,26 @@ test('a start takes over from the kernel what an earlier run had learned, for sa
   expect(scripts.at(-1)).not.toContain('gone')
 })
 
+test('R1: a sandbox whose rules are of an earlier version keeps what it has open, until they are written once more', async () => {
+  const { open, scripts, state } = createFakeKernel()
+  for (const [id, last] of [['a', 5] as const, ['b', 6] as const])
+    await open().register(id, registration(last))
+  const chain = (name: string) => ({ chain: { family: 'inet', table: 'opensandbox_ab12', name } })
+  state.listed = JSON.stringify({ nftables: ['reply-a', 'reply-b', 'pass-b'].map(chain) })
+  const sandboxes = open()
+  await sandboxes.load()
+  const unmarked = () =>
+    [...(scripts.at(-1) ?? '').matchAll(/reply-(\S+) meta l4proto tcp /g)].map(([, id]) => id)
+  expect(unmarked()).toEqual(['a'])
+  state.listed = JSON.stringify({ nftables: ['reply-a', 'reply-b', 'pass-a', 'pass-b'].map(chain) })
+  await open().load()
+  expect(unmarked()).toEqual([])
+  // Where there were no rules at all, nothing is open.
+  state.listed = undefined
+  await open().load()
+  expect(unmarked()).toEqual([])
+})
+
 test('removing a sandbox whose rules something else has removed builds the table anew', async () => {
   const { open, scripts, state, files } = createFakeKernel()
   const sandboxes = open()

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   countDatagrams,
+  countPackets,
   type Guest,
   Lab,
   listen,
@@ -350,6 +351,34 @@ describe('a policy that changes while connections are open', () => {
     await setPolicy(one, allow('good.example'))
     expect(await one.dial(PUBLIC, 80, 'http:good.example')).toMatch(/^open/)
     expect(await one.dial(PUBLIC_TOO)).toBe('failed ECONNREFUSED')
+  })
+})
+
+describe('the next sandbox at an address', () => {
+  test('R1: hears nothing of what servers still send to the one before, by TCP and UDP', async () => {
+    const before = await lab.addGuest(3)
+    await lab.register(before, allow(PUBLIC))
+    const held = await before.hold(PUBLIC)
+    const asked = await before.hold(PUBLIC, 'stream')
+    onTestFinished(() => {
+      held.end()
+      asked.end()
+    })
+    expect(await held.say('stream')).toBe('echo stream')
+    expect((await lab.admin('DELETE', `/sandboxes/${before.id}`)).status).toBe(204)
+    await lab.unplug(before)
+
+    const next = await lab.addGuest(4, { address: before.address })
+    const heard = await countPackets(next.namespace, 'prerouting', PUBLIC)
+    const sent = await countPackets(lab.outside, 'output', PUBLIC)
+    // It may go to the server itself, and still has no part in what the other has begun.
+    await lab.register(next, allow(PUBLIC))
+    await expect.poll(async () => (await sent()).tcp, { timeout: 10_000 }).toBeGreaterThan(1)
+    await expect.poll(async () => (await sent()).udp).toBeGreaterThan(5)
+    expect(await heard()).toEqual({ tcp: 0, udp: 0 })
+    // What it begins itself is answered.
+    expect(await next.dial(PUBLIC)).toMatch(/^open/)
+    expect(await next.dial(PUBLIC, 80, 'udp')).toMatch(/^open/)
   })
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { formatGuard, PASSED_MARK } from '../../../egress/nft/guard.ts'
-import { formatPolicy } from '../../../egress/nft/policy-rules.ts'
+import { formatPolicy, MAX_POLICY_MARK } from '../../../egress/nft/policy-rules.ts'
 import {
   formatAdd,
   formatLearn,
@@ -37,7 +37,22 @@ const rules = (value: unknown) =>
         .replace(/(ct mark(?: set)?) \d+/, '$1 N')
         .replace(`meta mark set ${PASSED_MARK} accept`, 'pass'),
     )
-const REPLY = ['reply-sb-1 ct mark N pass', 'reply-sb-1 drop']
+/** How connections are known as part of which packets come back. */
+function marksOf(value: unknown, id = 'sb-1'): { owner: number; policy: number } {
+  const text = formatPolicy(base, { id, policy: policy(value), learned: [] })
+  const [owner = 0, mark = 0] = [...text.matchAll(/reply-\S+ ct mark (\d+)/g)].map(([, found]) =>
+    Number(found),
+  )
+  return { owner, policy: mark }
+}
+/** What every policy ends with. */
+const REPLY = [
+  'pass-sb-1 meta l4proto tcp ct mark set N pass',
+  'pass-sb-1 ct mark set N pass',
+  'reply-sb-1 ct mark N pass',
+  'reply-sb-1 ct mark N pass',
+  'reply-sb-1 drop',
+]
 
 describe('the order of a sandbox’s rules', () => {
   test('default deny without ranges: nothing passes by itself, and TCP to learned ones goes to egress', () => {
@@ -54,7 +69,7 @@ describe('the order of a sandbox’s rules', () => {
   test('default allow: closed ones stay closed', () => {
     expect(rules({ defaultAction: 'allow' })).toEqual([
       'forward-sb-1 ip daddr @closed goto refuse',
-      'forward-sb-1 ct mark set N pass',
+      'forward-sb-1 goto pass-sb-1',
       'input-sb-1 goto refuse',
       ...REPLY,
     ])
@@ -67,13 +82,13 @@ describe('the order of a sandbox’s rules', () => {
     ]
     expect(rules({ defaultAction: 'allow', egress })).toEqual([
       'divert-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } accept',
-      'forward-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } ct mark set N pass',
+      'forward-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } goto pass-sb-1',
       'input-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } pass',
       'forward-sb-1 ip daddr @closed goto refuse',
       'divert-sb-1 ip daddr @closed accept',
       'divert-sb-1 tcp dport { 80, 443 } tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
       'forward-sb-1 meta l4proto { tcp, udp } th dport { 80, 443 } goto refuse',
-      'forward-sb-1 ct mark set N pass',
+      'forward-sb-1 goto pass-sb-1',
       'input-sb-1 goto refuse',
       ...REPLY,
     ])
@@ -91,8 +106,8 @@ describe('the order of a sandbox’s rules', () => {
     expect(rules({ egress }).filter((line) => !line.startsWith('input'))).toEqual([
       'forward-sb-1 ip daddr { 192.0.2.9 } meta l4proto udp goto refuse',
       'divert-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } accept',
-      'forward-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } ct mark set N pass',
-      'forward-sb-1 ip daddr { 203.0.113.1 } meta l4proto icmp ct mark set N pass',
+      'forward-sb-1 ip daddr { 192.0.2.0-192.0.2.255, 198.51.100.1 } tcp dport { 22 } goto pass-sb-1',
+      'forward-sb-1 ip daddr { 203.0.113.1 } meta l4proto icmp goto pass-sb-1',
       'forward-sb-1 ip daddr @closed goto refuse',
       'forward-sb-1 goto refuse',
       'divert-sb-1 ip daddr @closed accept',
@@ -102,13 +117,31 @@ describe('the order of a sandbox’s rules', () => {
   })
 
   test('R1: another policy marks connections otherwise, and the same one does not', () => {
-    const markOf = (value: unknown, id = 'sb-1') =>
-      /reply-\S+ ct mark (\d+)/.exec(formatPolicy(base, { id, policy: policy(value), learned: [] }))?.[1]
     const one = { egress: [{ action: 'allow', target: '192.0.2.0/24' }] }
-    expect(markOf(one)).toBe(markOf(structuredClone(one)))
-    expect(
-      new Set([markOf(one), markOf({}), markOf({ defaultAction: 'allow' }), markOf(one, 'sb-2')]).size,
-    ).toBe(4)
+    const others = [marksOf({}), marksOf({ defaultAction: 'allow' }), marksOf(one, 'sb-2')]
+    expect(marksOf(structuredClone(one))).toEqual(marksOf(one))
+    expect(new Set([marksOf(one), ...others].map(({ policy: mark }) => mark)).size).toBe(4)
+  })
+
+  test('R1: connections of TCP are marked by whose they are, under every policy, as nothing else is', () => {
+    const one = marksOf({ defaultAction: 'allow' })
+    const same = marksOf({})
+    const other = marksOf({}, 'sb-2')
+    expect([one.owner, one.owner === other.owner]).toEqual([same.owner, false])
+    for (const { owner, policy: mark } of [one, same, other]) {
+      expect(mark).toBeLessThanOrEqual(MAX_POLICY_MARK)
+      // A pod has the two first of those that are greater for itself.
+      expect(owner).toBeGreaterThan(MAX_POLICY_MARK + 2)
+      expect(owner).toBeLessThanOrEqual(0xffff_ffff)
+    }
+  })
+
+  test('R1: what has no mark comes to those alone whose connections an earlier version has let begin', () => {
+    const replies = (hasUnmarked?: boolean) =>
+      formatPolicy(base, { id: 'sb-1', policy: policy({}), learned: [], ...(hasUnmarked && { hasUnmarked }) })
+        .split('\n')
+        .filter((line) => line.includes('reply-sb-1 meta l4proto tcp meta mark set'))
+    expect([replies(), replies(true).length]).toEqual([[], 1])
   })
 
   test('denied ranges before allowed ones before closed ones; the host only by a rule for one address', () => {
@@ -126,7 +159,7 @@ describe('the order of a sandbox’s rules', () => {
       'forward-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'input-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'divert-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
-      'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } ct mark set N pass',
+      'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } goto pass-sb-1',
       'input-sb-1 ip daddr { 192.0.2.2 } pass',
       'forward-sb-1 ip daddr @closed goto refuse',
       'forward-sb-1 goto refuse',
@@ -199,6 +232,11 @@ test('the table replaces its former self, and drops what it does not know', () =
   expect(text.startsWith('add table inet opensandbox_ab12\ndelete table inet opensandbox_ab12\n')).toBe(true)
   expect(text).toContain('iifname "osbab12*" iifname . ip saddr != @registered goto spoofing')
   expect(text).toContain('iifname "osbab12*" meta nfproto != ipv4 drop')
+  // To a sandbox nothing passes that its own chain has not judged.
+  expect(text.match(/oifname "osbab12\*" ct .*/g)).toEqual([
+    'oifname "osbab12*" ct state established oifname vmap @reply_by',
+    'oifname "osbab12*" ct state related meta l4proto icmp oifname vmap @reply_by',
+  ])
   expect(text).toContain('th dport 53 dnat ip to 10.88.0.1:53')
   expect(text).toContain('ip saddr 10.88.0.0/16 oifname != "osbab12*" masquerade')
 })
