@@ -201,7 +201,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       })
       const isOwn = createOwnAddresses()
       const subnet = parseRange(options.subnet)
-      proxy.serve(createProxy({ sandboxes, resolve, beginRelay, subnet, isOwn, record, log }))
+      const readPorts = services.vaultPorts
+      proxy.serve(createProxy({ sandboxes, resolve, beginRelay, subnet, isOwn, readPorts, record, log }))
       answerer = createAnswerer({
         sandboxes,
         resolve,

@@ -17,6 +17,8 @@ export type ChooseOptions = {
   subnet: Range
   /** The addresses that are this machine's own. */
   isOwn: (address: string) => boolean
+  /** Where requests are read, of sandboxes that trust who reads them. */
+  readPorts: readonly number[]
 }
 
 export type Chosen = {
@@ -36,6 +38,7 @@ const ITSELF: readonly Range[] = [
   { first: 0, last: 0x00ff_ffff },
   { first: 0x7f00_0000, last: 0x7fff_ffff },
 ]
+/** Where names are told whatever a sandbox trusts. */
 const NAMED_PORTS = [80, 443]
 
 export async function chooseServer(
@@ -75,7 +78,7 @@ export async function chooseServer(
 }
 
 function judgeAddress(
-  { subnet, isOwn }: ChooseOptions,
+  { subnet, isOwn, readPorts }: ChooseOptions,
   sandbox: Sandbox,
   to: { address: string; port: number; name?: string },
 ): Chosen | NotChosen {
@@ -98,8 +101,9 @@ function judgeAddress(
       const isByRule = policy.layers.some(({ ranges }) => covers(ranges, address))
       // Where programs say which name they want, denied ones are kept from addresses that are open.
       // And where a secret may be for a name, its requests are read.
-      const isNamed = policy.deniesNames || sandbox.credentialProxy === true
-      if (!isByRule && isNamed && NAMED_PORTS.includes(port)) isOpen = false
+      const isRead = sandbox.credentialProxy === true
+      const isNamed = (policy.deniesNames || isRead) && NAMED_PORTS.includes(port)
+      if (!isByRule && (isNamed || (isRead && readPorts.includes(port)))) isOpen = false
       continue
     }
     isOpen = false

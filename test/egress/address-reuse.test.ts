@@ -68,6 +68,7 @@ test('gets no connection that the first one has asked the proxy for', async () =
       sandboxes,
       subnet: parseRange('10.88.0.0/16'),
       isOwn: () => false,
+      readPorts: [],
       resolve: async () => {
         asked()
         await held

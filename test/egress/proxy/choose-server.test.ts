@@ -22,6 +22,7 @@ async function setup(
         sandboxes,
         subnet: parseRange('10.88.0.0/16'),
         isOwn: (address) => address === OWN,
+        readPorts: [443, 8443],
         resolve: async (sandbox, { name }) => {
           const resolution = { rcode: 0, answers: [], addresses: [], ...answer }
           await sandboxes.learn(sandbox, name, resolution.addresses, 60)
@@ -52,7 +53,8 @@ test('an allowed name goes to an address that was answered for it, and what is s
 test.each([
   [443, false],
   [80, false],
-  [8443, true],
+  [8443, false],
+  [9443, true],
 ])(
   'C1: where everything is open, what goes to port %i may be for a secret: it is open unread: %j',
   async (port, isOpen) => {
@@ -60,6 +62,11 @@ test.each([
     expect(await choose('good.example', port)).toMatchObject({ isOpen })
   },
 )
+
+test('C1: what may be for a secret at another port is read of sandboxes that trust who reads it, and of no others', async () => {
+  const choose = await setup(rules('allow', deny('bad.example')))
+  expect(await choose('good.example', 8443)).toMatchObject({ isOpen: true })
+})
 
 test.each([
   ['another name', 'bad.example', 443, 'no rule matches'],

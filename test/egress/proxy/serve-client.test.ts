@@ -22,6 +22,7 @@ async function setup({ openingMs = 10_000, maxOpenings = 10 } = {}) {
     sandboxes,
     subnet: parseRange('10.88.0.0/16'),
     isOwn: () => false,
+    readPorts: [],
     resolve: async (sandbox, { name }) => {
       await sandboxes.learn(sandbox, name, ['198.51.100.1'], 60)
       return { rcode: 0, answers: [], addresses: ['198.51.100.1'] }

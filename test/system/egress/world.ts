@@ -29,6 +29,7 @@ import { performCases, runIn } from './perform.ts'
 import { type AttackSandbox, createProductClient, enterNetwork, type ProductClient } from './product.ts'
 import { runRaces } from './races.ts'
 import { runThefts } from './thefts.ts'
+import { NAMED_PORT } from './vault/names.ts'
 import { startVaultServers, writeVaultCertificates } from './vault/servers.ts'
 import { runVaultAttacks } from './vault-attacks.ts'
 
@@ -86,7 +87,8 @@ async function runWorld({
     args: ['--runtime', runtime],
     config:
       `[runtime.images]\nattack = ${JSON.stringify(await attackTarball())}\n` +
-      `[egress]\nupstream_dns = ["${NAME_SERVER}"]\nupstream_ca_file = ${JSON.stringify(caFile)}\n`,
+      `[egress]\nupstream_dns = ["${NAME_SERVER}"]\nupstream_ca_file = ${JSON.stringify(caFile)}\n` +
+      `vault_ports = [80, 443, ${NAMED_PORT}]\n`,
     env: docker ? { DOCKER_HOST: docker.host } : {},
   }
   const edge = await startEdge(options)

@@ -1,6 +1,7 @@
 // That secrets do arrive where they belong, by every way that there is, with the trust of common programs; and placeholders.
 
 import { rows, type VaultCase } from './case.ts'
+import { NAMED_PORT } from './names.ts'
 
 const GIVEN = { arrives: 'secret', reads: /answered|"DataReceived|b'answered'/ } as const
 /** Slow to start, all the more beside others. */
@@ -23,6 +24,18 @@ export const CONTROLS: readonly VaultCase[] = [
     ['h2', 'control: by HTTP/2', 'http2(fields())', GIVEN],
     ['h2-post', 'control: a body by HTTP/2', 'http2(fields(method="POST"), body=b"b")', GIVEN],
     ['proxy', 'control: through the proxy', 'say(dial(over=tunnel_to(API)), request())', GIVEN],
+    [
+      'named-port',
+      'control: to another port that a binding names',
+      `say(dial(TWIN, number=${NAMED_PORT}), request(host=TWIN + ":${NAMED_PORT}"))`,
+      GIVEN,
+    ],
+    [
+      'named-port-proxy',
+      'control: the same through the proxy',
+      `say(dial(TWIN, over=tunnel_to(TWIN, ${NAMED_PORT})), request(host=TWIN + ":${NAMED_PORT}"))`,
+      GIVEN,
+    ],
     [
       'upper',
       'control: the name in large letters',

@@ -4,6 +4,8 @@ export const BOUND = '203.0.113.30'
 export const BOUND_H2 = '203.0.113.31'
 export const STRANGER = '203.0.113.32'
 export const OLD = '203.0.113.33'
+/** Requests to it are read, too, and a binding names it. */
+export const NAMED_PORT = 9443
 
 /** What each name leads to. One certificate is good for all of the first server and the second. */
 export const VAULT_NAMES: Record<string, string> = {
@@ -29,6 +31,7 @@ export const LISTENERS = [
   { role: 'tls', address: BOUND, port: 443, at: 9443 },
   { role: 'plain', address: BOUND, port: 80, at: 9080 },
   { role: 'other port', address: BOUND, port: 8443, at: 9444 },
+  { role: 'named port', address: BOUND, port: NAMED_PORT, at: 9448 },
   { role: 'h2', address: BOUND_H2, port: 443, at: 9445 },
   { role: 'plain', address: BOUND_H2, port: 80, at: 9081 },
   { role: 'stranger', address: STRANGER, port: 443, at: 9446 },

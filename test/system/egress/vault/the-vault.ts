@@ -1,6 +1,7 @@
 // The vault that is attacked: several secrets, each for servers of its own. The values have what other ways of writing them change.
 
 import type { Owned } from './judge-vault.ts'
+import { NAMED_PORT } from './names.ts'
 
 export const PLACEHOLDER = 'PLACE-OF-THE-KEY'
 
@@ -42,6 +43,11 @@ export function vaultOf(label: string) {
         { hosts: ['twin.bound.example'] },
         { type: 'apiKey', name: 'X-Twin', credential: 'other' },
       ),
+      binding(
+        'port',
+        { hosts: ['twin.bound.example'], ports: [NAMED_PORT] },
+        { type: 'bearer', credential: 'other' },
+      ),
       binding('basic', { hosts: ['basic.bound.example'] }, { type: 'basic', credential: 'user' }),
       binding(
         'plain',
@@ -54,7 +60,10 @@ export function vaultOf(label: string) {
   }
   const secrets: Owned[] = [
     { value: bearer, at: ['tls api.bound.example', 'h2 h2.bound.example'] },
-    { value: other, at: ['tls twin.bound.example', 'h2 h2twin.bound.example'] },
+    {
+      value: other,
+      at: ['tls twin.bound.example', 'named port twin.bound.example', 'h2 h2twin.bound.example'],
+    },
     { value: key, at: ['plain '] },
     { value: user, at: ['tls basic.bound.example'] },
     { value: `vs?pass>${label}`, at: ['tls basic.bound.example'] },
