@@ -3,35 +3,28 @@
 import { closeSync, openSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
 import type { CLibrary } from '../koffi.ts'
+import { MessageWriter } from '../netlink/message-writer.ts'
+import { type NetlinkSocket, NetlinkSockets, PROTOCOLS } from '../netlink/sockets.ts'
 import type { IpStep } from './read-ip-batch.ts'
-import { type Answer, formatQuestion, formatStep, readAnswers } from './rtnetlink.ts'
+import { readAnswers, writeQuestion, writeStep } from './rtnetlink.ts'
 
-const AF_NETLINK = 16
-const SOCK_RAW_CLOEXEC = 0o2000003
-const NETLINK_ROUTE = 0
 const CLONE_NEWNET = 0x40000000
-const MSG_DONTWAIT = 0x40
-const ANSWER_BYTES = 64 << 10
 
 /** A step that the kernel did not take: the line it was in, from 1, and why. */
 export type Refused = { line: number; why: string }
 
-type Asked = { sequence: number; line: number; bytes: Buffer; name?: string }
+/** `name` is that of an interface whose number is asked for. */
+type Asked = { sequence: number; line: number; name?: string }
 
 export class NetworkCalls {
-  readonly #functions
+  readonly #sockets: NetlinkSockets
+  readonly #setns
   /** The network namespace of this process. */
   readonly #home: number
 
   constructor(library: CLibrary) {
-    this.#functions = {
-      setns: library.func('int setns(int fd, int type)'),
-      socket: library.func('int socket(int family, int type, int protocol)'),
-      send: library.func('int64 send(int fd, const void *bytes, uint64 size, int flags)'),
-      // Deno closes by number only what it has opened itself.
-      close: library.func('int close(int fd)'),
-      receive: library.func('int64 recv(int fd, void *bytes, uint64 size, int flags)'),
-    }
+    this.#sockets = new NetlinkSockets(library)
+    this.#setns = library.func('int setns(int fd, int type)')
     this.#home = openSync('/proc/self/ns/net', 'r')
   }
 
@@ -41,92 +34,73 @@ export class NetworkCalls {
     try {
       return await this.#ask(socket, steps)
     } finally {
-      this.#functions.close(socket)
+      socket.close()
     }
   }
 
   /** Sends as much at once as it can: addresses and routes name their interface by a number, which has to be asked for before. */
-  async #ask(socket: number, steps: readonly IpStep[]): Promise<Refused | undefined> {
+  async #ask(socket: NetlinkSocket, steps: readonly IpStep[]): Promise<Refused | undefined> {
     const indexes = new Map<string, number>()
+    const indexOf = (name: string) => indexes.get(name) ?? 0
+    const messages = new MessageWriter()
     let sequence = 0
     let waiting: Asked[] = []
     for (const [at, step] of steps.entries()) {
       const line = at + 1
       if ('device' in step && !indexes.has(step.device)) {
-        const { device } = step
-        sequence++
-        waiting.push({ sequence, line, name: device, bytes: formatQuestion(device, sequence) })
-        const refused = await this.#exchange(socket, waiting, indexes)
+        const name = step.device
+        writeQuestion(messages, name, ++sequence)
+        waiting.push({ sequence, line, name })
+        const refused = await exchange(socket, { messages, waiting, indexes })
         if (refused) return refused
         waiting = []
+        messages.clear()
       }
-      sequence++
-      waiting.push({ sequence, line, bytes: formatStep(step, sequence, (name) => indexes.get(name) ?? 0) })
+      writeStep(messages, step, { sequence: ++sequence, indexOf })
+      waiting.push({ sequence, line })
     }
-    return await this.#exchange(socket, waiting, indexes)
-  }
-
-  async #exchange(
-    socket: number,
-    asked: readonly Asked[],
-    indexes: Map<string, number>,
-  ): Promise<Refused | undefined> {
-    if (asked.length === 0) return undefined
-    await this.#send(socket, Buffer.concat(asked.map(({ bytes }) => bytes)))
-    const answers = this.#receive(socket, asked.length)
-    for (const { sequence, line, name } of asked) {
-      const answer = answers.get(sequence)
-      if (!answer) throw new Error(`The kernel did not answer what line ${line} asks for`)
-      if ('index' in answer) indexes.set(name ?? '', answer.index)
-      else if (answer.error !== 0)
-        return {
-          line,
-          why:
-            name === undefined
-              ? `RTNETLINK answers: ${getSystemErrorName(-answer.error)}`
-              : `Cannot find device "${name}"`,
-        }
-    }
-    return undefined
-  }
-
-  /** On another thread: the kernel does what is sent before this returns, and may wait for others who change interfaces. */
-  #send(socket: number, bytes: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#functions.send.async(socket, bytes, bytes.length, 0, (error, sent) => {
-        if (error) reject(error)
-        else if (Number(sent) === bytes.length) resolve()
-        else reject(new Error('The kernel did not take what it was sent about interfaces'))
-      })
-    })
-  }
-
-  /** What the kernel has answered lies ready by now. */
-  #receive(socket: number, count: number): Map<number, Answer> {
-    const answers = new Map<number, Answer>()
-    const bytes = Buffer.alloc(ANSWER_BYTES)
-    while (answers.size < count) {
-      const size = Number(this.#functions.receive(socket, bytes, bytes.length, MSG_DONTWAIT))
-      if (size <= 0) break
-      for (const answer of readAnswers(bytes.subarray(0, size))) answers.set(answer.sequence, answer)
-    }
-    return answers
+    return await exchange(socket, { messages, waiting, indexes })
   }
 
   /** A socket belongs to the namespace that it was opened in. This thread is there for no longer than that takes. */
-  #openSocket(namespace: string | undefined): number {
-    const { setns, socket } = this.#functions
-    const there = namespace === undefined ? undefined : openSync(namespace, 'r')
+  #openSocket(namespace: string | undefined): NetlinkSocket {
+    if (namespace === undefined) return this.#sockets.open(PROTOCOLS.route)
+    const there = openSync(namespace, 'r')
     try {
-      if (there !== undefined && setns(there, CLONE_NEWNET) !== 0)
+      if (this.#setns(there, CLONE_NEWNET) !== 0)
         throw new Error(`Cannot enter the network namespace "${namespace}"`)
-      const made = socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE)
-      // Nothing may be done for others from within a sandbox's network; whoever needs this process begins another one.
-      if (there !== undefined && setns(this.#home, CLONE_NEWNET) !== 0) process.exit(1)
-      if (made < 0) throw new Error('Cannot open a socket to the kernel')
-      return made
+      try {
+        return this.#sockets.open(PROTOCOLS.route)
+      } finally {
+        // Nothing may be done for others from within a sandbox's network; whoever needs this process begins another one.
+        if (this.#setns(this.#home, CLONE_NEWNET) !== 0) process.exit(1)
+      }
     } finally {
-      if (there !== undefined) closeSync(there)
+      closeSync(there)
     }
   }
+}
+
+async function exchange(
+  socket: NetlinkSocket,
+  { messages, waiting, indexes }: { messages: MessageWriter; waiting: Asked[]; indexes: Map<string, number> },
+): Promise<Refused | undefined> {
+  if (waiting.length === 0) return undefined
+  const received = await socket.send(messages.written)
+  if (!received) throw new Error('The kernel did not take what it was sent about interfaces')
+  const answers = new Map(readAnswers(received).map((answer) => [answer.sequence, answer]))
+  for (const { sequence, line, name } of waiting) {
+    const answer = answers.get(sequence)
+    if (!answer) throw new Error(`The kernel did not answer what line ${line} asks for`)
+    if ('index' in answer) indexes.set(name ?? '', answer.index)
+    else if (answer.error !== 0)
+      return {
+        line,
+        why:
+          name === undefined
+            ? `RTNETLINK answers: ${getSystemErrorName(-answer.error)}`
+            : `Cannot find device "${name}"`,
+      }
+  }
+  return undefined
 }

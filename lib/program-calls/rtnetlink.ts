@@ -1,6 +1,8 @@
-// What the kernel is sent about interfaces, addresses and routes, and what it answers (rtnetlink(7), netlink(7)). Numbers are in the
-// order of the machine's bytes, which is this one on all that we run on.
+// What the kernel is sent about interfaces, addresses and routes, and what it answers (rtnetlink(7)). Numbers are in the order of the
+// machine's bytes.
 
+import type { MessageWriter } from '../netlink/message-writer.ts'
+import { readMessages } from '../netlink/read-messages.ts'
 import type { IpStep } from './read-ip-batch.ts'
 
 const NLMSG_ERROR = 2
@@ -49,137 +51,112 @@ const SCOPE_UNIVERSE = 0
 const SCOPE_LINK = 253
 const UNICAST = 1
 
-const HEADER_BYTES = 16
-
 /** One request. `sequence` is what its answer is known by. */
-export function formatStep(step: IpStep, sequence: number, indexOf: (name: string) => number): Buffer {
+export function writeStep(
+  to: MessageWriter,
+  step: IpStep,
+  { sequence, indexOf }: { sequence: number; indexOf: (name: string) => number },
+): void {
+  const request = (type: number, flags: number, fixed: Uint8Array, body: () => void) =>
+    to.message({ type, flags: REQUEST | ACK | flags, sequence }, fixed, body)
+  const writeName = (name: string) => to.text(IFLA_IFNAME, name)
+  const writeMac = (mac: Uint8Array | undefined) => mac && to.bytes(IFLA_ADDRESS, mac)
   switch (step.what) {
-    case 'add pair': {
-      const peer = [
-        link(),
-        name(step.peer),
-        ...macOf(step.peerMac),
-        attribute(IFLA_NET_NS_PID, u32(step.peerPid)),
-      ]
-      const info = [
-        attribute(IFLA_INFO_KIND, Buffer.from('veth')),
-        attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, Buffer.concat(peer))),
-      ]
-      const body = [
-        link(),
-        name(step.name),
-        ...macOf(step.mac),
-        attribute(IFLA_LINKINFO, Buffer.concat(info)),
-      ]
-      return message(RTM_NEWLINK, ACK | CREATE | EXCL, sequence, body)
-    }
+    case 'add pair':
+      request(RTM_NEWLINK, CREATE | EXCL, link(), () => {
+        writeName(step.name)
+        writeMac(step.mac)
+        to.nested(IFLA_LINKINFO, () => {
+          to.bytes(IFLA_INFO_KIND, Buffer.from('veth'))
+          to.nested(IFLA_INFO_DATA, () =>
+            to.nested(VETH_INFO_PEER, () => {
+              to.fixed(link())
+              writeName(step.peer)
+              writeMac(step.peerMac)
+              to.ownNumber(IFLA_NET_NS_PID, step.peerPid)
+            }),
+          )
+        })
+      })
+      break
     case 'up':
-      return message(RTM_NEWLINK, ACK, sequence, [link({ flags: IFF_UP }), name(step.name)])
-    case 'no own addresses': {
-      const mode = attribute(IFLA_INET6_ADDR_GEN_MODE, Buffer.from([GENERATE_NONE]))
-      const body = [link(), name(step.name), attribute(IFLA_AF_SPEC, attribute(AF_INET6, mode))]
-      return message(RTM_NEWLINK, ACK, sequence, body)
-    }
+      request(RTM_NEWLINK, 0, link({ flags: IFF_UP }), () => writeName(step.name))
+      break
+    case 'no own addresses':
+      request(RTM_NEWLINK, 0, link(), () => {
+        writeName(step.name)
+        to.nested(IFLA_AF_SPEC, () =>
+          to.nested(AF_INET6, () => to.bytes(IFLA_INET6_ADDR_GEN_MODE, Uint8Array.of(GENERATE_NONE))),
+        )
+      })
+      break
     case 'delete':
-      return message(RTM_DELLINK, ACK, sequence, [link(), name(step.name)])
+      request(RTM_DELLINK, 0, link(), () => writeName(step.name))
+      break
     case 'address': {
       const { bytes, bits } = step.prefix
-      const head = [familyOf(bytes), bits, step.skipsDuplicateCheck ? IFA_F_NODAD : 0, SCOPE_UNIVERSE]
-      return message(RTM_NEWADDR, ACK | CREATE | EXCL, sequence, [
-        Buffer.from(head),
-        u32(indexOf(step.device)),
-        attribute(IFA_LOCAL, bytes),
-        attribute(IFA_ADDRESS, bytes),
-      ])
+      const flags = step.skipsDuplicateCheck ? IFA_F_NODAD : 0
+      const head = [familyOf(bytes), bits, flags, SCOPE_UNIVERSE, ...own(indexOf(step.device))]
+      request(RTM_NEWADDR, CREATE | EXCL, Uint8Array.from(head), () => {
+        to.bytes(IFA_LOCAL, bytes)
+        to.bytes(IFA_ADDRESS, bytes)
+      })
+      break
     }
     case 'route': {
-      const { to, via, source } = step
-      const family = familyOf((to?.bytes ?? via ?? source) as Uint8Array)
+      const { to: destination, via, source, replaces } = step
+      const family = familyOf((destination?.bytes ?? via ?? source) as Uint8Array)
       const scope = via || family === AF_INET6 ? SCOPE_UNIVERSE : SCOPE_LINK
-      const head = [family, to?.bits ?? 0, 0, 0, TABLE_MAIN, MADE_AT_BOOT, scope, UNICAST, 0, 0, 0, 0]
-      return message(RTM_NEWROUTE, ACK | CREATE | (step.replaces ? REPLACE : EXCL), sequence, [
-        Buffer.from(head),
-        ...(to ? [attribute(RTA_DST, to.bytes)] : []),
-        ...(via ? [attribute(RTA_GATEWAY, via)] : []),
-        ...(source ? [attribute(RTA_PREFSRC, source)] : []),
-        attribute(RTA_OIF, u32(indexOf(step.device))),
-      ])
+      const kind = [TABLE_MAIN, MADE_AT_BOOT, scope, UNICAST]
+      const head = [family, destination?.bits ?? 0, 0, 0, ...kind, 0, 0, 0, 0]
+      request(RTM_NEWROUTE, CREATE | (replaces ? REPLACE : EXCL), Uint8Array.from(head), () => {
+        if (destination) to.bytes(RTA_DST, destination.bytes)
+        if (via) to.bytes(RTA_GATEWAY, via)
+        if (source) to.bytes(RTA_PREFSRC, source)
+        to.ownNumber(RTA_OIF, indexOf(step.device))
+      })
+      break
     }
-    case 'neighbour':
-      return message(RTM_NEWNEIGH, ACK | CREATE | (step.replaces ? REPLACE : EXCL), sequence, [
-        Buffer.from([familyOf(step.address), 0, 0, 0]),
-        u32(indexOf(step.device)),
-        Buffer.from([NUD_PERMANENT, 0, 0, 0]),
-        attribute(NDA_DST, step.address),
-        attribute(NDA_LLADDR, step.mac),
-      ])
+    case 'neighbour': {
+      const { address, mac, device, replaces } = step
+      const head = [familyOf(address), 0, 0, 0, ...own(indexOf(device)), NUD_PERMANENT, 0, 0, 0]
+      request(RTM_NEWNEIGH, CREATE | (replaces ? REPLACE : EXCL), Uint8Array.from(head), () => {
+        to.bytes(NDA_DST, address)
+        to.bytes(NDA_LLADDR, mac)
+      })
+    }
   }
 }
 
 /** Asks for an interface by its name. */
-export function formatQuestion(interfaceName: string, sequence: number): Buffer {
-  return message(RTM_GETLINK, 0, sequence, [
-    link(),
-    name(interfaceName),
-    attribute(IFLA_EXT_MASK, u32(SKIP_STATISTICS)),
-  ])
+export function writeQuestion(to: MessageWriter, interfaceName: string, sequence: number): void {
+  to.message({ type: RTM_GETLINK, flags: REQUEST, sequence }, link(), () => {
+    to.text(IFLA_IFNAME, interfaceName)
+    to.ownNumber(IFLA_EXT_MASK, SKIP_STATISTICS)
+  })
 }
 
 export type Answer =
   /** `error` is 0 when it was done. */
   { sequence: number; error: number } | { sequence: number; index: number }
 
-/** The answers in what was received at once. */
-export function readAnswers(bytes: Buffer): Answer[] {
+/** The answers in what was received. */
+export function readAnswers(received: Buffer): Answer[] {
   const answers: Answer[] = []
-  for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
-    const size = bytes.readUInt32LE(at)
-    if (size < HEADER_BYTES || at + size > bytes.length) break
-    const type = bytes.readUInt16LE(at + 4)
-    const sequence = bytes.readUInt32LE(at + 8)
-    if (type === NLMSG_ERROR && size >= HEADER_BYTES + 4)
-      answers.push({ sequence, error: -bytes.readInt32LE(at + HEADER_BYTES) })
-    else if (type === RTM_NEWLINK && size >= HEADER_BYTES + 8)
-      answers.push({ sequence, index: bytes.readInt32LE(at + HEADER_BYTES + 4) })
-    at += aligned(size)
-  }
+  for (const { type, sequence, body } of readMessages(received))
+    if (type === NLMSG_ERROR && body.length >= 4) answers.push({ sequence, error: -body.readInt32LE() })
+    else if (type === RTM_NEWLINK && body.length >= 8) answers.push({ sequence, index: body.readInt32LE(4) })
   return answers
 }
 
-function message(type: number, flags: number, sequence: number, body: Buffer[]): Buffer {
-  const content = Buffer.concat(body)
-  const made = Buffer.alloc(HEADER_BYTES + aligned(content.length))
-  made.writeUInt32LE(HEADER_BYTES + content.length, 0)
-  made.writeUInt16LE(type, 4)
-  made.writeUInt16LE(REQUEST | flags, 6)
-  made.writeUInt32LE(sequence, 8)
-  content.copy(made, HEADER_BYTES)
-  return made
-}
-
-function attribute(type: number, value: Uint8Array): Buffer {
-  const made = Buffer.alloc(aligned(4 + value.length))
-  made.writeUInt16LE(4 + value.length, 0)
-  made.writeUInt16LE(type, 2)
-  made.set(value, 4)
-  return made
-}
-
 /** `struct ifinfomsg`: no family, and no interface but the one that is named. */
-function link({ flags = 0 } = {}): Buffer {
-  const made = Buffer.alloc(16)
-  made.writeUInt32LE(flags, 8)
-  made.writeUInt32LE(flags, 12)
-  return made
+function link({ flags = 0 } = {}): Uint8Array {
+  return Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, ...own(flags), ...own(flags))
 }
 
-const name = (text: string) => attribute(IFLA_IFNAME, Buffer.from(`${text}\0`))
-const macOf = (mac: Uint8Array | undefined) => (mac ? [attribute(IFLA_ADDRESS, mac)] : [])
 const familyOf = (bytes: Uint8Array) => (bytes.length === 4 ? AF_INET : AF_INET6)
-const aligned = (size: number) => (size + 3) & ~3
 
-function u32(value: number): Buffer {
-  const made = Buffer.alloc(4)
-  made.writeUInt32LE(value)
-  return made
+/** The bytes of a number. */
+function own(value: number): number[] {
+  return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24]
 }

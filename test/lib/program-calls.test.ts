@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { readIpBatch } from '../../lib/program-calls/read-ip-batch.ts'
+import { MessageWriter } from '../../lib/netlink/message-writer.ts'
+import { type IpStep, readIpBatch } from '../../lib/program-calls/read-ip-batch.ts'
 import { readMount } from '../../lib/program-calls/read-mount.ts'
-import { formatQuestion, formatStep, readAnswers } from '../../lib/program-calls/rtnetlink.ts'
+import { readAnswers, writeQuestion, writeStep } from '../../lib/program-calls/rtnetlink.ts'
 
 const prefix = (bytes: number[], bits: number) => ({ bytes: Uint8Array.from(bytes), bits })
 const V6 = [0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]
@@ -140,9 +141,16 @@ describe('readMount()', () => {
 })
 
 describe('rtnetlink', () => {
-  const index = () => 5
+  const written = (write: (to: MessageWriter) => void) => {
+    const to = new MessageWriter()
+    write(to)
+    return Buffer.from(to.written)
+  }
+  const step = (what: IpStep, sequence: number) =>
+    written((to) => writeStep(to, what, { sequence, indexOf: () => 5 })).toString('hex')
+
   test('an interface is set up by its name (struct nlmsghdr, struct ifinfomsg, IFLA_IFNAME)', () => {
-    expect(formatStep({ what: 'up', name: 'eth0' }, 3, index).toString('hex')).toBe(
+    expect(step({ what: 'up', name: 'eth0' }, 3)).toBe(
       '2c000000' +
         '1000' +
         '0500' +
@@ -160,13 +168,13 @@ describe('rtnetlink', () => {
   })
 
   test('an address carries itself twice, and the number of its interface', () => {
-    const step = {
+    const address = {
       what: 'address',
       device: 'eth0',
       prefix: prefix([10, 1, 2, 3], 32),
       skipsDuplicateCheck: false,
     } as const // prettier-ignore
-    expect(formatStep(step, 1, index).toString('hex')).toBe(
+    expect(step(address, 1)).toBe(
       '28000000' +
         '1400' +
         '0506' +
@@ -188,7 +196,7 @@ describe('rtnetlink', () => {
       `24000000${'0200'}0000${'07000000'}00000000${'efffffff'}${'00'.repeat(16)}`,
       'hex',
     )
-    const found = formatQuestion('eth0', 8)
+    const found = written((to) => writeQuestion(to, 'eth0', 8))
     found.writeUInt16LE(16, 4)
     found.writeInt32LE(42, 20)
     expect(readAnswers(Buffer.concat([done, found]))).toEqual([

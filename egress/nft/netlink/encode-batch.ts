@@ -1,6 +1,12 @@
 // Commands as one transaction of nf_tables: a beginning, messages, an end, handed to the kernel in one piece. Pure.
 
 import {
+  ATTRIBUTE_HEAD_BYTES,
+  MAX_ATTRIBUTE_BYTES,
+  MessageWriter,
+  padded,
+} from '../../../lib/netlink/message-writer.ts'
+import {
   type AnonymousSet,
   KEY_TYPES,
   NAME_OF_ANONYMOUS,
@@ -9,7 +15,6 @@ import {
   writeVerdict,
 } from './encode-rule.ts'
 import type { Command, Element } from './read-script.ts'
-import { ATTRIBUTE_HEAD_BYTES, MAX_ATTRIBUTE_BYTES, MessageWriter, padded } from './wire.ts'
 
 export type Batch = {
   bytes: Buffer
@@ -48,8 +53,9 @@ const ECHO = 0x08
 const CREATE = 0x400
 const APPEND = 0x800
 
-const INET = 1
-const UNSPECIFIED = 0
+/** A family, a version, and in what begins and ends a batch the number of whom it is for. */
+const INET = Uint8Array.of(1, 0, 0, 0)
+const FOR_NF_TABLES = Uint8Array.of(0, 0, 0, NF_TABLES)
 const SET_FLAGS = { anonymous: 1, constant: 2, interval: 4, timeout: 16 } as const
 const IS_END = 1
 /** What nft itself notes of a set, so that its listings are right: the order of the bytes of keys, and that ranges may be joined. */
@@ -74,7 +80,7 @@ export function encodeBatch(
   let lastSetId = 0
   const pieces = commands.flatMap((command) => piecesOf(command, () => ++lastSetId))
   const frame = (type: number, sequence: number) =>
-    to.message({ type, flags: REQUEST, sequence, family: UNSPECIFIED, resource: NF_TABLES })
+    to.message({ type, flags: REQUEST, sequence }, FOR_NF_TABLES)
   frame(BATCH_BEGIN, first)
   for (const [index, { kind, line, body }] of pieces.entries()) {
     const sequence = first + 1 + index
@@ -86,7 +92,7 @@ export function encodeBatch(
       (index === 0 ? ECHO : 0) |
       (index === pieces.length - 1 ? ACKNOWLEDGE : 0)
     const elements: Places = []
-    to.message({ type: typeOf(MESSAGES[kind]), flags, sequence, family: INET }, () => body(to, elements))
+    to.message({ type: typeOf(MESSAGES[kind]), flags, sequence }, INET, () => body(to, elements))
     sent.push({ sequence, line, elements })
   }
   const lastSequence = first + pieces.length

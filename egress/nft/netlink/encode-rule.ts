@@ -1,8 +1,9 @@
 // A rule as the kernel takes it: small steps that load something of the packet into a register, compare it, or decide. What is compared
 // with more than one value or range becomes a set without a name, which goes with its rule. Pure but for what is written.
 
+import type { MessageWriter } from '../../../lib/netlink/message-writer.ts'
 import { FIELD_BYTES, type Field, type Range, type Statement } from './read-script.ts'
-import { bigEndian, type MessageWriter, ownOrder } from './wire.ts'
+import { bigEndian, ownOrder } from './values.ts'
 
 /** For a set without a name. */
 export type AnonymousSet = {

@@ -2,12 +2,13 @@
 // when there are many sandboxes (docs/decisions/rules-by-netlink.md).
 
 import { messageOf } from '../../../lib/errors.ts'
+import { openCLibrary } from '../../../lib/koffi.ts'
 import type { Logger } from '../../../lib/log.ts'
+import { MessageWriter } from '../../../lib/netlink/message-writer.ts'
+import { type NetlinkSocket, NetlinkSockets, PROTOCOLS } from '../../../lib/netlink/sockets.ts'
 import { encodeBatch } from './encode-batch.ts'
 import { readAnswer } from './read-answer.ts'
 import type { Command } from './read-script.ts'
-import { type NetlinkSocket, openNetlinkSocket } from './socket.ts'
-import { MessageWriter } from './wire.ts'
 
 /** `unable`: nothing was done, and nft must do it. */
 export type Written = { outcome: 'done' } | { outcome: 'unable' } | { outcome: 'refused'; reason: string }
@@ -15,6 +16,8 @@ export type Written = { outcome: 'done' } | { outcome: 'unable' } | { outcome: '
 export type KernelWriterOptions = { socket: NetlinkSocket; log: Logger; deadlineMs?: number }
 
 const DEADLINE_MS = 10_000
+/** A batch of some hundreds of policies. */
+const WANTED_BYTES = 8 << 20
 /** Generations are asked about within moments. */
 const MAX_GENERATIONS = 4096
 /** What a kernel says that does not know something which nft would not have used with it. */
@@ -23,7 +26,8 @@ const UNKNOWN = /^(EINVAL|EOPNOTSUPP)\b/
 /** Undefined, with a line in the log, where nft has to do everything. */
 export function openKernelWriter(log: Logger): KernelWriter | undefined {
   try {
-    return new KernelWriter({ socket: openNetlinkSocket(), log })
+    const socket = new NetlinkSockets(openCLibrary()).open(PROTOCOLS.netfilter, { wantedBytes: WANTED_BYTES })
+    return new KernelWriter({ socket, log })
   } catch (error) {
     log.warn('rules are changed by nft alone, which takes longer the more sandboxes there are', {
       error: messageOf(error),

@@ -1,8 +1,8 @@
 // What the kernel says to a batch. Pure.
 
 import { getSystemErrorName } from 'node:util'
+import { readAttributes, readMessages } from '../../../lib/netlink/read-messages.ts'
 import { type Batch, NEW_GENERATION, type Sent } from './encode-batch.ts'
-import { readAttributes, readMessages } from './wire.ts'
 
 export type Answer = {
   isDone: boolean

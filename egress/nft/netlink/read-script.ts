@@ -3,7 +3,7 @@
 
 import { isIPv4, isIPv6 } from 'node:net'
 import ipaddr from 'ipaddr.js'
-import { padded } from './wire.ts'
+import { padded } from '../../../lib/netlink/message-writer.ts'
 
 /** `line` is how the script says it. */
 export type Command = { table: string; line: string } & (

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type Batch, encodeBatch } from '../../../../egress/nft/netlink/encode-batch.ts'
 import { readScript } from '../../../../egress/nft/netlink/read-script.ts'
-import { readAttributes, readMessages } from '../../../../egress/nft/netlink/wire.ts'
+import { readAttributes, readMessages } from '../../../../lib/netlink/read-messages.ts'
 
 const INET = 1
 const FIRST = 100

@@ -1,8 +1,9 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { KernelWriter } from '../../../../egress/nft/netlink/kernel-writer.ts'
 import { readScript } from '../../../../egress/nft/netlink/read-script.ts'
-import { MessageWriter, readMessages } from '../../../../egress/nft/netlink/wire.ts'
 import { createLogger, createSilentLogger } from '../../../../lib/log.ts'
+import { MessageWriter } from '../../../../lib/netlink/message-writer.ts'
+import { readMessages } from '../../../../lib/netlink/read-messages.ts'
 
 const COMMANDS = readScript('add chain inet t c\n') ?? []
 const DEADLINE_MS = 1000
@@ -41,7 +42,7 @@ function confirm(sequence: number, code = 0): Buffer {
 }
 function generation(value: number): Buffer {
   const to = new MessageWriter()
-  to.message({ type: (10 << 8) | 15, flags: 0, sequence: 0, family: 0 }, () => to.number(1, value))
+  to.message({ type: (10 << 8) | 15, flags: 0, sequence: 0 }, new Uint8Array(4), () => to.number(1, value))
   return to.written
 }
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { encodeBatch } from '../../../../egress/nft/netlink/encode-batch.ts'
 import { readAnswer } from '../../../../egress/nft/netlink/read-answer.ts'
 import { readScript } from '../../../../egress/nft/netlink/read-script.ts'
-import { MessageWriter } from '../../../../egress/nft/netlink/wire.ts'
+import { MessageWriter } from '../../../../lib/netlink/message-writer.ts'
 
 const FIRST = 100
 const SCRIPT = 'add chain inet t a\nadd element inet t s { 192.0.2.1, 192.0.2.2 timeout 9s }\n'
@@ -14,7 +14,9 @@ const error = (sequence: number, code: number, ...details: Buffer[]) => {
 }
 const generation = (value: number) =>
   written((to) =>
-    to.message({ type: (10 << 8) | 15, flags: 0, sequence: FIRST + 1, family: 0 }, () => to.number(1, value)),
+    to.message({ type: (10 << 8) | 15, flags: 0, sequence: FIRST + 1 }, new Uint8Array(4), () =>
+      to.number(1, value),
+    ),
   )
 const ENOENT = -2
 const ENOSPC = -28
