@@ -10,7 +10,7 @@ export type FieldToSend = {
   name: string
   value: string
   /** Never put into the table by which both ends shorten what comes again (RFC 7541 7.1.3), by nobody on the way. */
-  isSensitive?: boolean
+  isSensitive?: boolean | undefined
 }
 
 // The first bits of a representation (RFC 7541 6), and the numbers that fit into the rest of its first byte.
