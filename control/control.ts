@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { dirname, join } from 'node:path'
 import { API_KEY_HEADER, hashKey } from '../lib/access.ts'
 import { messageOf } from '../lib/errors.ts'
+import { parseRanges } from '../lib/hops.ts'
 import { createToken } from '../lib/id.ts'
 import type { Instance } from '../lib/instance.ts'
 import type { Logger } from '../lib/log.ts'
@@ -74,6 +75,8 @@ export type ControlOptions = {
   imageLimits?: KeepLimits
   /** Also serve the API here, sandbox traffic included: for when no gateway stands in front. */
   listen?: { host: string; port: number }
+  /** Proxies before that port, which are believed what they say of the client of a sandbox's traffic. */
+  trustedProxies?: string[]
   /** A queue by which others tell of traffic. */
   renewQueue?: { dsn: string; queueKey: string }
   /** Present when OpenTelemetry is configured. */
@@ -249,6 +252,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         log,
         traffic: new ProxyTraffic({ feed, activity: lives.activity }),
         isOpen: () => !access.keyring.isNeeded,
+        trusted: parseRanges(options.trustedProxies ?? []),
         async guard({ headers, url }) {
           const { keyring } = access
           if (!keyring.isNeeded) checkLocalCaller(hostsOf(settings), headers.host, headers.origin)

@@ -124,6 +124,7 @@ try {
     imageLimits: imageLimits(config),
     maxBytesOfTenant: config.retention.maxMbOfTenant * 1024 * 1024,
     ...(listen && { listen }),
+    trustedProxies: config.front.trustedProxies,
     ...(config.renewQueue && { renewQueue: config.renewQueue }),
     ...(config.otel && { telemetry: telemetrySettings(config.otel) }),
     scope,

@@ -11,6 +11,7 @@ import {
   RESPONSE_FIELDS,
   rewriteLocation,
 } from '../../lib/forwarding.ts'
+import { type AddressRanges, type Client, clientOf, readClient } from '../../lib/hops.ts'
 
 /** Names and values in turn, as Node has them in `rawHeaders`. */
 export type RawFields = readonly string[]
@@ -23,14 +24,15 @@ export type RequestPassage = {
   /** The one that the client sent. */
   outer: string
   prefix: string
-  clientAddress: string
+  client: Pick<Client, 'forwardedFor' | 'isEncrypted'>
 }
 
 const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding', 'expect'])
 
 /** The fields that go to a sandbox. An upgrade is asked for unless `upgrade` is empty. */
 export function formatRequestFields(raw: RawFields, passage: RequestPassage, upgrade = ''): Fields {
-  const { inner, outer, prefix, clientAddress } = passage
+  const { inner, outer, prefix, client } = passage
+  const scheme = client.isEncrypted ? 'https' : 'http'
   const named = namesOf(raw)
   let takesTrailers = false
   const kept = pairsOf(raw).filter(({ key, value }) => {
@@ -42,11 +44,18 @@ export function formatRequestFields(raw: RawFields, passage: RequestPassage, upg
   return collect([
     ...pairsOf(['Host', inner]),
     ...kept,
-    ...pairsOf(['X-Forwarded-For', clientAddress, 'X-Forwarded-Proto', 'http', 'X-Forwarded-Host', outer]),
+    ...pairsOf(['X-Forwarded-For', client.forwardedFor, 'X-Forwarded-Proto', scheme]),
+    ...pairsOf(['X-Forwarded-Host', outer]),
     ...pairsOf(['X-Forwarded-Prefix', prefix, 'Connection', connection.join(', ')]),
     ...pairsOf(upgrade === '' ? [] : ['Upgrade', upgrade]),
     ...pairsOf(takesTrailers && upgrade === '' ? ['TE', 'trailers'] : []),
   ])
+}
+
+/** Who asks, by what a proxy that is trusted says of it. No client speaks TLS to control itself. */
+export function clientBehind(address: string, raw: RawFields, trusted: AddressRanges): Client {
+  const origin = { address, isEncrypted: false, isTrusted: trusted.has(address) }
+  return origin.isTrusted ? readClient(origin, pairsOf(raw), trusted) : clientOf(origin)
 }
 
 /** Whether a request has a field that programs behind take for one that decides something. */

@@ -10,12 +10,13 @@ import { hashKey, isSameHash, SECURE_ACCESS_HEADER } from '../../lib/access.ts'
 import { NO_ORIGIN_POLICY, NO_SERVICE_WORKER, SERVICE_WORKER_FIELD } from '../../lib/api/path-form.ts'
 import type { Route, RouteTarget } from '../../lib/api/routes-feed.ts'
 import { ApiError, messageOf, systemCodeOf } from '../../lib/errors.ts'
+import { type AddressRanges, parseRanges } from '../../lib/hops.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { AppDeps, AppEnv } from '../app-deps.ts'
 import { notFound, refusal } from '../errors.ts'
 import type { RoutesFeed } from '../routes-feed.ts'
 import { parsePort } from './endpoints.ts'
-import { findMistakable } from './proxy-fields.ts'
+import { clientBehind, findMistakable } from './proxy-fields.ts'
 import type { ProxyTraffic } from './proxy-traffic.ts'
 import { type Relay, relayRequest, relayUpgrade } from './relay.ts'
 import { visibleSandbox } from './visible.ts'
@@ -92,6 +93,7 @@ export function createSandboxProxy({
   guard,
   isOpen = () => false,
   traffic,
+  trusted = parseRanges([]),
 }: {
   feed: Pick<RoutesFeed, 'get'>
   log: Logger
@@ -103,6 +105,8 @@ export function createSandboxProxy({
   guard?: (incoming: IncomingMessage) => void | Promise<void>
   /** Whether the API asks for no key. */
   isOpen?: () => boolean
+  /** Who is believed what it says of the client. */
+  trusted?: AddressRanges
 }): SandboxProxy {
   const prepare = (incoming: IncomingMessage, refuse: (error: unknown) => void): Relay => {
     const { id, target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
@@ -116,12 +120,10 @@ export function createSandboxProxy({
       )
     requireAccess(feed.get(id), incoming)
     if (incoming.headers['opensandbox-access-renew'] !== 'skip') traffic?.follow(id, incoming.socket)
-    const passage = {
-      inner: innerHostOf(target),
-      outer: incoming.headers.host ?? '',
-      prefix,
-      clientAddress: incoming.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? '',
-    }
+    const address = incoming.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? ''
+    const client = clientBehind(address, incoming.rawHeaders, trusted)
+    const outer = client.forwardedHost ?? incoming.headers.host ?? ''
+    const passage = { inner: innerHostOf(target), outer, prefix, client }
     // A document of a sandbox must not have the origin of an API that asks for no key.
     const extra = isOpen() ? ['Content-Security-Policy', NO_ORIGIN_POLICY] : []
     return { incoming, target, path, passage, extra, refuse }

@@ -171,8 +171,8 @@ function timeoutOf(code: string): Error {
   return Object.assign(new Error('The sandbox was silent for too long'), { code })
 }
 
-function locationOf({ inner, outer, prefix }: RequestPassage): InnerLocation {
-  return { inner, outer, prefix, isEncrypted: false }
+function locationOf({ inner, outer, prefix, client }: RequestPassage): InnerLocation {
+  return { inner, outer, prefix, isEncrypted: client.isEncrypted }
 }
 
 /** 100, 102 and 103, for a client that knows of them and whose turn it is. */

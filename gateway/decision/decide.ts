@@ -1,8 +1,8 @@
 // The decision about one request, in its order: where it leads, who may, and then, for a sandbox, the door. What is answered here
 // needs nobody else.
 
+import type { Client } from '../../lib/hops.ts'
 import { type AccessSettings, decideAccess } from '../access/access.ts'
-import type { Client } from '../front/hops.ts'
 import type { RequestHead } from '../http1/head.ts'
 import type { Target } from '../relay/pool.ts'
 import { decideRoute, type Route } from '../routing/route.ts'

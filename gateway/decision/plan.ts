@@ -3,7 +3,7 @@
 
 import { NO_ORIGIN_POLICY } from '../../lib/api/path-form.ts'
 import type { Route as FeedRoute, RouteTarget, Share } from '../../lib/api/routes-feed.ts'
-import type { Client } from '../front/hops.ts'
+import type { Client } from '../../lib/hops.ts'
 import type { RequestHead } from '../http1/head.ts'
 import { formatInnerHost, formatRequestHead, type InnerLocation } from '../relay/headers.ts'
 import type { Target } from '../relay/pool.ts'

@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Share } from '../../lib/api/routes-feed.ts'
-import type { Client, Origin } from '../front/hops.ts'
+import type { Client, Origin } from '../../lib/hops.ts'
 import type { RequestHead } from '../http1/head.ts'
 import type { Outcome } from '../observe/outcome.ts'
 import type { ClientConnection } from '../relay/connection.ts'

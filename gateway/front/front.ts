@@ -3,12 +3,12 @@
 
 import type { Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
+import type { AddressRanges, Origin } from '../../lib/hops.ts'
 import type { Logger } from '../../lib/log.ts'
 import { REFUSED } from '../decision/refusal.ts'
 import { STREAM_BUFFER_BYTES } from '../relay/pool.ts'
 import type { Certificates } from './certificates.ts'
 import { ClientCounts } from './client-counts.ts'
-import type { AddressRanges, Origin } from './hops.ts'
 import { parseProxyHeader } from './proxy-protocol.ts'
 
 export type FrontOptions = {

@@ -2,7 +2,7 @@
 // one request in HTTP/1.1, is refused here; the text is read once more by the strict parser that reads all heads. Pure.
 
 import { isFieldName, isFieldValue } from '../../lib/http1/fields.ts'
-import { isHost } from '../http1/head.ts'
+import { isHost } from '../../lib/http1/host.ts'
 
 export type Http2Head = {
   text: string

@@ -12,6 +12,7 @@ import {
   readList,
 } from '../../lib/http1/fields.ts'
 import { type Framing, frameRequest, frameResponse, isEmpty } from '../../lib/http1/framing.ts'
+import { isHost } from '../../lib/http1/host.ts'
 
 export type RequestHead = {
   method: string
@@ -202,12 +203,6 @@ export function parseResponseHead(text: string, method: string): ResponseHead | 
   }
 }
 
-const HOST = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::\d{0,5})?$/
-/** Whether a text can be a `Host`: a name or an address, with a port or without. */
-export function isHost(text: string): boolean {
-  return HOST.test(text)
-}
-
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 
 function readTarget(
@@ -216,7 +211,7 @@ function readTarget(
   host: string | undefined,
 ): { target: string; host: string } | HeadProblem {
   if (host === undefined) return bad('the field Host is required')
-  if (!HOST.test(host)) return bad('the field Host must be a name or an address, with a port or without')
+  if (!isHost(host)) return bad('the field Host must be a name or an address, with a port or without')
   if (raw.includes('#')) return bad('the target must not hold a fragment')
   if (raw.charCodeAt(0) === 47) return { target: raw, host }
   if (method === 'CONNECT') return { status: 405, problem: 'CONNECT is not served here' }
@@ -224,7 +219,7 @@ function readTarget(
     return method === 'OPTIONS' ? { target: raw, host } : bad('only OPTIONS may have the target "*"')
   const absolute = ABSOLUTE.exec(raw)
   const authority = absolute?.[1] ?? ''
-  if (!absolute || !HOST.test(authority)) return bad('the target must be a path that begins with "/"')
+  if (!absolute || !isHost(authority)) return bad('the target must be a path that begins with "/"')
   // RFC 9112 3.2.2 lets what the absolute form names count, and the Host field that came with it not. Who reads the field
   // first would lead the request elsewhere, so they must agree.
   if (authority.toLowerCase() !== host.toLowerCase())

@@ -3,10 +3,10 @@
 // decide.ts and done in forward.ts.
 
 import type { LiveConnection } from '../../lib/api/gateway-admin.ts'
+import { type Client, clientOf, type Origin } from '../../lib/hops.ts'
 import { isEmpty } from '../../lib/http1/framing.ts'
 import { formatRefusal, REFUSED, type Refusal, wantsPage } from '../decision/refusal.ts'
 import type { ClientSocket, ConnectionContext, SharedBy, Verdict } from '../decision/verdict.ts'
-import { type Client, clientOf, type Origin } from '../front/hops.ts'
 import type { RequestHead, ResponseHead } from '../http1/head.ts'
 import { readNextHead } from '../http1/next-head.ts'
 import { loggedPath } from '../observe/logged.ts'

@@ -15,10 +15,10 @@ import {
   RESPONSE_FIELDS,
   rewriteLocation,
 } from '../../lib/forwarding.ts'
+import type { Client } from '../../lib/hops.ts'
 import type { Field } from '../../lib/http1/fields.ts'
 import { type Framing, isEmpty } from '../../lib/http1/framing.ts'
 import { withoutShareCookies } from '../access/credentials.ts'
-import type { Client } from '../front/hops.ts'
 import type { RequestHead, ResponseHead } from '../http1/head.ts'
 import type { SandboxAddress } from '../routing/host.ts'
 

@@ -23,8 +23,9 @@ async function startApp(handler: Handler): Promise<{ server: Server; port: numbe
 }
 
 /** Control on a port, with one running sandbox whose address is loopback. */
-async function open({ apiKey = 'k' }: { apiKey?: string } = {}) {
-  const opened = await openControlOnPort({ accessSettings: apiKey ? { apiKey } : {} })
+async function open({ apiKey = 'k', trustedProxies }: { apiKey?: string; trustedProxies?: string[] } = {}) {
+  const accessSettings = apiKey ? { apiKey } : {}
+  const opened = await openControlOnPort({ accessSettings, ...(trustedProxies && { trustedProxies }) })
   const { base } = opened
   const id = await createSandbox(base, 'k')
   return {
@@ -163,6 +164,33 @@ test('what is not there is 404, 422 or 409, with an envelope', async () => {
   expect(await ask(`/sandboxes/${id}/proxy/65536/`)).toEqual([400, 'DOCKER::INVALID_PORT'])
   await fetch(`${base}/sandboxes/${id}/pause`, { method: 'POST', headers: { 'open-sandbox-api-key': 'k' } })
   expect(await ask(`/sandboxes/${id}/proxy/80/`)).toEqual([409, 'DOCKER::SANDBOX_NOT_RUNNING'])
+})
+
+test.each([
+  ['a proxy that is trusted', ['127.0.0.0/8'], 'https of 203.0.113.9, 127.0.0.1 at api.example'],
+  ['anybody else', ['10.0.0.0/8'], 'http of 127.0.0.1 at 127.0.0.1'],
+])('C3: who writes to a vault has spoken TLS when %s says so: %j', async (_, trustedProxies, told) => {
+  const { policySocket, proxy } = await open({ trustedProxies })
+  const egress = createServer(({ headers }, outgoing) => {
+    const by = (name: string) => String(headers[`x-forwarded-${name}`])
+    outgoing.writeHead(302, { location: 'http://localhost/next' })
+    outgoing.end(`${by('proto')} of ${by('for')} at ${by('host').replace(/:\d+$/, '')}`)
+  })
+  await new Promise<void>((resolve) => egress.listen(policySocket, resolve))
+  onTestFinished(() => void egress.close())
+  const response = await fetch(`${proxy(18080)}/credential-vault`, {
+    method: 'POST',
+    redirect: 'manual',
+    headers: {
+      'x-forwarded-proto': 'https',
+      'x-forwarded-for': '203.0.113.9',
+      'x-forwarded-host': 'api.example',
+    },
+  })
+  expect(await response.text()).toBe(told)
+  expect(response.headers.get('location')).toMatch(
+    told.startsWith('https') ? /^https:\/\/api\.example\/.*\/next$/ : /^http:\/\/127.*\/next$/,
+  )
 })
 
 test("port 18080 leads to egress, below the sandbox's own path", async () => {

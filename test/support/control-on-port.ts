@@ -22,7 +22,7 @@ export type ControlOnPort = {
 
 /** Starts it; it is stopped with the test. */
 export async function openControlOnPort(
-  options: Partial<Pick<ControlOptions, 'accessSettings' | 'scope' | 'log'>> = {},
+  options: Partial<Pick<ControlOptions, 'accessSettings' | 'scope' | 'log' | 'trustedProxies'>> = {},
 ): Promise<ControlOnPort> {
   const dataDir = mkdtempSync(join(tmpdir(), 'control-'))
   const runtime = createFakeRuntime()

@@ -12,9 +12,9 @@ import { join } from 'node:path'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Certificates } from '../../../gateway/front/certificates.ts'
-import { parseRanges } from '../../../gateway/front/hops.ts'
 import { makeSelfSigned, openSelfSigned } from '../../../gateway/front/self-signed.ts'
 import { type FrontOptions, LIMITS } from '../../../gateway/server.ts'
+import { parseRanges } from '../../../lib/hops.ts'
 import { createLogger } from '../../../lib/log.ts'
 import {
   dial,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { ClientCounts, countedAs } from '../../../gateway/front/client-counts.ts'
-import { clientOf, parseRanges, readClient } from '../../../gateway/front/hops.ts'
+import { ClientCounts, countedAs } from '../../gateway/front/client-counts.ts'
+import { clientOf, parseRanges, readClient } from '../../lib/hops.ts'
 
 const TRUSTED = parseRanges(['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'])
 const ORIGIN = { address: '10.0.0.1', isEncrypted: false, isTrusted: true }

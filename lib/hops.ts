@@ -1,9 +1,9 @@
-// Who asks, when proxies stand before the gateway. What they say of the client is believed of those that the operator has named
+// Who asks, when proxies stand before the gateway, or before control where it has a port of its own. What they say of the client is believed of those that the operator has named
 // and of nobody else, from the nearest hop outwards, and no further than the first that nobody vouches for. Pure.
 
 import { BlockList, isIP } from 'node:net'
-import type { Field } from '../../lib/http1/fields.ts'
-import { isHost } from '../http1/head.ts'
+import type { Field } from './http1/fields.ts'
+import { isHost } from './http1/host.ts'
 
 /** Where a connection comes from. */
 export type Origin = {
