@@ -1,99 +1,83 @@
 // What becomes of the fields of HTTP/2 on their way, as fields.ts says it of HTTP/1. Pure.
 
-import { type IncomingHttpHeaders, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
+import type { ReceivedField, RequestHead } from '../http2/head.ts'
+import type { FieldToSend } from '../http2/hpack/encoder.ts'
 import type { Injection } from '../vault/port.ts'
 import { substituteHeader, substituteTarget } from '../vault/substitute.ts'
-import { canonicalField, isNamedBySecret, isOfTheHead, isTakenForCarriage, redact } from './fields.ts'
+import {
+  bytesOf,
+  canonicalField,
+  isNamedBySecret,
+  isOfTheHead,
+  isTakenForCarriage,
+  redact,
+} from './fields.ts'
 import type { SecretFinder } from './secret-finder.ts'
 
-/** What one connection says to the next, which HTTP/2 has no place for (RFC 9113 8.2.2). */
-const OF_THE_CONNECTION = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-])
+/** Says something of the connection alone; what else does so is no part of HTTP/2. */
+const SETTINGS = 'http2-settings'
+const NO_NAMES: readonly string[] = []
 
-export function forwardedHeaders(
-  headers: IncomingHttpHeaders,
+export function forwardedHead(
+  { method, scheme, path, authority, host, fields }: RequestHead,
   injection: Injection | undefined,
-): OutgoingHttpHeaders {
-  const forwarded = noFields()
-  forwarded[':authority'] = headers[':authority'] ?? headers.host
+): FieldToSend[] {
+  const forwarded: FieldToSend[] = [
+    { name: ':method', value: method },
+    { name: ':scheme', value: scheme },
+    { name: ':authority', value: authority ?? host ?? '' },
+    { name: ':path', value: injection ? substituteTarget(path, injection.substitutions) : path },
+  ]
   const taken = namesOf(injection)
-  const substitutions = injection?.substitutions ?? []
-  const substituted = (value: string) =>
-    substitutions.length > 0 ? substituteHeader(value, substitutions) : value
-  for (const name in headers) {
-    const value = headers[name]
-    if (value === undefined || name === 'host' || name === ':authority' || OF_THE_CONNECTION.has(name))
-      continue
-    if (name === 'te' && value !== 'trailers') continue
-    if (isTakenForCarriage(name) || isOneOf(taken, name)) continue
-    if (name.startsWith(':'))
-      forwarded[name] = name === ':path' ? substituteTarget(String(value), substitutions) : value
-    else forwarded[name] = Array.isArray(value) ? value.map(substituted) : substituted(String(value))
+  // What came is bytes already; made into bytes again it would be something else.
+  const substitutions =
+    injection?.substitutions.map((each) => ({ ...each, value: bytesOf(each.value) })) ?? []
+  for (const { name, value, isSensitive } of fields) {
+    if (name === SETTINGS || isTakenForCarriage(name) || isOneOf(taken, name)) continue
+    if (substitutions.length === 0) forwarded.push({ name, value, isSensitive })
+    else {
+      const substituted = substituteHeader(value, substitutions)
+      forwarded.push({ name, value: substituted, isSensitive: isSensitive || substituted !== value })
+    }
   }
-  if (!injection) return forwarded
-  const injected = injection.headers.map(([name]) => name.toLowerCase())
-  for (const [name, value] of injection.headers) forwarded[name.toLowerCase()] = value
   // Never put into the table by which both ends shorten what comes again.
-  return Object.assign(forwarded, { [sensitiveHeaders]: injected })
+  for (const [name, value] of injection?.headers ?? [])
+    forwarded.push({ name: name.toLowerCase(), value: bytesOf(value), isSensitive: true })
+  return forwarded
 }
 
 /** Of a request. */
 export function forwardedTrailers(
-  trailers: IncomingHttpHeaders,
+  trailers: readonly ReceivedField[],
   injection: Injection | undefined,
-): OutgoingHttpHeaders {
-  const forwarded = noFields()
+): FieldToSend[] {
   const taken = namesOf(injection)
-  for (const name in trailers)
-    if (!OF_THE_CONNECTION.has(name) && !isOfTheHead(name) && !isOneOf(taken, name))
-      forwarded[name] = trailers[name]
-  return forwarded
+  return trailers.filter(({ name }) => name !== SETTINGS && !isOfTheHead(name) && !isOneOf(taken, name))
 }
 
 /** Of an answer, its trailers too. Each value by itself, so that several cookies stay several. */
-export function redactedHeaders(
-  headers: IncomingHttpHeaders,
+export function redactedFields(
+  fields: readonly ReceivedField[],
   { injection, secrets }: { injection: Injection | undefined; secrets: SecretFinder },
-): OutgoingHttpHeaders {
-  const found = injection && secrets.injectionIn(textOf(headers), injection)
-  const forwarded = noFields()
-  for (const name in headers) {
-    if (name === 'te' || OF_THE_CONNECTION.has(name)) continue
-    const value = headers[name]
-    if (!found) forwarded[name] = value
-    else if (!isNamedBySecret(name, found))
-      forwarded[name] = Array.isArray(value)
-        ? value.map((each) => redact(each, found))
-        : typeof value === 'string'
-          ? redact(value, found)
-          : value
+): FieldToSend[] {
+  const found = injection && secrets.injectionIn(textOf(fields), injection)
+  const forwarded: FieldToSend[] = []
+  for (const { name, value, isSensitive } of fields) {
+    if (name === 'te' || name === SETTINGS || (found && isNamedBySecret(name, found))) continue
+    forwarded.push({ name, value: found ? redact(value, found) : value, isSensitive })
   }
   return forwarded
 }
 
-/** Its names come from outside: none of them is one that objects know. */
-function noFields(): OutgoingHttpHeaders {
-  return Object.create(null)
-}
-
 /** With borders between fields, so that nothing is found that stands in two of them. */
-function textOf(headers: IncomingHttpHeaders): string {
+function textOf(fields: readonly ReceivedField[]): string {
   let text = ''
-  for (const name in headers) {
-    const value = headers[name]
-    text += `${name}\n${Array.isArray(value) ? value.join('\n') : value}\n`
-  }
+  for (const { name, value } of fields) text += `${name}\n${value}\n`
   return text
 }
 
 function namesOf(injection: Injection | undefined): readonly string[] {
-  return injection ? injection.headers.map(([name]) => canonicalField(name)) : []
+  return injection ? injection.headers.map(([name]) => canonicalField(name)) : NO_NAMES
 }
 
 function isOneOf(names: readonly string[], name: string): boolean {

@@ -17,6 +17,7 @@ import type { Authorities } from './authority.ts'
 import type { Exchange } from './exchange.ts'
 import { Http1Relay } from './http1-relay.ts'
 import { relayHttp2 } from './http2-relay.ts'
+import { Http2Upstreams, type Http2UpstreamsOptions } from './http2-upstreams.ts'
 import { Leaves } from './leaves.ts'
 import { SecretFinder } from './secret-finder.ts'
 import {
@@ -32,6 +33,7 @@ export type InterceptionOptions = {
   vaults: Vaults
   authorities: Authorities
   upstreams?: Omit<UpstreamsOptions, 'trust'>
+  http2Upstreams?: Omit<Http2UpstreamsOptions, 'upstreams'>
   trust: SecureContext
   /** Hears of every request. */
   onExchange: (sandboxId: string, exchange: Exchange) => void
@@ -81,6 +83,7 @@ export class Interception {
   readonly #options: InterceptionOptions
   readonly #leaves: Leaves
   readonly #upstreams: Upstreams
+  readonly #http2Upstreams: Http2Upstreams
   readonly #maxHeldBodies: number
   readonly #secrets = new SecretFinder()
   /** Bodies that are held until they are whole, of each sandbox: so that none takes the memory of all by beginning many. */
@@ -88,10 +91,11 @@ export class Interception {
 
   constructor(options: InterceptionOptions) {
     this.#options = options
-    const { trust, upstreams, leaves = LEAVES, maxHeldBodies = MAX_HELD_BODIES } = options
+    const { trust, upstreams, http2Upstreams, leaves = LEAVES, maxHeldBodies = MAX_HELD_BODIES } = options
     this.#leaves = new Leaves(leaves)
     this.#maxHeldBodies = maxHeldBodies
     this.#upstreams = new Upstreams({ ...upstreams, trust })
+    this.#http2Upstreams = new Http2Upstreams({ upstreams: this.#upstreams, ...http2Upstreams })
   }
 
   /** Whether connections to the server are to be read; who offers to speak nothing that is understood here goes on unread. */
@@ -113,10 +117,12 @@ export class Interception {
   remove(sandboxId: string): void {
     this.#leaves.remove(sandboxId)
     this.#upstreams.remove(sandboxId)
+    this.#http2Upstreams.remove(sandboxId)
   }
 
   close(): void {
     this.#upstreams.close()
+    this.#http2Upstreams.close()
   }
 
   async #takePlain(taken: Taken): Promise<void> {
@@ -143,11 +149,11 @@ export class Interception {
   async #begin(to: Upstream, offered: readonly string[]): Promise<Begun> {
     const fallback = offered.includes('http/1.1') ? 'http/1.1' : (offered[0] ?? '')
     const offersHttp2 = offered.includes('h2')
-    if (offersHttp2 && this.#upstreams.session(to)) return { protocol: 'h2' }
+    if (offersHttp2 && this.#http2Upstreams.find(to)) return { protocol: 'h2' }
     if (fallback !== 'h2' && this.#upstreams.hasIdle(to, offersHttp2)) return { protocol: fallback }
     try {
       const { socket, protocol } = await this.#upstreams.dial(to, offered)
-      if (protocol === 'h2') this.#upstreams.adopt(to, socket)
+      if (protocol === 'h2') this.#http2Upstreams.adopt(to, socket)
       return { protocol, ...(protocol !== 'h2' && { idle: setAside(socket, FIRST_REQUEST_MS) }) }
     } catch (error) {
       // Who cannot have the server hears of it in a language that it understands.
@@ -196,9 +202,8 @@ export class Interception {
       open: () => {
         const failed = failure
         failure = undefined
-        return failed ? Promise.reject(failed) : this.#upstreams.openSession(to)
+        return failed ? Promise.reject(failed) : this.#http2Upstreams.open(to)
       },
-      request: (...args) => this.#upstreams.request(...args),
     })
   }
 

@@ -1,13 +1,6 @@
 // Connections to the servers that requests with secrets go to. A server has to prove to be what it is called, by a certificate that the
 // operator's machine trusts; nothing is sent before. What is idle is kept for the next request of the same sandbox to the same server.
 
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  type ClientSessionRequestOptions,
-  connect as connectHttp2,
-  type OutgoingHttpHeaders,
-} from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
 import { messageOf } from '../../lib/errors.ts'
@@ -25,8 +18,6 @@ export type UpstreamLimits = {
   /** Connections that are idle. */
   idle: SharedCacheLimits
   tickets: SharedCacheLimits
-  /** By HTTP/2, of one sandbox: of more, those on which nothing is under way are closed. */
-  sessionsEach: number
 }
 
 export type UpstreamsOptions = {
@@ -54,28 +45,19 @@ export class UpstreamError extends Error {
   }
 }
 
-const HTTP2 = 'h2'
+export const HTTP2 = 'h2'
 const CONNECT_MS = 15_000
 const KEEP_ALIVE_MS = 60_000
 const IDLE_MS = 15_000
 const LIMITS: UpstreamLimits = {
   idle: { each: 32, total: 256 },
   tickets: { each: 64, total: 1024 },
-  sessionsEach: 64,
 }
-const WINDOW_BYTES = 1024 * 1024
-const SESSION_WINDOW_BYTES = 4 * WINDOW_BYTES
-const SESSION_SETTINGS = { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: 65_536 }
 
 export class Upstreams {
   readonly #options: UpstreamsOptions
-  readonly #sessionsEach: number
   readonly #idlePlaces: Lanes
   readonly #idle = new Map<string, Set<Idle>>()
-  readonly #sessions = new Map<string, ClientHttp2Session>()
-  readonly #opening = new Map<string, Promise<ClientHttp2Session>>()
-  /** How many requests are under way on each. */
-  readonly #busy = new WeakMap<ClientHttp2Session, number>()
   /** Connections whose server was offered HTTP/2 and chose otherwise. */
   readonly #withoutHttp2 = new WeakSet<Socket>()
   /** By which a server knows us again, so that the next handshake is short. */
@@ -83,15 +65,14 @@ export class Upstreams {
 
   constructor(options: UpstreamsOptions) {
     this.#options = options
-    const { idle, tickets, sessionsEach } = { ...LIMITS, ...options.limits }
+    const { idle, tickets } = { ...LIMITS, ...options.limits }
     this.#idlePlaces = new Lanes(idle.total, { each: idle.each })
     this.#tickets = new SharedCache(tickets)
-    this.#sessionsEach = sessionsEach
   }
 
   /** Of connections that are kept. */
   get size(): number {
-    return this.#idlePlaces.taken + this.#sessions.size
+    return this.#idlePlaces.taken
   }
 
   /**
@@ -140,99 +121,16 @@ export class Upstreams {
     return { socket, protocol }
   }
 
-  /** The connection by HTTP/2 that all such requests share, if there is one. */
-  session(to: Upstream): ClientHttp2Session | undefined {
-    const session = this.#sessions.get(keyOf(to))
-    return session && !session.closed && !session.destroyed ? session : undefined
-  }
-
-  /** The same, opened when there is none. Rejects with an UpstreamError. */
-  openSession(to: Upstream): ClientHttp2Session | Promise<ClientHttp2Session> {
-    const session = this.session(to)
-    if (session) return session
-    const key = keyOf(to)
-    const underWay = this.#opening.get(key)
-    if (underWay) return underWay
-    const opening = this.dial(to, [HTTP2])
-      .then(({ socket, protocol }) => {
-        if (protocol === HTTP2) return this.adopt(to, socket)
-        socket.destroy()
-        throw new UpstreamError(502, `the server ${to.host} does not speak HTTP/2 any more`)
-      })
-      .finally(() => this.#opening.delete(key))
-    this.#opening.set(key, opening)
-    return opening
-  }
-
-  /** Speaks HTTP/2 on a new connection. */
-  adopt(to: Upstream, socket: Socket): ClientHttp2Session {
-    const { idleMs = IDLE_MS } = this.#options
-    const key = keyOf(to)
-    const session = connectHttp2(`${to.scheme}://${to.host}`, {
-      createConnection: () => socket,
-      settings: SESSION_SETTINGS,
-    })
-    if (!this.session(to)) {
-      this.#makeRoom(to.sandboxId)
-      this.#sessions.set(key, session)
-    }
-    const forget = () => {
-      if (this.#sessions.get(key) === session) this.#sessions.delete(key)
-    }
-    session
-      // It is told of its beginning also when it was ended right before.
-      .once('connect', () => {
-        if (!session.destroyed) session.setLocalWindowSize(SESSION_WINDOW_BYTES)
-      })
-      // The close that follows tells each stream.
-      .on('error', () => {})
-      .on('stream', (pushed) => pushed.close())
-      .on('goaway', forget)
-      .on('close', forget)
-      // A stream may be quiet for as long as it likes.
-      .setTimeout(idleMs, () => {
-        if ((this.#busy.get(session) ?? 0) === 0) session.close()
-      })
-    return session
-  }
-
-  /** Opens a stream, and keeps its connection for as long as it lasts. */
-  request(
-    session: ClientHttp2Session,
-    headers: OutgoingHttpHeaders,
-    options: ClientSessionRequestOptions,
-  ): ClientHttp2Stream {
-    const stream = session.request(headers, options)
-    this.#busy.set(session, (this.#busy.get(session) ?? 0) + 1)
-    stream.on('close', () => this.#busy.set(session, (this.#busy.get(session) ?? 1) - 1))
-    return stream
-  }
-
   /** Ends what is kept for a sandbox. */
   remove(sandboxId: string): void {
     const isOf = (key: string) => key.startsWith(`${sandboxId} `)
     for (const [key, kept] of [...this.#idle])
       if (isOf(key)) for (const { socket } of [...kept]) socket.destroy()
-    for (const [key, session] of [...this.#sessions]) if (isOf(key)) session.destroy()
     this.#tickets.removeAll(sandboxId)
   }
 
   close(): void {
     for (const kept of [...this.#idle.values()]) for (const { socket } of [...kept]) socket.destroy()
-    for (const session of [...this.#sessions.values()]) session.destroy()
-  }
-
-  /** Closes connections of a sandbox that wait for requests, when it has as many as it may. Busy ones are as many as its clients'. */
-  #makeRoom(sandboxId: string): void {
-    const own = [...this.#sessions].filter(([key]) => key.startsWith(`${sandboxId} `))
-    let tooMany = own.length + 1 - this.#sessionsEach
-    for (const [key, session] of own) {
-      if (tooMany <= 0) return
-      if ((this.#busy.get(session) ?? 0) > 0) continue
-      this.#sessions.delete(key)
-      session.close()
-      tooMany--
-    }
   }
 
   #openTls(to: Upstream, protocols: readonly string[]): TLSSocket {
@@ -304,7 +202,7 @@ function openTcp({ address, port }: Upstream): Socket {
   return connect({ host: address, port })
 }
 
-function keyOf({ sandboxId, scheme, host, address, port }: Upstream): string {
+export function keyOf({ sandboxId, scheme, host, address, port }: Upstream): string {
   return `${sandboxId} ${scheme} ${host} ${address} ${port}`
 }
 

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { type ClientHttp2Session, connect as connectHttp2, createServer as createHttp2 } from 'node:http2'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
+import { Http2Connection } from '../../../egress/http2/connection.ts'
 import { relayHttp2 } from '../../../egress/interception/http2-relay.ts'
 import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
 
@@ -21,7 +22,8 @@ async function begin(requestMs: number): Promise<() => ClientHttp2Session> {
     stream.respond({ ':status': 200 })
     stream.write('begun')
   })
-  const upstream = connectHttp2(`http://127.0.0.1:${await listen(origin)}`)
+  const socket = connect(await listen(origin), '127.0.0.1')
+  const upstream = new Http2Connection({ socket, idleMs: 60_000 })
   const port = await listen(
     createServer((client) =>
       relayHttp2({
@@ -31,7 +33,6 @@ async function begin(requestMs: number): Promise<() => ClientHttp2Session> {
         onExchange: () => {},
         secrets: new SecretFinder(),
         open: () => upstream,
-        request: (session, ...args) => session.request(...args),
         client,
         requestMs,
       }),

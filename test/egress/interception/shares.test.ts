@@ -7,9 +7,11 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { createSecureContext, createServer as createTls, type TLSSocket } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { makeAuthority } from '../../../egress/interception/authority.ts'
+import { Http2Upstreams } from '../../../egress/interception/http2-upstreams.ts'
 import { Leaves } from '../../../egress/interception/leaves.ts'
 import { type Upstream, type UpstreamLimits, Upstreams } from '../../../egress/interception/upstreams.ts'
 import { formatKey, makeCertificate, makeKeyPair } from '../../../lib/x509.ts'
+import { DEAF, requestTo } from '../http2/ends.ts'
 
 const DAY_MS = 86_400_000
 const HOST = 'a.example'
@@ -37,7 +39,7 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-function setup(limits: Partial<UpstreamLimits>) {
+function setup(limits: Partial<UpstreamLimits> = {}) {
   const upstreams = new Upstreams({ trust: createSecureContext({ ca: world.certificate }), limits })
   onTestFinished(() => upstreams.close())
   return upstreams
@@ -80,20 +82,24 @@ test('connections by HTTP/2: of one sandbox so many wait for requests, and those
   const server = createSecureServer(certificate())
   server.on('stream', (stream) => stream.respond({ ':status': 200 }))
   const port = await listen(server)
-  const upstreams = setup({ sessionsEach: 3 })
+  const upstreams = new Http2Upstreams({ upstreams: setup(), each: 3 })
+  onTestFinished(() => upstreams.close())
   const to = (sandboxId: string, address: string): Upstream => ({
     ...{ scheme: 'https', host: HOST, port },
     sandboxId,
     address,
   })
-  await upstreams.openSession(to('quiet', '127.0.0.1'))
+  await upstreams.open(to('quiet', '127.0.0.1'))
   const [first = '', ...others] = LOUD
-  const busy = await upstreams.openSession(to('loud', first))
-  await once(upstreams.request(busy, { ':path': '/' }, {}), 'response')
-  for (const address of others) await upstreams.openSession(to('loud', address))
-  const kept = LOUD.filter((address) => upstreams.session(to('loud', address)))
+  const busy = await upstreams.open(to('loud', first))
+  await new Promise<void>((resolve) => {
+    const listener = { ...DEAF, onAnswer: () => resolve() }
+    busy.request(requestTo(`${HOST}:${port}`), { listener, isWhole: true, isHead: false })
+  })
+  for (const address of others) await upstreams.open(to('loud', address))
+  const kept = LOUD.filter((address) => upstreams.find(to('loud', address)))
   expect(kept).toEqual([first, ...LOUD.slice(-2)])
-  expect(upstreams.session(to('quiet', '127.0.0.1'))).toBeDefined()
+  expect(upstreams.find(to('quiet', '127.0.0.1'))).toBeDefined()
   expect(upstreams.size).toBe(4)
 })
 

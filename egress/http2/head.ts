@@ -1,0 +1,145 @@
+// Heads of HTTP/2 (RFC 9113 8.2 and 8.3): what is said by pseudo fields, and whether all of it is well-formed. Pure.
+
+import { type Field, IS_TOKEN, IS_VALUE } from '../../lib/http1/fields.ts'
+
+/** `isSensitive`: it came as never to be put into a table, which whoever passes it on has to keep to (RFC 7541 6.2.3). */
+export type ReceivedField = Field & { isSensitive?: boolean }
+
+export type RequestHead = {
+  method: string
+  scheme: string
+  path: string
+  /** Of `:authority`, or what stands in its place. */
+  authority: string | undefined
+  /** Of the field `host`. */
+  host: string | undefined
+  /** Without pseudo fields and `host`. */
+  fields: readonly ReceivedField[]
+  /** Of its body, if it says that. */
+  length: number | undefined
+}
+
+export type AnswerHead = { status: number; fields: readonly ReceivedField[]; length: number | undefined }
+
+export type Malformed = { problem: string }
+
+const COLON = 58
+const SPACE = 32
+const TAB = 9
+/** What HTTP/2 has no place for (RFC 9113 8.2.2). */
+const OF_THE_CONNECTION = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+])
+const REQUEST_PSEUDO = new Set([':method', ':scheme', ':authority', ':path'])
+const LENGTH = /^\d{1,15}$/
+
+export function readRequestHead(all: readonly ReceivedField[]): RequestHead | Malformed {
+  const pseudo = new Map<string, string>()
+  const start = readPseudo(all, REQUEST_PSEUDO, pseudo)
+  if (typeof start === 'object') return start
+  const method = pseudo.get(':method')
+  const scheme = pseudo.get(':scheme') ?? ''
+  const path = pseudo.get(':path') ?? ''
+  if (method === undefined || method === '') return { problem: 'there is no method' }
+  if (method !== 'CONNECT' && (scheme === '' || path === ''))
+    return { problem: 'there is no scheme or no path' }
+  const read = readFields(all, start)
+  if ('problem' in read) return read
+  return { method, scheme, path, authority: pseudo.get(':authority'), ...read }
+}
+
+export function readAnswerHead(all: readonly ReceivedField[]): AnswerHead | Malformed {
+  const [first] = all
+  if (first?.name !== ':status' || !/^[1-9]\d\d$/.test(first.value)) return { problem: 'there is no status' }
+  const read = readFields(all, 1)
+  if ('problem' in read) return read
+  const { fields, length } = read
+  return { status: Number(first.value), fields, length }
+}
+
+export function readTrailers(all: readonly ReceivedField[]): readonly ReceivedField[] | Malformed {
+  for (const field of all) {
+    const problem = problemOf(field)
+    if (problem !== undefined) return { problem }
+  }
+  return all
+}
+
+/** Gives where the other fields begin. */
+function readPseudo(
+  all: readonly ReceivedField[],
+  known: ReadonlySet<string>,
+  into: Map<string, string>,
+): number | Malformed {
+  let at = 0
+  for (const { name, value } of all) {
+    if (name.charCodeAt(0) !== COLON) break
+    if (!known.has(name)) return { problem: 'there is a pseudo field that has no meaning here' }
+    if (into.has(name)) return { problem: `${name} comes twice` }
+    if (!isValue(value)) return { problem: `${name} holds characters that are not allowed` }
+    into.set(name, value)
+    at++
+  }
+  return at
+}
+
+function readFields(
+  all: readonly ReceivedField[],
+  start: number,
+): { fields: ReceivedField[]; length: number | undefined; host: string | undefined } | Malformed {
+  const fields: ReceivedField[] = []
+  let length: number | undefined
+  let host: string | undefined
+  for (let at = start; at < all.length; at++) {
+    const field = all[at]
+    if (!field) continue
+    const problem = problemOf(field)
+    if (problem !== undefined) return { problem }
+    const { name, value } = field
+    if (name === 'host') {
+      if (host !== undefined) return { problem: 'the field "host" comes twice' }
+      host = value
+      continue
+    }
+    if (name === 'content-length') {
+      if (length !== undefined || !LENGTH.test(value)) return { problem: 'there is no proper length' }
+      length = Number(value)
+    }
+    fields.push(field)
+  }
+  return { fields, length, host }
+}
+
+/** Also finds pseudo fields, as none of them is a token. */
+function problemOf({ name, value }: Field): string | undefined {
+  if (!isName(name)) return 'a field has a name that is not allowed'
+  if (!isValue(value)) return 'a field has a value that is not allowed'
+  if (OF_THE_CONNECTION.has(name)) return `the field "${name}" has no place in HTTP/2`
+  if (name === 'te' && value.toLowerCase() !== 'trailers')
+    return 'the field "te" holds something else than "trailers"'
+  return undefined
+}
+
+function isName(name: string): boolean {
+  for (let at = 0; at < name.length; at++) {
+    const code = name.charCodeAt(at)
+    if (IS_TOKEN[code] !== 1 || (code >= 65 && code <= 90)) return false
+  }
+  return name !== ''
+}
+
+function isValue(value: string): boolean {
+  const { length } = value
+  if (length === 0) return true
+  if (isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(length - 1))) return false
+  for (let at = 0; at < length; at++) if (IS_VALUE[value.charCodeAt(at)] !== 1) return false
+  return true
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB
+}

@@ -1,0 +1,84 @@
+// What goes out on one connection: all that a turn of the event loop has made goes in one piece, which is one record of TLS for many
+// streams. Bodies wait while the other side does not read; what else there is for it to be told is bounded.
+
+import type { Duplex } from 'node:stream'
+
+export type OutputOptions = {
+  /** Bodies may go on. */
+  onDrain: () => void
+  /** The other side has not read for so long that it cannot be told any more. */
+  onFull: () => void
+}
+
+/** Bodies wait above it. */
+const FULL_BYTES = 128 * 1024
+const MAX_BYTES = 8 * 1024 * 1024
+/** Up to here it is cheaper to make one piece of all. */
+const JOINED_BYTES = 64 * 1024
+
+export class Output {
+  readonly #socket: Duplex
+  readonly #options: OutputOptions
+  #parts: Buffer[] = []
+  #bytes = 0
+  #isScheduled = false
+  #isWaiting = false
+  #isEnded = false
+
+  constructor(socket: Duplex, options: OutputOptions) {
+    this.#socket = socket
+    this.#options = options
+    socket.on('drain', () => this.#drained())
+  }
+
+  /** Whether more of a body may be written. */
+  get isOpen(): boolean {
+    if (this.#bytes + this.#socket.writableLength < FULL_BYTES) return true
+    this.#isWaiting = true
+    return false
+  }
+
+  write(part: Buffer): void {
+    if (this.#isEnded) return
+    this.#parts.push(part)
+    this.#bytes += part.length
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(this.#flush)
+  }
+
+  /** Nothing more is written after what there is. */
+  end(): void {
+    if (this.#isEnded) return
+    this.#flush()
+    this.#isEnded = true
+    this.#socket.end()
+  }
+
+  readonly #flush = (): void => {
+    this.#isScheduled = false
+    if (this.#bytes === 0 || this.#isEnded || this.#socket.destroyed) return
+    const parts = this.#parts
+    const bytes = this.#bytes
+    this.#parts = []
+    this.#bytes = 0
+    const socket = this.#socket
+    const [first] = parts
+    if (parts.length === 1 && first) socket.write(first)
+    else if (bytes <= JOINED_BYTES) socket.write(Buffer.concat(parts, bytes))
+    else {
+      socket.cork()
+      for (const part of parts) socket.write(part)
+      socket.uncork()
+    }
+    if (socket.writableLength > MAX_BYTES) this.#options.onFull()
+    // What is in the hands of the kernel now was never waited for.
+    else if (!socket.writableNeedDrain) this.#drained()
+  }
+
+  #drained(): void {
+    if (!this.#isWaiting || this.#isEnded) return
+    this.#isWaiting = false
+    this.#options.onDrain()
+  }
+}
