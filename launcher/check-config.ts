@@ -5,11 +5,12 @@ import { parseTenants } from '../lib/config/tenants-file.ts'
 import { type Config, ConfigError, type ReadConfig, readConfig } from '../lib/config.ts'
 import { messageOf } from '../lib/errors.ts'
 import { readConfigurationFile, readIfThere } from '../lib/program.ts'
+import { readTrusted } from '../lib/read-trusted.ts'
 
 const USAGE = `Usage: npm run check-config -- [flags]
 
-Reads the configuration as "npm start" with the same flags would, and the file of tenants that it names. Prints every problem, and
-every key that has no meaning here, with file, line, what was found and what is allowed. Keys and tokens are never shown.
+Reads the configuration as "npm start" with the same flags would, and the files of tenants and of authorities that it names. Prints
+every problem, and every key that has no meaning here, with file, line, what was found and what is allowed. Keys and tokens are never shown.
 
   --config FILE   the configuration (default ~/.sandbox.toml; also SANDBOX_CONFIG_PATH)
   --help          this text
@@ -25,7 +26,7 @@ else process.exitCode = check()
 /** Prints what is to be said, and returns the exit code. */
 function check(): number {
   const { file, problems, unused, loaded } = read()
-  const all = [...problems, ...(loaded ? problemsOfTenants(loaded.config) : [])]
+  const all = [...problems, ...(loaded ? problemsOfFiles(loaded.config) : [])]
   for (const problem of all) console.error(problem)
   for (const { where, name } of unused) console.log(`${where}: "${name}" has no meaning here and is not used`)
   const what = file === undefined ? 'The configuration without a file' : `The configuration "${file}"`
@@ -43,7 +44,20 @@ function read(): ReadConfig {
   }
 }
 
-/** The programs read this file as they start, so it is a part of the configuration. */
+/** The programs read these files as they start, so they are a part of the configuration. */
+function problemsOfFiles(config: Config): string[] {
+  return [...problemsOfTenants(config), ...problemsOfTrusted(config)]
+}
+
+function problemsOfTrusted({ egress: { upstreamCaFile } }: Config): string[] {
+  try {
+    if (upstreamCaFile !== undefined) readTrusted(upstreamCaFile)
+    return []
+  } catch (error) {
+    return [messageOf(error)]
+  }
+}
+
 function problemsOfTenants({ tenants }: Config): string[] {
   if (tenants?.provider !== 'file') return []
   const { path } = tenants
