@@ -42,7 +42,7 @@ export type Config = {
     accessFile?: string
   }
   runtime: {
-    type: 'local' | 'docker' | 'kubernetes'
+    type: 'local' | 'docker'
     ociRuntime: string
     defaultImage: string
     /** Alias to image reference, or to the path of an archive. */

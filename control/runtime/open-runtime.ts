@@ -24,8 +24,6 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     const { openDockerRuntime } = await import('./docker/open-docker-runtime.ts')
     return await openDockerRuntime(options)
   }
-  if (type !== 'local')
-    throw new Error(`runtime.type = "${type}" is not available yet in this version: use "local" or "docker"`)
   const { openLocalRuntime } = await import('./local/open-local-runtime.ts')
   return await openLocalRuntime(options)
 }

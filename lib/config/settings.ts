@@ -56,7 +56,7 @@ export const SETTINGS = {
   'server.data_dir': [text, '/var/lib/opensandbox'],
   'log.level': [LOG_LEVEL, 'info'],
   'log.access_file_path': [text, undefined],
-  'runtime.type': [oneOf('local', 'docker', 'kubernetes'), 'local'],
+  'runtime.type': [oneOf('local', 'docker'), 'local'],
   'runtime.oci_runtime': [text, 'runc'],
   'runtime.default_image': [text, 'host'],
   'runtime.images': [textTable, {}],

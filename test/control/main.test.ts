@@ -1,8 +1,7 @@
 // The program as it is started: what it refuses, each with one sentence and exit code 1, and nothing left behind.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -81,23 +80,4 @@ test('a data directory that cannot be made is refused', async () => {
   writeFileSync(file, '')
   const { code, output } = await run(['--data-dir', join(file, 'below')])
   expect([code, output]).toEqual([1, expect.stringContaining('Cannot make the data directory')])
-})
-
-test('runtime kubernetes is not available yet', async () => {
-  const dataDir = openDataDir()
-  const { runDir, egressSocket } = instanceOf(dataDir)
-  mkdirSync(runDir, { recursive: true })
-  // Egress as far as control asks before it opens its runtime.
-  const egress = createServer((_incoming, outgoing) => outgoing.end('ok'))
-  await new Promise<void>((resolve) => egress.listen(egressSocket, resolve))
-  onTestFinished(() => {
-    egress.closeAllConnections()
-    egress.close()
-  })
-  const { code, output } = await run(['--data-dir', dataDir, '--runtime', 'kubernetes'])
-  expect([code, output]).toEqual([
-    1,
-    expect.stringContaining('runtime.type = "kubernetes" is not available yet'),
-  ])
-  expect(existsSync(join(dataDir, 'control.db'))).toBe(false)
 })

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { rootCertificates } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -73,6 +74,11 @@ test.each([
   ['', ['--config', '/etc'], /Cannot read the configuration "\/etc": EISDIR/],
   ['', ['--prot', '1'], /Unknown argument "--prot"/],
   ['', ['--host', '0.0.0.0'], /without an API key/],
+  [
+    '',
+    ['--runtime', 'dokcer'],
+    /--runtime: "runtime\.type" must be one of "local", "docker", but it is "dokcer"$/,
+  ],
 ])('%j with %j is wrong', (toml, args, expected) => {
   const { status, lines } = check(toml, args)
   expect([status, lines]).toEqual([1, expect.arrayContaining([expect.stringMatching(expected)])])
@@ -99,4 +105,23 @@ test('the file of tenants is looked into as well', () => {
   ])
   writeFileSync(tenants, `[[tenants]]\nname = "red"\nnamespace = "red"\napi_keys = ["${SECRET}"]\n`)
   expect(check(config, [], { SANDBOX_TENANTS_CONFIG_PATH: tenants }).status).toBe(0)
+})
+
+test('the authorities of servers that get secrets are looked into as well', () => {
+  const of = (path: string) => check(`[egress]\nupstream_ca_file = "${path}"\n`)
+  const missing = of('/no/such/ca.pem')
+  const authorities = join(missing.folder, 'ca.pem')
+  const why = (path: string) => `Cannot use the authorities in "${path}" (egress.upstream_ca_file): `
+  expect([missing.status, missing.lines[0]]).toEqual([
+    1,
+    `${why('/no/such/ca.pem')}it cannot be read (ENOENT)`,
+  ])
+  writeFileSync(authorities, 'no certificate')
+  const wrong = of(authorities)
+  expect([wrong.status, wrong.lines[0]]).toEqual([
+    1,
+    `${why(authorities)}there is no certificate in PEM in it`,
+  ])
+  writeFileSync(authorities, rootCertificates[0] ?? '')
+  expect(of(authorities).status).toBe(0)
 })
