@@ -4,6 +4,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { CASES } from './cases/all.ts'
 import { IPV6 } from './cases/ipv6.ts'
+import { MOMENT_IDS } from './moments6.ts'
 import type { Outcome } from './outcome.ts'
 import { PACKAGE_CLIENTS } from './packages.ts'
 import { RACES } from './races.ts'
@@ -14,6 +15,7 @@ import { VAULT_IDS } from './vault-attacks.ts'
 const IDS = [
   ...CASES.map(({ id }) => id),
   ...IPV6.map(({ id }) => id),
+  ...MOMENT_IDS,
   ...Object.keys(PACKAGE_CLIENTS).map((name) => `W-${name}`),
   'C-control-injected',
   ...THEFTS.map(({ id }) => id),

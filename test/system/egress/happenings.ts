@@ -6,13 +6,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { tableName } from '../../../egress/nft/rules.ts'
 import { instanceOf } from '../../../lib/instance.ts'
+import type { ProductClient } from './product.ts'
 import type { World } from './world.ts'
 
 const RESTART_MS = 30_000
 const REPAIR_MS = 15_000
 
 /** Resolves when a sandbox is in this state. */
-export async function stateOf({ product }: World, id: string, wanted: string): Promise<void> {
+export async function stateOf(product: ProductClient, id: string, wanted: string): Promise<void> {
   const deadline = performance.now() + 15_000
   while (performance.now() < deadline) {
     const { status } = (await product.call('GET', `/sandboxes/${id}`)) as { status: { state: string } }

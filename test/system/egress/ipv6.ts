@@ -5,6 +5,7 @@ import { type Edge, type EdgeOptions, startEdge } from '../../support/edge.ts'
 import { ECHO_6, IPV6, OPEN_6, PORT_6 } from './cases/ipv6.ts'
 import { HOST_PORT } from './host-ports.ts'
 import { type Arrivals, FIRST_PORT, openRecorder, TOKEN_PREFIX } from './internet.ts'
+import { runMoments6 } from './moments6.ts'
 import type { Outcome } from './outcome.ts'
 import { performCases, runIn } from './perform.ts'
 import { type AttackSandbox, createProductClient, enterNetwork } from './product.ts'
@@ -42,17 +43,18 @@ export async function runIpv6(
   const attacker = await product.create(POLICY)
   const beside = await openRecorder(enterNetwork(neighbour))
   cleanup.defer(() => beside.close())
-  return await performCases({
+  const world = {
     product,
-    attacker,
-    cases: IPV6,
-    first: FIRST_NUMBER,
     facts: await factsOf(attacker, neighbour),
     async arrivals() {
       const [there, here] = await Promise.all([arrivals(), beside.read()])
       return { ...there, ...here }
     },
-  })
+  }
+  return [
+    ...(await performCases({ ...world, attacker, cases: IPV6, first: FIRST_NUMBER })),
+    ...(await runMoments6({ ...world, policy: POLICY })),
+  ]
 }
 
 async function factsOf(attacker: AttackSandbox, neighbour: AttackSandbox): Promise<Record<string, unknown>> {

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import type { AttackCase } from './cases/case.ts'
 import { type Arrivals, TOKEN_PREFIX } from './internet.ts'
 import { judge, type Outcome, type Performed } from './outcome.ts'
-import { type AttackSandbox, enter, type ProductClient } from './product.ts'
+import { enter, type ProductClient } from './product.ts'
 
 const ATTACK_MS = 180_000
 /** Until the kernel has told egress what it refused. */
@@ -16,7 +16,8 @@ const RECORD_MS = 8000
 
 export type Performance = {
   product: ProductClient
-  attacker: AttackSandbox
+  /** Its process as the machine numbers it, where there are cases with all capabilities. */
+  attacker: { id: string; pid?: number }
   cases: readonly AttackCase[]
   /** The number of the first of them; those that follow have the next ones. */
   first: number
@@ -36,13 +37,14 @@ export async function performCases({
   await using followed = product.follow(attacker.id)
   const performed = new Map<number, Performed>()
   for (const as of ['root', 'all'] as const) {
+    if (!cases.some((one) => one.as === as)) continue
     const file = `/tmp/attack-${as}-${first}.py`
     const program = formatProgram(cases, first, as)
     await product.run(attacker.id, `echo ${Buffer.from(program).toString('base64')} | base64 -d > ${file}`)
     const text =
       as === 'root'
         ? await product.run(attacker.id, `python3 ${file} '${JSON.stringify(facts)}'`)
-        : await runIn(enter(attacker), ['python3', file, JSON.stringify(facts)])
+        : await runIn(enterWithAll(attacker), ['python3', file, JSON.stringify(facts)])
     for (const line of text.split('\n'))
       if (line.startsWith('RESULT ')) {
         const one = JSON.parse(line.slice('RESULT '.length)) as Performed
@@ -72,6 +74,11 @@ export async function performCases({
     outcomes = await judgeAll()
   }
   return outcomes
+}
+
+function enterWithAll({ id, pid }: Performance['attacker']): string[] {
+  if (pid === undefined) throw new Error(`No process of sandbox "${id}" is known`)
+  return enter({ pid })
 }
 
 function formatProgram(cases: readonly AttackCase[], first: number, as: 'root' | 'all'): string {

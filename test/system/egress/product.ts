@@ -145,12 +145,12 @@ export function createProductClient(edge: Edge) {
 }
 
 /** The command that runs another one in a sandbox's network and files, with every capability of the machine. */
-export function enter({ pid }: AttackSandbox): string[] {
+export function enter({ pid }: Pick<AttackSandbox, 'pid'>): string[] {
   return ['nsenter', '--target', String(pid), '--net', '--mount']
 }
 
 /** The command that runs another one in a sandbox's network alone. */
-export function enterNetwork({ pid }: AttackSandbox): string[] {
+export function enterNetwork({ pid }: Pick<AttackSandbox, 'pid'>): string[] {
   return ['nsenter', '--target', String(pid), '--net']
 }
 

@@ -118,9 +118,9 @@ export const RACES: readonly Race[] = [
       during(world, attack, allowing('good.example'), async ({ id }) => {
         for (let n = 0; n < 3; n++) {
           await world.product.call('POST', `/sandboxes/${id}/pause`)
-          await stateOf(world, id, 'Paused')
+          await stateOf(world.product, id, 'Paused')
           await world.product.call('POST', `/sandboxes/${id}/resume`)
-          await stateOf(world, id, 'Running')
+          await stateOf(world.product, id, 'Running')
         }
         return '3 pauses'
       }),
