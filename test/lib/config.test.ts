@@ -66,7 +66,7 @@ describe('loadConfig()', () => {
     ],
     [
       '[runtime]\ntype = "podman"\n',
-      '"runtime.type" must be one of "local", "docker", "kubernetes", but it is "podman"',
+      '"runtime.type" must be one of "local", "docker", but it is "podman"',
     ],
     ['[runtime]\nsubnet = "8.8.8.8"\n', '"runtime.subnet" must be "auto", or a private IPv4 range'],
     [
