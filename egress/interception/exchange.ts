@@ -12,9 +12,9 @@ export type Exchange = {
   /** Zero: there was no answer. */
   status: number
   /** Why we answered ourselves. */
-  refusal?: string
-  binding?: string
-  revision?: number
+  refusal?: string | undefined
+  binding?: string | undefined
+  revision?: number | undefined
   /** Names of the headers that were put in. */
   headers: string[]
   bytesSent: number
@@ -49,20 +49,20 @@ export class Tally {
   constructor(server: VaultServer, { method, target }: { method: string; target: string }) {
     this.#server = server
     this.#method = method
-    this.#path = target.split(/[?#]/, 1)[0] ?? ''
+    const end = target.search(/[?#]/)
+    this.#path = end < 0 ? target : target.slice(0, end)
   }
 
   sum(): Exchange {
     const { status, refusal, bytesSent, bytesReceived, injection } = this
-    const binding = injection?.binding ?? this.binding
     return {
       server: this.#server,
       method: this.#method,
       path: this.#path,
       status,
-      ...(refusal !== undefined && { refusal }),
-      ...(binding !== undefined && { binding }),
-      ...(injection && { revision: injection.revision }),
+      refusal,
+      binding: injection?.binding ?? this.binding,
+      revision: injection?.revision,
       headers: injection?.headers.map(([name]) => name) ?? [],
       bytesSent,
       bytesReceived,
@@ -81,7 +81,7 @@ export function decidedOf(exchange: Exchange): Decided {
   return {
     kind: 'request',
     verdict: refusal === undefined ? 'allow' : 'deny',
-    reason: `${method} ${path.slice(0, 500)}: ${refusal ?? got}${status === 0 ? '' : ` (${status})`}`,
+    reason: copyOf(`${method} ${path.slice(0, 500)}: ${refusal ?? got}${status === 0 ? '' : ` (${status})`}`),
     name: server.host,
     protocol: server.scheme,
     port: server.port,
@@ -89,4 +89,9 @@ export function decidedOf(exchange: Exchange): Decided {
     bytesReceived: exchange.bytesReceived,
     durationMs: exchange.durationMs,
   }
+}
+
+/** A part of a text keeps all of it in memory: a record would keep the whole head of each request that it tells of. */
+function copyOf(text: string): string {
+  return Buffer.from(text).toString()
 }
