@@ -24,6 +24,7 @@ test('counts what happens, and looks up how much there is', async () => {
     'dns_query_duration_seconds_count{transport="tcp",outcome="failed"} 1',
     'decisions_total{kind="name",verdict="deny"} 3',
     'decisions_total{kind="connection",verdict="allow"} 1',
+    'decisions_total{kind="request",verdict="deny"} 0',
     'relayed_bytes_total{direction="sent"} 10',
     'relayed_bytes_total{direction="received"} 20',
     'nftables_updates_total{outcome="success"} 1',
