@@ -61,7 +61,7 @@ const LIMITS: RecordLimits = { perSandbox: 500, wantedPerSandbox: 1000, sandboxe
 const MAX_TEXT = 300
 
 /** The time is written when somebody asks: most events are never looked at. */
-type Kept = Omit<DecisionEvent, 'at'> & { atMs: number }
+type Kept = { sequence: number; atMs: number; decided: Decided }
 type Entry = { events: Kept[]; sequence: number; wanted: Wanted; watchers: Set<() => void> }
 
 export class DecisionRecord {
@@ -85,18 +85,18 @@ export class DecisionRecord {
   add(id: string, decided: Decided): void {
     this.#onDecided?.(decided)
     const entry = this.#entryOf(id)
+    const isLong = decided.reason.length > MAX_TEXT
     entry.events.push({
       sequence: ++entry.sequence,
       atMs: this.#now(),
-      ...decided,
-      reason: decided.reason.slice(0, MAX_TEXT),
+      decided: isLong ? { ...decided, reason: decided.reason.slice(0, MAX_TEXT) } : decided,
     })
     this.#total++
     // In one go now and then: taking the first of an array away moves all others.
     if (entry.events.length >= this.#limits.perSandbox * 2) this.#drop(entry, this.#limits.perSandbox)
     if (this.#total > this.#limits.total) this.#makeRoom()
     noteWanted(entry.wanted, decided, this.#limits.wantedPerSandbox)
-    for (const watcher of [...entry.watchers]) watcher()
+    for (const watcher of entry.watchers) watcher()
   }
 
   /** The decisions after one, the oldest first. */
@@ -106,10 +106,10 @@ export class DecisionRecord {
     const events = kept
       .filter(({ sequence }) => sequence > after)
       .slice(0, limit)
-      .map(({ atMs, sequence, ...event }) => ({
+      .map(({ atMs, sequence, decided }) => ({
         sequence,
         at: new Date(atMs).toISOString(),
-        ...event,
+        ...decided,
         sandboxId: id,
         ...(tenant !== undefined && { tenant }),
       }))

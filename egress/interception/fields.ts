@@ -154,11 +154,12 @@ function endToEnd(fields: readonly Field[], named: readonly string[]): Field[] |
   return fields.filter(({ key }) => !OF_THE_CONNECTION.has(key) && !named.includes(key))
 }
 
-function hyphenated(key: string): string {
+/** `key`: a name in small letters. */
+export function hyphenated(key: string): string {
   return key.includes('_') ? key.replaceAll('_', '-') : key
 }
 
 /** As it goes onto the wire: one character for each byte. */
 export function bytesOf(text: string): string {
-  return /^[\x00-\x7f]*$/.test(text) ? text : Buffer.from(text).toString('latin1')
+  return Buffer.byteLength(text) === text.length ? text : Buffer.from(text).toString('latin1')
 }

@@ -32,6 +32,7 @@ export class HeadBuffer {
 
   /** The next head, one character for each byte; undefined while its end has not come. */
   takeHead(): string | undefined {
+    if (this.isEmpty) return undefined
     const at = this.#bytes.indexOf(HEAD_END)
     if (at < 0) return undefined
     const end = at + HEAD_END.length

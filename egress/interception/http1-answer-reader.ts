@@ -80,15 +80,12 @@ export class AnswerReader {
       return undefined
     }
     const body = this.#body
-    if (!body) return undefined
-    if (!body.isDone && bytes.length > 0) {
-      const { pass, used, problem } = body.take(bytes)
-      for (const part of pass) this.#to.write(part)
-      if (problem !== undefined) return problem
-      bytes = bytes.subarray(used)
-    }
+    if (!body || bytes.length === 0) return undefined
+    const { pass, used, problem } = body.take(bytes)
+    for (const part of pass) this.#to.write(part)
+    if (problem !== undefined) return problem
     // Nobody has asked for more: it would be taken for the answer to the next request.
-    if (body.isDone && bytes.length > 0) this.#isReusable = false
+    if (body.isDone && used < bytes.length) this.#isReusable = false
     return undefined
   }
 

@@ -84,7 +84,8 @@ export class Body {
         from = at
       }
     }
-    if (this.#state !== 'trailers' && at > from) pass.push(chunk.subarray(from, at))
+    if (this.#state !== 'trailers' && at > from)
+      pass.push(at - from === chunk.length ? chunk : chunk.subarray(from, at))
     return { pass, used: at }
   }
 

@@ -4,7 +4,7 @@ import type { Field } from '../../lib/http1/fields.ts'
 import { type Framing, isEmpty } from '../../lib/http1/framing.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 import { MAX_SUBSTITUTED_BODY_BYTES, substitutesBody, substituteTarget } from '../vault/substitute.ts'
-import { canonicalField, forwardedRequestFields } from './fields.ts'
+import { forwardedRequestFields, hyphenated } from './fields.ts'
 import { firstOf, type Line, type RequestHead } from './http1-head.ts'
 import { checkAuthority, judgeRequest, originForm, type Refusal } from './judge-request.ts'
 import { overridesOf } from './overrides.ts'
@@ -39,7 +39,7 @@ export function planRequest(
     target,
     overrides: () =>
       overridesOf(
-        fields.map(({ name, value }) => [canonicalField(name), value]),
+        fields.map(({ key, value }) => [hyphenated(key), value]),
         target,
       ),
   })

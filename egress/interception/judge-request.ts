@@ -2,7 +2,7 @@
 // secret, and the server must have proved to be that name before. Pure, and the same for HTTP/1 and HTTP/2.
 
 import { parseName } from '../../lib/api/network-policy.ts'
-import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
+import type { Injection, VaultRequest, VaultServer, VaultView } from '../vault/port.ts'
 import type { Override } from './overrides.ts'
 
 export type Asked = {
@@ -29,7 +29,7 @@ export type Verdict =
 const SERVER_PORT = { http: 80, https: 443 } as const
 
 export function judgeRequest(vault: VaultView | undefined, server: VaultServer, asked: Asked): Verdict {
-  const choice = vault?.choose({ ...server, ...asked }) ?? { kind: 'none' }
+  const choice = vault?.choose(requestTo(server, asked)) ?? { kind: 'none' }
   switch (choice.kind) {
     case 'none':
       return { injection: undefined }
@@ -50,13 +50,12 @@ export function judgeRequest(vault: VaultView | undefined, server: VaultServer, 
   }
 }
 
-function isSame(
-  vault: VaultView | undefined,
-  server: VaultServer,
-  { method, target }: Asked,
-  chosen: Injection,
-): boolean {
-  const choice = vault?.choose({ ...server, method, target })
+function requestTo({ scheme, host, port }: VaultServer, { method, target }: Asked): VaultRequest {
+  return { scheme, host, port, method, target }
+}
+
+function isSame(vault: VaultView | undefined, server: VaultServer, asked: Asked, chosen: Injection): boolean {
+  const choice = vault?.choose(requestTo(server, asked))
   return choice?.kind === 'inject' && choice.binding === chosen.binding
 }
 
@@ -70,17 +69,14 @@ function dependsOn({ by, method }: Override): Refusal {
 
 /** Whether the server that a request names is the one that its connection is for (RFC 9110 7.4). */
 export function checkAuthority(authority: string | undefined, server: VaultServer): Refusal | undefined {
-  if (authority === server.host && server.port === SERVER_PORT[server.scheme]) return undefined
+  const { scheme, host: wanted, port: at } = server
+  if (authority === (at === SERVER_PORT[scheme] ? wanted : `${wanted}:${at}`)) return undefined
   const [, host, port] = /^([^\s:@/?#[\]]+)(?::(\d{1,5}))?$/.exec(authority ?? '') ?? []
   if (host === undefined)
     return { status: 400, text: 'the request names no host, or several, or none that is a name' }
   const parsed = parseName(host)
-  const isSame =
-    'name' in parsed &&
-    parsed.name === server.host &&
-    Number(port ?? SERVER_PORT[server.scheme]) === server.port
+  const isSame = 'name' in parsed && parsed.name === wanted && Number(port ?? SERVER_PORT[scheme]) === at
   if (isSame) return undefined
-  const { scheme, host: wanted, port: at } = server
   return {
     status: 421,
     text: `the request is for another server than its connection, which is for ${scheme}://${wanted}:${at}`,

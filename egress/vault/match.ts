@@ -6,6 +6,8 @@ import type { Injection, VaultChoice, VaultRequest, VaultServer, VaultView } fro
 import { type Binding, headersOf, type Vault } from './vault.ts'
 import { unpackedBasic, writtenForms } from './written.ts'
 
+const NONE: readonly Binding[] = []
+
 /** What the data path sees of a vault. */
 export function viewOf(vault: Vault): VaultView {
   const byHost = new Map<string, Binding[]>()
@@ -20,13 +22,18 @@ export function viewOf(vault: Vault): VaultView {
     injections.set(binding, injection)
     return injection
   }
+  const hasWildcards = [...byHost.keys()].some((host) => host.startsWith('*'))
+  const wildcardsOf = (host: string): readonly Binding[] => {
+    if (!hasWildcards) return NONE
+    const found = new Set<Binding>()
+    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1))
+      for (const binding of byHost.get(`*${host.slice(dot)}`) ?? NONE) found.add(binding)
+    return [...found]
+  }
   /** Those that name the host itself, then those that name what it is below, each with every way that fits. */
   const levelsOf = ({ scheme, host, port }: VaultServer): Binding[][] => {
-    const wildcards: Binding[] = []
-    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1))
-      wildcards.push(...(byHost.get(`*${host.slice(dot)}`) ?? []))
     const fits = ({ match }: Binding) => match.schemes.includes(scheme) && match.ports.includes(port)
-    return [byHost.get(host) ?? [], [...new Set(wildcards)]].map((level) => level.filter(fits))
+    return [(byHost.get(host) ?? NONE).filter(fits), wildcardsOf(host).filter(fits)]
   }
   return {
     revision: vault.revision,

@@ -101,8 +101,10 @@ function describeBadName(text: string, start: number, at: number): HeadProblem {
 
 /** What a field lists, in lower case. */
 export function readList(value: string): string[] {
-  return value
-    .toLowerCase()
+  const list = value.toLowerCase()
+  // As most that are read for each request.
+  if (list === 'keep-alive' || list === 'close') return [list]
+  return list
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')

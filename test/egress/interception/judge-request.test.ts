@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { judgeRequest } from '../../../egress/interception/judge-request.ts'
+import { checkAuthority, judgeRequest } from '../../../egress/interception/judge-request.ts'
 import type { Injection, VaultRequest, VaultServer, VaultView } from '../../../egress/vault/port.ts'
 
 const SERVER: VaultServer = { scheme: 'https', host: 'a.example', port: 443 }
@@ -52,4 +52,23 @@ test('a request that gets no secret may say what it likes', () => {
   expect(judgeRequest(vault, SERVER, { method: 'GET', target: '/', overrides })).toEqual({
     injection: undefined,
   })
+})
+
+test.each([
+  [443, 'a.example', undefined],
+  [443, 'a.example:443', undefined],
+  [443, 'A.EXAMPLE.', undefined],
+  [443, 'a.example:8443', 421],
+  [443, 'b.example', 421],
+  [8443, 'a.example:8443', undefined],
+  [8443, 'A.example:8443', undefined],
+  [8443, 'a.example:08443', undefined],
+  [8443, 'a.example', 421],
+  [8443, 'a.example:443', 421],
+  [8443, 'b.example:8443', 421],
+  [8443, 'a.example:8443:8443', 400],
+  [8443, 'x@a.example:8443', 400],
+  [8443, undefined, 400],
+])('on a connection to port %i the authority %s is answered %s', (port, authority, status) => {
+  expect(checkAuthority(authority, { ...SERVER, port })?.status).toBe(status)
 })
