@@ -10,7 +10,7 @@ import { HTTP2_LIMITS, MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
 import { REFUSED, type Refusal } from '../decision/refusal.ts'
 import { MAX_HEAD_BYTES } from '../http1/head.ts'
 import { STREAM_BUFFER_BYTES } from '../relay/pool.ts'
-import type { Origin } from './hops.ts'
+import type { Origin } from '../../lib/hops.ts'
 import { formatHttp1Head } from './http2-head.ts'
 import { Http2Socket } from './http2-socket.ts'
 
