@@ -37,7 +37,7 @@ export const MAX_WINDOW_BYTES = 2 ** 31 - 1
 export const DEFAULT_WINDOW_BYTES = 65_535
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 
-const MAX_STREAM_ID = 2 ** 31 - 1
+export const MAX_STREAM_ID = 2 ** 31 - 1
 /** Smaller bodies are copied behind the head of their frame, which is cheaper than to write two things. */
 const COPIED_BYTES = 4096
 

@@ -2,7 +2,7 @@
 // took it has let it go, so that no more of it is kept than one window.
 
 import { CODE, MAX_WINDOW_BYTES } from './frames.ts'
-import type { ReceivedField } from './head.ts'
+import { type ReceivedField, readAnswerHead, readTrailers } from './head.ts'
 import type { FieldToSend } from './hpack/encoder.ts'
 import { PendingBytes } from './pending-bytes.ts'
 
@@ -19,7 +19,7 @@ export type StreamListener = {
   onEnd(): void
   /** So much of what was given to `send` is on its way. */
   onSent(bytes: number): void
-  /** Why it is over; zero when both sides have ended. */
+  /** Why it is over; zero when both sides have ended it, or one needs no more. */
   onClose(code: number): void
 }
 
@@ -29,10 +29,15 @@ export type StreamCarrier = {
   /** Sends of its body what may be sent. */
   pump(stream: Http2Stream): void
   writeReset(stream: Http2Stream, code: number): void
-  /** Lets the other side send more. */
-  grant(stream: Http2Stream, bytes: number): void
+  /** Lets the other side send so much more on this stream. */
+  widen(stream: Http2Stream, bytes: number): void
+  /** So much of what came is not kept any more. */
+  letGo(bytes: number): void
   forget(stream: Http2Stream): void
 }
+
+/** What the other side may send before we let go of it. */
+export const WINDOW_BYTES = 1024 * 1024
 
 export class Http2Stream {
   readonly listener: StreamListener
@@ -40,18 +45,16 @@ export class Http2Stream {
   /** Zero until it has begun. */
   id = 0
   sendWindow: number
-  /** What the other side may send. */
-  receiveWindow: number
+  #receiveWindow = WINDOW_BYTES
   /** What has come and is still in the hands of the listener. */
-  heldBytes = 0
+  #heldBytes = 0
   /** What was let go, and is not granted anew yet. */
-  ungrantedBytes = 0
+  #ungrantedBytes = 0
   /** Of its body, what the other side has said and what has come. */
-  expectedBytes: number | undefined
-  cameBytes = 0
-  hasHeadCome = false
-  /** Its answer has no body, whatever it says. */
-  isHeadRequest = false
+  #expectedBytes: number | undefined
+  #cameBytes = 0
+  #hasHeadCome = false
+  readonly #isHeadRequest: boolean
   readonly #pending = new PendingBytes()
   #trailers: readonly FieldToSend[] | undefined
   #endsAfterBody = false
@@ -63,12 +66,12 @@ export class Http2Stream {
   constructor(
     carrier: StreamCarrier,
     listener: StreamListener,
-    windows: { sendWindow: number; receiveWindow: number },
+    { sendWindow, isHeadRequest }: { sendWindow: number; isHeadRequest: boolean },
   ) {
     this.#carrier = carrier
     this.listener = listener
-    this.sendWindow = windows.sendWindow
-    this.receiveWindow = windows.receiveWindow
+    this.sendWindow = sendWindow
+    this.#isHeadRequest = isHeadRequest
   }
 
   get isClosed(): boolean {
@@ -101,7 +104,7 @@ export class Http2Stream {
     this.#carrier.pump(this)
   }
 
-  /** Ends it with fields behind the body. */
+  /** Ends it, with fields behind the body if there are any. */
   sendTrailers(fields: readonly FieldToSend[]): void {
     if (this.#isClosed || this.#endsAfterBody || this.#isEndSent) return
     this.#trailers = fields.length > 0 ? fields : undefined
@@ -121,20 +124,29 @@ export class Http2Stream {
     this.close(code)
   }
 
-  /** Both sides have ended it: what came of it may still be held. */
-  get isComplete(): boolean {
-    return this.#isEndSent && this.#hasRemoteEnded
-  }
-
   /** Nobody keeps so many bytes of what came any more. */
   letGo(bytes: number): void {
-    this.#carrier.grant(this, bytes)
+    const freed = Math.min(bytes, this.#heldBytes)
+    this.#heldBytes -= freed
+    this.#carrier.letGo(freed)
+    this.#ungrantedBytes += freed
+    if (this.#isClosed || this.#hasRemoteEnded || this.#ungrantedBytes < WINDOW_BYTES / 2) return
+    this.#receiveWindow += this.#ungrantedBytes
+    this.#carrier.widen(this, this.#ungrantedBytes)
+    this.#ungrantedBytes = 0
+  }
+
+  /** By what the other side has said; false: it would be more than there can be. */
+  widen(bytes: number): boolean {
+    this.sendWindow += bytes
+    return this.sendWindow <= MAX_WINDOW_BYTES
   }
 
   /** The next piece of what waits, which is empty when only the end does. */
   take(maxBytes: number): { part: Buffer; isEnd: boolean } {
     const part = this.#pending.take(maxBytes)
     const isEnd = this.#endsAfterBody && this.#pending.length === 0 && this.#trailers === undefined
+    this.sendWindow -= part.length
     return { part, isEnd }
   }
 
@@ -147,7 +159,34 @@ export class Http2Stream {
     this.#sentEnd()
   }
 
-  remoteEnded(): void {
+  /** The head of the request that began it has come. Gives what is wrong, like those below. */
+  receiveRequest(expectedBytes: number | undefined, isWhole: boolean): number | undefined {
+    this.#hasHeadCome = true
+    this.#expectedBytes = expectedBytes
+    return isWhole && (expectedBytes ?? 0) > 0 ? CODE.protocol : undefined
+  }
+
+  /** Fields that are neither of them: a head of an answer, or trailers. */
+  receiveFields(fields: readonly ReceivedField[], isEnd: boolean): number | undefined {
+    return this.#hasHeadCome ? this.#receiveTrailers(fields, isEnd) : this.#receiveAnswer(fields, isEnd)
+  }
+
+  receiveData(part: Buffer, size: number, isEnd: boolean): number | undefined {
+    this.#receiveWindow -= size
+    this.#heldBytes += size
+    this.#cameBytes += part.length
+    if (this.#receiveWindow < 0) return CODE.flowControl
+    if (this.#hasRemoteEnded) return CODE.streamClosed
+    const isTooMuch = this.#expectedBytes !== undefined && this.#cameBytes > this.#expectedBytes
+    if (!this.#hasHeadCome || isTooMuch || (isEnd && !this.#isLengthKept)) return CODE.protocol
+    if (part.length > 0) this.listener.onData(part, isEnd)
+    if (size > part.length) this.letGo(size - part.length)
+    if (isEnd) this.receiveEnd()
+    return undefined
+  }
+
+  receiveEnd(): void {
+    if (this.#isClosed) return
     this.#hasRemoteEnded = true
     this.listener.onEnd()
     this.#closeWhenOver()
@@ -158,14 +197,46 @@ export class Http2Stream {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#pending.clear()
+    // Of one that is complete, all may still be on its way to somebody who reads slowly.
+    if (!this.#isComplete) this.letGo(this.#heldBytes)
     this.#carrier.forget(this)
     this.listener.onClose(code)
   }
 
-  /** By what the other side has said; false: it would be more than there can be. */
-  widen(bytes: number): boolean {
-    this.sendWindow += bytes
-    return this.sendWindow <= MAX_WINDOW_BYTES
+  #receiveAnswer(fields: readonly ReceivedField[], isEnd: boolean): number | undefined {
+    const head = readAnswerHead(fields)
+    if ('problem' in head) return CODE.protocol
+    const { status } = head
+    if (status < 200) {
+      if (isEnd || status === 101) return CODE.protocol
+      this.listener.onInterim(status, head.fields)
+      return undefined
+    }
+    this.#hasHeadCome = true
+    const hasNoBody = this.#isHeadRequest || status === 204 || status === 304
+    this.#expectedBytes = hasNoBody ? 0 : head.length
+    if (isEnd && !this.#isLengthKept) return CODE.protocol
+    this.listener.onAnswer(status, head.fields, isEnd)
+    if (isEnd) this.receiveEnd()
+    return undefined
+  }
+
+  #receiveTrailers(fields: readonly ReceivedField[], isEnd: boolean): number | undefined {
+    if (this.#hasRemoteEnded) return CODE.streamClosed
+    const trailers = readTrailers(fields)
+    if ('problem' in trailers || !isEnd || !this.#isLengthKept) return CODE.protocol
+    this.listener.onTrailers(trailers)
+    this.receiveEnd()
+    return undefined
+  }
+
+  /** Whether as much has come as was said. */
+  get #isLengthKept(): boolean {
+    return this.#expectedBytes === undefined || this.#expectedBytes === this.#cameBytes
+  }
+
+  get #isComplete(): boolean {
+    return this.#isEndSent && this.#hasRemoteEnded
   }
 
   #sentEnd(): void {
@@ -175,6 +246,6 @@ export class Http2Stream {
   }
 
   #closeWhenOver(): void {
-    if (this.isComplete) this.close(CODE.none)
+    if (this.#isComplete) this.close(CODE.none)
   }
 }

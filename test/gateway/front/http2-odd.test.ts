@@ -9,8 +9,8 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2'
 import { expect, onTestFinished, test } from 'vitest'
+import { frame, PREFACE, pack } from '../../support/http2-frames.ts'
 import { dial, startAnswering, startGateway, startRaw } from '../support.ts'
-import { frame, PREFACE, pack } from './frames.ts'
 
 const HOST = 'a-8000.localhost'
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'

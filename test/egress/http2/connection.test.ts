@@ -1,0 +1,422 @@
+// What a connection of HTTP/2 makes of frames that are not as they should be, and of too many that are (RFC 9113; CVE-2019-9511 to 9518,
+// CVE-2023-44487, CVE-2024-27316, CVE-2025-8671).
+
+import { describe, expect, test } from 'vitest'
+import type { RequestListener } from '../../../egress/http2/connection.ts'
+import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
+import type { RequestHead } from '../../../egress/http2/head.ts'
+import type { Http2Stream } from '../../../egress/http2/stream.ts'
+import { frame, PREFACE, pack } from '../../support/http2-frames.ts'
+import { DEAF, requestTo } from './ends.ts'
+import { codeOf, Wire } from './wire.ts'
+
+const GET = [
+  [':method', 'GET'],
+  [':scheme', 'https'],
+  [':authority', 'a.example'],
+  [':path', '/'],
+] as const
+const POST = [[':method', 'POST'], ...GET.slice(1)] as const
+const NOTHING = Buffer.alloc(0)
+const END_HEADERS = FLAG.endHeaders
+const WHOLE = FLAG.endHeaders | FLAG.endStream
+
+const number = (value: number) => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
+const setting = (id: number, value: number) => Buffer.concat([Buffer.from([0, id]), number(value)])
+const head = (stream: number, fields: Parameters<typeof pack>[0], flags = WHOLE) =>
+  frame(FRAME.headers, flags, stream, pack(fields))
+const opening = (fields = POST as Parameters<typeof pack>[0]) => head(1, fields, END_HEADERS)
+
+type Request = { stream: Http2Stream; head: RequestHead; isWhole: boolean; closed: Promise<number> }
+
+/** A server of ours that keeps what it hears. */
+function serve(begin: (request: Request, listener: RequestListener) => void = () => {}) {
+  const requests: Request[] = []
+  const data: Buffer[] = []
+  const wire = new Wire({
+    serve: () => {
+      let close = (_code: number) => {}
+      const closed = new Promise<number>((resolve) => {
+        close = resolve
+      })
+      const listener: RequestListener = {
+        ...DEAF,
+        onRequest(stream, came, isWhole) {
+          const request = { stream, head: came, isWhole, closed }
+          requests.push(request)
+          begin(request, listener)
+        },
+        onData: (part) => void data.push(Buffer.from(part)),
+        onClose: (code) => close(code),
+      }
+      return listener
+    },
+  })
+  wire.write(PREFACE)
+  return { wire, requests, data }
+}
+
+const answer = ({ stream }: Request) => stream.sendHead([{ name: ':status', value: '200' }], true)
+
+describe('a connection ends, and the client hears why, at', () => {
+  test.each<[what: string, code: number, frames: Buffer[]]>([
+    ['a frame that is too large', CODE.frameSize, [frame(FRAME.data, 0, 1, Buffer.alloc(16_385))]],
+    ['a body without a head', CODE.protocol, [frame(FRAME.data, 0, 1, NOTHING)]],
+    ['a body of the connection', CODE.protocol, [frame(FRAME.data, 0, 0, NOTHING)]],
+    ['a head of the connection', CODE.protocol, [head(0, GET)]],
+    ['a stream of a server', CODE.protocol, [head(2, GET)]],
+    ['settings of a stream', CODE.protocol, [frame(FRAME.settings, 0, 1, NOTHING)]],
+    ['settings that are cut off', CODE.frameSize, [frame(FRAME.settings, 0, 0, Buffer.alloc(5))]],
+    ['settings in an answer', CODE.frameSize, [frame(FRAME.settings, FLAG.ack, 0, setting(1, 0))]],
+    ['a window that is too large', CODE.flowControl, [frame(FRAME.settings, 0, 0, setting(4, 2 ** 31))]],
+    ['frames that are too small', CODE.protocol, [frame(FRAME.settings, 0, 0, setting(5, 16_383))]],
+    ['push that is neither on nor off', CODE.protocol, [frame(FRAME.settings, 0, 0, setting(2, 2))]],
+    ['a push', CODE.protocol, [head(1, GET), frame(FRAME.pushPromise, END_HEADERS, 1, number(2))]],
+    ['a ping of a stream', CODE.protocol, [frame(FRAME.ping, 0, 1, Buffer.alloc(8))]],
+    ['a ping that is cut off', CODE.frameSize, [frame(FRAME.ping, 0, 0, Buffer.alloc(7))]],
+    ['a goodbye that is cut off', CODE.frameSize, [frame(FRAME.goaway, 0, 0, Buffer.alloc(7))]],
+    ['the end of a stream that was not begun', CODE.protocol, [frame(FRAME.rstStream, 0, 1, number(8))]],
+    ['an end that is cut off', CODE.frameSize, [opening(), frame(FRAME.rstStream, 0, 1, Buffer.alloc(3))]],
+    ['a window of a stream that was not begun', CODE.protocol, [frame(FRAME.windowUpdate, 0, 1, number(1))]],
+    ['a window that is cut off', CODE.frameSize, [frame(FRAME.windowUpdate, 0, 0, Buffer.alloc(3))]],
+    ['a window that is wider by nothing', CODE.protocol, [frame(FRAME.windowUpdate, 0, 0, number(0))]],
+    [
+      'a window that becomes too large',
+      CODE.flowControl,
+      [frame(FRAME.windowUpdate, 0, 0, number(2 ** 31 - 1))],
+    ],
+    [
+      'padding that is longer than the head',
+      CODE.protocol,
+      [frame(FRAME.headers, WHOLE | FLAG.padded, 1, Buffer.from([9, 1]))],
+    ],
+    [
+      'padding that is longer than the body',
+      CODE.protocol,
+      [opening(), frame(FRAME.data, FLAG.padded, 1, Buffer.from([9, 1]))],
+    ],
+    [
+      'a weight that is cut off',
+      CODE.protocol,
+      [frame(FRAME.headers, WHOLE | FLAG.priority, 1, Buffer.alloc(4))],
+    ],
+    ['the rest of no head', CODE.protocol, [frame(FRAME.continuation, END_HEADERS, 1, NOTHING)]],
+    [
+      'something within a head',
+      CODE.protocol,
+      [frame(FRAME.headers, FLAG.endStream, 1, NOTHING), frame(FRAME.ping, 0, 0, Buffer.alloc(8))],
+    ],
+    [
+      'the rest of another head',
+      CODE.protocol,
+      [frame(FRAME.headers, FLAG.endStream, 1, NOTHING), frame(FRAME.continuation, END_HEADERS, 3, NOTHING)],
+    ],
+    [
+      'a head without an end',
+      CODE.enhanceYourCalm,
+      [frame(FRAME.headers, 0, 1, NOTHING), ...Array(20).fill(frame(FRAME.continuation, 0, 1, NOTHING))],
+    ],
+    [
+      'a head that cannot be unpacked',
+      CODE.compression,
+      [frame(FRAME.headers, WHOLE, 1, Buffer.from([0x80]))],
+    ],
+  ])('%s', async (_, code, frames) => {
+    const { wire, requests } = serve()
+    wire.write(...frames)
+    const goaway = await wire.next(FRAME.goaway)
+    expect(codeOf(goaway)).toBe(code)
+    expect(String(goaway?.payload.subarray(8))).not.toBe('')
+    expect(await wire.next(FRAME.headers)).toBeUndefined()
+    await Promise.all(requests.map(({ closed }) => closed))
+  })
+})
+
+test.each<[what: string, first: Buffer]>([
+  ['another protocol', Buffer.from('GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')],
+  ['no settings', Buffer.concat([PREFACE.subarray(0, 24), head(1, GET)])],
+])('who begins with %s is heard no further', async (_, first) => {
+  let heard = 0
+  const wire = new Wire({ serve: () => ({ ...DEAF, onRequest: () => heard++ }) })
+  wire.write(first)
+  expect(codeOf(await wire.next(FRAME.goaway))).toBe(CODE.protocol)
+  expect(heard).toBe(0)
+})
+
+describe('a stream is broken off, and the next one goes on, at', () => {
+  test.each<[what: string, code: number, frames: Buffer[]]>([
+    [
+      'a pseudo field after the others',
+      CODE.protocol,
+      [head(1, [...GET.slice(0, 3), ['x', 'y'], [':path', '/']])],
+    ],
+    ['a pseudo field twice', CODE.protocol, [head(1, [...GET, [':path', '/']])]],
+    ['a pseudo field that there is not', CODE.protocol, [head(1, [...GET, [':protocol', 'websocket']])]],
+    ['no method', CODE.protocol, [head(1, GET.slice(1))]],
+    ['no scheme', CODE.protocol, [head(1, GET.toSpliced(1, 1))]],
+    ['no path', CODE.protocol, [head(1, GET.slice(0, 3))]],
+    ['an empty path', CODE.protocol, [head(1, [...GET.slice(0, 3), [':path', '']])]],
+    ['a name in large letters', CODE.protocol, [head(1, [...GET, ['X', 'y']])]],
+    ['a name that is no token', CODE.protocol, [head(1, [...GET, ['x y', 'y']])]],
+    ['an empty name', CODE.protocol, [head(1, [...GET, ['', 'y']])]],
+    ['a value with a line end', CODE.protocol, [head(1, [...GET, ['x', 'a\r\nb: c']])]],
+    ['a value with a NUL', CODE.protocol, [head(1, [...GET, ['x', 'a\0']])]],
+    ['a value that begins with a blank', CODE.protocol, [head(1, [...GET, ['x', ' a']])]],
+    ['a path with a line end', CODE.protocol, [head(1, [...GET.slice(0, 3), [':path', '/\n']])]],
+    ['a field of the connection', CODE.protocol, [head(1, [...GET, ['connection', 'close']])]],
+    ['a transfer coding', CODE.protocol, [head(1, [...GET, ['transfer-encoding', 'chunked']])]],
+    ['a TE other than trailers', CODE.protocol, [head(1, [...GET, ['te', 'gzip']])]],
+    ['two hosts', CODE.protocol, [head(1, [...GET, ['host', 'a.example'], ['host', 'a.example']])]],
+    ['two lengths', CODE.protocol, [head(1, [...GET, ['content-length', '0'], ['content-length', '0']])]],
+    ['a length that is none', CODE.protocol, [head(1, [...GET, ['content-length', '+1']])]],
+    ['a length without a body', CODE.protocol, [head(1, [...GET, ['content-length', '1']])]],
+    [
+      'a body that is longer than it says',
+      CODE.protocol,
+      [opening([...POST, ['content-length', '1']]), frame(FRAME.data, 0, 1, Buffer.from('ab'))],
+    ],
+    [
+      'a body that is shorter than it says',
+      CODE.protocol,
+      [opening([...POST, ['content-length', '3']]), frame(FRAME.data, FLAG.endStream, 1, Buffer.from('ab'))],
+    ],
+    ['trailers without an end', CODE.protocol, [opening(), head(1, [['x', 'y']], END_HEADERS)]],
+    ['a pseudo field in trailers', CODE.protocol, [opening(), head(1, [[':path', '/']])]],
+    [
+      'a window that is wider by nothing',
+      CODE.protocol,
+      [opening(), frame(FRAME.windowUpdate, 0, 1, number(0))],
+    ],
+    [
+      'a window that becomes too large',
+      CODE.flowControl,
+      [opening(), frame(FRAME.windowUpdate, 0, 1, number(2 ** 31 - 1))],
+    ],
+    [
+      'a body after its end',
+      CODE.streamClosed,
+      [opening(), frame(FRAME.data, FLAG.endStream, 1, NOTHING), frame(FRAME.data, 0, 1, Buffer.from('a'))],
+    ],
+    ['too many fields', CODE.enhanceYourCalm, [head(1, [...GET, ...Array(200).fill(['x', 'y'])])]],
+  ])('%s', async (_, code, frames) => {
+    const { wire, requests } = serve((request) => {
+      if (request.stream.id === 3) answer(request)
+    })
+    wire.write(...frames, head(3, GET))
+    const reset = await wire.next(FRAME.rstStream)
+    expect([reset?.stream, codeOf(reset)]).toEqual([1, code])
+    const next = await wire.next(FRAME.headers)
+    expect(next && wire.fieldsOf(next)).toEqual({ ':status': '200' })
+    for (const { stream, closed } of requests) if (stream.id === 1) expect(await closed).toBe(code)
+  })
+})
+
+describe('too much that costs its client nothing ends the connection:', () => {
+  const many = (count: number, make: (index: number) => Buffer) =>
+    Array.from({ length: count }, (_, index) => make(index))
+  const reset = (index: number) =>
+    Buffer.concat([
+      head(2 * index + 1, POST, END_HEADERS),
+      frame(FRAME.rstStream, 0, 2 * index + 1, number(8)),
+    ])
+  test.each<[what: string, frames: Buffer[]]>([
+    ['streams that are begun and broken off', many(300, reset)],
+    ['streams that we have to break off', many(300, (index) => head(2 * index + 1, [...GET, ['X', 'y']]))],
+    ['pings', many(2000, () => frame(FRAME.ping, 0, 0, Buffer.alloc(8)))],
+    ['settings', many(2000, () => frame(FRAME.settings, 0, 0, NOTHING))],
+    ['priorities', many(2000, () => frame(FRAME.priority, 0, 1, Buffer.alloc(5)))],
+    ['frames of no known type', many(2000, () => frame(99, 0, 0, NOTHING))],
+    ['empty pieces of a body', [opening(), ...many(2000, () => frame(FRAME.data, 0, 1, NOTHING))]],
+    ['heads of streams that are over', [head(1, [...GET, ['X', 'y']]), ...many(2000, () => head(1, GET))]],
+  ])('%s', async (_, frames) => {
+    const { wire } = serve()
+    wire.write(...frames)
+    expect(codeOf(await wire.next(FRAME.goaway))).toBe(CODE.enhanceYourCalm)
+  })
+
+  test('more than may be on its way', async () => {
+    const { wire } = serve()
+    const full = frame(FRAME.data, 0, 1, Buffer.alloc(16_384))
+    wire.write(opening(), ...many(65, () => full))
+    const broken = await wire.next(FRAME.rstStream)
+    expect(codeOf(broken)).toBe(CODE.flowControl)
+  })
+
+  test('answers to pings that are not read', async () => {
+    const { wire } = serve(({ stream }) => {
+      stream.sendHead([{ name: ':status', value: '200' }], false)
+      for (let piece = 0; piece < 100; piece++)
+        stream.sendHead(
+          [
+            { name: ':status', value: '103' },
+            { name: 'link', value: 'x'.repeat(100_000) },
+          ],
+          false,
+        )
+    })
+    wire.stopReading()
+    wire.write(head(1, GET))
+    await expect.poll(() => wire.connection.isOpen).toBe(false)
+  })
+})
+
+test('a stream above those that may be open is refused, and may be tried again', async () => {
+  const { wire, requests } = serve()
+  for (let index = 0; index < 129; index++) wire.write(head(2 * index + 1, POST, END_HEADERS))
+  const refused = await wire.next(FRAME.rstStream)
+  expect([refused?.stream, codeOf(refused)]).toEqual([257, CODE.refusedStream])
+  expect(requests).toHaveLength(128)
+})
+
+test('a body goes on no faster than its receiver lets it go', async () => {
+  const { wire, data, requests } = serve()
+  const piece = Buffer.alloc(16_384)
+  wire.write(opening(), ...Array.from({ length: 64 }, () => frame(FRAME.data, 0, 1, piece)))
+  await expect.poll(() => data.length).toBe(64)
+  requests[0]?.stream.letGo(100)
+  wire.write(frame(FRAME.ping, 0, 0, Buffer.alloc(8)))
+  // Nothing is granted for so little.
+  const seen = await wire.next(FRAME.ping)
+  expect(seen?.flags).toBe(FLAG.ack)
+  requests[0]?.stream.letGo(600_000)
+  const update = await wire.next(FRAME.windowUpdate)
+  expect([update?.stream, update?.payload.readUInt32BE(0)]).toEqual([1, 600_100])
+})
+
+test('what is sent waits for the windows of the client: of the stream, and of all together', async () => {
+  const { wire, requests } = serve(({ stream }) => {
+    stream.sendHead([{ name: ':status', value: '200' }], false)
+    stream.send(Buffer.alloc(100_000, 'a'), true)
+  })
+  wire.write(head(1, GET), head(3, GET))
+  const sizes: [number, number][] = []
+  const readUntil = async (bytes: number) => {
+    while (sizes.reduce((sum, [, size]) => sum + size, 0) < bytes) {
+      const seen = await wire.next(FRAME.data)
+      if (!seen) throw new Error('the connection has ended')
+      sizes.push([seen.stream, seen.payload.length])
+    }
+  }
+  await readUntil(65_535)
+  expect(new Set(sizes.map(([stream]) => stream))).toEqual(new Set([1]))
+  expect(requests.map(({ stream }) => stream.pendingBytes)).toEqual([34_465, 100_000])
+  wire.write(frame(FRAME.windowUpdate, 0, 0, number(200_000)))
+  await readUntil(2 * 65_535)
+  expect(requests.map(({ stream }) => stream.pendingBytes)).toEqual([34_465, 34_465])
+  wire.write(frame(FRAME.settings, 0, 0, setting(4, 100_000)))
+  await readUntil(200_000)
+  expect(await Promise.all(requests.map(({ closed }) => closed))).toEqual([0, 0])
+})
+
+test('a client that needs no connection any more is waited for until its streams are over', async () => {
+  const { wire, requests } = serve()
+  wire.write(head(1, GET), frame(FRAME.goaway, 0, 0, Buffer.alloc(8)))
+  await expect.poll(() => requests.length).toBe(1)
+  const [request] = requests
+  if (request) answer(request)
+  expect((await wire.next(FRAME.headers))?.stream).toBe(1)
+  await expect.poll(() => wire.isClosed).toBe(true)
+})
+
+describe('with a server', () => {
+  const ask = (wire: Wire, isHead = false) => {
+    const heard: unknown[] = []
+    const stream = wire.connection.request(requestTo('a.example', isHead ? { method: 'HEAD' } : {}), {
+      isWhole: true,
+      isHead,
+      listener: {
+        ...DEAF,
+        onInterim: (status) => heard.push(status),
+        onAnswer: (status) => heard.push(status),
+        onData: (part) => heard.push(String(part)),
+        onClose: (code) => heard.push({ code }),
+      },
+    })
+    return { stream, heard }
+  }
+
+  test('requests wait for as many as it takes at a time, and it is heard when it takes no more', async () => {
+    const wire = new Wire({})
+    wire.greet(frame(FRAME.settings, 0, 0, setting(3, 1)))
+    await wire.next(FRAME.settings)
+    expect((await wire.next(FRAME.settings))?.flags).toBe(FLAG.ack)
+    ask(wire)
+    const late = ask(wire)
+    expect(late.stream.id).toBe(0)
+    wire.write(head(1, [[':status', '204']]))
+    await expect.poll(() => late.stream.id).toBe(3)
+    const last = ask(wire)
+    wire.write(frame(FRAME.goaway, 0, 0, Buffer.concat([number(1), number(0)])))
+    await expect
+      .poll(() => [late.heard, last.heard])
+      .toEqual([[{ code: CODE.refusedStream }], [{ code: CODE.refusedStream }]])
+    expect(wire.connection.isOpen).toBe(false)
+    const after = ask(wire)
+    await expect.poll(() => after.heard).toEqual([{ code: CODE.refusedStream }])
+  })
+
+  test.each<[what: string, frames: Buffer[], heard: unknown[], isHead?: boolean]>([
+    [
+      'an answer before the answer',
+      [head(1, [[':status', '103']], END_HEADERS), head(1, [[':status', '200']])],
+      [103, 200, { code: 0 }],
+    ],
+    [
+      'a length that nothing follows after HEAD',
+      [
+        head(1, [
+          [':status', '200'],
+          ['content-length', '5'],
+        ]),
+      ],
+      [200, { code: 0 }],
+      true,
+    ],
+    [
+      'a body after HEAD',
+      [head(1, [[':status', '200']], END_HEADERS), frame(FRAME.data, 1, 1, Buffer.from('x'))],
+      [200, { code: CODE.protocol }],
+      true,
+    ],
+    [
+      'a body after 304',
+      [head(1, [[':status', '304']], END_HEADERS), frame(FRAME.data, 1, 1, Buffer.from('x'))],
+      [304, { code: CODE.protocol }],
+    ],
+    [
+      'a length that nothing follows',
+      [
+        head(1, [
+          [':status', '200'],
+          ['content-length', '5'],
+        ]),
+      ],
+      [{ code: CODE.protocol }],
+    ],
+    ['another protocol', [head(1, [[':status', '101']], END_HEADERS)], [{ code: CODE.protocol }]],
+    ['no status', [head(1, [['x', 'y']])], [{ code: CODE.protocol }]],
+    ['a body without a head', [frame(FRAME.data, 1, 1, Buffer.from('x'))], [{ code: CODE.protocol }]],
+    [
+      'an end before it is over',
+      [head(1, [[':status', '200']], END_HEADERS), frame(FRAME.rstStream, 0, 1, number(0))],
+      [200, { code: CODE.cancel }],
+    ],
+    ['an answer to nothing', [head(3, [[':status', '200']])], [{ code: CODE.protocol }]],
+    ['a push', [frame(FRAME.pushPromise, END_HEADERS, 1, number(2))], [{ code: CODE.protocol }]],
+    [
+      'the end of the connection',
+      [frame(FRAME.goaway, 0, 0, Buffer.alloc(8))],
+      [{ code: CODE.refusedStream }],
+    ],
+  ])('%s', async (_, frames, expected, isHead) => {
+    const wire = new Wire({})
+    const { heard } = ask(wire, isHead)
+    wire.greet()
+    wire.write(...frames)
+    await expect.poll(() => heard).toEqual(expected)
+  })
+})
