@@ -1,6 +1,5 @@
 // What must be so before egress starts.
 
-import { connect } from 'node:net'
 import { systemCodeOf } from '../lib/errors.ts'
 import { runProgram } from '../lib/run-program.ts'
 
@@ -22,16 +21,4 @@ export async function whyNoFilter(): Promise<string | undefined> {
     }
   }
   return undefined
-}
-
-/** Whether another egress serves there. */
-export function isListening(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ path: socketPath })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

@@ -1,7 +1,6 @@
 // Runs egress, control and gateway as three child processes: starts them in the order in which they need each other, stops
 // them in reverse, and starts one again that dies.
 
-import { rmdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +10,7 @@ import { openLock } from '../lib/lock.ts'
 import { createLogger } from '../lib/log.ts'
 import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../lib/program.ts'
 import { createReload } from '../lib/reload.ts'
+import { removeRunDir } from '../lib/run-dir.ts'
 import { stopSignal, untilAborted } from '../lib/stop.ts'
 import { Program } from './supervise.ts'
 import { formatWelcome } from './welcome.ts'
@@ -96,13 +96,9 @@ try {
 // Gateways let what is under way end, all at the same time; the others are needed until then.
 await Promise.all(started.splice(2).map((each) => each.stop()))
 for (const each of started.reverse()) await each.stop()
-try {
-  // Empty when no sandbox is left.
-  rmdirSync(instanceOf(dataDir).runDir)
-} catch (error) {
-  if (systemCodeOf(error) !== 'ENOTEMPTY' && systemCodeOf(error) !== 'ENOENT')
-    log.warn('cannot remove the run directory', { error })
-}
+await removeRunDir(instanceOf(dataDir)).catch((error) =>
+  log.warn('cannot remove the run directory', { error }),
+)
 process.exit(exitCode)
 
 /** Binds the port for a moment, so that the reason is told before anything has been started. */

@@ -2,9 +2,9 @@
 
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
-import { systemCodeOf } from './errors.ts'
+import { isListening } from './run-dir.ts'
 
 export type ListenAddress = { host: string; port: number } | { socketPath: string }
 
@@ -87,17 +87,7 @@ function answerFault(error: unknown): Response {
 }
 
 async function removeStaleSocket(path: string): Promise<void> {
-  const live = await new Promise<boolean>((resolve) => {
-    const socket = connect({ path })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', (error) =>
-      resolve(systemCodeOf(error) !== 'ECONNREFUSED' && systemCodeOf(error) !== 'ENOENT'),
-    )
-  })
-  if (live)
+  if (await isListening(path))
     throw Object.assign(new Error(`Cannot listen on "${path}" as another program does`), {
       code: 'EADDRINUSE',
     })

@@ -10,11 +10,12 @@ import { type Instance, instanceOf, makeRunDir } from '../../lib/instance.ts'
 import { createLogger, type Logger } from '../../lib/log.ts'
 import { hasTerminal, loadConfiguration, makeDataDir, readConfiguration, refuse } from '../../lib/program.ts'
 import { createReload } from '../../lib/reload.ts'
+import { isListening, removeRunDir } from '../../lib/run-dir.ts'
 import { runProgram } from '../../lib/run-program.ts'
 import { serve } from '../../lib/serve.ts'
 import { reportReady, stopSignal } from '../../lib/stop.ts'
 import { createAdminApp, createPolicyApp } from '../app.ts'
-import { isListening, whyNoFilter } from '../check-machine.ts'
+import { whyNoFilter } from '../check-machine.ts'
 import { type EgressConfig, readEgressConfig } from '../config.ts'
 import { openRouting } from '../connections/routing.ts'
 import { openEngine } from '../engine.ts'
@@ -113,8 +114,7 @@ async function tearDown({ instance, around, stateDir }: Machine): Promise<void> 
   try {
     await around.removeAll()
     rmSync(stateDir, { recursive: true, force: true })
-    rmSync(instance.egressSocket, { force: true })
-    rmSync(instance.policySocket, { force: true })
+    await removeRunDir(instance)
   } catch (error) {
     refuse(`Cannot remove everything: ${messageOf(error)}`)
   }

@@ -1,6 +1,6 @@
 // Egress against the real kernel: namespaces, veth pairs and nftables, in an installation of its own. Needs root.
 
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   countDatagrams,
@@ -592,6 +592,7 @@ test('a teardown removes everything, also what sandboxes still had', async () =>
   await lab.teardown()
   expect(await lab.rules()).toBe('')
   expect(await run('nft', 'list', 'ruleset')).not.toContain(`${interfacePrefix}*`)
+  expect(existsSync(lab.instance.runDir)).toBe(false)
   await lab.start()
   expect(JSON.parse((await lab.admin('GET', '/sandboxes')).body)).toEqual({ sandboxes: [] })
   expect((await lab.register(one, allow('good.example'))).status).toBe(204)
