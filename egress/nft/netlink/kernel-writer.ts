@@ -43,6 +43,9 @@ export class KernelWriter {
   readonly #generations = new Set<number>()
   readonly #memory = new MessageWriter()
   #sequence = 1
+  /** Until the kernel has answered, however long that takes. */
+  #sending: Promise<unknown> = Promise.resolve()
+  /** Until it has, or is not waited for any more. */
   #underWay: Promise<unknown> = Promise.resolve()
   #isUsable = true
   #hasSaidUnknown = false
@@ -68,10 +71,12 @@ export class KernelWriter {
       if (!isLate) this.#remember(answer.generation)
       return answer
     })
-    this.#underWay = sending.catch(() => {})
-    const answer = await this.#inTime(sending, () => {
+    this.#sending = sending.catch(() => {})
+    const inTime = this.#inTime(sending, () => {
       isLate = true
     })
+    this.#underWay = inTime.catch(() => {})
+    const answer = await inTime
     if (!answer) return { outcome: 'unable' }
     if (answer.isDone) return { outcome: 'done' }
     if (answer.refusal === undefined) throw new Error('the kernel has not said what became of the rules')
@@ -84,7 +89,7 @@ export class KernelWriter {
     return { outcome: 'unable' }
   }
 
-  /** Whether a generation of the rules was made here. */
+  /** Whether a generation of the rules was made here, as far as the kernel says so in time. */
   async isOwn(generation: number): Promise<boolean> {
     // The kernel tells others of it before it answers.
     if (!this.#generations.has(generation)) await this.#underWay
@@ -112,7 +117,7 @@ export class KernelWriter {
     if (!this.#isUsable) return
     this.#isUsable = false
     this.#log.warn('the kernel is not written to any more, and rules are changed by nft alone', { why })
-    void this.#underWay.then(() => this.#socket.close())
+    void this.#sending.then(() => this.#socket.close())
   }
 
   #remember(generation: number | undefined): void {
