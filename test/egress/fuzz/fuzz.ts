@@ -1,10 +1,11 @@
-// `npm run fuzz -- dns|hello|http|policy|egress --seconds 60`: made-up messages are read by egress and, where there is somebody else who
-// reads them, by OpenSSL and llhttp. What throws, takes long, or is understood differently is printed.
+// `npm run fuzz -- dns|hello|hpack|http|policy|egress --seconds 60`: made-up messages are read by egress and, where there is somebody else who
+// reads them, by OpenSSL, nghttp2 and llhttp. What throws, takes long, or is understood differently is printed.
 
 import { messageOf } from '../../../lib/errors.ts'
 import { createRandom } from '../../gateway/strict/mutate.ts'
 import { dnsTarget } from './dns-target.ts'
 import { createHelloTarget } from './hello-target.ts'
+import { createHpackTarget } from './hpack-target.ts'
 import { createHttpTarget } from './http-target.ts'
 import { policyTarget } from './policy-target.ts'
 import type { FuzzTarget } from './target.ts'
@@ -12,6 +13,7 @@ import type { FuzzTarget } from './target.ts'
 export const EGRESS_TARGETS: Record<string, () => FuzzTarget> = {
   dns: () => dnsTarget,
   hello: createHelloTarget,
+  hpack: createHpackTarget,
   http: createHttpTarget,
   policy: () => policyTarget,
 }
