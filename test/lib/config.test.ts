@@ -64,10 +64,7 @@ describe('loadConfig()', () => {
       '[runtime]\nallow_isolated_sessions = "yes"\n',
       '"runtime.allow_isolated_sessions" must be true or false, but it is "yes"',
     ],
-    [
-      '[runtime]\ntype = "podman"\n',
-      '"runtime.type" must be one of "local", "docker", but it is "podman"',
-    ],
+    ['[runtime]\ntype = "podman"\n', '"runtime.type" must be one of "local", "docker", but it is "podman"'],
     ['[runtime]\nsubnet = "8.8.8.8"\n', '"runtime.subnet" must be "auto", or a private IPv4 range'],
     [
       '[runtime]\nipv6 = "auto"\n',
