@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import dnsPacket from 'dns-packet'
+import { address6Of } from '../../lib/address6.ts'
 import type { EgressNetwork } from '../../lib/api/egress-admin.ts'
 import { type Instance, instanceOf } from '../../lib/instance.ts'
 import { endChild } from '../support/end-child.ts'
@@ -25,6 +26,8 @@ export const TOKEN = 'a-token-of-a-guest-1'
 /** Stands for the internet. */
 export const PUBLIC = '198.51.100.10'
 export const PUBLIC_TOO = '198.51.100.11'
+/** The internet by IPv6. */
+export const PUBLIC_6 = '2001:db8:a::10'
 /** Stands for a network that is nobody's business. */
 export const PRIVATE = '10.201.77.10'
 
@@ -177,13 +180,13 @@ export class Lab {
     index: number,
     { address = this.network.gateway.replace(/\d+$/, String(10 + index)) } = {},
   ): Promise<Guest> {
-    const { gateway, interfacePrefix } = this.network
+    const { gateway, interfacePrefix, subnet6, gateway6 } = this.network
     const namespace = `lab-${this.#key}-${index}`
     const name = `${interfacePrefix}g${index}`
     await ip('netns', 'add', namespace)
     this.#namespaces.push(namespace)
     await ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
-    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1')
+    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, subnet6 === undefined ? '1' : '0')
     await ip('link', 'set', name, 'up')
     await ip('route', 'add', `${address}/32`, 'dev', name, 'src', gateway)
     const inside = (...args: string[]) => ip('-n', namespace, ...args)
@@ -191,6 +194,19 @@ export class Lab {
     await inside('address', 'add', `${address}/32`, 'dev', 'eth0')
     await inside('link', 'set', 'eth0', 'up')
     await inside('route', 'add', 'default', 'via', gateway, 'dev', 'eth0', 'onlink')
+    if (subnet6 && gateway6) {
+      const own = address6Of(subnet6, address)
+      const macOf = async (shown: Promise<string>) =>
+        (JSON.parse(await shown) as { address: string }[])[0]?.address ?? ''
+      await inside('address', 'add', `${own}/128`, 'dev', 'eth0', 'nodad')
+      const host = await macOf(ip('-j', 'link', 'show', 'dev', name))
+      await inside('neigh', 'add', gateway6, 'lladdr', host, 'nud', 'permanent', 'dev', 'eth0')
+      await inside('route', 'add', gateway6, 'dev', 'eth0')
+      await inside('route', 'add', 'default', 'via', gateway6, 'dev', 'eth0')
+      await ip('route', 'replace', `${own}/128`, 'dev', name)
+      const mac = await macOf(inside('-j', 'link', 'show', 'dev', 'eth0'))
+      await ip('neigh', 'replace', own, 'lladdr', mac, 'nud', 'permanent', 'dev', name)
+    }
     return new Guest({ id: `guest-${index}`, namespace, address, interface: name, gateway })
   }
 
@@ -267,6 +283,8 @@ export class Lab {
     await ip('link', 'set', name, 'up')
     for (const address of [`${PUBLIC}/24`, `${PUBLIC_TOO}/24`, `${PRIVATE}/24`])
       await ip('-n', namespace, 'address', 'add', address, 'dev', 'eth0')
+    await ip('address', 'add', '2001:db8:a::1/64', 'dev', name, 'nodad')
+    await ip('-n', namespace, 'address', 'add', `${PUBLIC_6}/64`, 'dev', 'eth0', 'nodad')
     await ip('-n', namespace, 'link', 'set', 'eth0', 'up')
     await ip('-n', namespace, 'route', 'add', 'default', 'via', '198.51.100.1')
     for (const port of [80, 853]) this.#outside.push(await listen(namespace, '0.0.0.0', port))
@@ -384,13 +402,15 @@ export async function countPackets(
   source: string,
 ): Promise<() => Promise<{ tcp: number; udp: number }>> {
   const nft = (...args: string[]) => run('ip', 'netns', 'exec', namespace, 'nft', ...args)
+  const family = source.includes(':') ? 'ip6' : 'ip'
+  const table = `${family} ${hook}`
   const rule = (protocol: string) =>
-    `add rule ip ${hook} c ip saddr ${source} meta l4proto ${protocol} counter`
+    `add rule ${table} c ${family} saddr ${source} meta l4proto ${protocol} counter`
   await nft(
-    `add table ip ${hook}; add chain ip ${hook} c { type filter hook ${hook} priority 0; }; ${rule('tcp')}; ${rule('udp')}`,
+    `add table ${table}; add chain ${table} c { type filter hook ${hook} priority 0; }; ${rule('tcp')}; ${rule('udp')}`,
   )
   return async () => {
-    const listed = await nft('list', 'table', 'ip', hook)
+    const listed = await nft('list', 'table', family, hook)
     const [tcp = Number.NaN, udp = Number.NaN] = [...listed.matchAll(/packets (\d+)/g)].map(([, count]) =>
       Number(count),
     )

@@ -10,6 +10,7 @@ import {
   listen,
   PRIVATE,
   PUBLIC,
+  PUBLIC_6,
   PUBLIC_TOO,
   run,
 } from '../egress/network-lab.ts'
@@ -354,31 +355,49 @@ describe('a policy that changes while connections are open', () => {
   })
 })
 
-describe('the next sandbox at an address', () => {
-  test('R1: hears nothing of what servers still send to the one before, by TCP and UDP', async () => {
-    const before = await lab.addGuest(3)
-    await lab.register(before, allow(PUBLIC))
-    const held = await before.hold(PUBLIC)
-    const asked = await before.hold(PUBLIC, 'stream')
-    onTestFinished(() => {
-      held.end()
-      asked.end()
-    })
-    expect(await held.say('stream')).toBe('echo stream')
-    expect((await lab.admin('DELETE', `/sandboxes/${before.id}`)).status).toBe(204)
-    await lab.unplug(before)
+/** A sandbox that goes while servers send to it, and another that gets its address. */
+async function followAt(server: string, numbers: { before: number; next: number }): Promise<void> {
+  const before = await lab.addGuest(numbers.before)
+  await lab.register(before, allow(server))
+  const held = await before.hold(server)
+  const asked = await before.hold(server, 'stream')
+  onTestFinished(() => {
+    held.end()
+    asked.end()
+  })
+  expect(await held.say('stream')).toBe('echo stream')
+  expect((await lab.admin('DELETE', `/sandboxes/${before.id}`)).status).toBe(204)
+  await lab.unplug(before)
 
-    const next = await lab.addGuest(4, { address: before.address })
-    const heard = await countPackets(next.namespace, 'prerouting', PUBLIC)
-    const sent = await countPackets(lab.outside, 'output', PUBLIC)
-    // It may go to the server itself, and still has no part in what the other has begun.
-    await lab.register(next, allow(PUBLIC))
-    await expect.poll(async () => (await sent()).tcp, { timeout: 10_000 }).toBeGreaterThan(1)
-    await expect.poll(async () => (await sent()).udp).toBeGreaterThan(5)
-    expect(await heard()).toEqual({ tcp: 0, udp: 0 })
-    // What it begins itself is answered.
-    expect(await next.dial(PUBLIC)).toMatch(/^open/)
-    expect(await next.dial(PUBLIC, 80, 'udp')).toMatch(/^open/)
+  const next = await lab.addGuest(numbers.next, { address: before.address })
+  const heard = await countPackets(next.namespace, 'prerouting', server)
+  const sent = await countPackets(lab.outside, 'output', server)
+  // It may go to the server itself, and still has no part in what the other has begun.
+  await lab.register(next, allow(server))
+  await expect.poll(async () => (await sent()).tcp, { timeout: 10_000 }).toBeGreaterThan(1)
+  await expect.poll(async () => (await sent()).udp).toBeGreaterThan(5)
+  expect(await heard()).toEqual({ tcp: 0, udp: 0 })
+  // What it begins itself is answered, also by who says that nobody is there.
+  expect(await next.dial(server)).toMatch(/^open/)
+  expect(await next.dial(server, 80, 'udp')).toMatch(/^open/)
+  expect(await next.dial(server, 81, 'udp')).toBe('failed ECONNREFUSED')
+  await lab.admin('DELETE', `/sandboxes/${next.id}`)
+}
+
+describe('the next sandbox at an address hears nothing of what servers still send to the one before', () => {
+  test('R1: by TCP and UDP', () => followAt(PUBLIC, { before: 3, next: 4 }))
+
+  test('R1: by TCP and UDP of IPv6', async () => {
+    const start = async (settings: string) => {
+      await lab.stop()
+      lab.settings = settings
+      await lab.start()
+    }
+    await start('[runtime]\nipv6 = true\n')
+    onTestFinished(() => start(''))
+    const listener = await listen(lab.outside, PUBLIC_6, 80)
+    onTestFinished(() => void listener.kill('SIGKILL'))
+    await followAt(PUBLIC_6, { before: 5, next: 6 })
   })
 })
 
