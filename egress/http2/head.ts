@@ -34,22 +34,46 @@ const OF_THE_CONNECTION = new Set([
   'transfer-encoding',
   'upgrade',
 ])
-const REQUEST_PSEUDO = new Set([':method', ':scheme', ':authority', ':path'])
+// A bit for each, to see what comes twice.
+const METHOD = 1
+const SCHEME = 2
+const PATH = 4
+const AUTHORITY = 8
+const PSEUDO: ReadonlyMap<string, number> = new Map([
+  [':method', METHOD],
+  [':scheme', SCHEME],
+  [':path', PATH],
+  [':authority', AUTHORITY],
+])
+const NO_FIELD = { name: '', value: '' }
 const LENGTH = /^\d{1,15}$/
 
 export function readRequestHead(all: readonly ReceivedField[]): RequestHead | Malformed {
-  const pseudo = new Map<string, string>()
-  const start = readPseudo(all, REQUEST_PSEUDO, pseudo)
-  if (typeof start === 'object') return start
-  const method = pseudo.get(':method')
-  const scheme = pseudo.get(':scheme') ?? ''
-  const path = pseudo.get(':path') ?? ''
-  if (method === undefined || method === '') return { problem: 'there is no method' }
+  let method = ''
+  let scheme = ''
+  let path = ''
+  let authority: string | undefined
+  let seen = 0
+  let at = 0
+  for (; at < all.length; at++) {
+    const { name, value } = all[at] ?? NO_FIELD
+    if (name.charCodeAt(0) !== COLON) break
+    const bit = PSEUDO.get(name)
+    if (bit === undefined) return { problem: 'there is a pseudo field that has no meaning here' }
+    if ((seen & bit) !== 0) return { problem: `${name} comes twice` }
+    if (!isValue(value)) return { problem: `${name} holds characters that are not allowed` }
+    seen |= bit
+    if (bit === METHOD) method = value
+    else if (bit === SCHEME) scheme = value
+    else if (bit === PATH) path = value
+    else authority = value
+  }
+  if (method === '') return { problem: 'there is no method' }
   if (method !== 'CONNECT' && (scheme === '' || path === ''))
     return { problem: 'there is no scheme or no path' }
-  const read = readFields(all, start)
+  const read = readFields(all, at)
   if ('problem' in read) return read
-  return { method, scheme, path, authority: pseudo.get(':authority'), ...read }
+  return { method, scheme, path, authority, ...read }
 }
 
 export function readAnswerHead(all: readonly ReceivedField[]): AnswerHead | Malformed {
@@ -67,24 +91,6 @@ export function readTrailers(all: readonly ReceivedField[]): readonly ReceivedFi
     if (problem !== undefined) return { problem }
   }
   return all
-}
-
-/** Gives where the other fields begin. */
-function readPseudo(
-  all: readonly ReceivedField[],
-  known: ReadonlySet<string>,
-  into: Map<string, string>,
-): number | Malformed {
-  let at = 0
-  for (const { name, value } of all) {
-    if (name.charCodeAt(0) !== COLON) break
-    if (!known.has(name)) return { problem: 'there is a pseudo field that has no meaning here' }
-    if (into.has(name)) return { problem: `${name} comes twice` }
-    if (!isValue(value)) return { problem: `${name} holds characters that are not allowed` }
-    into.set(name, value)
-    at++
-  }
-  return at
 }
 
 function readFields(

@@ -155,6 +155,11 @@ describe('a stream is broken off, and the next one goes on, at', () => {
       [head(1, [...GET.slice(0, 3), ['x', 'y'], [':path', '/']])],
     ],
     ['a pseudo field twice', CODE.protocol, [head(1, [...GET, [':path', '/']])]],
+    [
+      'a path twice, of which one is empty',
+      CODE.protocol,
+      [head(1, [...GET.slice(0, 3), [':path', ''], [':path', '/']])],
+    ],
     ['a pseudo field that there is not', CODE.protocol, [head(1, [...GET, [':protocol', 'websocket']])]],
     ['no method', CODE.protocol, [head(1, GET.slice(1))]],
     ['no scheme', CODE.protocol, [head(1, GET.toSpliced(1, 1))]],
