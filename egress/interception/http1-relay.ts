@@ -2,6 +2,7 @@
 // it gets; bodies pass as they come, in both directions, no faster than the slower side takes them.
 
 import type { Socket } from 'node:net'
+import { endAndLinger } from '../end-and-linger.ts'
 import { writePiece } from '../write-piece.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeadBuffer } from './head-buffer.ts'
@@ -29,8 +30,6 @@ export type Http1RelayOptions = Relaying & {
 
 /** As long as servers wait for the next request. */
 const REQUEST_MS = 75_000
-/** How long what a client goes on sending is read and dropped, so that it reads the answer before it hears of the end. */
-const LINGER_MS = 3000
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 export class Http1Relay {
@@ -314,9 +313,7 @@ export class Http1Relay {
     this.#current = undefined
     this.#rest.takeAll()
     this.#release(current === undefined)
-    this.#client.end()
-    this.#client.resume()
-    this.#client.setTimeout(LINGER_MS, () => this.#client.destroy())
+    endAndLinger(this.#client)
   }
 
   #abort(problem: string): void {
