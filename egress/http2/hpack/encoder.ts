@@ -38,6 +38,7 @@ const MAX_NUMBERS_BYTES = 15
 /** Room for a block: what is made at once, and what is kept from one to the next. */
 const MIN_ROOM = 512
 const MAX_KEPT_ROOM = 4096
+const NO_ROOM = Buffer.alloc(0)
 /** Up to here a text is written faster byte by byte than by a call into the runtime. */
 const SHORT_TEXT = 24
 
@@ -45,11 +46,11 @@ export class HpackEncoder {
   readonly #table = new FieldTable(MAX_TABLE_BYTES)
   /** The number of the newest entry of each name in the table, and, by slot, that of the one before it of the same name. */
   readonly #newest = new Map<string, number>()
-  readonly #before: number[] = new Array<number>(SLOTS).fill(NONE)
+  readonly #before: number[] = []
   /** What the other side reckons with before the next block, and the least that it allowed since the last one. */
   #toldBytes = FIRST_LIMIT_BYTES
   #leastBytes = FIRST_LIMIT_BYTES
-  #room: Buffer = Buffer.allocUnsafeSlow(MIN_ROOM)
+  #room: Buffer = NO_ROOM
   #at = 0
 
   /** What the other side allows (SETTINGS_HEADER_TABLE_SIZE); the next block begins with the update that it needs (RFC 7541 4.2, also when
@@ -68,7 +69,7 @@ export class HpackEncoder {
     for (let place = 0; place < fields.length; place++) this.#writeField(fields[place]!)
     const block = Buffer.allocUnsafe(this.#at)
     this.#room.copy(block, 0, 0, this.#at)
-    if (this.#room.length > MAX_KEPT_ROOM) this.#room = Buffer.allocUnsafeSlow(MIN_ROOM)
+    if (this.#room.length > MAX_KEPT_ROOM) this.#room = NO_ROOM
     return block
   }
 
@@ -156,9 +157,10 @@ export class HpackEncoder {
     const { length } = text
     this.#writeNumber(0, LENGTH_MAX, length)
     const room = this.#room
-    if (length > SHORT_TEXT) room.write(text, this.#at, length, 'latin1')
-    else for (let place = 0; place < length; place++) room[this.#at + place] = text.charCodeAt(place)
+    const at = this.#at
     this.#at += length
+    if (length > SHORT_TEXT) room.write(text, at, length, 'latin1')
+    else for (let place = 0; place < length; place++) room[at + place] = text.charCodeAt(place)
   }
 
   #writeNumber(bits: number, max: number, number: number): void {
@@ -176,7 +178,7 @@ export class HpackEncoder {
   #makeRoom(bytes: number): void {
     const needed = this.#at + bytes
     if (needed <= this.#room.length) return
-    const room = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#room.length))
+    const room = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#room.length, MIN_ROOM))
     this.#room.copy(room, 0, 0, this.#at)
     this.#room = room
   }

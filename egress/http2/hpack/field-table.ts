@@ -7,8 +7,9 @@ export const ENTRY_BYTES = 32
 export const FIRST_LIMIT_BYTES = 4096
 
 export class FieldTable {
-  readonly #names: string[]
-  readonly #values: string[]
+  /** They get their slots one after the other, so that a table that is hardly used is small. */
+  readonly #names: string[] = []
+  readonly #values: string[] = []
   /** Makes a slot of a number: there are as many slots as a power of two. */
   readonly #mask: number
   #next = 0
@@ -20,8 +21,6 @@ export class FieldTable {
   constructor(maxBytes: number) {
     let slots = 1
     while (slots * ENTRY_BYTES < Math.max(maxBytes, FIRST_LIMIT_BYTES)) slots *= 2
-    this.#names = new Array<string>(slots).fill('')
-    this.#values = new Array<string>(slots).fill('')
     this.#mask = slots - 1
   }
 
