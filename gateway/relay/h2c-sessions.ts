@@ -1,6 +1,8 @@
 // Connections to sandboxes that speak HTTP/2, one for each place in one life of a sandbox: its streams share it.
 
 import { type ClientHttp2Session, connect } from 'node:http2'
+import { connect as connectSocket, type Socket } from 'node:net'
+import { cutOff } from './cut-off.ts'
 import type { Target } from './pool.ts'
 
 const IDLE_MS = 60_000
@@ -10,18 +12,21 @@ const OPTIONS = {
   maxSettings: 32,
 }
 
+type Open = { session: ClientHttp2Session; socket: Socket }
+
 export class H2cSessions {
   /** By sandbox, as routes change far more often than there are sessions to look through. */
-  readonly #groups = new Map<string, Map<string, ClientHttp2Session>>()
+  readonly #groups = new Map<string, Map<string, Open>>()
 
   open({ key, group, connect: place }: Target): ClientHttp2Session {
-    const open = this.#groups.get(group)?.get(key)
+    const open = this.#groups.get(group)?.get(key)?.session
     if (open && !open.closed && !open.destroyed) return open
     if (!('host' in place)) throw new Error('HTTP/2 is spoken to addresses only')
     const host = place.host.includes(':') ? `[${place.host}]` : place.host
-    const session = connect(`http://${host}:${place.port}`, OPTIONS)
+    const socket = connectSocket(place)
+    const session = connect(`http://${host}:${place.port}`, { ...OPTIONS, createConnection: () => socket })
     const forget = () => {
-      if (this.#groups.get(group)?.get(key) === session) this.#forget(group, key)
+      if (this.#groups.get(group)?.get(key)?.session === session) this.#forget(group, key)
     }
     session.setTimeout(IDLE_MS, () => {
       forget()
@@ -33,8 +38,8 @@ export class H2cSessions {
       .on('error', () => {})
       .on('goaway', forget)
       .on('close', forget)
-    const sessions = this.#groups.get(group) ?? new Map<string, ClientHttp2Session>()
-    this.#groups.set(group, sessions.set(key, session))
+    const sessions = this.#groups.get(group) ?? new Map<string, Open>()
+    this.#groups.set(group, sessions.set(key, { session, socket }))
     return session
   }
 
@@ -42,15 +47,17 @@ export class H2cSessions {
   cut(group: string, exceptKeyPrefix?: string): void {
     const sessions = this.#groups.get(group)
     if (!sessions) return
-    for (const [key, session] of [...sessions]) {
+    for (const [key, { socket }] of [...sessions]) {
       if (exceptKeyPrefix !== undefined && key.startsWith(exceptKeyPrefix)) continue
       this.#forget(group, key)
-      session.destroy()
+      cutOff(socket)
     }
   }
 
   close(): void {
-    for (const group of [...this.#groups.keys()]) this.cut(group)
+    for (const sessions of this.#groups.values())
+      for (const { session } of sessions.values()) session.destroy()
+    this.#groups.clear()
   }
 
   #forget(group: string, key: string): void {

@@ -1,11 +1,12 @@
 // Connections to sandboxes and to control. Idle ones are kept for the next request to the very same place in the very same
 // life of the sandbox: an address may belong to another sandbox a moment later. When a route changes its life or goes away,
-// all its connections are cut, because nothing else might ever end them.
+// all its connections are cut, because nothing else might ever end them, and the kernel would go on sending what has not arrived.
 
 import { connect, type Socket } from 'node:net'
 import { Lanes } from '../../lib/lanes.ts'
 import { type ChunkMemory, type ChunkReader, ReadMemory } from '../../lib/read-memory.ts'
 import { countedAs } from '../front/client-counts.ts'
+import { cutOff } from './cut-off.ts'
 import { H2cSessions } from './h2c-sessions.ts'
 import { H2cSocket } from './h2c-socket.ts'
 
@@ -129,6 +130,12 @@ export class Upstream {
     this.user = undefined
     this.giveBack()
     this.#reader.rest()
+  }
+
+  /** Ends it for a sandbox that is no longer there. */
+  cutOff(): void {
+    if (this.socket instanceof H2cSocket) this.socket.destroy()
+    else cutOff(this.socket)
   }
 
   giveBack(): void {
@@ -261,7 +268,7 @@ export class UpstreamPool {
     if (!members) return
     for (const upstream of [...members]) {
       if (exceptKeyPrefix !== undefined && upstream.target.key.startsWith(exceptKeyPrefix)) continue
-      upstream.socket.destroy()
+      upstream.cutOff()
     }
   }
 
@@ -272,8 +279,9 @@ export class UpstreamPool {
   }
 
   close(): void {
-    for (const group of [...this.#groups.keys()]) this.cut(group)
     this.#sessions.close()
+    for (const members of [...this.#groups.values()])
+      for (const upstream of [...members]) upstream.socket.destroy()
   }
 
   #forget(upstream: Upstream): void {

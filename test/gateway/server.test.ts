@@ -8,7 +8,7 @@ import { UpstreamPool } from '../../gateway/relay/pool.ts'
 import type { Lookup } from '../../gateway/routing/routes-feed.ts'
 import { parseRanges } from '../../lib/hops.ts'
 import { FakeControl } from './fake-control.ts'
-import { dial, exchange, head, startAnswering, startGateway, startRaw } from './support.ts'
+import { dial, exchange, type FakeRoutes, head, startAnswering, startGateway, startRaw } from './support.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 const CLOSE = 'Connection: close'
@@ -295,6 +295,24 @@ test('nobody takes all connections to control', async () => {
   ask('203.0.113.2')
   await next
   expect(await ask('203.0.113.3').read(/Retry-After: 1/)).toContain('503')
+})
+
+describe('connections to a sandbox end with a reset, so that nothing more is sent to its address, when it', () => {
+  test.each([
+    ['is gone', (routes: FakeRoutes) => routes.delete('a')],
+    ['is in another life', (routes: FakeRoutes) => routes.put('a', 1, { generation: 2 })],
+  ])('%s', async (_, change) => {
+    const gateway = await startGateway()
+    const upstream = await startRaw()
+    gateway.routes.put('a', upstream.port)
+    const client = dial(gateway.port).send(`${head('POST /', 'Content-Length: 9')}half`)
+    const peer = await upstream.peer(0)
+    await peer.read('half')
+    change(gateway.routes)
+    await peer.ended()
+    expect(peer.error).toMatchObject({ code: 'ECONNRESET' })
+    expect(await client.ended()).toMatch(/^HTTP\/1\.1 502 /)
+  })
 })
 
 describe('stopping', () => {
