@@ -83,8 +83,7 @@ export class Http1Relay {
     const text = this.#rest.takeHead()
     if (text !== undefined) this.#begin(text)
     else if (this.#hasEnded) this.#close()
-    else if (this.#rest.isTooMuch)
-      this.#refuse({ status: 431, text: 'the head of the request is too long, or in too many pieces' })
+    else if (this.#rest.isFull) this.#refuse({ status: 431, text: 'the head of the request is too long' })
     else this.#client.resume()
   }
 

@@ -148,3 +148,15 @@ test.each([
     expect(kept).toBe(isKept ? 1 : 0)
   },
 )
+
+test('a client whose head comes in very many pieces is answered', async () => {
+  const client = await begin({ open: await beginEcho('\r\n\r\n') })
+  client.setNoDelay(true)
+  const pieces = [
+    'GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nX: ',
+    ...'x'.repeat(2000),
+    '\r\n\r\n',
+  ]
+  for (const piece of pieces) await new Promise<void>((resolve) => client.write(piece, () => resolve()))
+  expect(await text(client)).toMatch(/^HTTP\/1\.1 200 /)
+})
