@@ -30,7 +30,8 @@ import { createCrowdLog } from './observe/crowd-log.ts'
 import { createRequestLog } from './observe/request-log.ts'
 import { Tally } from './observe/tally.ts'
 import { ClientConnection } from './relay/connection.ts'
-import { STREAM_BUFFER_BYTES, UpstreamPool } from './relay/pool.ts'
+import { UpstreamPool } from './relay/pool.ts'
+import { STREAM_BUFFER_BYTES } from './relay/upstream.ts'
 
 export type GatewayOptions = {
   access: AccessSettings

@@ -4,7 +4,7 @@
 import type { Client } from '../../lib/hops.ts'
 import { type AccessSettings, decideAccess } from '../access/access.ts'
 import type { RequestHead } from '../http1/head.ts'
-import type { Target } from '../relay/pool.ts'
+import type { Target } from '../relay/upstream.ts'
 import { decideRoute, type Route } from '../routing/route.ts'
 import type { Door, RouteSource } from './door.ts'
 import { planControl } from './plan.ts'

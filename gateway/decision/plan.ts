@@ -6,7 +6,7 @@ import type { Route as FeedRoute, RouteTarget, Share } from '../../lib/api/route
 import type { Client } from '../../lib/hops.ts'
 import type { RequestHead } from '../http1/head.ts'
 import { formatInnerHost, formatRequestHead, type InnerLocation } from '../relay/headers.ts'
-import type { Target } from '../relay/pool.ts'
+import type { Target } from '../relay/upstream.ts'
 import type { Route } from '../routing/route.ts'
 
 /** Where one request goes and how. */

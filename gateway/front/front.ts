@@ -6,7 +6,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressRanges, Origin } from '../../lib/hops.ts'
 import type { Logger } from '../../lib/log.ts'
 import { REFUSED } from '../decision/refusal.ts'
-import { STREAM_BUFFER_BYTES } from '../relay/pool.ts'
+import { STREAM_BUFFER_BYTES } from '../relay/upstream.ts'
 import type { Certificates } from './certificates.ts'
 import { ClientCounts } from './client-counts.ts'
 import { parseProxyHeader } from './proxy-protocol.ts'

@@ -13,8 +13,8 @@ import { loggedPath } from '../observe/logged.ts'
 import { ByteMeter } from './byte-meter.ts'
 import { Exchange, type ExchangeOwner, STALL_TIMEOUT_MS } from './forward.ts'
 import { formatUpgradeHead } from './headers.ts'
-import type { Upstream } from './pool.ts'
 import { splice } from './upgrade.ts'
+import type { Upstream } from './upstream.ts'
 
 const LINGER_MS = 2000
 /** What a client has sent ahead while an earlier request is under way. */

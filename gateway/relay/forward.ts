@@ -19,7 +19,8 @@ import type { Legs } from '../observe/outcome.ts'
 import type { ByteMeter } from './byte-meter.ts'
 import { UnsayableRequest } from './h2c-socket.ts'
 import { formatInterimHead, formatResponseHead, isRepeatable, mayBeTrailer } from './headers.ts'
-import type { Upstream, UpstreamPool, UpstreamUser } from './pool.ts'
+import type { UpstreamPool } from './pool.ts'
+import type { Upstream, UpstreamUser } from './upstream.ts'
 
 /** What an exchange asks of the connection that it belongs to. */
 export type ExchangeOwner = {

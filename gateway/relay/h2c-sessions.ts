@@ -3,7 +3,7 @@
 import { type ClientHttp2Session, connect } from 'node:http2'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { cutOff } from './cut-off.ts'
-import type { Target } from './pool.ts'
+import type { Target } from './upstream.ts'
 
 const IDLE_MS = 60_000
 const OPTIONS = {

@@ -5,7 +5,7 @@
 import type { ChunkMemory } from '../../lib/read-memory.ts'
 import type { ClientSocket } from '../decision/verdict.ts'
 import type { ByteMeter } from './byte-meter.ts'
-import type { Upstream, UpstreamUser } from './pool.ts'
+import type { Upstream, UpstreamUser } from './upstream.ts'
 
 /** When one side has ended, so long may the other be silent before both are closed. */
 const HALF_CLOSED_TIMEOUT_MS = 5 * 60_000
