@@ -27,6 +27,7 @@ const MAX_PADDING_BITS = 7
  *  completes two. */
 const STATE = 255
 const BYTE_SHIFT = 8
+/** Above the byte, so that it falls away where that is written. */
 const COMPLETES = 1 << 16
 /** Nothing may lead here: the end of the text in the middle of it. */
 const WRONG = -1
