@@ -29,7 +29,7 @@ test.each(Object.keys(EGRESS_TARGETS))(
   },
 )
 
-test.each(['dns', 'hello', 'hpack', 'http'])(
+test.each(['dns', 'hello', 'hpack', 'http', 'http2'])(
   'the reader "%s" is right about long runs of one byte, and takes no longer for them',
   async (name) => {
     const target = EGRESS_TARGETS[name]?.()

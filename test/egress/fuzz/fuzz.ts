@@ -7,6 +7,7 @@ import { dnsTarget } from './dns-target.ts'
 import { createHelloTarget } from './hello-target.ts'
 import { createHpackTarget } from './hpack-target.ts'
 import { createHttpTarget } from './http-target.ts'
+import { createHttp2Target } from './http2-target.ts'
 import { policyTarget } from './policy-target.ts'
 import type { FuzzTarget } from './target.ts'
 
@@ -15,6 +16,7 @@ export const EGRESS_TARGETS: Record<string, () => FuzzTarget> = {
   hello: createHelloTarget,
   hpack: createHpackTarget,
   http: createHttpTarget,
+  http2: createHttp2Target,
   policy: () => policyTarget,
 }
 
