@@ -26,6 +26,9 @@ const STATES: Record<SandboxState, RouteState> = {
   Failed: 'failed',
 }
 
+/** Called when a route has changed: the new one, or undefined when it is gone. */
+export type RouteListener = (id: string, route: Route | undefined) => void
+
 export type RoutesFeedOptions = {
   store: Store
   /** Where egress serves every sandbox's policy. */
@@ -50,6 +53,7 @@ export class RoutesFeed implements Disposable {
   readonly #stopWatching: () => void
   #version = 0
   readonly #waiters = new Set<() => void>()
+  readonly #listeners = new Set<RouteListener>()
 
   constructor({
     store,
@@ -80,6 +84,11 @@ export class RoutesFeed implements Disposable {
 
   get(id: string): Route | undefined {
     return this.#routes.get(id)?.route
+  }
+
+  onChange(listener: RouteListener): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   /**
@@ -150,12 +159,18 @@ export class RoutesFeed implements Disposable {
       if (!known) return
       this.#routes.delete(id)
       this.#append({ type: 'delete', version: ++this.#version, id })
+      this.#tell(id, undefined)
       return
     }
     const text = JSON.stringify(route)
     if (known?.text === text) return
     this.#routes.set(id, { route, text })
     this.#append({ type: 'put', version: ++this.#version, route })
+    this.#tell(id, route)
+  }
+
+  #tell(id: string, route: Route | undefined): void {
+    for (const listener of [...this.#listeners]) listener(id, route)
   }
 
   #routeOf(row: SandboxRow): Route {

@@ -17,6 +17,7 @@ import { notFound, refusal } from '../errors.ts'
 import type { RoutesFeed } from '../routes-feed.ts'
 import { parsePort } from './endpoints.ts'
 import { clientBehind, findMistakable } from './proxy-fields.ts'
+import { ProxySockets } from './proxy-sockets.ts'
 import type { ProxyTraffic } from './proxy-traffic.ts'
 import { type Relay, relayRequest, relayUpgrade } from './relay.ts'
 import { visibleSandbox } from './visible.ts'
@@ -95,7 +96,7 @@ export function createSandboxProxy({
   traffic,
   trusted = parseRanges([]),
 }: {
-  feed: Pick<RoutesFeed, 'get'>
+  feed: Pick<RoutesFeed, 'get' | 'onChange'>
   log: Logger
   /** Is told of what passes. */
   traffic?: Pick<ProxyTraffic, 'follow' | 'leave'>
@@ -108,6 +109,7 @@ export function createSandboxProxy({
   /** Who is believed what it says of the client. */
   trusted?: AddressRanges
 }): SandboxProxy {
+  const sockets = new ProxySockets(feed)
   const prepare = (incoming: IncomingMessage, refuse: (error: unknown) => void): Relay => {
     const { id, target, path, prefix } = resolveTarget(feed, incoming.url ?? '/')
     if (incoming.headers[SERVICE_WORKER_FIELD] !== undefined)
@@ -118,7 +120,8 @@ export function createSandboxProxy({
         'GENERAL::BAD_REQUEST',
         `The field "${mistakable}" could be taken for another with hyphens: leave it out`,
       )
-    requireAccess(feed.get(id), incoming)
+    const route = feed.get(id)
+    requireAccess(route, incoming)
     if (incoming.headers['opensandbox-access-renew'] !== 'skip') traffic?.follow(id, incoming.socket)
     const address = incoming.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? ''
     const client = clientBehind(address, incoming.rawHeaders, trusted)
@@ -126,7 +129,11 @@ export function createSandboxProxy({
     const passage = { inner: innerHostOf(target), outer, prefix, client }
     // A document of a sandbox must not have the origin of an API that asks for no key.
     const extra = isOpen() ? ['Content-Security-Policy', NO_ORIGIN_POLICY] : []
-    return { incoming, target, path, passage, extra, refuse }
+    const onSocket = (socket: Socket) => {
+      // What egress answers is not the sandbox's.
+      if (route && 'host' in target) sockets.follow(socket, route)
+    }
+    return { incoming, target, path, passage, extra, onSocket, refuse }
   }
 
   return {

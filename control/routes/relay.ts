@@ -35,6 +35,8 @@ export type Relay = {
   passage: RequestPassage
   /** Fields of answers beside the sandbox's own. */
   extra: RawFields
+  /** Is given what leads to the sandbox. */
+  onSocket: (socket: Socket) => void
   /** Is told why, when nothing has been answered. */
   refuse: (error: unknown) => void
 }
@@ -138,7 +140,7 @@ export function relayUpgrade(relay: Relay, wanted: string, client: Socket, head:
   asked.end()
 }
 
-function ask({ incoming, target, path, passage }: Relay, upgrade = ''): ClientRequest {
+function ask({ incoming, target, path, passage, onSocket }: Relay, upgrade = ''): ClientRequest {
   const asked = request({
     ...('socketPath' in target
       ? { socketPath: target.socketPath }
@@ -150,12 +152,13 @@ function ask({ incoming, target, path, passage }: Relay, upgrade = ''): ClientRe
   })
   const connecting = setTimeout(() => asked.destroy(timeoutOf('ECONNECT_TIMEOUT')), CONNECT_TIMEOUT_MS)
   asked.once('close', () => clearTimeout(connecting))
-  asked.once('socket', (socket) =>
+  asked.once('socket', (socket) => {
+    onSocket(socket)
     socket.once('connect', () => {
       clearTimeout(connecting)
       socket.setNoDelay(true).setKeepAlive(true)
-    }),
-  )
+    })
+  })
   asked.setTimeout(SILENCE_TIMEOUT_MS, () => asked.destroy(timeoutOf('ETIMEDOUT')))
   asked.once('response', () => asked.setTimeout(0))
   return asked

@@ -2,7 +2,7 @@
 
 import { type ClientHttp2Session, connect } from 'node:http2'
 import { connect as connectSocket, type Socket } from 'node:net'
-import { cutOff } from './cut-off.ts'
+import { cutOff } from '../../lib/cut-off.ts'
 import type { Target } from './upstream.ts'
 
 const IDLE_MS = 60_000

@@ -1,8 +1,8 @@
 // One connection to a sandbox, or to control: whoever uses it at the moment hears from it.
 
 import { connect, type Socket } from 'node:net'
+import { cutOff } from '../../lib/cut-off.ts'
 import type { ChunkMemory, ChunkReader, ReadMemory } from '../../lib/read-memory.ts'
-import { cutOff } from './cut-off.ts'
 import type { H2cSessions } from './h2c-sessions.ts'
 import { H2cSocket } from './h2c-socket.ts'
 

@@ -319,11 +319,14 @@ const CASES: Case[] = [
 async function openRoute(name: (typeof ROUTES)[number]) {
   if (name === 'control') {
     const { port, base } = await openControlOnPort({ accessSettings: { apiKey: 'k' } })
-    return { port, id: await createSandbox(base, 'k') }
+    const id = await createSandbox(base, 'k')
+    const headers = { 'open-sandbox-api-key': 'k' }
+    const remove = async () => void (await fetch(`${base}/sandboxes/${id}`, { method: 'DELETE', headers }))
+    return { port, id, remove }
   }
   const { port, routes } = await startGateway({ access: { ...OPEN_ACCESS, hasApiKey: true } })
   routes.put('a', 1)
-  return { port, id: 'a' }
+  return { port, id: 'a', remove: async () => routes.delete('a') }
 }
 
 /** Names of fields in lower case, and without the lines that are not compared. */
@@ -336,6 +339,33 @@ function comparable(text: string): string {
 }
 
 describe.each(ROUTES)('by %s', (name) => {
+  test.each([
+    [
+      'in the middle of a request',
+      (base: string) => `POST ${base}/ HTTP/1.1\r\nHost: o\r\nContent-Length: 9\r\n\r\nhalf`,
+      '',
+    ],
+    [
+      'with a WebSocket open',
+      (base: string) => get('/', ...WEBSOCKET).replaceAll('{base}', base),
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+    ],
+  ])('nothing more is sent to the address of a sandbox that goes %s', async (_, format, answer) => {
+    const { port, id, remove } = await openRoute(name)
+    const sandbox = await startRaw()
+    const client = dial(port).send(format(`/sandboxes/${id}/proxy/${sandbox.port}`))
+    const peer = await sandbox.peer(0)
+    await peer.read(answer === '' ? 'half' : '\r\n\r\n')
+    if (answer !== '') {
+      peer.send(answer)
+      await client.read('101')
+    }
+    await remove()
+    await peer.ended()
+    expect(peer.error).toMatchObject({ code: 'ECONNRESET' })
+    await client.ended()
+  })
+
   test.each(CASES)('$name', async (given) => {
     const { port, id } = await openRoute(name)
     let inner = ''
