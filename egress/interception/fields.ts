@@ -123,8 +123,8 @@ export function holdsEscaped(text: string, injection: Injection): boolean {
 }
 
 /** Each value by itself, so that several cookies stay several. */
-function redactFields(lines: readonly Line[], injection: Injection | undefined): Line[] {
-  if (!injection) return [...lines]
+function redactFields(lines: Line[], injection: Injection | undefined): Line[] {
+  if (!injection) return lines
   return lines
     .filter(({ name }) => !isNamedBySecret(name, injection))
     .map(({ name, value }) => ({ name, value: redact(value, injection) }))

@@ -66,8 +66,8 @@ function choose(
         }
       if (fit === 'fits') fitting.push(binding)
     }
-    const [chosen, ...rivals] = fitting
-    if (rivals.length > 0) return { kind: 'ambiguous', bindings: fitting.map(({ name }) => name) }
+    if (fitting.length > 1) return { kind: 'ambiguous', bindings: fitting.map(({ name }) => name) }
+    const [chosen] = fitting
     if (chosen) return { chosen }
   }
   return { kind: 'none' }
