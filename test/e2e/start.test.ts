@@ -135,6 +135,11 @@ describe('npm start', () => {
     await create(edge)
     await create(edge)
     expect(tracesOf(edge.dataDir)).not.toEqual([])
+    // One that is killed leaves its socket.
+    const gateway = childrenOf(edge).get('gateway') ?? 0
+    expect(gateway).toBeGreaterThan(0)
+    process.kill(gateway, 'SIGKILL')
+    await edge.waitForOutput(/program is back program=gateway/, 30_000)
     const stopped = edge.stop('SIGINT')
     process.kill(edge.launcherPid, 'SIGINT')
     expect(await stopped).toBe(0)
