@@ -78,6 +78,11 @@ export class Wire {
     return Object.fromEntries(decoded?.fields.map(({ name, value }) => [name, value]) ?? [])
   }
 
+  /** The names of those that must never be put into a table. */
+  sensitiveOf({ payload }: Seen): string[] {
+    return this.#decoder.decode(payload)?.sensitive.map(({ name }) => name) ?? []
+  }
+
   #read(chunk: Buffer): void {
     this.#bytes = Buffer.concat([this.#bytes, chunk])
     while (this.#bytes.length >= HEAD_BYTES) {

@@ -1,0 +1,194 @@
+// Requests by HTTP/2 on their way: the client is Node's, and of the server each frame is written by hand.
+
+import { once } from 'node:events'
+import {
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+  type OutgoingHttpHeaders,
+} from 'node:http2'
+import { duplexPair } from 'node:stream'
+import { expect, onTestFinished, test } from 'vitest'
+import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
+import type { Exchange } from '../../../egress/interception/exchange.ts'
+import { relayHttp2 } from '../../../egress/interception/http2-relay.ts'
+import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
+import type { Injection } from '../../../egress/vault/port.ts'
+import { frame, pack } from '../../support/http2-frames.ts'
+import { Wire } from '../http2/wire.ts'
+
+const HOST = 'a.example'
+const SECRET = 'sk-live-1234567890'
+const WINDOW_BYTES = 1024 * 1024
+const OK = frame(FRAME.headers, FLAG.endHeaders, 1, pack([[':status', '200']]))
+const WHOLE_OK = frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, pack([[':status', '200']]))
+const INJECTION: Injection = {
+  kind: 'inject',
+  binding: 'b',
+  revision: 1,
+  headers: [['X-Key', SECRET]],
+  substitutions: [{ placeholder: 'PLACE', value: SECRET, in: ['body'] }],
+  secrets: [SECRET],
+}
+
+function setup({ injection }: { injection?: Injection } = {}) {
+  const servers: Wire[] = []
+  const exchanges: Exchange[] = []
+  const [theirs, ours] = duplexPair()
+  relayHttp2({
+    server: { scheme: 'https', host: HOST, port: 443 },
+    vault: () => injection && { revision: 1, hasBindingFor: () => true, choose: () => injection },
+    holdBody: () => () => {},
+    onExchange: (exchange) => exchanges.push(exchange),
+    secrets: new SecretFinder(),
+    open: () => {
+      const kept = servers.find(({ connection }) => connection.isOpen)
+      if (kept) return kept.connection
+      const server = new Wire({})
+      server.greet()
+      servers.push(server)
+      return server.connection
+    },
+    client: ours,
+  })
+  const session = connectHttp2(`https://${HOST}`, { createConnection: () => theirs })
+  session.on('error', () => {})
+  onTestFinished(() => session.destroy())
+  const ask = (headers: OutgoingHttpHeaders, endStream = true) => {
+    const stream = session.request({ ':path': '/', ...headers }, { endStream })
+    stream.on('error', () => {})
+    return stream
+  }
+  const server = async (index: number) => {
+    await expect.poll(() => servers.length).toBeGreaterThan(index)
+    return servers[index] as Wire
+  }
+  return { ask, server, servers, exchanges }
+}
+
+const statusOf = async (stream: ClientHttp2Stream) => (await once(stream, 'response'))[0][':status']
+
+/** Also of one that is broken off. */
+const closed = (stream: ClientHttp2Stream) => new Promise((resolve) => stream.on('close', resolve))
+
+test('a request that the server has not begun is made once more, and its answer comes', async () => {
+  const { ask, server, exchanges } = setup()
+  const stream = ask({})
+  const first = await server(0)
+  await first.next(FRAME.headers)
+  first.write(frame(FRAME.goaway, 0, 0, Buffer.alloc(8)))
+  const second = await server(1)
+  await second.next(FRAME.headers)
+  second.write(WHOLE_OK)
+  expect(await statusOf(stream)).toBe(200)
+  stream.resume()
+  await expect.poll(() => exchanges).toHaveLength(1)
+})
+
+test('one that is refused twice, or has a body that is under way, is answered 502', async () => {
+  const { ask, server, servers } = setup()
+  const refuse = async (wire: Wire) => {
+    await wire.next(FRAME.headers)
+    wire.write(frame(FRAME.goaway, 0, 0, Buffer.alloc(8)))
+  }
+  const twice = ask({})
+  await refuse(await server(0))
+  await refuse(await server(1))
+  expect(await statusOf(twice)).toBe(502)
+  const upload = ask({ ':method': 'POST' }, false)
+  upload.write('begun')
+  await refuse(await server(2))
+  expect(await statusOf(upload)).toBe(502)
+  expect(servers).toHaveLength(3)
+})
+
+test('a server that answers before it has heard everything ends the request, and its answer is whole', async () => {
+  const { ask, server, exchanges } = setup()
+  const stream = ask({ ':method': 'POST' }, false)
+  stream.write('begun')
+  const wire = await server(0)
+  expect(String((await wire.next(FRAME.data))?.payload)).toBe('begun')
+  const reset = Buffer.alloc(4)
+  wire.write(
+    OK,
+    frame(FRAME.data, FLAG.endStream, 1, Buffer.from('enough')),
+    frame(FRAME.rstStream, 0, 1, reset),
+  )
+  expect(await statusOf(stream)).toBe(200)
+  let text = ''
+  stream.on('data', (part) => {
+    text += part
+  })
+  await closed(stream)
+  expect(text).toBe('enough')
+  await expect.poll(() => exchanges.at(-1)).toMatchObject({ status: 200, bytesSent: 5, bytesReceived: 6 })
+  expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR)
+})
+
+test('an answer that is broken off is broken off for the client', async () => {
+  const { ask, server } = setup()
+  const stream = ask({})
+  const wire = await server(0)
+  await wire.next(FRAME.headers)
+  wire.write(OK, frame(FRAME.data, 0, 1, Buffer.from('half')))
+  expect(await statusOf(stream)).toBe(200)
+  wire.connection.destroy()
+  stream.resume()
+  await closed(stream)
+  expect(stream.rstCode).not.toBe(constants.NGHTTP2_NO_ERROR)
+})
+
+test('a client that leaves ends the request at the server', async () => {
+  const { ask, server, exchanges } = setup()
+  const stream = ask({})
+  const wire = await server(0)
+  await wire.next(FRAME.headers)
+  stream.close(constants.NGHTTP2_CANCEL)
+  expect((await wire.next(FRAME.rstStream))?.payload.readUInt32BE(0)).toBe(CODE.cancel)
+  await expect.poll(() => exchanges.at(-1)).toMatchObject({ status: 0 })
+})
+
+test('of answers that the client does not read a window each is kept, and is granted anew when it leaves', async () => {
+  const { ask, server } = setup()
+  const streams = [ask({}), ask({}), ask({})]
+  const wire = await server(0)
+  for (const id of [1, 3, 5]) {
+    expect((await wire.next(FRAME.headers))?.stream).toBe(id)
+    wire.write(frame(FRAME.headers, FLAG.endHeaders, id, pack([[':status', '200']])))
+    const piece = frame(FRAME.data, 0, id, Buffer.alloc(16_384))
+    wire.write(...Array.from({ length: WINDOW_BYTES / 16_384 }, () => piece))
+  }
+  await Promise.all(streams.map(statusOf))
+  const granted = wire.next(FRAME.windowUpdate)
+  for (const stream of streams.slice(0, 2)) stream.destroy()
+  const update = await granted
+  expect(update?.stream).toBe(0)
+  expect(update?.payload.readUInt32BE(0)).toBeGreaterThanOrEqual(2 * WINDOW_BYTES)
+})
+
+test('a body in which a secret is put is asked for by ourselves, and goes on whole', async () => {
+  const { ask, server } = setup({ injection: INJECTION })
+  const fields = { 'content-type': 'text/plain', 'content-length': '7', expect: '100-continue' }
+  const stream = ask({ ':method': 'POST', ...fields }, false)
+  await once(stream, 'continue')
+  stream.write('<PLA')
+  stream.end('CE>')
+  const wire = await server(0)
+  const head = await wire.next(FRAME.headers)
+  expect(head && wire.fieldsOf(head)).toMatchObject({ 'content-length': '20', 'x-key': SECRET })
+  expect(head && wire.fieldsOf(head)).not.toHaveProperty('expect')
+  expect(String((await wire.next(FRAME.data))?.payload)).toBe(`<${SECRET}>`)
+  wire.write(WHOLE_OK)
+  expect(await statusOf(stream)).toBe(200)
+  stream.resume()
+})
+
+test('what a secret is put in is told to be in no table, and the same of fields that came so', async () => {
+  const { ask, server } = setup({ injection: INJECTION })
+  ask({ cookie: 'a=b', 'x-mine': 'y', [constants.HTTP2_HEADER_AUTHORIZATION]: 'mine' })
+  const wire = await server(0)
+  const head = await wire.next(FRAME.headers)
+  const sensitive = head && wire.sensitiveOf(head)
+  expect(sensitive).toContain('x-key')
+  expect(sensitive).not.toContain('x-mine')
+})
