@@ -88,7 +88,7 @@ export async function runMachine(given: Sources): Promise<void> {
   }
 }
 
-/** What there is before anything is changed; ends the process where egress cannot run. */
+/** What egress works with on this machine; ends the process where it cannot run. */
 async function openMachine(
   config: EgressConfig,
   { isTeardown, log }: { isTeardown: boolean; log: Logger },
