@@ -160,8 +160,11 @@ export class Http2Connection {
     onSettings: (said) => this.#onSettings(said),
     onPing: (payload) => this.#outgoing.write(FRAME.ping, FLAG.ack, 0, payload),
     onGoaway: (lastId) => {
+      if (this.#isServer) {
+        this.close()
+        return
+      }
       this.#stopRequests()
-      if (this.#isServer) return
       for (const { stream } of this.#waiting.splice(0)) stream.close(CODE.refusedStream)
       for (const [id, stream] of [...this.#streams]) if (id > lastId) stream.close(CODE.refusedStream)
     },
@@ -288,7 +291,7 @@ export class Http2Connection {
     if (this.#isOver) return
     this.#outgoing.writeGoaway(this.#lastPeerId, code, problem)
     this.#finish(code)
-    this.#end()
+    this.#end(LINGER_MS)
   }
 
   /** Of the streams that the other side begins. */
@@ -303,11 +306,12 @@ export class Http2Connection {
     if (this.streamCount === 0) this.#end()
   }
 
-  #end(): void {
+  /** What was said may be waited for by somebody who reads slowly. */
+  #end(withinMs = this.#options.idleMs): void {
     if (this.#isEnding) return
     this.#isEnding = true
     this.#outgoing.end()
-    const timer = setTimeout(() => this.#socket.destroy(), LINGER_MS)
+    const timer = setTimeout(() => this.#socket.destroy(), withinMs)
     this.#socket.once('close', () => clearTimeout(timer))
   }
 

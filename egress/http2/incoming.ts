@@ -31,7 +31,7 @@ export type IncomingListener = {
 export const MAX_LIST_BYTES = 65_536
 const MAX_FIELDS = 160
 const TABLE_BYTES = 4096
-/** Frames that say nothing, or want an answer that says nothing. */
+/** Frames that say nothing. */
 const IDLE_FRAMES = { burst: 1000, perSecond: 100 }
 const PING_BYTES = 8
 const GOAWAY_BYTES = 8
@@ -122,8 +122,9 @@ export class Incoming {
         this.#onSettings(payload, isAck)
         break
       case FRAME.ping:
-        this.countIdleFrame()
-        if (this.#isOfSize(payload, PING_BYTES) && !isAck) this.#to.onPing(payload)
+        // Others ask often, to know how much they may send; who does not read the answers is found out by that.
+        if (isAck) this.countIdleFrame()
+        else if (this.#isOfSize(payload, PING_BYTES)) this.#to.onPing(payload)
         break
       case FRAME.goaway:
         if (payload.length < GOAWAY_BYTES) this.#to.onFault(CODE.frameSize, 'a GOAWAY that is cut off')

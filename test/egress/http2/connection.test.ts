@@ -231,7 +231,10 @@ describe('too much that costs its client nothing ends the connection:', () => {
   test.each<[what: string, frames: Buffer[]]>([
     ['streams that are begun and broken off', many(300, reset)],
     ['streams that we have to break off', many(300, (index) => head(2 * index + 1, [...GET, ['X', 'y']]))],
-    ['pings', many(2000, () => frame(FRAME.ping, 0, 0, Buffer.alloc(8)))],
+    [
+      'answers to pings that nobody has sent',
+      many(2000, () => frame(FRAME.ping, FLAG.ack, 0, Buffer.alloc(8))),
+    ],
     ['settings', many(2000, () => frame(FRAME.settings, 0, 0, NOTHING))],
     ['priorities', many(2000, () => frame(FRAME.priority, 0, 1, Buffer.alloc(5)))],
     ['frames of no known type', many(2000, () => frame(99, 0, 0, NOTHING))],
@@ -251,7 +254,7 @@ describe('too much that costs its client nothing ends the connection:', () => {
     expect(codeOf(broken)).toBe(CODE.flowControl)
   })
 
-  test('answers to pings that are not read', async () => {
+  test('what is said and not read', async () => {
     const { wire } = serve(({ stream }) => {
       stream.sendHead([{ name: ':status', value: '200' }], false)
       for (let piece = 0; piece < 100; piece++)
@@ -315,6 +318,12 @@ test('what is sent waits for the windows of the client: of the stream, and of al
   wire.write(frame(FRAME.settings, 0, 0, setting(4, 100_000)))
   await readUntil(200_000)
   expect(await Promise.all(requests.map(({ closed }) => closed))).toEqual([0, 0])
+})
+
+test('who asks often how far it is gets an answer each time', async () => {
+  const { wire } = serve()
+  for (let count = 0; count < 3000; count++) wire.write(frame(FRAME.ping, 0, 0, Buffer.alloc(8)))
+  for (let count = 0; count < 3000; count++) expect((await wire.next(FRAME.ping))?.flags).toBe(FLAG.ack)
 })
 
 test('a client that needs no connection any more is waited for until its streams are over', async () => {
