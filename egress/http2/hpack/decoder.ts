@@ -4,6 +4,18 @@
 import type { Field } from '../../../lib/http1/fields.ts'
 import { entryBytes, FieldTable } from './field-table.ts'
 import { decodeHuffman, maxTextBytes } from './huffman.ts'
+import {
+  ADDED,
+  ADDED_MAX,
+  HUFFMAN,
+  INDEXED,
+  INDEXED_MAX,
+  LENGTH_MAX,
+  LITERAL_MAX,
+  NEVER_ADDED,
+  SIZE_UPDATE,
+  SIZE_UPDATE_MAX,
+} from './representations.ts'
 import { LAST_STATIC, STATIC_NAMES, STATIC_VALUES } from './static-table.ts'
 
 export type DecodedBlock = {
@@ -21,18 +33,6 @@ export type DecoderOptions = {
   maxListBytes: number
   maxFields: number
 }
-
-// The first bits of a representation (RFC 7541 6), and the numbers that fit into the rest of its first byte.
-const INDEXED = 0x80
-const INDEXED_MAX = 0x7f
-const ADDED = 0x40
-const ADDED_MAX = 0x3f
-const SIZE_UPDATE = 0x20
-const SIZE_UPDATE_MAX = 0x1f
-const NEVER_ADDED = 0x10
-const LITERAL_MAX = 0x0f
-const HUFFMAN = 0x80
-const LENGTH_MAX = 0x7f
 
 const MAX_SIZE_UPDATES = 2
 /** What a number may have behind its first byte. */

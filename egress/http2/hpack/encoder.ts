@@ -3,6 +3,18 @@
 
 import { ENTRY_BYTES, entryBytes, FIRST_LIMIT_BYTES, FieldTable } from './field-table.ts'
 import { KNOWN_NAMES, type KnownName, UNKNOWN_NAME } from './known-names.ts'
+import {
+  ADDED,
+  ADDED_MAX,
+  INDEXED,
+  INDEXED_MAX,
+  LENGTH_MAX,
+  LITERAL_MAX,
+  NEVER_ADDED,
+  NOT_ADDED,
+  SIZE_UPDATE,
+  SIZE_UPDATE_MAX,
+} from './representations.ts'
 import { LAST_STATIC, STATIC_VALUES } from './static-table.ts'
 
 export type FieldToSend = {
@@ -12,18 +24,6 @@ export type FieldToSend = {
   /** Never put into the table by which both ends shorten what comes again (RFC 7541 7.1.3), by nobody on the way. */
   isSensitive?: boolean | undefined
 }
-
-// The first bits of a representation (RFC 7541 6), and the numbers that fit into the rest of its first byte.
-const INDEXED = 0x80
-const INDEXED_MAX = 0x7f
-const ADDED = 0x40
-const ADDED_MAX = 0x3f
-const SIZE_UPDATE = 0x20
-const SIZE_UPDATE_MAX = 0x1f
-const NEVER_ADDED = 0x10
-const NOT_ADDED = 0
-const LITERAL_MAX = 0x0f
-const LENGTH_MAX = 0x7f
 
 /** The most that we make of the table, whatever the other side allows. */
 const MAX_TABLE_BYTES = FIRST_LIMIT_BYTES

@@ -7,6 +7,7 @@ import { Http2Connection } from '../../../egress/http2/connection.ts'
 import { FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { Random } from '../../gateway/strict/mutate.ts'
 import { frame, PREFACE, pack } from '../../support/http2-frames.ts'
+import { DEAF } from '../http2/ends.ts'
 import { mutateBytes, pick } from './mutate.ts'
 import { type FuzzTarget, hex, unhex } from './target.ts'
 
@@ -124,17 +125,11 @@ async function readByUs(pieces: readonly Buffer[]): Promise<Found> {
       socket,
       idleMs: IDLE_MS,
       serve: () => ({
+        ...DEAF,
         onRequest: ({ id }, { method, scheme, path, authority, host, fields }) => {
           const pairs = fields.map(({ name, value }) => [name, value])
           found.set(id, JSON.stringify([method, scheme, path, authority, host || undefined, pairs.sort()]))
         },
-        onInterim: () => {},
-        onAnswer: () => {},
-        onData: () => {},
-        onTrailers: () => {},
-        onEnd: () => {},
-        onSent: () => {},
-        onClose: () => {},
       }),
     })
   })
