@@ -5,7 +5,8 @@
 //            there is none, so a sandbox has nothing before egress knows it, and cannot pretend to be another
 //   dns      port 53, whatever server it was meant for, goes to egress's own
 //   nowhere  what the kernel would drop for want of a route, groups and free addresses, goes no further and is remembered as refused
-//   divert   TCP to an address that a name led to goes to egress, which lets it pass when its client names that name
+//   divert   TCP to an address that a name led to goes to egress, which lets it pass when its client names that name. What begins a
+//            connection is led there anew, as the kernel would refuse it at first where the last one by its ports has ended just now
 //   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
 //   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
 //            ranges, closed ranges, the default action
@@ -136,7 +137,7 @@ ${more?.nowhere ?? ''}  }
     iifname ${own} meta l4proto tcp goto divert_from_sandbox
   }
   chain divert_from_sandbox {
-    socket transparent 1 meta mark set ${mark} accept
+    tcp flags & (fin | syn | rst | ack) != syn socket transparent 1 meta mark set ${mark} accept
     fib daddr type local accept
     tcp dport { 53, 853 } accept
     iifname vmap @divert_by

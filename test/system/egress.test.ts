@@ -95,6 +95,26 @@ describe('with one name allowed', () => {
     expect(await one.dial(PUBLIC, 80, 'http:good.example')).toBe('open from 198.51.100.1')
   })
 
+  test('a connection from the port of one that has just ended begins at once, without being refused at first', async () => {
+    await one.resolve('good.example')
+    const inside = (...command: string[]) => run('ip', 'netns', 'exec', one.namespace, ...command)
+    await inside(
+      'nft',
+      `add table ip syn; add chain ip syn c { type filter hook output priority 0; }; add rule ip syn c tcp sport 4242 tcp flags & (syn | ack) == syn counter`,
+    )
+    // The server ends each, so that it is egress which remembers it.
+    const asking = `import socket
+for _ in range(3):
+  with socket.socket() as one:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("", 4242))
+    one.connect(("${PUBLIC}", 80))
+    one.sendall(b"GET /leave HTTP/1.1\\r\\nHost: good.example\\r\\n\\r\\n")
+    while one.recv(4096): pass`
+    await inside('python3', '-c', asking)
+    expect(await inside('nft', 'list', 'table', 'ip', 'syn')).toContain('counter packets 3 ')
+  })
+
   test('N3: two names behind one address are told apart by what the client asks for', async () => {
     const from = lab.log.length
     await one.resolve('good.example')

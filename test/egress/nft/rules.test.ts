@@ -238,6 +238,10 @@ test('the table replaces its former self, and drops what it does not know', () =
     'oifname "osbab12*" ct state related meta l4proto icmp oifname vmap @reply_by',
   ])
   expect(text).toContain('th dport 53 dnat ip to 10.88.0.1:53')
+  // What begins a connection goes on to the rule that finds out whether the one before it has ended.
+  expect(text).toContain(
+    'tcp flags & (fin | syn | rst | ack) != syn socket transparent 1 meta mark set 7 accept',
+  )
   expect(text).toContain('ip saddr 10.88.0.0/16 oifname != "osbab12*" masquerade')
 })
 
