@@ -111,8 +111,10 @@ export class Upstream {
 
   /** Ends it for a sandbox that is no longer there. */
   cutOff(): void {
-    if (this.socket instanceof H2cSocket) this.socket.destroy()
-    else cutOff(this.socket)
+    const { socket, target } = this
+    // A socket of egress is nobody else's later, and has no reset.
+    if (socket instanceof H2cSocket || 'path' in target.connect) socket.destroy()
+    else cutOff(socket)
   }
 
   giveBack(): void {

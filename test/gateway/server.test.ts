@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -236,18 +236,23 @@ describe('what is not a sandbox’s', () => {
   })
 })
 
-test('port 18080 leads to egress’s socket, under the sandbox’s own path', async () => {
+async function listenAsPolicy(listener: RequestListener): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'policy-'))
   const socketPath = join(folder, 'policy.sock')
-  const server = createServer((request, response) =>
-    response.end(`${request.url} ${request.headers['opensandbox-egress-auth']}`),
-  )
+  const server = createServer(listener)
   await new Promise<void>((resolve) => server.listen(socketPath, resolve))
   onTestFinished(() => {
     server.closeAllConnections()
     server.close()
     rmSync(folder, { recursive: true, force: true })
   })
+  return socketPath
+}
+
+test('port 18080 leads to egress’s socket, under the sandbox’s own path', async () => {
+  const socketPath = await listenAsPolicy((request, response) =>
+    response.end(`${request.url} ${request.headers['opensandbox-egress-auth']}`),
+  )
   const gateway = await startGateway()
   gateway.routes.put('a', 1, {
     state: 'paused',
@@ -257,6 +262,25 @@ test('port 18080 leads to egress’s socket, under the sandbox’s own path', as
     headers: { 'OPENSANDBOX-EGRESS-AUTH': 'token' },
   })
   expect(await answer.text()).toBe('/sandboxes/a/policy?x=1 token')
+})
+
+test.each([
+  ['in use', (response: ServerResponse) => void response.write('first')],
+  ['idle', (response: ServerResponse) => void response.end('first')],
+])('a connection to egress’s socket ends with the sandbox while it is %s', async (_, answer) => {
+  const closed: Promise<unknown>[] = []
+  const socketPath = await listenAsPolicy((request, response) => {
+    closed.push(once(request.socket, 'close'))
+    answer(response)
+  })
+  const gateway = await startGateway()
+  gateway.routes.put('a', 1, { ports: { 18080: { socketPath, pathPrefix: '/sandboxes/a' } } })
+  const client = dial(gateway.port).send(
+    `GET /sandboxes/a/proxy/18080/x HTTP/1.1\r\nHost: localhost:${gateway.port}\r\n\r\n`,
+  )
+  await client.read('first')
+  gateway.routes.delete('a')
+  await closed[0]
 })
 
 test('a document opened by path is sent to the sandbox’s own name', async () => {
