@@ -69,7 +69,11 @@ export async function openLab({
   const egress = spawn(process.execPath, [MAIN, '--config', config, '--data-dir', dataDir], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
-  cleanup.defer(async () => void (await endChild(egress)))
+  cleanup.defer(async () => {
+    await endChild(egress)
+    // With a sandbox registered, the process that keeps its rules stays.
+    await run(process.execPath, MAIN, '--config', config, '--data-dir', dataDir, '--teardown')
+  })
   await untilLine(egress, / ready /)
   const admin = (method: string, path: string, body?: unknown) =>
     ask(instance.egressSocket, method, path, body)
