@@ -3,6 +3,7 @@
 
 import { isIPv4, isIPv6 } from 'node:net'
 import { parseName } from '../../lib/api/network-policy.ts'
+import { isWithin } from '../../lib/api/rule-scope.ts'
 import type { Resolver } from '../dns/resolve.ts'
 import { covers, type Range } from '../policy/addresses.ts'
 import { decideAddress } from '../policy/decide.ts'
@@ -98,7 +99,9 @@ function judgeAddress(
       return { ...denied('the address is this machine itself, and no rule names it alone'), ...named }
     const byAddress = decideAddress(policy, address, { learned: false, endpoint })
     if (byAddress.action === 'allow') {
-      const isByRule = policy.layers.some(({ ranges }) => covers(ranges, address))
+      const isByRule = policy.layers.some(
+        ({ ranges, scope }) => isWithin(scope, endpoint) && covers(ranges, address),
+      )
       // Where programs say which name they want, denied ones are kept from addresses that are open.
       // And where a secret may be for a name, its requests are read.
       const isRead = sandbox.credentialProxy === true

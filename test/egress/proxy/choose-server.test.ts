@@ -129,6 +129,21 @@ test('where names are denied, those that are said on the wire are checked', asyn
   expect(await choose(GOOD, 22)).toMatchObject({ isOpen: true })
 })
 
+test('a rule for other ports of an address does not keep what is said at this one from being checked', async () => {
+  const choose = await setup(
+    rules(
+      'allow',
+      deny('bad.example'),
+      { ...allow(GOOD), ports: ['8080'] },
+      { ...deny(GOOD), ports: ['25'] },
+    ),
+  )
+  expect(await choose(GOOD, 443)).toMatchObject({ isOpen: false })
+  expect(await choose('any.example', 443)).toMatchObject({ isOpen: false })
+  const open = await setup(rules('allow', deny('bad.example'), { ...allow(GOOD), ports: ['443'] }))
+  expect(await open(GOOD, 443)).toMatchObject({ isOpen: true })
+})
+
 test('a port that no rule of the name opens is denied', async () => {
   const choose = await setup(rules('deny', { ...allow('good.example'), ports: ['443'] }))
   expect(await choose('good.example', 443)).toMatchObject({ address: GOOD })
