@@ -71,7 +71,7 @@ function dependsOn({ by, method }: Override): Refusal {
 export function checkAuthority(authority: string | undefined, server: VaultServer): Refusal | undefined {
   const { scheme, host: wanted, port: at } = server
   if (authority === (at === SERVER_PORT[scheme] ? wanted : `${wanted}:${at}`)) return undefined
-  const [, host, port] = /^([^\s:@/?#[\]]+)(?::(\d{1,5}))?$/.exec(authority ?? '') ?? []
+  const [, host, port] = /^([^\s:@/?#[\]\x80-\uffff]+)(?::(\d{1,5}))?$/.exec(authority ?? '') ?? []
   if (host === undefined)
     return { status: 400, text: 'the request names no host, or several, or none that is a name' }
   const parsed = parseName(host)

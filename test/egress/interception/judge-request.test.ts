@@ -69,6 +69,9 @@ test.each([
   [8443, 'a.example:8443:8443', 400],
   [8443, 'x@a.example:8443', 400],
   [8443, undefined, 400],
+  // Others than browsers do not make them into letters: to the server it is another name.
+  [443, '\xaa.example', 400],
+  [443, 'a\xad.example', 400],
 ])('on a connection to port %i the authority %s is answered %s', (port, authority, status) => {
   expect(checkAuthority(authority, { ...SERVER, port })?.status).toBe(status)
 })
