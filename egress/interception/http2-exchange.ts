@@ -4,7 +4,8 @@ import type { Http2Connection, RequestListener } from '../http2/connection.ts'
 import { CODE } from '../http2/frames.ts'
 import type { ReceivedField, RequestHead } from '../http2/head.ts'
 import type { FieldToSend } from '../http2/hpack/encoder.ts'
-import type { Http2Stream, StreamListener } from '../http2/stream.ts'
+import { PendingBytes } from '../http2/pending-bytes.ts'
+import { type Http2Stream, type StreamListener, WINDOW_BYTES } from '../http2/stream.ts'
 import { substituteBody } from '../vault/substitute.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeldBody } from './held-body.ts'
@@ -30,7 +31,7 @@ export class Http2Exchange implements RequestListener {
   #isHead = false
   #held: Held | undefined
   /** What came of the body before there was somebody to give it to. */
-  #early: Buffer[] = []
+  #early: PendingBytes | undefined
   #trailers: readonly FieldToSend[] | undefined
   #hasEnded = false
   #isAnswered = false
@@ -75,7 +76,10 @@ export class Http2Exchange implements RequestListener {
       this.#held.body.push(part)
       this.#client?.letGo(part.length)
     } else if (this.#upstream) this.#upstream.send(part, isLast)
-    else if (!this.#isAnswered) this.#early.push(part)
+    else if (!this.#isAnswered) {
+      this.#early ??= new PendingBytes()
+      this.#early.push(part)
+    }
   }
 
   onTrailers(fields: readonly ReceivedField[]): void {
@@ -96,7 +100,7 @@ export class Http2Exchange implements RequestListener {
   onClose(code: number): void {
     this.#held?.letGo()
     this.#held = undefined
-    this.#early = []
+    this.#early = undefined
     this.#upstream?.reset(code === CODE.none ? CODE.cancel : code)
     this.#upstream?.letGo(Number.POSITIVE_INFINITY)
     this.#options.onExchange(this.#tally.sum())
@@ -154,7 +158,9 @@ export class Http2Exchange implements RequestListener {
       this.#held = undefined
       return
     }
-    for (const part of this.#early.splice(0)) this.#upstream.send(part, false)
+    const early = this.#early
+    this.#early = undefined
+    while (early && early.length > 0) this.#upstream.send(early.take(WINDOW_BYTES), false)
     if (this.#hasEnded && !this.#isWhole) this.#endRequest()
   }
 
@@ -209,9 +215,13 @@ export class Http2Exchange implements RequestListener {
     else client.reset(code)
   }
 
-  /** One that was never begun may be made again (RFC 9113 8.7), if all of it is still there. */
+  /** One that was never begun may be made again (RFC 9113 8.7): by us, if all of it is still there, or else by the client. */
   #notAnswered(code: number): void {
-    if (code === CODE.refusedStream && this.#isWhole && !this.#isSecondTry) {
+    if (code === CODE.refusedStream && !this.#isWhole) {
+      this.#client?.reset(code)
+      return
+    }
+    if (code === CODE.refusedStream && !this.#isSecondTry) {
       this.#isSecondTry = true
       this.#open()
       return

@@ -22,11 +22,12 @@ export function forwardedHead(
   { method, scheme, path, authority, host, fields }: RequestHead,
   injection: Injection | undefined,
 ): FieldToSend[] {
+  const target = injection ? substituteTarget(path, injection.substitutions) : path
   const forwarded: FieldToSend[] = [
     { name: ':method', value: method },
     { name: ':scheme', value: scheme },
     { name: ':authority', value: authority ?? host ?? '' },
-    { name: ':path', value: injection ? substituteTarget(path, injection.substitutions) : path },
+    { name: ':path', value: target, isSensitive: target !== path },
   ]
   const taken = namesOf(injection)
   // What came is bytes already; made into bytes again it would be something else.

@@ -31,24 +31,25 @@ const INJECTION: Injection = {
   secrets: [SECRET],
 }
 
-function setup({ injection }: { injection?: Injection } = {}) {
+function setup({ injection, reached }: { injection?: Injection; reached?: Promise<void> } = {}) {
   const servers: Wire[] = []
   const exchanges: Exchange[] = []
   const [theirs, ours] = duplexPair()
+  const open = () => {
+    const kept = servers.find(({ connection }) => connection.isOpen)
+    if (kept) return kept.connection
+    const server = new Wire({})
+    server.greet()
+    servers.push(server)
+    return server.connection
+  }
   relayHttp2({
     server: { scheme: 'https', host: HOST, port: 443 },
     vault: () => injection && { revision: 1, hasBindingFor: () => true, choose: () => injection },
     holdBody: () => () => {},
     onExchange: (exchange) => exchanges.push(exchange),
     secrets: new SecretFinder(),
-    open: () => {
-      const kept = servers.find(({ connection }) => connection.isOpen)
-      if (kept) return kept.connection
-      const server = new Wire({})
-      server.greet()
-      servers.push(server)
-      return server.connection
-    },
+    open: () => (reached ? reached.then(open) : open()),
     client: ours,
   })
   const session = connectHttp2(`https://${HOST}`, { createConnection: () => theirs })
@@ -85,7 +86,7 @@ test('a request that the server has not begun is made once more, and its answer 
   await expect.poll(() => exchanges).toHaveLength(1)
 })
 
-test('one that is refused twice, or has a body that is under way, is answered 502', async () => {
+test('one that is refused twice is answered 502; one whose body is under way is its client’s to make again', async () => {
   const { ask, server, servers } = setup()
   const refuse = async (wire: Wire) => {
     await wire.next(FRAME.headers)
@@ -98,7 +99,8 @@ test('one that is refused twice, or has a body that is under way, is answered 50
   const upload = ask({ ':method': 'POST' }, false)
   upload.write('begun')
   await refuse(await server(2))
-  expect(await statusOf(upload)).toBe(502)
+  await closed(upload)
+  expect(upload.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM)
   expect(servers).toHaveLength(3)
 })
 
@@ -181,6 +183,31 @@ test('a body in which a secret is put is asked for by ourselves, and goes on who
   wire.write(WHOLE_OK)
   expect(await statusOf(stream)).toBe(200)
   stream.resume()
+})
+
+test('what comes byte by byte before the server can be reached goes on in one piece', async () => {
+  const reached = Promise.withResolvers<void>()
+  const { ask, server } = setup({ reached: reached.promise })
+  const stream = ask({ ':method': 'POST' }, false)
+  for (const byte of 'byte by byte') await new Promise((written) => stream.write(byte, written))
+  reached.resolve()
+  const wire = await server(0)
+  await wire.next(FRAME.headers)
+  const first = await wire.next(FRAME.data)
+  const second = await wire.next(FRAME.data)
+  expect([first, second].map((seen) => String(seen?.payload))).toEqual(['b', 'yte by byte'])
+})
+
+test('a path in which a secret is put is told to be in no table', async () => {
+  const substitutions = [{ placeholder: 'PLACE', value: SECRET, in: ['path', 'query'] as const }]
+  const { ask, server } = setup({ injection: { ...INJECTION, substitutions } })
+  ask({ ':path': '/PLACE' })
+  const wire = await server(0)
+  const head = await wire.next(FRAME.headers)
+  expect(head && wire.sensitiveOf(head)).toContain(':path')
+  ask({ ':path': '/other' })
+  const other = await wire.next(FRAME.headers)
+  expect(other && wire.sensitiveOf(other)).not.toContain(':path')
 })
 
 test('what a secret is put in is told to be in no table, and the same of fields that came so', async () => {
