@@ -82,15 +82,11 @@ export class DecisionRecord {
     this.epoch = now().toString(36)
   }
 
-  add(id: string, decided: Decided): void {
-    this.#onDecided?.(decided)
+  add(id: string, told: Decided): void {
+    this.#onDecided?.(told)
     const entry = this.#entryOf(id)
-    const isLong = decided.reason.length > MAX_TEXT
-    entry.events.push({
-      sequence: ++entry.sequence,
-      atMs: this.#now(),
-      decided: isLong ? { ...decided, reason: decided.reason.slice(0, MAX_TEXT) } : decided,
-    })
+    const decided = keepable(told)
+    entry.events.push({ sequence: ++entry.sequence, atMs: this.#now(), decided })
     this.#total++
     // In one go now and then: taking the first of an array away moves all others.
     if (entry.events.length >= this.#limits.perSandbox * 2) this.#drop(entry, this.#limits.perSandbox)
@@ -173,5 +169,21 @@ export class DecisionRecord {
   #drop({ events }: Entry, count: number): void {
     events.splice(0, count)
     this.#total -= count
+  }
+}
+
+/** A text of its own: a part of another keeps all of that in memory, as a name would the whole head that it stood in. */
+export function copyOf(text: string): string {
+  return Buffer.from(text).toString()
+}
+
+/** Requests, of which there are many, come with texts of their own; names that were asked for stand in nothing large. */
+function keepable(decided: Decided): Decided {
+  const { kind, name, reason } = decided
+  if (kind !== 'connection' && reason.length <= MAX_TEXT) return decided
+  return {
+    ...decided,
+    reason: copyOf(reason.slice(0, MAX_TEXT)),
+    ...(name !== undefined && { name: copyOf(name) }),
   }
 }

@@ -1,7 +1,7 @@
 // What is told of one request when it is over: who it was for, what it got and how it ended. Never a value, and no query, as both may hold
 // secrets.
 
-import type { Decided } from '../record.ts'
+import { copyOf, type Decided } from '../record.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 import type { SecretFinder } from './secret-finder.ts'
 
@@ -89,9 +89,4 @@ export function decidedOf(exchange: Exchange): Decided {
     bytesReceived: exchange.bytesReceived,
     durationMs: exchange.durationMs,
   }
-}
-
-/** A part of a text keeps all of it in memory: a record would keep the whole head of each request that it tells of. */
-function copyOf(text: string): string {
-  return Buffer.from(text).toString()
 }

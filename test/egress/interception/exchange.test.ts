@@ -2,8 +2,8 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { decidedOf, type Exchange, Tally } from '../../../egress/interception/exchange.ts'
-import { parseRequestHead } from '../../../egress/interception/http1-head.ts'
-import { DecisionRecord } from '../../../egress/record.ts'
+import { parseRequestHead, type RequestHead } from '../../../egress/interception/http1-head.ts'
+import { type Decided, DecisionRecord } from '../../../egress/record.ts'
 
 const server = { scheme: 'https', host: 'a.example', port: 443 } as const
 const exchange: Exchange = {
@@ -31,11 +31,15 @@ test.each(['/a?q=secret', '/a#secret', '/a'])('a tally of %s has no more than th
   expect(new Tally(server, { method: 'GET', target }).sum().path).toBe('/a')
 })
 
-test('a record of requests does not keep their heads', () => {
+test.each<[string, (head: RequestHead) => Decided]>([
+  ['requests', (head) => decidedOf(new Tally(server, head).sum())],
+  ['connections', ({ host = '' }) => ({ kind: 'connection', verdict: 'deny', reason: host, name: host })],
+])('a record of %s does not keep the heads that their texts stood in', (_what, decide) => {
   setFlagsFromString('--expose-gc')
   const collect: () => void = runInNewContext('gc')
+  const field = `X: ${'x'.repeat(60_000)}`
   const bytes = Buffer.from(
-    `GET /a-path-of-some-length HTTP/1.1\r\nHost: a.example\r\nX: ${'x'.repeat(60_000)}\r\n\r\n`,
+    `GET /a-path-of-some-length HTTP/1.1\r\nHost: a-long-name.example\r\n${field}\r\n\r\n`,
   )
   const record = new DecisionRecord()
   collect()
@@ -43,7 +47,7 @@ test('a record of requests does not keep their heads', () => {
   for (let count = 0; count < 500; count++) {
     const head = parseRequestHead(bytes.toString('latin1'))
     if ('problem' in head) throw new Error(head.problem)
-    record.add('a', decidedOf(new Tally(server, head).sum()))
+    record.add('a', decide(head))
   }
   collect()
   expect(record.newest('a')).toBe(500)
