@@ -134,9 +134,12 @@ function answer(context: Context<AppEnv>, error: ApiError): Response {
   return context.json(error.body(), error.status as ContentfulStatusCode, error.headers)
 }
 
-/** Who asks, for the log: what our gateway says on its socket, else the other end of the connection. */
+/**
+ * Who asks: what our gateway says on its socket, else the other end of the connection. The gateway names the client first, then the proxies
+ * between that it trusts.
+ */
 function clientOf(context: Context<AppEnv>, trustForwarded: boolean): string | undefined {
-  if (trustForwarded) return context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim().slice(0, 64)
+  if (trustForwarded) return context.req.header('x-forwarded-for')?.split(',').at(0)?.trim().slice(0, 64)
   const env = context.env as { incoming?: IncomingMessage } | undefined
   return env?.incoming?.socket.remoteAddress
 }

@@ -145,6 +145,15 @@ test('what a gateway says of the host counts on its own socket only', async () =
   expect(body.endpoint).toBe(`127.0.0.1:8080/sandboxes/${String(made.body.id)}/proxy/80`)
 })
 
+test('of who a gateway says has asked, the client is written down, and not a proxy before the gateway', async () => {
+  const behind = createControlApp({ trustForwarded: true })
+  onTestFinished(behind.close)
+  const from = { host: 'localhost', 'x-forwarded-for': '203.0.113.7, 10.0.0.2' }
+  expect((await behind.call('POST', '/sandboxes', MINIMAL, from)).status).toBe(202)
+  const { body } = await behind.call('GET', '/admin/audit')
+  expect(body.items).toMatchObject([{ client: '203.0.113.7' }])
+})
+
 test.each([
   ['localhost', true],
   ['localhost.', true],
