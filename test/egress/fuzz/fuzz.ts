@@ -1,5 +1,5 @@
-// `npm run fuzz -- dns|hello|hpack|http|policy|egress --seconds 60`: made-up messages are read by egress and, where there is somebody else who
-// reads them, by OpenSSL, nghttp2 and llhttp. What throws, takes long, or is understood differently is printed.
+// `npm run fuzz -- dns|hello|hpack|http|http2|policy|egress --seconds 60`: made-up messages are read by egress and, where there is
+// somebody else who reads them, by OpenSSL, nghttp2 and llhttp. What throws, takes long, or is understood differently is printed.
 
 import { messageOf } from '../../../lib/errors.ts'
 import { createRandom } from '../../gateway/strict/mutate.ts'

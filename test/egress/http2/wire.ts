@@ -3,13 +3,12 @@
 import { type Duplex, duplexPair } from 'node:stream'
 import { onTestFinished } from 'vitest'
 import { Http2Connection, type Http2ConnectionOptions } from '../../../egress/http2/connection.ts'
-import { FRAME } from '../../../egress/http2/frames.ts'
+import { FRAME, HEAD_BYTES, PREFACE } from '../../../egress/http2/frames.ts'
 import { HpackDecoder } from '../../../egress/http2/hpack/decoder.ts'
 import { frame } from '../../support/http2-frames.ts'
 
 export type Seen = { type: number; flags: number; stream: number; payload: Buffer }
 
-const HEAD_BYTES = 9
 const NO_SETTINGS = frame(FRAME.settings, 0, 0, Buffer.alloc(0))
 
 export class Wire {
@@ -21,11 +20,11 @@ export class Wire {
   #heard: (() => void) | undefined
   isClosed = false
 
-  /** `skip`: bytes of a preface before the first frame. */
   constructor(options: Omit<Http2ConnectionOptions, 'socket' | 'idleMs'> & { idleMs?: number }) {
     const [ours, peer] = duplexPair()
     this.#peer = peer
-    let skip = options.serve ? 0 : 24
+    // A client begins with more than frames.
+    let skip = options.serve ? 0 : PREFACE.length
     peer
       .on('data', (chunk: Buffer) => {
         const rest = chunk.subarray(skip)

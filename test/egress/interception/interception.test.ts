@@ -8,12 +8,14 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
+import { FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import { makeAuthority } from '../../../egress/interception/authority.ts'
 import type { Exchange } from '../../../egress/interception/exchange.ts'
 import { Interception } from '../../../egress/interception/interception.ts'
 import type { VaultChoice, VaultScheme, VaultView } from '../../../egress/vault/port.ts'
 import { createLogger } from '../../../lib/log.ts'
 import { formatKey, makeCertificate, makeKeyPair } from '../../../lib/x509.ts'
+import { frame, PREFACE, pack } from '../../support/http2-frames.ts'
 
 const NAME = 'api.a.example'
 const SECRET = 'tok-very-secret-41'
@@ -371,45 +373,31 @@ async function beginByHttp1(port: number, to: number): Promise<Begun> {
   }
 }
 
-/** Frames of HTTP/2 (RFC 9113 4.1) with header blocks that no client of Node writes (RFC 7541 6.2.2). */
-function http2Frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, payload])
-}
-
-const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)])
-
 test.each([
   ['http2-settings', 'x'],
   ['te', 'TRAILERS'],
   ['te', 'trailers'],
-])(
-  'trailers of HTTP/2 that Node does not let out end nothing but their request: %s: %s',
-  async (name, value) => {
-    choice = () => inject()
-    const port = await openInterception(http2, 'https', ['h2', 'http/1.1'])
-    const client = dial(port, ['h2'])
-    client.on('error', () => {}).resume()
-    const indexed = Buffer.from([0x83, 0x87])
-    const authority = Buffer.concat([Buffer.from([0x01]), text(`${NAME}:${http2}`)])
-    const path = Buffer.concat([Buffer.from([0x04]), text('/grpc')])
-    const trailer = Buffer.concat([Buffer.from([0x00]), text(name), text(value)])
-    client.write(
-      Buffer.concat([
-        Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-        http2Frame(4, 0, 0, Buffer.alloc(0)),
-        http2Frame(1, 0x4, 1, Buffer.concat([indexed, authority, path])),
-        http2Frame(1, 0x5, 1, trailer),
-      ]),
-    )
-    await expect.poll(() => exchanges.at(-1)).toMatchObject({ method: 'POST', path: '/grpc', status: 200 })
-    client.destroy()
-  },
-)
+])('trailers of HTTP/2 that no client of Node sends end nothing: %s: %s', async (name, value) => {
+  choice = () => inject()
+  const port = await openInterception(http2, 'https', ['h2', 'http/1.1'])
+  const client = dial(port, ['h2'])
+  client.on('error', () => {}).resume()
+  const head = pack([
+    [':method', 'POST'],
+    [':scheme', 'https'],
+    [':authority', `${NAME}:${http2}`],
+    [':path', '/grpc'],
+  ])
+  client.write(
+    Buffer.concat([
+      PREFACE,
+      frame(FRAME.headers, FLAG.endHeaders, 1, head),
+      frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, pack([[name, value]])),
+    ]),
+  )
+  await expect.poll(() => exchanges.at(-1)).toMatchObject({ method: 'POST', path: '/grpc', status: 200 })
+  client.destroy()
+})
 
 test('a WebSocket is opened with the secret, and its bytes pass in both directions', async () => {
   choice = () => inject()
