@@ -1,5 +1,6 @@
-// Who asks, when proxies stand before the gateway, or before control where it has a port of its own. What they say of the client is believed of those that the operator has named
-// and of nobody else, from the nearest hop outwards, and no further than the first that nobody vouches for. Pure.
+// Who asks, when proxies stand before the gateway, or before control where it has a port of its own. What they say of the client is
+// believed of those that the operator has named and of nobody else, from the nearest hop outwards, and no further than the first that
+// nobody vouches for. Pure.
 
 import { BlockList, isIP } from 'node:net'
 import type { Field } from './http1/fields.ts'
