@@ -5,7 +5,7 @@ import type { Nft } from './nft/apply.ts'
 import { formatPolicy } from './nft/policy-rules.ts'
 import type { BaseRules, SandboxRules } from './nft/rules.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
-import { decideAddress, decideName, isAliasDenied } from './policy/decide.ts'
+import { decideAddress, decideName, isAliasDenied, mustBeNamed } from './policy/decide.ts'
 import type { SandboxFiles } from './sandbox-files.ts'
 import type { Sandbox } from './sandbox-table.ts'
 
@@ -44,7 +44,7 @@ export async function enforce(
     await applied
     file?.commit()
     replace(sandbox, { ...sandbox, isDefault, policy, coming: undefined })
-    flows.retain(id, (flow) => mayGoOn(flow, sandbox, policy))
+    flows.retain(id, (flow) => mayGoOn(flow, sandbox, rules))
   } catch (error) {
     file?.discard()
     throw error
@@ -63,10 +63,12 @@ function mayLead(policy: CompiledPolicy, aliases: Iterable<string>): boolean {
 function mayGoOn(
   { names, aliases, address, port, isByAddress }: Flow,
   { policy: before, learned }: Sandbox,
-  policy: CompiledPolicy,
+  { policy, readPorts = [] }: SandboxRules,
 ): boolean {
   const endpoint = { protocol: 'tcp', port }
   if (decideAddress(policy, address, { learned: !isByAddress, endpoint }).action === 'deny') return false
+  // Nobody looks into what goes by the address.
+  if (isByAddress && mustBeNamed(policy, { address, port, readPorts })) return false
   if (!mayLead(policy, aliases)) return false
   // While everything was open, nobody asked whether the address was one of the name.
   const mustLead = before.policy.defaultAction === 'allow' && policy.policy.defaultAction === 'deny'

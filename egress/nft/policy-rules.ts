@@ -4,17 +4,13 @@
 
 import { crc32 } from 'node:zlib'
 import { formatPorts, mergePorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
+import { NAMED_PORTS } from '../policy/decide.ts'
 import { type Family, familiesOf, familyOf } from './families.ts'
 import { PASSED_MARK } from './guard.ts'
 import type { BaseRules, LearnedElement, SandboxRules } from './rules.ts'
 
 /** How a packet passes. */
 export const PASS = `meta mark set ${PASSED_MARK} accept`
-/** Where programs say which name they want. */
-const NAMED_PORTS: readonly PortRange[] = [
-  { first: 80, last: 80 },
-  { first: 443, last: 443 },
-]
 /** Stands for the number of a policy until that is known. */
 const POLICY_MARK = '%policy%'
 /** Connections may have greater marks, which then say something else than the policy that has let them begin. */
@@ -76,7 +72,7 @@ export function formatPolicy(
   if (policy.policy.defaultAction === 'allow') {
     if (policy.deniesNames || readPorts.length > 0) {
       // Where names are told: a denied one must not be reached by an address that is open.
-      const ports = [...NAMED_PORTS, ...readPorts.map((port) => ({ first: port, last: port }))]
+      const ports = [...NAMED_PORTS, ...readPorts].map((port) => ({ first: port, last: port }))
       const named = formatPortSet(mergePorts(ports))
       eachFamily(divert, stays)
       eachFamily(divert, ({ relay }) => `tcp dport ${named} ${relay}`)

@@ -12,6 +12,9 @@ import { closedReason, covers } from './addresses.ts'
 import { closedReason6, covers6, translatedOf } from './addresses6.ts'
 import type { CompiledPolicy, Layer } from './compile.ts'
 
+/** Where programs say which name they want. */
+export const NAMED_PORTS: readonly number[] = [80, 443]
+
 export type Decision = { action: PolicyAction; reason: string; rule?: string }
 
 /** Whether a sandbox may learn the addresses of a name, or connect to an endpoint by it. The name may come in any form. */
@@ -59,6 +62,21 @@ export function decideAddress(
   if (closed) return { action: 'deny', reason: `the address is closed (${closed}) and no rule opens it` }
   if (learned) return { action: 'allow', reason: 'the address of an allowed name' }
   return { action: policy.defaultAction, reason: 'no rule covers the address: default action' }
+}
+
+/**
+ * Whether a connection to an open address must say for which name it is, as a denied one may be there, or one that a secret is for. Not
+ * where a rule is about the address: what is spoken there is nobody's business. `readPorts`: where requests of the sandbox are read.
+ */
+export function mustBeNamed(
+  { deniesNames, layers }: CompiledPolicy,
+  { address, port, readPorts }: { address: string; port: number; readPorts: readonly number[] },
+): boolean {
+  if (!deniesNames && readPorts.length === 0) return false
+  if (![...NAMED_PORTS, ...readPorts].includes(port)) return false
+  return !layers.some(
+    (layer) => isWithin(layer.scope, { protocol: 'tcp', port }) && coversAny(layer, address),
+  )
 }
 
 /** Where sandboxes have no IPv6, whatever a policy says of it. */

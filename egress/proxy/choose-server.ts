@@ -3,10 +3,9 @@
 
 import { isIPv4, isIPv6 } from 'node:net'
 import { parseName } from '../../lib/api/network-policy.ts'
-import { isWithin } from '../../lib/api/rule-scope.ts'
 import type { Resolver } from '../dns/resolve.ts'
 import { covers, type Range } from '../policy/addresses.ts'
-import { decideAddress } from '../policy/decide.ts'
+import { decideAddress, mustBeNamed } from '../policy/decide.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
 import type { Asked, RefusalKind } from './asked.ts'
@@ -39,8 +38,6 @@ const ITSELF: readonly Range[] = [
   { first: 0, last: 0x00ff_ffff },
   { first: 0x7f00_0000, last: 0x7fff_ffff },
 ]
-/** Where names are told whatever a sandbox trusts. */
-const NAMED_PORTS = [80, 443]
 
 export async function chooseServer(
   options: ChooseOptions,
@@ -99,14 +96,8 @@ function judgeAddress(
       return { ...denied('the address is this machine itself, and no rule names it alone'), ...named }
     const byAddress = decideAddress(policy, address, { learned: false, endpoint })
     if (byAddress.action === 'allow') {
-      const isByRule = policy.layers.some(
-        ({ ranges, scope }) => isWithin(scope, endpoint) && covers(ranges, address),
-      )
-      // Where programs say which name they want, denied ones are kept from addresses that are open.
-      // And where a secret may be for a name, its requests are read.
-      const isRead = sandbox.credentialProxy === true
-      const isNamed = (policy.deniesNames || isRead) && NAMED_PORTS.includes(port)
-      if (!isByRule && (isNamed || (isRead && readPorts.includes(port)))) isOpen = false
+      if (mustBeNamed(policy, { address, port, readPorts: sandbox.credentialProxy ? readPorts : [] }))
+        isOpen = false
       continue
     }
     isOpen = false

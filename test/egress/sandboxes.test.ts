@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { Flows } from '../../egress/connections/flows.ts'
 import { NO_FLOOR } from '../../egress/policy/compile.ts'
 import type { NetworkPolicy } from '../../lib/api/network-policy.ts'
 import { createFakeKernel } from './fake-kernel.ts'
@@ -371,4 +372,26 @@ test('R1: a relayed connection that began while all was open ends when its addre
     })
   await sandboxes.changePolicy('a', () => allow('a.example'))
   expect(ended).toEqual(['198.51.100.2'])
+})
+
+test('R1: a connection by an address ends when what is said there must be looked into from now on', async () => {
+  const flows = new Flows({ perSandbox: 4, total: 4 })
+  const sandboxes = createFakeKernel({ flows }).open('allow')
+  await sandboxes.register('a', registration(5))
+  const ended: string[] = []
+  for (const [address, port] of [
+    ['198.51.100.1', 443],
+    ['198.51.100.2', 443],
+    ['198.51.100.2', 22],
+  ] as const)
+    flows.add('a', {
+      ...{ address, port, isByAddress: true, names: new Set<string>(), aliases: new Set<string>() },
+      end: () => void ended.push(`${address}:${port}`),
+    })
+  const change = (...egress: NetworkPolicy['egress']) =>
+    sandboxes.changePolicy('a', () => ({ defaultAction: 'allow', egress }))
+  await change({ action: 'allow', target: '198.51.100.1' })
+  expect(ended).toEqual([])
+  await change({ action: 'deny', target: 'bad.example' }, { action: 'allow', target: '198.51.100.1' })
+  expect(ended).toEqual(['198.51.100.2:443'])
 })
