@@ -1,9 +1,7 @@
 // The frames of one head, which nothing comes between (RFC 9113 4.3): a HEADERS frame and those that go on with it.
 
 import { withoutPadding } from './frame-reader.ts'
-import { CODE, FLAG, MAX_FRAME_BYTES } from './frames.ts'
-
-export type BlockProblem = { code: number; problem: string }
+import { CODE, type Fault, FLAG, MAX_FRAME_BYTES } from './frames.ts'
 
 const PRIORITY_BYTES = 5
 const MAX_BLOCK_BYTES = 65_536
@@ -23,7 +21,7 @@ export class FieldBlock {
     this.#bytes = first.length
   }
 
-  add(piece: Buffer): BlockProblem | undefined {
+  add(piece: Buffer): Fault | undefined {
     this.#pieces.push(piece)
     this.#bytes += piece.length
     if (this.#bytes <= MAX_BLOCK_BYTES && this.#pieces.length <= MAX_FRAMES) return undefined

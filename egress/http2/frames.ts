@@ -29,6 +29,9 @@ export const CODE = {
   enhanceYourCalm: 11,
 } as const
 
+/** What is wrong with a connection, and how that is said to the other side. */
+export type Fault = { code: number; problem: string }
+
 export const HEAD_BYTES = 9
 /** The least that everybody has to take, and the most that we do. */
 export const MAX_FRAME_BYTES = 16_384

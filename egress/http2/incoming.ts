@@ -7,6 +7,7 @@ import { type FrameListener, FrameReader } from './frame-reader.ts'
 import { CODE, FLAG, FRAME, MAX_STREAM_ID, MAX_WINDOW_BYTES, PREFACE } from './frames.ts'
 import type { ReceivedField } from './head.ts'
 import { HpackDecoder } from './hpack/decoder.ts'
+import { FIRST_LIMIT_BYTES } from './hpack/field-table.ts'
 import { parseSettings, type Settings } from './settings.ts'
 
 export type IncomingListener = {
@@ -30,7 +31,6 @@ export type IncomingListener = {
 /** What heads may hold, of which the other side is told the size in its settings. */
 export const MAX_LIST_BYTES = 65_536
 const MAX_FIELDS = 160
-const TABLE_BYTES = 4096
 /** Frames that say nothing. */
 const IDLE_FRAMES = { burst: 1000, perSecond: 100 }
 const PING_BYTES = 8
@@ -41,7 +41,8 @@ export class Incoming {
   readonly #to: IncomingListener
   readonly #reader: FrameReader
   readonly #decoder = new HpackDecoder({
-    maxTableBytes: TABLE_BYTES,
+    // Our settings say nothing of it.
+    maxTableBytes: FIRST_LIMIT_BYTES,
     maxListBytes: MAX_LIST_BYTES,
     maxFields: MAX_FIELDS,
   })
@@ -157,8 +158,8 @@ export class Incoming {
 
   #onContinuation(flags: number, payload: Buffer): void {
     const block = this.#block
-    const problem = block?.add(payload)
-    if (problem) this.#to.onFault(problem.code, problem.problem)
+    const fault = block?.add(payload)
+    if (fault) this.#to.onFault(fault.code, fault.problem)
     else if (block) this.#onPiece(block, flags)
     else this.#to.onFault(CODE.protocol, 'a head that goes on without having begun')
   }

@@ -1,6 +1,7 @@
 // What both sides say of themselves (RFC 9113 6.5).
 
-import { CODE, DEFAULT_WINDOW_BYTES, MAX_FRAME_BYTES, MAX_WINDOW_BYTES } from './frames.ts'
+import { CODE, DEFAULT_WINDOW_BYTES, type Fault, MAX_FRAME_BYTES, MAX_WINDOW_BYTES } from './frames.ts'
+import { FIRST_LIMIT_BYTES } from './hpack/field-table.ts'
 
 /** Of the other side; a change has what was said alone. */
 export type Settings = {
@@ -8,8 +9,6 @@ export type Settings = {
   maxStreams: number
   windowBytes: number
 }
-
-export type SettingsProblem = { code: number; problem: string }
 
 const ID = {
   tableBytes: 1,
@@ -22,9 +21,13 @@ const ID = {
 const ENTRY_BYTES = 6
 
 /** Until it says otherwise. RFC 9113 advises everybody to take 100 streams at least. */
-export const UNSAID: Settings = { tableBytes: 4096, maxStreams: 100, windowBytes: DEFAULT_WINDOW_BYTES }
+export const UNSAID: Settings = {
+  tableBytes: FIRST_LIMIT_BYTES,
+  maxStreams: 100,
+  windowBytes: DEFAULT_WINDOW_BYTES,
+}
 
-export type OwnSettings = {
+type OwnSettings = {
   /** How many streams the other side may begin; zero: it may send nothing that was not asked for. */
   maxStreams: number
   windowBytes: number
@@ -45,7 +48,7 @@ export function formatSettings({ maxStreams, windowBytes, maxListBytes }: OwnSet
   return payload
 }
 
-export function parseSettings(payload: Buffer): Partial<Settings> | SettingsProblem {
+export function parseSettings(payload: Buffer): Partial<Settings> | Fault {
   if (payload.length % ENTRY_BYTES !== 0)
     return { code: CODE.frameSize, problem: 'settings that are cut off' }
   const said: Partial<Settings> = {}
