@@ -267,8 +267,8 @@ export class Sandboxes {
   }
 
   /**
-   * Opens the addresses of an allowed name, which was an alias for others or was not; resolves to true once the kernel lets them through, so that the answer may be sent.
-   * False: the name or the sandbox has gone meanwhile, or the kernel refused.
+   * Opens the addresses of an allowed name, which was an alias for others or was not; resolves to true once the kernel lets them through,
+   * so that the answer may be sent. False: the name or the sandbox has gone meanwhile, or the kernel refused.
    */
   async learn(
     { id }: Pick<Sandbox, 'id'>,

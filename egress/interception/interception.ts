@@ -14,7 +14,7 @@ import type { Logger } from '../../lib/log.ts'
 import type { SharedCacheLimits } from '../../lib/shared-cache.ts'
 import type { VaultServer, Vaults } from '../vault/port.ts'
 import type { Authorities } from './authority.ts'
-import type { Exchange } from './exchange.ts'
+import type { Exchange, Relaying } from './exchange.ts'
 import { Http1Relay } from './http1-relay.ts'
 import { relayHttp2 } from './http2-relay.ts'
 import { Http2Upstreams, type Http2UpstreamsOptions } from './http2-upstreams.ts'
@@ -207,14 +207,14 @@ export class Interception {
     })
   }
 
-  #common({ sandboxId, server }: Taken) {
+  #common({ sandboxId, server }: Taken): Relaying {
     const { vaults, onExchange } = this.#options
     return {
       server,
       vault: () => vaults.vaultOf(sandboxId),
       holdBody: () =>
         this.#heldBodies.of(sandboxId) < this.#maxHeldBodies ? this.#heldBodies.add(sandboxId) : undefined,
-      onExchange: (exchange: Exchange) => onExchange(sandboxId, exchange),
+      onExchange: (exchange) => onExchange(sandboxId, exchange),
       secrets: this.#secrets,
     }
   }

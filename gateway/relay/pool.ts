@@ -26,6 +26,7 @@ export type TakeOptions = {
 }
 
 const LIMITS: PoolLimits = { perTarget: 1024, perGroup: 1024, idlePerTarget: 64, idleTotal: 2048 }
+
 export class UpstreamPool {
   readonly #limits: PoolLimits
   readonly #memory = new ReadMemory()
