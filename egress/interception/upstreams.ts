@@ -50,7 +50,7 @@ const CONNECT_MS = 15_000
 const KEEP_ALIVE_MS = 60_000
 const IDLE_MS = 15_000
 const LIMITS: UpstreamLimits = {
-  idle: { each: 32, total: 256 },
+  idle: { each: 64, total: 512 },
   tickets: { each: 64, total: 1024 },
 }
 
