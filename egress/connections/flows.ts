@@ -19,8 +19,11 @@ export type Flow = {
 /** Of all together, each sandbox may have as many as are left free, and no more than its own limit. */
 export type FlowLimits = { perSandbox: number; total: number }
 
-/** Names and aliases together; of a connection that says so many nobody keeps account. */
-const MAX_NAMES = 1024
+/**
+ * Names and aliases together; of a connection that says so many nobody keeps account. Programs have a connection for each name, and a name has
+ * 16 aliases at most; with as many on each of its connections a sandbox takes 50 MB.
+ */
+const MAX_NAMES = 128
 
 /** Notes a name that a client uses. False when it has used too many. */
 export function addName({ names, aliases }: Flow, name: string, itsAliases: readonly string[]): boolean {
