@@ -53,7 +53,7 @@ export class RoutesFeed implements Disposable {
   readonly #stopWatching: () => void
   #version = 0
   readonly #waiters = new Set<() => void>()
-  readonly #listeners = new Set<RouteListener>()
+  readonly #listeners: RouteListener[] = []
 
   constructor({
     store,
@@ -86,9 +86,9 @@ export class RoutesFeed implements Disposable {
     return this.#routes.get(id)?.route
   }
 
-  onChange(listener: RouteListener): () => void {
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
+  /** For as long as it lives. */
+  onChange(listener: RouteListener): void {
+    this.#listeners.push(listener)
   }
 
   /**
@@ -170,7 +170,7 @@ export class RoutesFeed implements Disposable {
   }
 
   #tell(id: string, route: Route | undefined): void {
-    for (const listener of [...this.#listeners]) listener(id, route)
+    for (const listener of this.#listeners) listener(id, route)
   }
 
   #routeOf(row: SandboxRow): Route {

@@ -34,7 +34,7 @@ async function open() {
   const route: Route = { id: 'a', state: 'running', address: '127.0.0.1', generation: 1, countsTraffic: true }
   const { countsTraffic: _, ...plain } = route
   const routes: Record<string, Route> = { a: route, b: { ...plain, id: 'b' } }
-  const feed = { get: (id: string) => routes[id], onChange: () => () => {} }
+  const feed = { get: (id: string) => routes[id], onChange: () => {} }
   const activity = { record: (told: readonly ActivityReport[]) => void reports.push(...told) }
   const traffic = new ProxyTraffic({ feed, activity, collectMs: 10 })
   const proxy = createSandboxProxy({ feed, log: createSilentLogger(), traffic })
