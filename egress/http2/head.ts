@@ -1,9 +1,9 @@
 // Heads of HTTP/2 (RFC 9113 8.2 and 8.3): what is said by pseudo fields, and whether all of it is well-formed. Pure.
 
 import { type Field, IS_TOKEN, IS_VALUE } from '../../lib/http1/fields.ts'
+import type { ReceivedField } from './hpack/decoder.ts'
 
-/** `isSensitive`: it came as never to be put into a table, which whoever passes it on has to keep to (RFC 7541 6.2.3). */
-export type ReceivedField = Field & { isSensitive?: boolean }
+export type { ReceivedField }
 
 export type RequestHead = {
   method: string

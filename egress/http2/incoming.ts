@@ -5,8 +5,7 @@ import { Allowance } from './allowance.ts'
 import { FieldBlock, fieldsOf } from './field-block.ts'
 import { type FrameListener, FrameReader } from './frame-reader.ts'
 import { CODE, FLAG, FRAME, MAX_STREAM_ID, MAX_WINDOW_BYTES, PREFACE } from './frames.ts'
-import type { ReceivedField } from './head.ts'
-import { HpackDecoder } from './hpack/decoder.ts'
+import { HpackDecoder, type ReceivedField } from './hpack/decoder.ts'
 import { FIRST_LIMIT_BYTES } from './hpack/field-table.ts'
 import { parseSettings, type Settings } from './settings.ts'
 
@@ -169,13 +168,9 @@ export class Incoming {
     this.#block = isWhole ? undefined : block
     if (!isWhole) return
     const decoded = this.#decoder.decode(block.whole())
-    if (!decoded) {
-      this.#to.onFault(CODE.compression, 'a head that cannot be unpacked')
-      return
-    }
-    const sensitive: readonly ReceivedField[] = decoded.sensitive
-    for (const field of sensitive) field.isSensitive = true
-    this.#to.onFields(block.streamId, decoded.isTooLarge ? undefined : decoded.fields, block.isEnd)
+    if (decoded)
+      this.#to.onFields(block.streamId, decoded.isTooLarge ? undefined : decoded.fields, block.isEnd)
+    else this.#to.onFault(CODE.compression, 'a head that cannot be unpacked')
   }
 
   #onSettings(payload: Buffer, isAck: boolean): void {

@@ -2,7 +2,8 @@
 // took it has let it go, so that no more of it is kept than one window.
 
 import { CODE, MAX_WINDOW_BYTES } from './frames.ts'
-import { type ReceivedField, readAnswerHead, readTrailers } from './head.ts'
+import { readAnswerHead, readTrailers } from './head.ts'
+import type { ReceivedField } from './hpack/decoder.ts'
 import type { FieldToSend } from './hpack/encoder.ts'
 import { PendingBytes } from './pending-bytes.ts'
 

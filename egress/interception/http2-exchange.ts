@@ -2,7 +2,8 @@
 
 import type { Http2Connection, RequestListener } from '../http2/connection.ts'
 import { CODE } from '../http2/frames.ts'
-import type { ReceivedField, RequestHead } from '../http2/head.ts'
+import type { RequestHead } from '../http2/head.ts'
+import type { ReceivedField } from '../http2/hpack/decoder.ts'
 import type { FieldToSend } from '../http2/hpack/encoder.ts'
 import { PendingBytes } from '../http2/pending-bytes.ts'
 import { type Http2Stream, type StreamListener, WINDOW_BYTES } from '../http2/stream.ts'

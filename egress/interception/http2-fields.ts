@@ -1,6 +1,7 @@
 // What becomes of the fields of HTTP/2 on their way, as fields.ts says it of HTTP/1. Pure.
 
-import type { ReceivedField, RequestHead } from '../http2/head.ts'
+import type { RequestHead } from '../http2/head.ts'
+import type { ReceivedField } from '../http2/hpack/decoder.ts'
 import type { FieldToSend } from '../http2/hpack/encoder.ts'
 import type { Injection } from '../vault/port.ts'
 import { substituteHeader, substituteTarget } from '../vault/substitute.ts'

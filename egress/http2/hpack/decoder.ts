@@ -18,12 +18,10 @@ import {
 } from './representations.ts'
 import { LAST_STATIC, STATIC_NAMES, STATIC_VALUES } from './static-table.ts'
 
-export type DecodedBlock = {
-  fields: Field[]
-  isTooLarge: boolean
-  /** Those of the fields that came as never to be put into a table, and have to be sent on as such (RFC 7541 6.2.3). */
-  sensitive: readonly Field[]
-}
+/** `isSensitive`: it came as never to be put into a table, which whoever passes it on has to keep to (RFC 7541 6.2.3). */
+export type ReceivedField = Field & { isSensitive?: boolean }
+
+export type DecodedBlock = { fields: ReceivedField[]; isTooLarge: boolean }
 
 export type DecoderOptions = {
   /** As the other side is told by SETTINGS_HEADER_TABLE_SIZE. Until it has read that it may use the 4096 bytes of the beginning, so fewer
@@ -41,7 +39,6 @@ const MAX_MORE_BYTES = 5
 const MIN_ROOM = 512
 const MAX_KEPT_ROOM = 4096
 const NO_ROOM = Buffer.alloc(0)
-const NONE: readonly Field[] = Object.freeze([])
 /** Instead of a number. */
 const WRONG = -1
 
@@ -80,8 +77,7 @@ export class HpackDecoder {
   }
 
   #readFields(block: Buffer): DecodedBlock | undefined {
-    const fields: Field[] = []
-    let sensitive: Field[] | undefined
+    const fields: ReceivedField[] = []
     let isTooLarge = false
     let listBytes = 0
     const table = this.#table
@@ -113,14 +109,11 @@ export class HpackDecoder {
         isTooLarge = true
         continue
       }
-      const field = { name, key: name, value }
+      const field: ReceivedField = { name, key: name, value }
+      if (isSensitive) field.isSensitive = true
       fields.push(field)
-      if (isSensitive) {
-        sensitive ??= []
-        sensitive.push(field)
-      }
     }
-    return { fields, isTooLarge, sensitive: sensitive ?? NONE }
+    return { fields, isTooLarge }
   }
 
   #has(index: number): boolean {

@@ -79,7 +79,8 @@ export class Wire {
 
   /** The names of those that must never be put into a table. */
   sensitiveOf({ payload }: Seen): string[] {
-    return this.#decoder.decode(payload)?.sensitive.map(({ name }) => name) ?? []
+    const fields = this.#decoder.decode(payload)?.fields ?? []
+    return fields.filter(({ isSensitive }) => isSensitive).map(({ name }) => name)
   }
 
   #read(chunk: Buffer): void {
