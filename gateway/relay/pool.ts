@@ -86,7 +86,11 @@ export class UpstreamPool {
     const count = this.#counts.get(target.key) ?? 0
     if (count >= this.#limits.perTarget || !this.#makeRoom(target.group)) return undefined
     this.#counts.set(target.key, count + 1)
-    const upstream = new Upstream(target, this.#memory, this.#sessions, (closed) => this.#forget(closed))
+    const upstream = new Upstream(target, {
+      memory: this.#memory,
+      sessions: this.#sessions,
+      onClose: (closed) => this.#forget(closed),
+    })
     let group = this.#groups.get(target.group)
     if (!group) {
       group = new Set()

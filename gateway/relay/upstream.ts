@@ -26,6 +26,12 @@ export type UpstreamUser = {
   onUpstreamClose(error: Error | undefined): void
 }
 
+export type UpstreamDeps = {
+  memory: ReadMemory
+  sessions: H2cSessions
+  onClose: (upstream: Upstream) => void
+}
+
 /** Many servers close idle connections after 5 s without saying so, some after 2 s. */
 const IDLE_REPEATABLE_MS = 4000
 const IDLE_OTHERWISE_MS = 1500
@@ -57,12 +63,7 @@ export class Upstream {
   #error: Error | undefined
   readonly #reader: ChunkReader
 
-  constructor(
-    target: Target,
-    memory: ReadMemory,
-    sessions: H2cSessions,
-    onClose: (upstream: Upstream) => void,
-  ) {
+  constructor(target: Target, { memory, sessions, onClose }: UpstreamDeps) {
     this.target = target
     this.#reader = memory.readerFor(target.group, (chunk, whose) => this.#read(chunk, whose))
     this.socket = target.isH2c ? this.#openStream(sessions) : this.#connect()
