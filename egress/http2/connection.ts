@@ -87,6 +87,11 @@ export class Http2Connection {
     return this.streamCount >= this.#peer.maxStreams
   }
 
+  /** Whether so much of what came is still in the hands of listeners that little more can come, for whomever it is. */
+  get isClogged(): boolean {
+    return CONNECTION_WINDOW_BYTES - this.#receiveWindow - this.#ungrantedBytes >= CONNECTION_WINDOW_BYTES / 2
+  }
+
   get streamCount(): number {
     return this.#streams.size + this.#waiting.length
   }
@@ -165,7 +170,6 @@ export class Http2Connection {
         return
       }
       this.#stopRequests()
-      for (const { stream } of this.#waiting.splice(0)) stream.close(CODE.refusedStream)
       for (const [id, stream] of [...this.#streams]) if (id > lastId) stream.close(CODE.refusedStream)
     },
     onWindowUpdate: (streamId, bytes) => this.#onWindowUpdate(streamId, bytes),
@@ -230,9 +234,9 @@ export class Http2Connection {
     else this.#outgoing.pump(stream)
   }
 
-  /** Nothing may be said of a stream that was never begun. */
+  /** Nothing may be said of a stream that was never begun, except by a client that has not heard that it was too late to begin it. */
   #wasBegun(id: number): boolean {
-    const wasBegun = id % 2 === 1 && id <= this.#lastId
+    const wasBegun = id % 2 === 1 && (id <= this.#lastId || (this.#isServer && this.#isClosing))
     if (!wasBegun) this.#fail(CODE.protocol, `stream ${id} was not begun`)
     return wasBegun
   }
@@ -264,7 +268,8 @@ export class Http2Connection {
 
   #letGo(bytes: number): void {
     this.#ungrantedBytes += bytes
-    if (this.#isOver || this.#ungrantedBytes < CONNECTION_WINDOW_BYTES / 2) return
+    // Half of what is not held: what is may be held for long, by streams that nobody reads.
+    if (this.#isOver || this.#ungrantedBytes === 0 || this.#ungrantedBytes < this.#receiveWindow) return
     this.#receiveWindow += this.#ungrantedBytes
     this.#outgoing.writeWindowUpdate(0, this.#ungrantedBytes)
     this.#ungrantedBytes = 0
@@ -303,6 +308,7 @@ export class Http2Connection {
     if (!this.isOpen) return
     this.#isClosing = true
     this.#options.onClosing?.()
+    for (const { stream } of this.#waiting.splice(0)) stream.close(CODE.refusedStream)
     if (this.streamCount === 0) this.#end()
   }
 

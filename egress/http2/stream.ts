@@ -116,7 +116,7 @@ export class Http2Stream {
   /** What is sent is all: of what the other side has not sent yet, nothing is needed. */
   endEarly(): void {
     this.#endsEarly = true
-    if (this.#isEndSent) this.reset(CODE.none)
+    if (this.#isEndSent) this.#resetLater()
   }
 
   reset(code: number): void {
@@ -242,8 +242,13 @@ export class Http2Stream {
 
   #sentEnd(): void {
     this.#isEndSent = true
-    if (this.#endsEarly && !this.#hasRemoteEnded) this.reset(CODE.none)
+    if (this.#endsEarly && !this.#hasRemoteEnded) this.#resetLater()
     else this.#closeWhenOver()
+  }
+
+  /** In another piece than the answer: who reads both at once, as curl 7.88 does, takes the answer for lost. */
+  #resetLater(): void {
+    setImmediate(() => this.reset(CODE.none))
   }
 
   #closeWhenOver(): void {

@@ -295,6 +295,22 @@ test('a body goes on no faster than its receiver lets it go', async () => {
   expect([update?.stream, update?.payload.readUInt32BE(0)]).toEqual([1, 600_100])
 })
 
+test('what is let go of one body is granted anew when all of the window is taken, though others hold the rest', async () => {
+  const { wire, requests, data } = serve()
+  const piece = Buffer.alloc(16_384)
+  const ids = [1, 3, 5, 7]
+  for (const id of ids) {
+    wire.write(head(id, POST, END_HEADERS))
+    wire.write(...Array.from({ length: 64 }, () => frame(FRAME.data, 0, id, piece)))
+  }
+  await expect.poll(() => data.length).toBe(4 * 64)
+  // What is granted at the beginning.
+  await wire.next(FRAME.windowUpdate)
+  requests[0]?.stream.letGo(100)
+  const update = await wire.next(FRAME.windowUpdate)
+  expect([update?.stream, update?.payload.readUInt32BE(0)]).toEqual([0, 100])
+})
+
 test('what is sent waits for the windows of the client: of the stream, and of all together', async () => {
   const { wire, requests } = serve(({ stream }) => {
     stream.sendHead([{ name: ':status', value: '200' }], false)
@@ -326,6 +342,19 @@ test('who asks often how far it is gets an answer each time', async () => {
   for (let count = 0; count < 3000; count++) expect((await wire.next(FRAME.ping))?.flags).toBe(FLAG.ack)
 })
 
+test('that no more of a request is needed is said after the answer, and not in one piece with it', async () => {
+  const { wire } = serve(({ stream }) => {
+    stream.sendHead([{ name: ':status', value: '413' }], false)
+    stream.send(Buffer.from('too much'), true)
+    stream.endEarly()
+  })
+  wire.write(opening())
+  const body = await wire.next(FRAME.data)
+  const reset = await wire.next(FRAME.rstStream)
+  expect([body?.flags, codeOf(reset)]).toEqual([FLAG.endStream, CODE.none])
+  expect(reset?.piece).toBeGreaterThan(body?.piece ?? 0)
+})
+
 test('a client that needs no connection any more is waited for until its streams are over', async () => {
   const { wire, requests } = serve()
   wire.write(head(1, GET), frame(FRAME.goaway, 0, 0, Buffer.alloc(8)))
@@ -334,6 +363,18 @@ test('a client that needs no connection any more is waited for until its streams
   if (request) answer(request)
   expect((await wire.next(FRAME.headers))?.stream).toBe(1)
   await expect.poll(() => wire.isClosed).toBe(true)
+})
+
+test('a request that comes after the end of requests is not begun, and what follows of it harms no other', async () => {
+  const { wire, requests } = serve()
+  wire.write(opening(), frame(FRAME.goaway, 0, 0, Buffer.alloc(8)))
+  wire.write(head(3, POST, END_HEADERS), frame(FRAME.data, FLAG.endStream, 3, Buffer.from('x')))
+  wire.write(frame(FRAME.data, FLAG.endStream, 1, NOTHING))
+  await expect.poll(() => requests[0]?.stream.hasRemoteEnded).toBe(true)
+  const [request] = requests
+  if (request) answer(request)
+  expect((await wire.next(FRAME.headers))?.stream).toBe(1)
+  expect(requests).toHaveLength(1)
 })
 
 describe('with a server', () => {

@@ -7,7 +7,8 @@ import { FRAME, HEAD_BYTES, PREFACE } from '../../../egress/http2/frames.ts'
 import { HpackDecoder } from '../../../egress/http2/hpack/decoder.ts'
 import { frame } from '../../support/http2-frames.ts'
 
-export type Seen = { type: number; flags: number; stream: number; payload: Buffer }
+/** `piece`: the number of what came at once, in which its end was. */
+export type Seen = { type: number; flags: number; stream: number; payload: Buffer; piece: number }
 
 const NO_SETTINGS = frame(FRAME.settings, 0, 0, Buffer.alloc(0))
 
@@ -16,6 +17,7 @@ export class Wire {
   readonly #peer: Duplex
   readonly #decoder = new HpackDecoder({ maxTableBytes: 4096, maxListBytes: 1 << 20, maxFields: 1000 })
   #bytes = Buffer.alloc(0)
+  #pieces = 0
   readonly #seen: Seen[] = []
   #heard: (() => void) | undefined
   isClosed = false
@@ -85,6 +87,7 @@ export class Wire {
 
   #read(chunk: Buffer): void {
     this.#bytes = Buffer.concat([this.#bytes, chunk])
+    this.#pieces++
     while (this.#bytes.length >= HEAD_BYTES) {
       const end = HEAD_BYTES + this.#bytes.readUIntBE(0, 3)
       if (this.#bytes.length < end) break
@@ -93,6 +96,7 @@ export class Wire {
         flags: this.#bytes.readUInt8(4),
         stream: this.#bytes.readUInt32BE(5),
         payload: Buffer.from(this.#bytes.subarray(HEAD_BYTES, end)),
+        piece: this.#pieces,
       })
       this.#bytes = this.#bytes.subarray(end)
     }
