@@ -2,10 +2,11 @@
 // from the others. The servers are real ones on the loopback addresses.
 
 import { once } from 'node:events'
-import { createSecureServer } from 'node:http2'
+import { createSecureServer, type ServerHttp2Stream, type ServerOptions } from 'node:http2'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createSecureContext, createServer as createTls, type TLSSocket } from 'node:tls'
-import { expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { Http2Connection } from '../../../egress/http2/connection.ts'
 import { makeAuthority } from '../../../egress/interception/authority.ts'
 import { Http2Upstreams } from '../../../egress/interception/http2-upstreams.ts'
 import { Leaves } from '../../../egress/interception/leaves.ts'
@@ -101,6 +102,63 @@ test('connections by HTTP/2: of one sandbox so many wait for requests, and those
   expect(kept).toEqual([first, ...LOUD.slice(-2)])
   expect(upstreams.find(to('quiet', '127.0.0.1'))).toBeDefined()
   expect(upstreams.size).toBe(4)
+})
+
+describe('connections by HTTP/2 to one server', () => {
+  const setupOne = async (options: ServerOptions, serve: (stream: ServerHttp2Stream) => void) => {
+    const server = createSecureServer({ ...certificate(), ...options })
+    server.on('stream', serve).on('sessionError', () => {})
+    const port = await listen(server)
+    const upstreams = new Http2Upstreams({ upstreams: setup(), each: 5 })
+    onTestFinished(() => upstreams.close())
+    const to = { scheme: 'https' as const, host: HOST, port, sandboxId: 'sb', address: '127.0.0.1' }
+    const ask = async (onData?: () => void) => {
+      const connection = await upstreams.open(to)
+      return await new Promise<Http2Connection>((resolve) => {
+        const listener = { ...DEAF, onAnswer: () => resolve(connection), ...(onData && { onData }) }
+        connection.request(requestTo(`${HOST}:${port}`), { listener, isWhole: true, isHead: false })
+      })
+    }
+    return { upstreams, to, ask }
+  }
+
+  test('one that holds what nobody reads gets no more requests, as long as there are few', async () => {
+    const { upstreams, to, ask } = await setupOne({}, (stream) => {
+      stream.respond({ ':status': 200 })
+      stream.end(Buffer.alloc(1024 * 1024))
+    })
+    const used = new Set<Http2Connection>()
+    for (let count = 0; count < 12; count++) {
+      const connection = await ask(() => {})
+      used.add(connection)
+      if (used.size < 4 && count % 2 === 1) await expect.poll(() => connection.isClogged).toBe(true)
+    }
+    expect(used.size).toBe(4)
+    expect(upstreams.find(to)).toBeDefined()
+  })
+
+  test('a sandbox that has as many as it may waits for those that it has', async () => {
+    const { upstreams, to, ask } = await setupOne({ settings: { maxConcurrentStreams: 1 } }, (stream) =>
+      stream.respond({ ':status': 200 }),
+    )
+    const used = new Set<Http2Connection>()
+    for (let count = 0; count < 5; count++) {
+      const connection = await ask()
+      used.add(connection)
+      await expect.poll(() => connection.isFull).toBe(true)
+    }
+    expect(used.size).toBe(5)
+    const waiting = await upstreams.open(to)
+    expect(used).toContain(waiting)
+    expect(upstreams.size).toBe(5)
+  })
+
+  test('as many requests wait for one that is being opened as it takes for certain', async () => {
+    const { upstreams, to } = await setupOne({}, (stream) => stream.respond({ ':status': 200 }))
+    const opened = await Promise.all(Array.from({ length: 150 }, () => upstreams.open(to)))
+    expect(new Set(opened).size).toBe(2)
+    expect(opened.filter((connection) => connection === opened[0])).toHaveLength(100)
+  })
 })
 
 test('certificates: who asks for many names loses its own first', () => {
