@@ -9,17 +9,21 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
   return Buffer.concat([head, payload])
 }
 
+/** A number behind the first bits of a representation (RFC 7541 5.1). */
+export function packNumber(bits: number, max: number, value: number): Buffer {
+  if (value < max) return Buffer.from([bits | value])
+  const bytes = [bits | max]
+  let rest = value - max
+  for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128)
+  return Buffer.from([...bytes, rest])
+}
+
+export const packText = (value: string) =>
+  Buffer.concat([packNumber(0, 127, value.length), Buffer.from(value, 'latin1')])
+
 /** Fields as literals without an index (RFC 7541 6.2.2). */
 export function pack(fields: readonly (readonly [string, string])[]): Buffer {
-  const text = (value: string) => {
-    const bytes = Buffer.from(value, 'latin1')
-    const length =
-      bytes.length < 127
-        ? [bytes.length]
-        : [127, ((bytes.length - 127) & 127) | 128, (bytes.length - 127) >> 7]
-    return Buffer.concat([Buffer.from(length), bytes])
-  }
-  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]))
+  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), packText(name), packText(value)]))
 }
 
 /** How a client begins. */

@@ -1,15 +1,6 @@
 import { expect, test } from 'vitest'
-import {
-  added,
-  fromHex,
-  indexed,
-  literal,
-  neverAdded,
-  number,
-  openDecoder,
-  pairs,
-  sizeUpdate,
-} from './blocks.ts'
+import { packNumber } from '../../../support/http2-frames.ts'
+import { added, fromHex, indexed, literal, neverAdded, openDecoder, pairs, sizeUpdate } from './blocks.ts'
 import { RFC_EXAMPLES } from './rfc-examples.ts'
 
 const FIRST_DYNAMIC = 62
@@ -215,7 +206,7 @@ test('reads long texts, and short ones after them', () => {
   const decoder = openDecoder()
   const long = literal('a', 'x'.repeat(20_000))
   // Sixteen codes of five bits are ten bytes: "0000000000000000".
-  const coded = Buffer.concat([fromHex('00 01 61'), number(0x80, 127, 10_000), Buffer.alloc(10_000)])
+  const coded = Buffer.concat([fromHex('00 01 61'), packNumber(0x80, 127, 10_000), Buffer.alloc(10_000)])
   expect(decoder.decode(long)?.fields[0]?.value.length).toBe(20_000)
   expect(decoder.decode(coded)?.fields[0]?.value).toBe('0'.repeat(16_000))
   expect(pairs(decoder.decode(fromHex('00 01 61 81 f8'))?.fields)).toEqual([['a', '&']])

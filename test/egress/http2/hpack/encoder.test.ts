@@ -1,24 +1,14 @@
 import { expect, test } from 'vitest'
 import { type FieldToSend, HpackEncoder } from '../../../../egress/http2/hpack/encoder.ts'
-import {
-  added,
-  fromHex,
-  indexed,
-  literal,
-  neverAdded,
-  number,
-  openDecoder,
-  pairs,
-  sizeUpdate,
-  text,
-} from './blocks.ts'
+import { packNumber, packText } from '../../../support/http2-frames.ts'
+import { added, fromHex, indexed, literal, neverAdded, openDecoder, pairs, sizeUpdate } from './blocks.ts'
 
 const field = (name: string, value: string): FieldToSend => ({ name, value })
 const secret = (name: string, value: string): FieldToSend => ({ name, value, isSensitive: true })
 const hex = (bytes: Buffer) => bytes.toString('hex')
 /** What follows the first bits: the name by its index, and the value. */
 const byName = (bits: number, max: number, index: number, value: string) =>
-  Buffer.concat([number(bits, max, index), text(value)])
+  Buffer.concat([packNumber(bits, max, index), packText(value)])
 const addedByName = (index: number, value: string) => byName(0x40, 0x3f, index, value)
 const literalByName = (index: number, value: string) => byName(0x00, 0x0f, index, value)
 const neverByName = (index: number, value: string) => byName(0x10, 0x0f, index, value)
