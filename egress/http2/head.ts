@@ -3,8 +3,6 @@
 import { type Field, IS_TOKEN, IS_VALUE } from '../../lib/http1/fields.ts'
 import type { ReceivedField } from './hpack/decoder.ts'
 
-export type { ReceivedField }
-
 export type RequestHead = {
   method: string
   scheme: string
