@@ -11,6 +11,7 @@ import type { ReceivedField } from './hpack/decoder.ts'
 import type { FieldToSend } from './hpack/encoder.ts'
 import { Incoming, type IncomingListener, MAX_LIST_BYTES } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
+import { ReceiveWindow } from './receive-window.ts'
 import { formatSettings, type Settings, UNSAID } from './settings.ts'
 import { Http2Stream, type StreamCarrier, type StreamListener, WINDOW_BYTES } from './stream.ts'
 
@@ -51,12 +52,11 @@ export class Http2Connection {
   /** Requests for which the server has no room yet. */
   readonly #waiting: Waiting[] = []
   readonly #brokenStreams = new Allowance(BROKEN_STREAMS)
+  readonly #receiveWindow = new ReceiveWindow(CONNECTION_WINDOW_BYTES)
   readonly #idleTimer: NodeJS.Timeout
   #peer: Settings = UNSAID
   /** Of the stream that was begun last. */
   #lastId = 0
-  #receiveWindow = CONNECTION_WINDOW_BYTES
-  #ungrantedBytes = 0
   #isClosing = false
   #isEnding = false
   #isOver = false
@@ -90,7 +90,7 @@ export class Http2Connection {
 
   /** Whether so much of what came is still in the hands of listeners that little more can come, for whomever it is. */
   get isClogged(): boolean {
-    return CONNECTION_WINDOW_BYTES - this.#receiveWindow - this.#ungrantedBytes >= CONNECTION_WINDOW_BYTES / 2
+    return this.#receiveWindow.heldBytes >= CONNECTION_WINDOW_BYTES / 2
   }
 
   get streamCount(): number {
@@ -151,9 +151,9 @@ export class Http2Connection {
   readonly #listener: IncomingListener = {
     onFields: (streamId, fields, isEnd) => this.#onFields(streamId, fields, isEnd),
     onData: (streamId, part, size, isEnd) => {
-      this.#receiveWindow -= size
+      const isAllowed = this.#receiveWindow.receive(size)
       const stream = this.#streams.get(streamId)
-      if (this.#receiveWindow < 0) this.#fail(CODE.flowControl, 'more than the connection may have')
+      if (!isAllowed) this.#fail(CODE.flowControl, 'more than the connection may have')
       else if (stream) this.#judge(stream, stream.receiveData(part, size, isEnd))
       else if (this.#wasBegun(streamId)) this.#letGo(size)
     },
@@ -268,12 +268,12 @@ export class Http2Connection {
   }
 
   #letGo(bytes: number): void {
-    this.#ungrantedBytes += bytes
+    const window = this.#receiveWindow
+    window.letGo(bytes)
+    if (this.#isOver) return
     // Half of what is not held: what is may be held for long, by streams that nobody reads.
-    if (this.#isOver || this.#ungrantedBytes === 0 || this.#ungrantedBytes < this.#receiveWindow) return
-    this.#receiveWindow += this.#ungrantedBytes
-    this.#outgoing.writeWindowUpdate(0, this.#ungrantedBytes)
-    this.#ungrantedBytes = 0
+    const granted = window.grant((CONNECTION_WINDOW_BYTES - window.heldBytes) / 2)
+    if (granted > 0) this.#outgoing.writeWindowUpdate(0, granted)
   }
 
   /** Ends a stream for what the other side has done, if it was wrong. */

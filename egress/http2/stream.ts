@@ -6,6 +6,7 @@ import { readAnswerHead, readTrailers } from './head.ts'
 import type { ReceivedField } from './hpack/decoder.ts'
 import type { FieldToSend } from './hpack/encoder.ts'
 import { PendingBytes } from './pending-bytes.ts'
+import { ReceiveWindow } from './receive-window.ts'
 
 /** What is heard of a stream. After `onClose`, which comes once, nothing more. */
 export type StreamListener = {
@@ -41,16 +42,12 @@ export type StreamCarrier = {
 export const WINDOW_BYTES = 1024 * 1024
 
 export class Http2Stream {
-  readonly listener: StreamListener
+  readonly #listener: StreamListener
   readonly #carrier: StreamCarrier
   /** Zero until it has begun. */
   id = 0
   sendWindow: number
-  #receiveWindow = WINDOW_BYTES
-  /** What has come and is still in the hands of the listener. */
-  #heldBytes = 0
-  /** What was let go, and is not granted anew yet. */
-  #ungrantedBytes = 0
+  readonly #receiveWindow = new ReceiveWindow(WINDOW_BYTES)
   /** Of its body, what the other side has said and what has come. */
   #expectedBytes: number | undefined
   #cameBytes = 0
@@ -70,7 +67,7 @@ export class Http2Stream {
     { sendWindow, isHeadRequest }: { sendWindow: number; isHeadRequest: boolean },
   ) {
     this.#carrier = carrier
-    this.listener = listener
+    this.#listener = listener
     this.sendWindow = sendWindow
     this.#isHeadRequest = isHeadRequest
   }
@@ -127,14 +124,10 @@ export class Http2Stream {
 
   /** Nobody keeps so many bytes of what came any more. */
   letGo(bytes: number): void {
-    const freed = Math.min(bytes, this.#heldBytes)
-    this.#heldBytes -= freed
-    this.#carrier.letGo(freed)
-    this.#ungrantedBytes += freed
-    if (this.#isClosed || this.#hasRemoteEnded || this.#ungrantedBytes < WINDOW_BYTES / 2) return
-    this.#receiveWindow += this.#ungrantedBytes
-    this.#carrier.widen(this, this.#ungrantedBytes)
-    this.#ungrantedBytes = 0
+    this.#carrier.letGo(this.#receiveWindow.letGo(bytes))
+    if (this.#isClosed || this.#hasRemoteEnded) return
+    const granted = this.#receiveWindow.grant(WINDOW_BYTES / 2)
+    if (granted > 0) this.#carrier.widen(this, granted)
   }
 
   /** By what the other side has said; false: it would be more than there can be. */
@@ -154,7 +147,7 @@ export class Http2Stream {
   /** A piece is on its way. */
   sent(bytes: number, isEnd: boolean): void {
     if (isEnd) this.#sentEnd()
-    if (bytes > 0) this.listener.onSent(bytes)
+    if (bytes > 0) this.#listener.onSent(bytes)
     if (this.#trailers === undefined || this.#pending.length > 0 || this.#isClosed || this.#isEndSent) return
     this.#carrier.writeFields(this, this.#trailers, true)
     this.#sentEnd()
@@ -173,14 +166,12 @@ export class Http2Stream {
   }
 
   receiveData(part: Buffer, size: number, isEnd: boolean): number | undefined {
-    this.#receiveWindow -= size
-    this.#heldBytes += size
     this.#cameBytes += part.length
-    if (this.#receiveWindow < 0) return CODE.flowControl
+    if (!this.#receiveWindow.receive(size)) return CODE.flowControl
     if (this.#hasRemoteEnded) return CODE.streamClosed
     const isTooMuch = this.#expectedBytes !== undefined && this.#cameBytes > this.#expectedBytes
     if (!this.#hasHeadCome || isTooMuch || (isEnd && !this.#isLengthKept)) return CODE.protocol
-    if (part.length > 0) this.listener.onData(part, isEnd)
+    if (part.length > 0) this.#listener.onData(part, isEnd)
     if (size > part.length) this.letGo(size - part.length)
     if (isEnd) this.receiveEnd()
     return undefined
@@ -189,7 +180,7 @@ export class Http2Stream {
   receiveEnd(): void {
     if (this.#isClosed) return
     this.#hasRemoteEnded = true
-    this.listener.onEnd()
+    this.#listener.onEnd()
     this.#closeWhenOver()
   }
 
@@ -199,9 +190,9 @@ export class Http2Stream {
     this.#isClosed = true
     this.#pending.clear()
     // Of one that is complete, all may still be on its way to somebody who reads slowly.
-    if (!this.#isComplete) this.letGo(this.#heldBytes)
+    if (!this.#isComplete) this.letGo(this.#receiveWindow.heldBytes)
     this.#carrier.forget(this)
-    this.listener.onClose(code)
+    this.#listener.onClose(code)
   }
 
   #receiveAnswer(fields: readonly ReceivedField[], isEnd: boolean): number | undefined {
@@ -210,14 +201,14 @@ export class Http2Stream {
     const { status } = head
     if (status < 200) {
       if (isEnd || status === 101) return CODE.protocol
-      this.listener.onInterim(status, head.fields)
+      this.#listener.onInterim(status, head.fields)
       return undefined
     }
     this.#hasHeadCome = true
     const hasNoBody = this.#isHeadRequest || status === 204 || status === 304
     this.#expectedBytes = hasNoBody ? 0 : head.length
     if (isEnd && !this.#isLengthKept) return CODE.protocol
-    this.listener.onAnswer(status, head.fields, isEnd)
+    this.#listener.onAnswer(status, head.fields, isEnd)
     if (isEnd) this.receiveEnd()
     return undefined
   }
@@ -226,7 +217,7 @@ export class Http2Stream {
     if (this.#hasRemoteEnded) return CODE.streamClosed
     const trailers = readTrailers(fields)
     if ('problem' in trailers || !isEnd || !this.#isLengthKept) return CODE.protocol
-    this.listener.onTrailers(trailers)
+    this.#listener.onTrailers(trailers)
     this.receiveEnd()
     return undefined
   }
