@@ -9,6 +9,13 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
   return Buffer.concat([head, payload])
 }
 
+/** What RST_STREAM, WINDOW_UPDATE and others are made of. */
+export function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
+
 /** A number behind the first bits of a representation (RFC 7541 5.1). */
 export function packNumber(bits: number, max: number, value: number): Buffer {
   if (value < max) return Buffer.from([bits | value])

@@ -6,7 +6,7 @@ import { Duplex } from 'node:stream'
 import { Http2Connection } from '../../../egress/http2/connection.ts'
 import { FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { Random } from '../../gateway/strict/mutate.ts'
-import { frame, PREFACE, pack } from '../../support/http2-frames.ts'
+import { frame, PREFACE, pack, uint32 } from '../../support/http2-frames.ts'
 import { DEAF } from '../http2/ends.ts'
 import { mutateBytes, pick } from './mutate.ts'
 import { type FuzzTarget, hex, unhex } from './target.ts'
@@ -24,11 +24,6 @@ const IDLE_MS = 60_000
 const MAX_FRAMES = 12
 const MUTATED_IN = 3
 
-const number = (value: number) => {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(value)
-  return bytes
-}
 const head = (stream: number, fields: Parameters<typeof pack>[0], flags: number = WHOLE) =>
   frame(FRAME.headers, flags, stream, pack(fields))
 const STREAMS = [1, 3, 5, 7]
@@ -63,20 +58,20 @@ const OF_A_STREAM: readonly ((stream: number) => Buffer)[] = [
   (stream) => frame(FRAME.data, FLAG.endStream, stream, Buffer.from('abc')),
   (stream) => frame(FRAME.data, FLAG.padded | FLAG.endStream, stream, Buffer.from([1, 97, 98, 99, 0])),
   (stream) => frame(FRAME.data, FLAG.padded, stream, Buffer.from([9, 1])),
-  (stream) => frame(FRAME.rstStream, 0, stream, number(8)),
+  (stream) => frame(FRAME.rstStream, 0, stream, uint32(8)),
   (stream) => frame(FRAME.priority, 0, stream, Buffer.alloc(5)),
-  (stream) => frame(FRAME.windowUpdate, 0, stream, number(1000)),
-  (stream) => frame(FRAME.windowUpdate, 0, stream, number(0)),
-  (stream) => frame(FRAME.pushPromise, FLAG.endHeaders, stream, number(2)),
+  (stream) => frame(FRAME.windowUpdate, 0, stream, uint32(1000)),
+  (stream) => frame(FRAME.windowUpdate, 0, stream, uint32(0)),
+  (stream) => frame(FRAME.pushPromise, FLAG.endHeaders, stream, uint32(2)),
 ]
 const OF_THE_CONNECTION: readonly Buffer[] = [
   frame(FRAME.settings, 0, 0, Buffer.alloc(0)),
   frame(FRAME.settings, FLAG.ack, 0, Buffer.alloc(0)),
-  frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), number(10)])),
-  frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 5]), number(1)])),
+  frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), uint32(10)])),
+  frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 5]), uint32(1)])),
   frame(FRAME.ping, 0, 0, Buffer.alloc(8)),
   frame(FRAME.ping, 0, 0, Buffer.alloc(7)),
-  frame(FRAME.windowUpdate, 0, 0, number(1000)),
+  frame(FRAME.windowUpdate, 0, 0, uint32(1000)),
   frame(FRAME.goaway, 0, 0, Buffer.alloc(8)),
   frame(99, 0, 1, Buffer.from('what')),
 ]

@@ -6,7 +6,7 @@ import type { RequestListener } from '../../../egress/http2/connection.ts'
 import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { RequestHead } from '../../../egress/http2/head.ts'
 import type { Http2Stream } from '../../../egress/http2/stream.ts'
-import { frame, PREFACE, pack } from '../../support/http2-frames.ts'
+import { frame, PREFACE, pack, uint32 } from '../../support/http2-frames.ts'
 import { DEAF, requestTo } from './ends.ts'
 import { codeOf, Wire } from './wire.ts'
 
@@ -21,12 +21,7 @@ const NOTHING = Buffer.alloc(0)
 const END_HEADERS = FLAG.endHeaders
 const WHOLE = FLAG.endHeaders | FLAG.endStream
 
-const number = (value: number) => {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(value)
-  return bytes
-}
-const setting = (id: number, value: number) => Buffer.concat([Buffer.from([0, id]), number(value)])
+const setting = (id: number, value: number) => Buffer.concat([Buffer.from([0, id]), uint32(value)])
 const head = (stream: number, fields: Parameters<typeof pack>[0], flags = WHOLE) =>
   frame(FRAME.headers, flags, stream, pack(fields))
 const opening = (fields = POST as Parameters<typeof pack>[0]) => head(1, fields, END_HEADERS)
@@ -75,19 +70,19 @@ describe('a connection ends, and the client hears why, at', () => {
     ['a window that is too large', CODE.flowControl, [frame(FRAME.settings, 0, 0, setting(4, 2 ** 31))]],
     ['frames that are too small', CODE.protocol, [frame(FRAME.settings, 0, 0, setting(5, 16_383))]],
     ['push that is neither on nor off', CODE.protocol, [frame(FRAME.settings, 0, 0, setting(2, 2))]],
-    ['a push', CODE.protocol, [head(1, GET), frame(FRAME.pushPromise, END_HEADERS, 1, number(2))]],
+    ['a push', CODE.protocol, [head(1, GET), frame(FRAME.pushPromise, END_HEADERS, 1, uint32(2))]],
     ['a ping of a stream', CODE.protocol, [frame(FRAME.ping, 0, 1, Buffer.alloc(8))]],
     ['a ping that is cut off', CODE.frameSize, [frame(FRAME.ping, 0, 0, Buffer.alloc(7))]],
     ['a goodbye that is cut off', CODE.frameSize, [frame(FRAME.goaway, 0, 0, Buffer.alloc(7))]],
-    ['the end of a stream that was not begun', CODE.protocol, [frame(FRAME.rstStream, 0, 1, number(8))]],
+    ['the end of a stream that was not begun', CODE.protocol, [frame(FRAME.rstStream, 0, 1, uint32(8))]],
     ['an end that is cut off', CODE.frameSize, [opening(), frame(FRAME.rstStream, 0, 1, Buffer.alloc(3))]],
-    ['a window of a stream that was not begun', CODE.protocol, [frame(FRAME.windowUpdate, 0, 1, number(1))]],
+    ['a window of a stream that was not begun', CODE.protocol, [frame(FRAME.windowUpdate, 0, 1, uint32(1))]],
     ['a window that is cut off', CODE.frameSize, [frame(FRAME.windowUpdate, 0, 0, Buffer.alloc(3))]],
-    ['a window that is wider by nothing', CODE.protocol, [frame(FRAME.windowUpdate, 0, 0, number(0))]],
+    ['a window that is wider by nothing', CODE.protocol, [frame(FRAME.windowUpdate, 0, 0, uint32(0))]],
     [
       'a window that becomes too large',
       CODE.flowControl,
-      [frame(FRAME.windowUpdate, 0, 0, number(2 ** 31 - 1))],
+      [frame(FRAME.windowUpdate, 0, 0, uint32(2 ** 31 - 1))],
     ],
     [
       'padding that is longer than the head',
@@ -194,12 +189,12 @@ describe('a stream is broken off, and the next one goes on, at', () => {
     [
       'a window that is wider by nothing',
       CODE.protocol,
-      [opening(), frame(FRAME.windowUpdate, 0, 1, number(0))],
+      [opening(), frame(FRAME.windowUpdate, 0, 1, uint32(0))],
     ],
     [
       'a window that becomes too large',
       CODE.flowControl,
-      [opening(), frame(FRAME.windowUpdate, 0, 1, number(2 ** 31 - 1))],
+      [opening(), frame(FRAME.windowUpdate, 0, 1, uint32(2 ** 31 - 1))],
     ],
     [
       'a body after its end',
@@ -226,7 +221,7 @@ describe('too much that costs its client nothing ends the connection:', () => {
   const reset = (index: number) =>
     Buffer.concat([
       head(2 * index + 1, POST, END_HEADERS),
-      frame(FRAME.rstStream, 0, 2 * index + 1, number(8)),
+      frame(FRAME.rstStream, 0, 2 * index + 1, uint32(8)),
     ])
   test.each<[what: string, frames: Buffer[]]>([
     ['streams that are begun and broken off', many(300, reset)],
@@ -328,7 +323,7 @@ test('what is sent waits for the windows of the client: of the stream, and of al
   await readUntil(65_535)
   expect(new Set(sizes.map(([stream]) => stream))).toEqual(new Set([1]))
   expect(requests.map(({ stream }) => stream.pendingBytes)).toEqual([34_465, 100_000])
-  wire.write(frame(FRAME.windowUpdate, 0, 0, number(200_000)))
+  wire.write(frame(FRAME.windowUpdate, 0, 0, uint32(200_000)))
   await readUntil(2 * 65_535)
   expect(requests.map(({ stream }) => stream.pendingBytes)).toEqual([34_465, 34_465])
   wire.write(frame(FRAME.settings, 0, 0, setting(4, 100_000)))
@@ -405,13 +400,29 @@ describe('with a server', () => {
     wire.write(head(1, [[':status', '204']]))
     await expect.poll(() => late.stream.id).toBe(3)
     const last = ask(wire)
-    wire.write(frame(FRAME.goaway, 0, 0, Buffer.concat([number(1), number(0)])))
+    wire.write(frame(FRAME.goaway, 0, 0, Buffer.concat([uint32(1), uint32(0)])))
     await expect
       .poll(() => [late.heard, last.heard])
       .toEqual([[{ code: CODE.refusedStream }], [{ code: CODE.refusedStream }]])
     expect(wire.connection.isOpen).toBe(false)
     const after = ask(wire)
     await expect.poll(() => after.heard).toEqual([{ code: CODE.refusedStream }])
+  })
+
+  test('a dozen answers that nobody reads leave room for another', async () => {
+    const wire = new Wire({})
+    wire.greet()
+    const piece = Buffer.alloc(16_384)
+    const { isClogged } = wire.connection
+    for (let id = 1; id <= 23; id += 2) {
+      ask(wire)
+      wire.write(head(id, [[':status', '200']], END_HEADERS))
+      wire.write(...Array.from({ length: 64 }, () => frame(FRAME.data, 0, id, piece)))
+    }
+    const { heard } = ask(wire)
+    wire.write(head(25, [[':status', '200']], END_HEADERS), frame(FRAME.data, 1, 25, Buffer.from('x')))
+    await expect.poll(() => heard).toEqual([200, 'x', { code: 0 }])
+    expect([isClogged, wire.connection.isClogged]).toEqual([false, true])
   })
 
   test.each<[what: string, frames: Buffer[], heard: unknown[], isHead?: boolean]>([
@@ -457,11 +468,11 @@ describe('with a server', () => {
     ['a body without a head', [frame(FRAME.data, 1, 1, Buffer.from('x'))], [{ code: CODE.protocol }]],
     [
       'an end before it is over',
-      [head(1, [[':status', '200']], END_HEADERS), frame(FRAME.rstStream, 0, 1, number(0))],
+      [head(1, [[':status', '200']], END_HEADERS), frame(FRAME.rstStream, 0, 1, uint32(0))],
       [200, { code: CODE.cancel }],
     ],
     ['an answer to nothing', [head(3, [[':status', '200']])], [{ code: CODE.protocol }]],
-    ['a push', [frame(FRAME.pushPromise, END_HEADERS, 1, number(2))], [{ code: CODE.protocol }]],
+    ['a push', [frame(FRAME.pushPromise, END_HEADERS, 1, uint32(2))], [{ code: CODE.protocol }]],
     [
       'the end of the connection',
       [frame(FRAME.goaway, 0, 0, Buffer.alloc(8))],
