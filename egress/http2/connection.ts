@@ -32,8 +32,12 @@ export type Http2ConnectionOptions = {
 
 export type RequestOptions = { listener: StreamListener; isWhole: boolean; isHead: boolean }
 
-/** What the other side may send before we let go of it, on all streams together. */
-const CONNECTION_WINDOW_BYTES = 4 * WINDOW_BYTES
+/** What a client may send before we let go of it, on all streams together. */
+const CLIENT_WINDOW_BYTES = 4 * WINDOW_BYTES
+/** The same of a server: many programs may share it, and an answer that is not read must leave room for the others. */
+const SERVER_WINDOW_BYTES = 16 * WINDOW_BYTES
+/** Of these, what may be held before a connection is best left to those who have it. */
+const CLOGGED_BYTES = SERVER_WINDOW_BYTES / 4
 /** How long the other side may take to read why its connection ends. */
 const LINGER_MS = 3000
 /** Streams that end by the client's doing: they cost it nothing, and us what was begun (CVE-2023-44487, CVE-2025-8671). */
@@ -52,7 +56,9 @@ export class Http2Connection {
   /** Requests for which the server has no room yet. */
   readonly #waiting: Waiting[] = []
   readonly #brokenStreams = new Allowance(BROKEN_STREAMS)
-  readonly #receiveWindow = new ReceiveWindow(CONNECTION_WINDOW_BYTES)
+  /** What the other side may send before we let go of it, on all streams together. */
+  readonly #windowBytes: number
+  readonly #receiveWindow: ReceiveWindow
   readonly #idleTimer: NodeJS.Timeout
   #peer: Settings = UNSAID
   /** Of the stream that was begun last. */
@@ -66,6 +72,8 @@ export class Http2Connection {
     this.#options = options
     this.#socket = socket
     this.#isServer = serve !== undefined
+    this.#windowBytes = this.#isServer ? CLIENT_WINDOW_BYTES : SERVER_WINDOW_BYTES
+    this.#receiveWindow = new ReceiveWindow(this.#windowBytes)
     this.#outgoing = new Outgoing(socket, { onFull: () => this.destroy() })
     this.#incoming = new Incoming(this.#listener, { isServer: this.#isServer })
     this.#idleTimer = setTimeout(() => this.#waitedTooLong(), idleMs)
@@ -88,9 +96,9 @@ export class Http2Connection {
     return this.streamCount >= this.#peer.maxStreams
   }
 
-  /** Whether so much of what came is still in the hands of listeners that little more can come, for whomever it is. */
+  /** Whether so much of what came is still in the hands of listeners that it may soon be too much, for whomever it is. */
   get isClogged(): boolean {
-    return this.#receiveWindow.heldBytes >= CONNECTION_WINDOW_BYTES / 2
+    return this.#receiveWindow.heldBytes >= CLOGGED_BYTES
   }
 
   get streamCount(): number {
@@ -122,7 +130,7 @@ export class Http2Connection {
     const ours = { maxStreams, windowBytes: WINDOW_BYTES, maxListBytes: MAX_LIST_BYTES }
     if (!this.#isServer) this.#outgoing.writeBytes(PREFACE)
     this.#outgoing.write(FRAME.settings, 0, 0, formatSettings(ours))
-    this.#outgoing.writeWindowUpdate(0, CONNECTION_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
+    this.#outgoing.writeWindowUpdate(0, this.#windowBytes - DEFAULT_WINDOW_BYTES)
   }
 
   #createStream(listener: StreamListener, isHeadRequest: boolean): Http2Stream {
@@ -272,7 +280,7 @@ export class Http2Connection {
     window.letGo(bytes)
     if (this.#isOver) return
     // Half of what is not held: what is may be held for long, by streams that nobody reads.
-    const granted = window.grant((CONNECTION_WINDOW_BYTES - window.heldBytes) / 2)
+    const granted = window.grant((this.#windowBytes - window.heldBytes) / 2)
     if (granted > 0) this.#outgoing.writeWindowUpdate(0, granted)
   }
 

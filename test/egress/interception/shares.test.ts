@@ -128,10 +128,10 @@ describe('connections by HTTP/2 to one server', () => {
       stream.end(Buffer.alloc(1024 * 1024))
     })
     const used = new Set<Http2Connection>()
-    for (let count = 0; count < 12; count++) {
+    for (let count = 0; count < 20; count++) {
       const connection = await ask(() => {})
       used.add(connection)
-      if (used.size < 4 && count % 2 === 1) await expect.poll(() => connection.isClogged).toBe(true)
+      if (used.size < 4 && count % 4 === 3) await expect.poll(() => connection.isClogged).toBe(true)
     }
     expect(used.size).toBe(4)
     expect(upstreams.find(to)).toBeDefined()
