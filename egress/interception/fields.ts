@@ -5,6 +5,7 @@ import type { Field } from '../../lib/http1/fields.ts'
 import type { Injection } from '../vault/port.ts'
 import { substituteHeader } from '../vault/substitute.ts'
 import { withoutEscapes } from '../vault/written.ts'
+import { canonicalField, hyphenated } from './canonical-field.ts'
 import { formatFields, type Line, type Problem, parseFields } from './http1-head.ts'
 import { isOverride } from './overrides.ts'
 
@@ -31,11 +32,6 @@ const OF_THE_HEAD = new Set([
 ])
 /** A shorter one is found in names that have nothing to do with it. */
 const MIN_NAMED_SECRET = 6
-
-/** Servers behind gateways of the CGI kind see no difference between `X_Key` and `X-Key`. */
-export function canonicalField(name: string): string {
-  return hyphenated(name.toLowerCase())
-}
 
 type Carried = {
   /** What `Connection` names. */
@@ -152,11 +148,6 @@ function endToEnd(fields: readonly Field[], named: readonly string[]): Field[] |
   for (const name of named)
     if (NOT_TO_BE_NAMED.has(name)) return { problem: `the field "Connection" must not name "${name}"` }
   return fields.filter(({ key }) => !OF_THE_CONNECTION.has(key) && !named.includes(key))
-}
-
-/** `key`: a name in small letters. */
-export function hyphenated(key: string): string {
-  return key.includes('_') ? key.replaceAll('_', '-') : key
 }
 
 /** As it goes onto the wire: one character for each byte. */

@@ -1,12 +1,12 @@
 // What becomes of one request of HTTP/1: refused, or sent on as another head, perhaps with what it gets. Pure.
 
-import type { Field } from '../../lib/http1/fields.ts'
 import { type Framing, isEmpty } from '../../lib/http1/framing.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
-import { MAX_SUBSTITUTED_BODY_BYTES, substitutesBody, substituteTarget } from '../vault/substitute.ts'
-import { forwardedRequestFields, hyphenated } from './fields.ts'
-import { firstOf, type Line, type RequestHead } from './http1-head.ts'
-import { checkAuthority, judgeRequest, originForm, type Refusal } from './judge-request.ts'
+import { substituteTarget } from '../vault/substitute.ts'
+import { forwardedRequestFields } from './fields.ts'
+import { isBodyHeld } from './held-body.ts'
+import type { Line, RequestHead } from './http1-head.ts'
+import { checkAuthority, judgeRequest, malformed, originForm, type Refusal } from './judge-request.ts'
 import { overridesOf } from './overrides.ts'
 
 export type RequestPlan = {
@@ -37,11 +37,7 @@ export function planRequest(
   const verdict = judgeRequest(vault, server, {
     method,
     target,
-    overrides: () =>
-      overridesOf(
-        fields.map(({ key, value }) => [hyphenated(key), value]),
-        target,
-      ),
+    overrides: () => overridesOf(fields, target),
   })
   if (verdict.refusal) return verdict
   const { injection } = verdict
@@ -50,7 +46,8 @@ export function planRequest(
   const isUpgrade = asksForUpgrade && !hasBody && method === 'GET' && minor === 1
   const forwarded = forwardedRequestFields(fields, { connection, injection, isUpgrade })
   if ('problem' in forwarded) return malformed(forwarded.problem)
-  const holdsBody = injection !== undefined && isBodyHeld(injection, fields, framing)
+  const length = framing.kind === 'length' ? framing.length : undefined
+  const holdsBody = injection !== undefined && isBodyHeld(injection, { fields, length })
   return {
     target: injection ? substituteTarget(target, injection.substitutions) : target,
     // Who waits to be asked for a body that is held would wait for ever: we ask for it.
@@ -61,16 +58,4 @@ export function planRequest(
     isRepeatable: !hasBody && REPEATABLE.has(method) && !isUpgrade,
     holdsBody,
   }
-}
-
-function isBodyHeld(injection: Injection, fields: readonly Field[], framing: Framing): boolean {
-  if (framing.kind !== 'length' || framing.length === 0) return false
-  if (framing.length > MAX_SUBSTITUTED_BODY_BYTES) return false
-  const contentType = firstOf(fields, 'content-type')
-  const contentEncoding = firstOf(fields, 'content-encoding')
-  return substitutesBody(injection.substitutions, { contentType, contentEncoding })
-}
-
-function malformed(text: string): { refusal: Refusal } {
-  return { refusal: { status: 400, text } }
 }

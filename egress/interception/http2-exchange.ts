@@ -50,7 +50,7 @@ export class Http2Exchange implements RequestListener {
     this.#isWhole = isWhole
     this.#isHead = head.method === 'HEAD'
     this.#tally = new Tally(server, { method: head.method, target: head.path })
-    const plan = planHttp2Request(head, isWhole, server, vault())
+    const plan = planHttp2Request(head, { isWhole, server, vault: vault() })
     if ('refusal' in plan) {
       this.#tally.binding = plan.binding
       this.#refuse(plan.refusal)

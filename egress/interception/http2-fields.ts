@@ -5,14 +5,8 @@ import type { ReceivedField } from '../http2/hpack/decoder.ts'
 import type { FieldToSend } from '../http2/hpack/encoder.ts'
 import type { Injection } from '../vault/port.ts'
 import { substituteHeader, substituteTarget } from '../vault/substitute.ts'
-import {
-  bytesOf,
-  canonicalField,
-  isNamedBySecret,
-  isOfTheHead,
-  isTakenForCarriage,
-  redact,
-} from './fields.ts'
+import { canonicalField } from './canonical-field.ts'
+import { bytesOf, isNamedBySecret, isOfTheHead, isTakenForCarriage, redact } from './fields.ts'
 import type { SecretFinder } from './secret-finder.ts'
 
 /** Says something of the connection alone; what else does so is no part of HTTP/2. */

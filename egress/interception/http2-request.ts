@@ -3,11 +3,10 @@
 import type { RequestHead } from '../http2/head.ts'
 import type { FieldToSend } from '../http2/hpack/encoder.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
-import { MAX_SUBSTITUTED_BODY_BYTES, substitutesBody } from '../vault/substitute.ts'
-import { canonicalField } from './fields.ts'
+import { isBodyHeld } from './held-body.ts'
 import { firstOf } from './http1-head.ts'
 import { forwardedHead } from './http2-fields.ts'
-import { checkAuthority, judgeRequest, type Refusal } from './judge-request.ts'
+import { checkAuthority, judgeRequest, malformed, type Refusal } from './judge-request.ts'
 import { overridesOf } from './overrides.ts'
 
 export type Http2RequestPlan = {
@@ -27,9 +26,7 @@ const EXPECT = 'expect'
 
 export function planHttp2Request(
   head: RequestHead,
-  isWhole: boolean,
-  server: VaultServer,
-  vault: VaultView | undefined,
+  { isWhole, server, vault }: { isWhole: boolean; server: VaultServer; vault: VaultView | undefined },
 ): Http2RequestPlan | { refusal: Refusal; binding?: string } {
   const { method, scheme, path: target, authority, host, fields } = head
   const wrongServer =
@@ -44,11 +41,7 @@ export function planHttp2Request(
   const verdict = judgeRequest(vault, server, {
     method,
     target,
-    overrides: () =>
-      overridesOf(
-        fields.map(({ name, value }) => [canonicalField(name), value]),
-        target,
-      ),
+    overrides: () => overridesOf(fields, target),
   })
   if (verdict.refusal) return verdict
   const { injection } = verdict
@@ -60,16 +53,4 @@ export function planHttp2Request(
     holdsBody,
     asksForContinue: holdsBody && firstOf(fields, EXPECT) !== undefined,
   }
-}
-
-/** One that says how long it is, and is not too long. */
-function isBodyHeld({ substitutions }: Injection, { fields, length }: RequestHead): boolean {
-  if (substitutions.length === 0 || length === undefined || length > MAX_SUBSTITUTED_BODY_BYTES) return false
-  const contentType = firstOf(fields, 'content-type')
-  const contentEncoding = firstOf(fields, 'content-encoding')
-  return substitutesBody(substitutions, { contentType, contentEncoding })
-}
-
-function malformed(text: string): { refusal: Refusal } {
-  return { refusal: { status: 400, text } }
 }

@@ -16,6 +16,11 @@ export type Asked = {
 /** An answer of our own, in plain text. */
 export type Refusal = { status: number; text: string }
 
+/** For what is no proper request. */
+export function malformed(text: string): { refusal: Refusal } {
+  return { refusal: { status: 400, text } }
+}
+
 /** For whoever would hold more than a sandbox may. */
 export const TOO_MANY_HELD: Refusal = {
   status: 503,

@@ -1,6 +1,9 @@
 // What a request says beside its first line that some servers go by instead: another method, another path. A binding that is for some
 // methods or paths only must not be borrowed for what is asked for there. Pure.
 
+import type { Field } from '../../lib/http1/fields.ts'
+import { hyphenated } from './canonical-field.ts'
+
 export type Override = {
   /** What says so, for whoever has to send it without. */
   by: string
@@ -12,13 +15,10 @@ const METHOD_FIELDS = new Set(['x-http-method-override', 'x-http-method', 'x-met
 const PATH_FIELDS = new Set(['x-original-url', 'x-rewrite-url', 'x-original-uri', 'x-rewrite-uri'])
 const METHOD_PARAMETER = '_method'
 
-/** Names are canonical, as `canonicalField` makes them. */
-export function overridesOf(
-  fields: Iterable<readonly [name: string, value: string]>,
-  target: string,
-): Override[] {
+export function overridesOf(fields: readonly Field[], target: string): Override[] {
   const found: Override[] = []
-  for (const [name, value] of fields) {
+  for (const { key, value } of fields) {
+    const name = hyphenated(key)
     if (METHOD_FIELDS.has(name)) found.push({ by: name, method: value.trim().toUpperCase() })
     if (PATH_FIELDS.has(name)) found.push({ by: name, target: originOf(value.trim()) })
   }
@@ -37,7 +37,7 @@ export function overridesOf(
   return found
 }
 
-/** Whether a name is one of those: what comes after a body, as a trailer, is read by nobody here. */
+/** Whether a canonical name is one of those: what comes after a body, as a trailer, is read by nobody here. */
 export function isOverride(name: string): boolean {
   return METHOD_FIELDS.has(name) || PATH_FIELDS.has(name)
 }
