@@ -218,6 +218,7 @@ export class Http2Connection {
 
   #onSettings(said: Partial<Settings>): void {
     const before = this.#peer
+    // Who has spoken and said nothing of it takes as many as there are.
     const unsaid = before === UNSAID ? { ...UNSAID, maxStreams: Number.POSITIVE_INFINITY } : before
     this.#peer = { ...unsaid, ...said }
     if (said.tableBytes !== undefined) this.#outgoing.limitTable(said.tableBytes)

@@ -20,6 +20,8 @@ export type Http2ExchangeOptions = Relaying & {
   open: () => Http2Connection | Promise<Http2Connection>
 }
 
+const EMPTY = Buffer.alloc(0)
+
 type Held = { body: HeldBody; letGo: () => void; contentType: string | undefined }
 
 export class Http2Exchange implements RequestListener {
@@ -251,8 +253,6 @@ export class Http2Exchange implements RequestListener {
     client.endEarly()
   }
 }
-
-const EMPTY = Buffer.alloc(0)
 
 function withLength(fields: readonly FieldToSend[], length: number): FieldToSend[] {
   return fields.map((field) =>

@@ -78,7 +78,7 @@ export class Http2Upstreams {
 
   /** Ends what is kept for a sandbox. */
   remove(sandboxId: string): void {
-    for (const { connection } of this.#of(sandboxId)) connection.destroy()
+    for (const connection of this.#of(sandboxId)) connection.destroy()
   }
 
   close(): void {
@@ -126,7 +126,7 @@ export class Http2Upstreams {
     const { each = EACH } = this.#options
     const own = this.#of(sandboxId)
     let tooMany = own.length + 1 - each
-    for (const { connection } of own) {
+    for (const connection of own) {
       if (tooMany <= 0) return
       if (connection.streamCount > 0) continue
       connection.close()
@@ -134,9 +134,9 @@ export class Http2Upstreams {
     }
   }
 
-  #of(sandboxId: string): { key: string; connection: Http2Connection }[] {
+  #of(sandboxId: string): Http2Connection[] {
     return [...this.#connections]
       .filter(([key]) => key.startsWith(`${sandboxId} `))
-      .flatMap(([key, kept]) => kept.map((connection) => ({ key, connection })))
+      .flatMap(([, kept]) => kept)
   }
 }
