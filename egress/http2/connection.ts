@@ -3,7 +3,6 @@
 // piece, and bounds what either side can make it do or keep (docs/decisions/own-http2.md).
 
 import type { Duplex } from 'node:stream'
-import { MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
 import { Allowance } from './allowance.ts'
 import { CODE, DEFAULT_WINDOW_BYTES, FLAG, FRAME, MAX_STREAM_ID, PREFACE } from './frames.ts'
 import { type RequestHead, readRequestHead } from './head.ts'
@@ -38,6 +37,8 @@ const CLIENT_WINDOW_BYTES = 4 * WINDOW_BYTES
 const SERVER_WINDOW_BYTES = 16 * WINDOW_BYTES
 /** Of these, what may be held before a connection is best left to those who have it. */
 const CLOGGED_BYTES = SERVER_WINDOW_BYTES / 4
+/** What a client may have under way at a time. */
+const MAX_STREAMS = 128
 /** How long the other side may take to read why its connection ends. */
 const LINGER_MS = 3000
 /** Streams that end by the client's doing: they cost it nothing, and us what was begun (CVE-2023-44487, CVE-2025-8671). */
@@ -126,7 +127,7 @@ export class Http2Connection {
   }
 
   #introduce(): void {
-    const maxStreams = this.#isServer ? MAX_HTTP2_STREAMS : 0
+    const maxStreams = this.#isServer ? MAX_STREAMS : 0
     const ours = { maxStreams, windowBytes: WINDOW_BYTES, maxListBytes: MAX_LIST_BYTES }
     if (!this.#isServer) this.#outgoing.writeBytes(PREFACE)
     this.#outgoing.write(FRAME.settings, 0, 0, formatSettings(ours))
@@ -198,7 +199,7 @@ export class Http2Connection {
     if (!this.isOpen) return
     this.#lastId = id
     const head = fields && readRequestHead(fields)
-    if (this.#streams.size >= MAX_HTTP2_STREAMS) this.#refuse(id, CODE.refusedStream)
+    if (this.#streams.size >= MAX_STREAMS) this.#refuse(id, CODE.refusedStream)
     else if (!head) this.#refuse(id, CODE.enhanceYourCalm)
     else if ('problem' in head) this.#refuse(id, CODE.protocol)
     else this.#serve(id, head, isWhole)

@@ -7,7 +7,6 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import * as http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { Origin } from '../../lib/hops.ts'
-import { HTTP2_LIMITS, MAX_HTTP2_STREAMS } from '../../lib/http2-limits.ts'
 import { REFUSED, type Refusal } from '../decision/refusal.ts'
 import { MAX_HEAD_BYTES } from '../http1/head.ts'
 import { STREAM_BUFFER_BYTES } from '../relay/upstream.ts'
@@ -30,11 +29,19 @@ const SESSION_WINDOW_BYTES = 1024 * 1024
 const SESSION_OPTIONS = {
   settings: {
     enableConnectProtocol: true,
-    maxConcurrentStreams: MAX_HTTP2_STREAMS,
+    maxConcurrentStreams: 128,
     maxHeaderListSize: MAX_HEAD_BYTES,
     initialWindowSize: WINDOW_BYTES,
   },
-  ...HTTP2_LIMITS,
+  /** Fields of one head. */
+  maxHeaderListPairs: 160,
+  maxSettings: 32,
+  maxOutstandingPings: 10,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  // Breaking off streams costs a client nothing and a server much (CVE-2023-44487).
+  streamResetBurst: 200,
+  streamResetRate: 20,
 }
 
 export class Http2Sessions {
