@@ -57,8 +57,6 @@ export class Http2Connection {
   /** Requests for which the server has no room yet. */
   readonly #waiting: Waiting[] = []
   readonly #brokenStreams = new Allowance(BROKEN_STREAMS)
-  /** What the other side may send before we let go of it, on all streams together. */
-  readonly #windowBytes: number
   readonly #receiveWindow: ReceiveWindow
   readonly #idleTimer: NodeJS.Timeout
   #peer: Settings = UNSAID
@@ -73,8 +71,7 @@ export class Http2Connection {
     this.#options = options
     this.#socket = socket
     this.#isServer = serve !== undefined
-    this.#windowBytes = this.#isServer ? CLIENT_WINDOW_BYTES : SERVER_WINDOW_BYTES
-    this.#receiveWindow = new ReceiveWindow(this.#windowBytes)
+    this.#receiveWindow = new ReceiveWindow(this.#isServer ? CLIENT_WINDOW_BYTES : SERVER_WINDOW_BYTES)
     this.#outgoing = new Outgoing(socket, { onFull: () => this.destroy() })
     this.#incoming = new Incoming(this.#listener, { isServer: this.#isServer })
     this.#idleTimer = setTimeout(() => this.#waitedTooLong(), idleMs)
@@ -131,7 +128,7 @@ export class Http2Connection {
     const ours = { maxStreams, windowBytes: WINDOW_BYTES, maxListBytes: MAX_LIST_BYTES }
     if (!this.#isServer) this.#outgoing.writeBytes(PREFACE)
     this.#outgoing.write(FRAME.settings, 0, 0, formatSettings(ours))
-    this.#outgoing.writeWindowUpdate(0, this.#windowBytes - DEFAULT_WINDOW_BYTES)
+    this.#outgoing.writeWindowUpdate(0, this.#receiveWindow.bytes - DEFAULT_WINDOW_BYTES)
   }
 
   #createStream(listener: StreamListener, isHeadRequest: boolean): Http2Stream {
@@ -282,7 +279,7 @@ export class Http2Connection {
     window.letGo(bytes)
     if (this.#isOver) return
     // Half of what is not held: what is may be held for long, by streams that nobody reads.
-    const granted = window.grant((this.#windowBytes - window.heldBytes) / 2)
+    const granted = window.grant((window.bytes - window.heldBytes) / 2)
     if (granted > 0) this.#outgoing.writeWindowUpdate(0, granted)
   }
 
