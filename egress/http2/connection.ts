@@ -12,7 +12,7 @@ import { Incoming, type IncomingListener, MAX_LIST_BYTES } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
 import { ReceiveWindow } from './receive-window.ts'
 import { formatSettings, type Settings, UNSAID } from './settings.ts'
-import { Http2Stream, type StreamCarrier, type StreamListener, WINDOW_BYTES } from './stream.ts'
+import { Http2Stream, type StreamCarrier, type StreamListener } from './stream.ts'
 
 export type RequestListener = StreamListener & {
   /** Comes first. `isWhole`: it has no body. */
@@ -25,18 +25,21 @@ export type Http2ConnectionOptions = {
   serve?: () => RequestListener
   /** How long there may be no stream. */
   idleMs: number
+  /** What the other side may send on a stream before we let go of it; on all together, a multiple. */
+  windowBytes?: number
   /** It takes no more requests. */
   onClosing?: () => void
 }
 
 export type RequestOptions = { listener: StreamListener; isWhole: boolean; isHead: boolean }
 
-/** What a client may send before we let go of it, on all streams together. */
-const CLIENT_WINDOW_BYTES = 4 * WINDOW_BYTES
+const WINDOW_BYTES = 1024 * 1024
+/** On how many streams together a client may send as much. */
+const CLIENT_WINDOWS = 4
 /** The same of a server: many programs may share it, and an answer that is not read must leave room for the others. */
-const SERVER_WINDOW_BYTES = 16 * WINDOW_BYTES
-/** Of these, what may be held before a connection is best left to those who have it. */
-const CLOGGED_BYTES = SERVER_WINDOW_BYTES / 4
+const SERVER_WINDOWS = 16
+/** How many of these windows may be held before a connection is best left to those who have it. */
+const CLOGGED_WINDOWS = 4
 /** What a client may have under way at a time. */
 const MAX_STREAMS = 128
 /** How long the other side may take to read why its connection ends. */
@@ -57,6 +60,8 @@ export class Http2Connection {
   /** Requests for which the server has no room yet. */
   readonly #waiting: Waiting[] = []
   readonly #brokenStreams = new Allowance(BROKEN_STREAMS)
+  /** What the other side may send on a stream before we let go of it, and on all together. */
+  readonly #streamBytes: number
   readonly #receiveWindow: ReceiveWindow
   readonly #idleTimer: NodeJS.Timeout
   #peer: Settings = UNSAID
@@ -67,12 +72,22 @@ export class Http2Connection {
   #isOver = false
 
   constructor(options: Http2ConnectionOptions) {
-    const { socket, serve, idleMs } = options
+    const { socket, serve, idleMs, windowBytes = WINDOW_BYTES } = options
     this.#options = options
     this.#socket = socket
     this.#isServer = serve !== undefined
-    this.#receiveWindow = new ReceiveWindow(this.#isServer ? CLIENT_WINDOW_BYTES : SERVER_WINDOW_BYTES)
-    this.#outgoing = new Outgoing(socket, { onFull: () => this.destroy() })
+    this.#streamBytes = windowBytes
+    this.#receiveWindow = new ReceiveWindow(windowBytes * (this.#isServer ? CLIENT_WINDOWS : SERVER_WINDOWS))
+    this.#outgoing = new Outgoing(socket, {
+      onFull: () => this.destroy(),
+      // A client that does not read is not listened to: each of its requests would be one more answer to keep. What a server says may be what
+      // it waits for others to read.
+      onClogged: (isClogged) => {
+        if (!this.#isServer) return
+        if (isClogged) socket.pause()
+        else socket.resume()
+      },
+    })
     this.#incoming = new Incoming(this.#listener, { isServer: this.#isServer })
     this.#idleTimer = setTimeout(() => this.#waitedTooLong(), idleMs)
     socket
@@ -96,7 +111,7 @@ export class Http2Connection {
 
   /** Whether so much of what came is still in the hands of listeners that it may soon be too much, for whomever it is. */
   get isClogged(): boolean {
-    return this.#receiveWindow.heldBytes >= CLOGGED_BYTES
+    return this.#receiveWindow.heldBytes >= CLOGGED_WINDOWS * this.#streamBytes
   }
 
   get streamCount(): number {
@@ -125,14 +140,18 @@ export class Http2Connection {
 
   #introduce(): void {
     const maxStreams = this.#isServer ? MAX_STREAMS : 0
-    const ours = { maxStreams, windowBytes: WINDOW_BYTES, maxListBytes: MAX_LIST_BYTES }
+    const ours = { maxStreams, windowBytes: this.#streamBytes, maxListBytes: MAX_LIST_BYTES }
     if (!this.#isServer) this.#outgoing.writeBytes(PREFACE)
     this.#outgoing.write(FRAME.settings, 0, 0, formatSettings(ours))
     this.#outgoing.writeWindowUpdate(0, this.#receiveWindow.bytes - DEFAULT_WINDOW_BYTES)
   }
 
   #createStream(listener: StreamListener, isHeadRequest: boolean): Http2Stream {
-    return new Http2Stream(this.#carrier, listener, { sendWindow: this.#peer.windowBytes, isHeadRequest })
+    return new Http2Stream(this.#carrier, listener, {
+      sendWindow: this.#peer.windowBytes,
+      windowBytes: this.#streamBytes,
+      isHeadRequest,
+    })
   }
 
   #begin({ stream, fields, isWhole }: Waiting): void {

@@ -14,7 +14,7 @@ import {
   MAX_WINDOW_BYTES,
 } from './frames.ts'
 import { type FieldToSend, HpackEncoder } from './hpack/encoder.ts'
-import { Output } from './output.ts'
+import { Output, type OutputOptions } from './output.ts'
 import type { Http2Stream } from './stream.ts'
 
 export class Outgoing {
@@ -24,9 +24,8 @@ export class Outgoing {
   readonly #blocked = new Set<Http2Stream>()
   #window = DEFAULT_WINDOW_BYTES
 
-  /** `onFull`: the other side has not read for so long that it cannot be told any more. */
-  constructor(socket: Duplex, { onFull }: { onFull: () => void }) {
-    this.#output = new Output(socket, { onDrain: () => this.pumpAll(), onFull })
+  constructor(socket: Duplex, options: Omit<OutputOptions, 'onDrain'>) {
+    this.#output = new Output(socket, { ...options, onDrain: () => this.pumpAll() })
   }
 
   /** A frame that says one thing. */

@@ -6,6 +6,8 @@ import type { Duplex } from 'node:stream'
 export type OutputOptions = {
   /** Bodies may go on. */
   onDrain: () => void
+  /** So much waits for the other side to read, or does no longer. */
+  onClogged: (isClogged: boolean) => void
   /** The other side has not read for so long that it cannot be told any more. */
   onFull: () => void
 }
@@ -23,6 +25,7 @@ export class Output {
   #bytes = 0
   #isScheduled = false
   #isWaiting = false
+  #isClogged = false
   #isEnded = false
 
   constructor(socket: Duplex, options: OutputOptions) {
@@ -72,11 +75,22 @@ export class Output {
       socket.uncork()
     }
     if (socket.writableLength > MAX_BYTES) this.#options.onFull()
+    else if (socket.writableLength >= FULL_BYTES) this.#clogged()
     // What is in the hands of the kernel now was never waited for.
     else if (!socket.writableNeedDrain) this.#drained()
   }
 
+  #clogged(): void {
+    if (this.#isClogged) return
+    this.#isClogged = true
+    this.#options.onClogged(true)
+  }
+
   #drained(): void {
+    if (this.#isClogged) {
+      this.#isClogged = false
+      this.#options.onClogged(false)
+    }
     if (!this.#isWaiting || this.#isEnded) return
     this.#isWaiting = false
     this.#options.onDrain()

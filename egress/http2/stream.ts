@@ -38,8 +38,12 @@ export type StreamCarrier = {
   forget(stream: Http2Stream): void
 }
 
-/** What the other side may send before we let go of it. */
-export const WINDOW_BYTES = 1024 * 1024
+export type StreamOptions = {
+  sendWindow: number
+  /** What the other side may send before we let go of it. */
+  windowBytes: number
+  isHeadRequest: boolean
+}
 
 export class Http2Stream {
   readonly #listener: StreamListener
@@ -47,7 +51,7 @@ export class Http2Stream {
   /** Zero until it has begun. */
   id = 0
   sendWindow: number
-  readonly #receiveWindow = new ReceiveWindow(WINDOW_BYTES)
+  readonly #receiveWindow: ReceiveWindow
   /** Of its body, what the other side has said and what has come. */
   #expectedBytes: number | undefined
   #cameBytes = 0
@@ -64,11 +68,12 @@ export class Http2Stream {
   constructor(
     carrier: StreamCarrier,
     listener: StreamListener,
-    { sendWindow, isHeadRequest }: { sendWindow: number; isHeadRequest: boolean },
+    { sendWindow, windowBytes, isHeadRequest }: StreamOptions,
   ) {
     this.#carrier = carrier
     this.#listener = listener
     this.sendWindow = sendWindow
+    this.#receiveWindow = new ReceiveWindow(windowBytes)
     this.#isHeadRequest = isHeadRequest
   }
 
@@ -126,7 +131,7 @@ export class Http2Stream {
   letGo(bytes: number): void {
     this.#carrier.letGo(this.#receiveWindow.letGo(bytes))
     if (this.#isClosed || this.#hasRemoteEnded) return
-    const granted = this.#receiveWindow.grant(WINDOW_BYTES / 2)
+    const granted = this.#receiveWindow.grant(this.#receiveWindow.bytes / 2)
     if (granted > 0) this.#carrier.widen(this, granted)
   }
 

@@ -6,7 +6,7 @@ import type { RequestHead } from '../http2/head.ts'
 import type { ReceivedField } from '../http2/hpack/decoder.ts'
 import type { FieldToSend } from '../http2/hpack/encoder.ts'
 import { PendingBytes } from '../http2/pending-bytes.ts'
-import { type Http2Stream, type StreamListener, WINDOW_BYTES } from '../http2/stream.ts'
+import type { Http2Stream, StreamListener } from '../http2/stream.ts'
 import { substituteBody } from '../vault/substitute.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeldBody } from './held-body.ts'
@@ -163,7 +163,7 @@ export class Http2Exchange implements RequestListener {
     }
     const early = this.#early
     this.#early = undefined
-    while (early && early.length > 0) this.#upstream.send(early.take(WINDOW_BYTES), false)
+    while (early && early.length > 0) this.#upstream.send(early.take(early.length), false)
     if (this.#hasEnded && !this.#isWhole) this.#endRequest()
   }
 

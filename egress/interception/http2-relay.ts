@@ -12,6 +12,8 @@ export type Http2RelayOptions = Relaying & {
   open: () => Http2Connection | Promise<Http2Connection>
   /** How long a client may be silent with no request under way. */
   requestMs?: number
+  /** What it may send ahead of the server's reading, of one body. */
+  windowBytes?: number
 }
 
 /** As long as servers wait for the next request. */
@@ -19,10 +21,11 @@ const REQUEST_MS = 75_000
 
 /** Reads requests until the client ends its connection. */
 export function relayHttp2(options: Http2RelayOptions): Http2Connection {
-  const { client, requestMs = REQUEST_MS } = options
+  const { client, requestMs = REQUEST_MS, windowBytes } = options
   return new Http2Connection({
     socket: client,
     serve: () => new Http2Exchange(options),
     idleMs: requestMs,
+    ...(windowBytes !== undefined && { windowBytes }),
   })
 }

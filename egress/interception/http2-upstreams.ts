@@ -19,6 +19,9 @@ type Opening = { connection: Promise<Http2Connection>; requests: number }
 
 const IDLE_MS = 15_000
 const EACH = 64
+/** Of one sandbox: those beyond it may send less ahead, so that all together cannot fill the memory. */
+const WITH_WIDE_WINDOWS = 8
+const NARROW_WINDOW_BYTES = 256 * 1024
 /** To one server: of fewer, one that is clogged gets no more requests. */
 const UNCLOGGED = 4
 
@@ -67,9 +70,11 @@ export class Http2Upstreams {
     const { idleMs = IDLE_MS } = this.#options
     this.#makeRoom(to.sandboxId)
     const key = keyOf(to)
+    const isNarrow = this.#of(to.sandboxId).length >= WITH_WIDE_WINDOWS
     const connection = new Http2Connection({
       socket,
       idleMs,
+      ...(isNarrow && { windowBytes: NARROW_WINDOW_BYTES }),
       onClosing: () => this.#forget(key, connection),
     })
     if (connection.isOpen) this.#connections.set(key, [...(this.#connections.get(key) ?? []), connection])

@@ -67,6 +67,9 @@ type Begun = {
 const LEAVES = { each: 64, total: 512 }
 /** Each is 1 MiB at most. */
 const MAX_HELD_BODIES = 32
+/** Connections of clients by HTTP/2, of one sandbox: those beyond it may send less ahead, so that all together cannot fill the memory. */
+const WITH_WIDE_WINDOWS = 16
+const NARROW_WINDOW_BYTES = 65_536
 const HANDSHAKE_MS = 10_000
 /** How long a server's connection is kept for the request that it was opened for. */
 const FIRST_REQUEST_MS = 60_000
@@ -88,6 +91,8 @@ export class Interception {
   readonly #secrets = new SecretFinder()
   /** Bodies that are held until they are whole, of each sandbox: so that none takes the memory of all by beginning many. */
   readonly #heldBodies = new Counts()
+  /** Connections by HTTP/2, of each sandbox. */
+  readonly #http2Clients = new Counts()
 
   constructor(options: InterceptionOptions) {
     this.#options = options
@@ -196,9 +201,12 @@ export class Interception {
   #relayHttp2(taken: Taken, client: Socket, begun: Begun): void {
     const to = upstreamOf(taken)
     let { failure } = begun
+    const isNarrow = this.#http2Clients.of(taken.sandboxId) >= WITH_WIDE_WINDOWS
+    client.once('close', this.#http2Clients.add(taken.sandboxId))
     relayHttp2({
       ...this.#common(taken),
       client,
+      ...(isNarrow && { windowBytes: NARROW_WINDOW_BYTES }),
       open: () => {
         const failed = failure
         failure = undefined

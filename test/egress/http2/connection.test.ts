@@ -1,6 +1,7 @@
 // What a connection of HTTP/2 makes of frames that are not as they should be, and of too many that are (RFC 9113; CVE-2019-9511 to 9518,
 // CVE-2023-44487, CVE-2024-27316, CVE-2025-8671).
 
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { RequestListener } from '../../../egress/http2/connection.ts'
 import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
@@ -348,6 +349,28 @@ test('that no more of a request is needed is said after the answer, and not in o
   const reset = await wire.next(FRAME.rstStream)
   expect([body?.flags, codeOf(reset)]).toEqual([FLAG.endStream, CODE.none])
   expect(reset?.piece).toBeGreaterThan(body?.piece ?? 0)
+})
+
+test('a client that does not read is not listened to until it does', async () => {
+  const { wire, requests } = serve(({ stream }) =>
+    stream.sendHead(
+      [
+        { name: ':status', value: '204' },
+        { name: 'x-long', value: 'y'.repeat(20_000) },
+      ],
+      true,
+    ),
+  )
+  const count = 60
+  wire.stopReading()
+  for (let index = 0; index < count; index++) {
+    wire.write(head(2 * index + 1, GET))
+    // What was made in this turn goes out with the next.
+    await setImmediate()
+  }
+  expect(requests.length).toBeLessThan(count / 2)
+  wire.goOnReading()
+  await expect.poll(() => requests.length).toBe(count)
 })
 
 test('a client that needs no connection any more is waited for until its streams are over', async () => {

@@ -60,6 +60,10 @@ export class Wire {
     this.#peer.pause()
   }
 
+  goOnReading(): void {
+    this.#peer.resume()
+  }
+
   /** The next frame of a type, when it is there, and those before it are dropped; undefined when the connection ends without one. */
   async next(type: number): Promise<Seen | undefined> {
     for (;;) {

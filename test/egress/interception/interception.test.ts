@@ -6,7 +6,7 @@ import { connect as connectHttp2, createSecureServer } from 'node:http2'
 import { createServer as createHttps } from 'node:https'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import { makeAuthority } from '../../../egress/interception/authority.ts'
@@ -340,6 +340,20 @@ test.each(['http/1.1', 'h2'])(
     expect(await last.status).toBe(200)
   },
 )
+
+test('a client may send less ahead on its connections by HTTP/2 beyond the first', async () => {
+  choice = () => inject()
+  const port = await openInterception(http2, 'https', ['h2'])
+  const windows: (number | undefined)[] = []
+  for (let count = 0; count < 18; count++) {
+    const session = connectHttp2(`https://${NAME}:${http2}`, { createConnection: () => dial(port, ['h2']) })
+    session.on('error', () => {})
+    onTestFinished(() => session.destroy())
+    const [{ initialWindowSize }] = await once(session, 'remoteSettings')
+    windows.push(initialWindowSize)
+  }
+  expect(windows).toEqual([...Array(16).fill(1024 * 1024), 65_536, 65_536])
+})
 
 /** A request whose body is begun, and whose server has been heard of since. */
 type Begun = { status: Promise<number>; end: () => void }

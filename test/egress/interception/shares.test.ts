@@ -104,6 +104,26 @@ test('connections by HTTP/2: of one sandbox so many wait for requests, and those
   expect(upstreams.size).toBe(4)
 })
 
+test('connections by HTTP/2: a server may send less ahead on those beyond the first of a sandbox', async () => {
+  const windows: (number | undefined)[] = []
+  const server = createSecureServer(certificate())
+  const told = new Promise<void>((resolve) => {
+    server.on('session', (session) =>
+      session.once('remoteSettings', ({ initialWindowSize }) => {
+        windows.push(initialWindowSize)
+        if (windows.length === LOUD.length) resolve()
+      }),
+    )
+  })
+  const port = await listen(server)
+  const upstreams = new Http2Upstreams({ upstreams: setup() })
+  onTestFinished(() => upstreams.close())
+  for (const address of LOUD)
+    await upstreams.open({ scheme: 'https', host: HOST, port, sandboxId: 'loud', address })
+  await told
+  expect(windows).toEqual([...Array(8).fill(1024 * 1024), ...Array(4).fill(256 * 1024)])
+})
+
 describe('connections by HTTP/2 to one server', () => {
   const setupOne = async (options: ServerOptions, serve: (stream: ServerHttp2Stream) => void) => {
     const server = createSecureServer({ ...certificate(), ...options })
