@@ -30,6 +30,8 @@ export type Relaying = {
   /** Asked before a body is held until it is whole; what is returned is called when it no longer is. */
   holdBody: () => (() => void) | undefined
   onExchange: (exchange: Exchange) => void
+  /** Hears of what should not happen. */
+  onFault: (error: unknown) => void
   secrets: SecretFinder
 }
 

@@ -12,7 +12,7 @@ import { AnswerReader } from './http1-answer-reader.ts'
 import { beginRequest, type Current, headToSend, makeWhole } from './http1-current.ts'
 import { Http1Link, type LinkListener } from './http1-link.ts'
 import type { Refusal } from './judge-request.ts'
-import { UpstreamError } from './upstreams.ts'
+import { refusalOf, UpstreamError } from './upstreams.ts'
 
 export type Http1RelayOptions = Relaying & {
   client: Socket
@@ -22,8 +22,6 @@ export type Http1RelayOptions = Relaying & {
   keep: (upstream: Socket) => void
   /** Ends the client's connection so that it can tell that something is missing. */
   reset: () => void
-  /** Hears of what should not happen. */
-  onFault: (error: unknown) => void
   /** How long a client may be without a request that has come as far as the end of its head. */
   requestMs?: number
 }
@@ -128,15 +126,8 @@ export class Http1Relay {
   }
 
   #cannotOpen(error: unknown): void {
-    const isExpected = error instanceof UpstreamError
-    if (!isExpected) this.#options.onFault(error)
-    if (this.#isClosing || this.#client.destroyed) return
-    const { host } = this.#options.server
-    this.#refuse(
-      isExpected
-        ? { status: error.status, text: error.message }
-        : { status: 502, text: `there is no connection to the server ${host}, for a reason that is ours` },
-    )
+    if (!(error instanceof UpstreamError)) this.#options.onFault(error)
+    if (!this.#isClosing && !this.#client.destroyed) this.#refuse(refusalOf(error, this.#options.server))
   }
 
   #send(): void {

@@ -14,7 +14,7 @@ import { firstOf } from './http1-head.ts'
 import { forwardedTrailers, redactedFields } from './http2-fields.ts'
 import { type Http2RequestPlan, planHttp2Request } from './http2-request.ts'
 import { type Refusal, TOO_MANY_HELD } from './judge-request.ts'
-import { UpstreamError } from './upstreams.ts'
+import { refusalOf, UpstreamError } from './upstreams.ts'
 
 export type Http2ExchangeOptions = Relaying & {
   open: () => Http2Connection | Promise<Http2Connection>
@@ -127,12 +127,8 @@ export class Http2Exchange implements RequestListener {
   }
 
   #cannotOpen(error: unknown): void {
-    const { host } = this.#options.server
-    this.#refuse(
-      error instanceof UpstreamError
-        ? { status: error.status, text: error.message }
-        : { status: 502, text: `the server ${host} takes no more requests` },
-    )
+    if (!(error instanceof UpstreamError)) this.#options.onFault(error)
+    this.#refuse(refusalOf(error, this.#options.server))
   }
 
   #forward(connection: Http2Connection): void {

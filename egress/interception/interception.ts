@@ -192,8 +192,6 @@ export class Interception {
         return (isFresh ? undefined : this.#upstreams.takeIdle(to)) ?? openNew()
       },
       keep: (upstream) => this.#upstreams.keep(to, upstream),
-      onFault: (error) =>
-        this.#options.log.error('cannot connect to a server', { sandbox: taken.sandboxId, error }),
       reset: () => reset(taken.client),
     }).begin()
   }
@@ -216,13 +214,14 @@ export class Interception {
   }
 
   #common({ sandboxId, server }: Taken): Relaying {
-    const { vaults, onExchange } = this.#options
+    const { vaults, onExchange, log } = this.#options
     return {
       server,
       vault: () => vaults.vaultOf(sandboxId),
       holdBody: () =>
         this.#heldBodies.of(sandboxId) < this.#maxHeldBodies ? this.#heldBodies.add(sandboxId) : undefined,
       onExchange: (exchange) => onExchange(sandboxId, exchange),
+      onFault: (error) => log.error('cannot connect to a server', { sandbox: sandboxId, error }),
       secrets: this.#secrets,
     }
   }

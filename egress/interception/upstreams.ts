@@ -7,6 +7,7 @@ import { messageOf } from '../../lib/errors.ts'
 import { Lanes } from '../../lib/lanes.ts'
 import { SharedCache, type SharedCacheLimits } from '../../lib/shared-cache.ts'
 import type { VaultServer } from '../vault/port.ts'
+import type { Refusal } from './judge-request.ts'
 
 /** A server as one sandbox reaches it. */
 export type Upstream = VaultServer & { sandboxId: string; address: string }
@@ -43,6 +44,13 @@ export class UpstreamError extends Error {
     super(message, options)
     this.status = status
   }
+}
+
+/** What is answered when there is no connection. */
+export function refusalOf(error: unknown, { host }: Pick<VaultServer, 'host'>): Refusal {
+  return error instanceof UpstreamError
+    ? { status: error.status, text: error.message }
+    : { status: 502, text: `there is no connection to the server ${host}, for a reason that is ours` }
 }
 
 export const HTTP2 = 'h2'

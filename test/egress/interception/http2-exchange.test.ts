@@ -32,6 +32,7 @@ const INJECTION: Injection = {
 }
 
 function setup({ injection, reached }: { injection?: Injection; reached?: Promise<void> } = {}) {
+  const faults: unknown[] = []
   const servers: Wire[] = []
   const exchanges: Exchange[] = []
   const [theirs, ours] = duplexPair()
@@ -48,6 +49,7 @@ function setup({ injection, reached }: { injection?: Injection; reached?: Promis
     vault: () => injection && { revision: 1, hasBindingFor: () => true, choose: () => injection },
     holdBody: () => () => {},
     onExchange: (exchange) => exchanges.push(exchange),
+    onFault: (error) => faults.push(error),
     secrets: new SecretFinder(),
     open: () => (reached ? reached.then(open) : open()),
     client: ours,
@@ -64,7 +66,7 @@ function setup({ injection, reached }: { injection?: Injection; reached?: Promis
     await expect.poll(() => servers.length).toBeGreaterThan(index)
     return servers[index] as Wire
   }
-  return { ask, server, servers, exchanges }
+  return { ask, server, servers, exchanges, faults }
 }
 
 const statusOf = async (stream: ClientHttp2Stream) => (await once(stream, 'response'))[0][':status']
@@ -184,6 +186,17 @@ test('a body in which a secret is put is asked for by ourselves, and goes on who
   wire.write(WHOLE_OK)
   expect(await statusOf(stream)).toBe(200)
   stream.resume()
+})
+
+test('what should not happen is told, and its client is answered', async () => {
+  const fault = new Error('a mistake of ours')
+  const reached = Promise.reject(fault)
+  // It is asked for once the request has come.
+  reached.catch(() => {})
+  const { ask, faults, exchanges } = setup({ reached })
+  expect(await statusOf(ask({}))).toBe(502)
+  expect(faults).toEqual([fault])
+  await expect.poll(() => exchanges.at(-1)?.refusal).toMatch(/for a reason that is ours/)
 })
 
 test('what comes byte by byte before the server can be reached goes on in one piece', async () => {

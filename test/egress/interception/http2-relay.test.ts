@@ -31,6 +31,7 @@ async function begin(requestMs: number): Promise<() => ClientHttp2Session> {
         vault: () => undefined,
         holdBody: () => undefined,
         onExchange: () => {},
+        onFault: () => {},
         secrets: new SecretFinder(),
         open: () => upstream,
         client,
