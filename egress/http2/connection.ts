@@ -60,8 +60,9 @@ export class Http2Connection {
   /** Requests for which the server has no room yet. */
   readonly #waiting: Waiting[] = []
   readonly #brokenStreams = new Allowance(BROKEN_STREAMS)
-  /** What the other side may send on a stream before we let go of it, and on all together. */
+  /** What the other side may send on a stream before we let go of it. */
   readonly #streamBytes: number
+  /** And on all together. */
   readonly #receiveWindow: ReceiveWindow
   readonly #idleTimer: NodeJS.Timeout
   #peer: Settings = UNSAID
@@ -80,11 +81,11 @@ export class Http2Connection {
     this.#receiveWindow = new ReceiveWindow(windowBytes * (this.#isServer ? CLIENT_WINDOWS : SERVER_WINDOWS))
     this.#outgoing = new Outgoing(socket, {
       onFull: () => this.destroy(),
-      // A client that does not read is not listened to: each of its requests would be one more answer to keep. What a server says may be what
-      // it waits for others to read.
-      onClogged: (isClogged) => {
+      // A client that does not read is not listened to: each of its requests would be one more answer to keep. What a server says may be
+      // what it waits for others to read.
+      onStalled: (isStalled) => {
         if (!this.#isServer) return
-        if (isClogged) socket.pause()
+        if (isStalled) socket.pause()
         else socket.resume()
       },
     })

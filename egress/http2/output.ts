@@ -6,8 +6,8 @@ import type { Duplex } from 'node:stream'
 export type OutputOptions = {
   /** Bodies may go on. */
   onDrain: () => void
-  /** So much waits for the other side to read, or does no longer. */
-  onClogged: (isClogged: boolean) => void
+  /** The other side does not read as fast as it is told things, or does again. */
+  onStalled: (isStalled: boolean) => void
   /** The other side has not read for so long that it cannot be told any more. */
   onFull: () => void
 }
@@ -25,7 +25,7 @@ export class Output {
   #bytes = 0
   #isScheduled = false
   #isWaiting = false
-  #isClogged = false
+  #isStalled = false
   #isEnded = false
 
   constructor(socket: Duplex, options: OutputOptions) {
@@ -75,21 +75,21 @@ export class Output {
       socket.uncork()
     }
     if (socket.writableLength > MAX_BYTES) this.#options.onFull()
-    else if (socket.writableLength >= FULL_BYTES) this.#clogged()
+    else if (socket.writableLength >= FULL_BYTES) this.#stalled()
     // What is in the hands of the kernel now was never waited for.
     else if (!socket.writableNeedDrain) this.#drained()
   }
 
-  #clogged(): void {
-    if (this.#isClogged) return
-    this.#isClogged = true
-    this.#options.onClogged(true)
+  #stalled(): void {
+    if (this.#isStalled) return
+    this.#isStalled = true
+    this.#options.onStalled(true)
   }
 
   #drained(): void {
-    if (this.#isClogged) {
-      this.#isClogged = false
-      this.#options.onClogged(false)
+    if (this.#isStalled) {
+      this.#isStalled = false
+      this.#options.onStalled(false)
     }
     if (!this.#isWaiting || this.#isEnded) return
     this.#isWaiting = false
