@@ -69,7 +69,6 @@ export class Http2Connection {
   /** Of the stream that was begun last. */
   #lastId = 0
   #isClosing = false
-  #isEnding = false
   #isOver = false
 
   constructor(options: Http2ConnectionOptions) {
@@ -291,7 +290,7 @@ export class Http2Connection {
     this.#beginWaiting()
     if (this.streamCount > 0) return
     this.#idleTimer.refresh()
-    if (this.#isClosing) this.#end()
+    if (this.#isClosing) this.#outgoing.end(this.#options.idleMs)
   }
 
   #letGo(bytes: number): void {
@@ -324,7 +323,7 @@ export class Http2Connection {
     if (this.#isOver) return
     this.#outgoing.writeGoaway(this.#lastPeerId, code, problem)
     this.#finish(code)
-    this.#end(LINGER_MS)
+    this.#outgoing.end(LINGER_MS)
   }
 
   /** Of the streams that the other side begins. */
@@ -337,16 +336,7 @@ export class Http2Connection {
     this.#isClosing = true
     this.#options.onClosing?.()
     for (const { stream } of this.#waiting.splice(0)) stream.close(CODE.refusedStream)
-    if (this.streamCount === 0) this.#end()
-  }
-
-  /** What was said may be waited for by somebody who reads slowly. */
-  #end(withinMs = this.#options.idleMs): void {
-    if (this.#isEnding) return
-    this.#isEnding = true
-    this.#outgoing.end()
-    const timer = setTimeout(() => this.#socket.destroy(), withinMs)
-    this.#socket.once('close', () => clearTimeout(timer))
+    if (this.streamCount === 0) this.#outgoing.end(this.#options.idleMs)
   }
 
   #waitedTooLong(): void {

@@ -98,9 +98,9 @@ export class Outgoing {
     this.#blocked.delete(stream)
   }
 
-  /** Nothing more is said after what there is. */
-  end(): void {
-    this.#output.end()
+  /** Nothing more is said after what there is, for which a slow reader has so long. */
+  end(withinMs: number): void {
+    this.#output.end(withinMs)
   }
 
   #sendOne(stream: Http2Stream): boolean {

@@ -50,12 +50,14 @@ export class Output {
     setImmediate(this.#flush)
   }
 
-  /** Nothing more is written after what there is. */
-  end(): void {
+  /** Nothing more is written after what there is, and the connection ends when that has been read, or so much later. */
+  end(withinMs: number): void {
     if (this.#isEnded) return
     this.#flush()
     this.#isEnded = true
-    this.#socket.end()
+    const socket = this.#socket.end()
+    const timer = setTimeout(() => socket.destroy(), withinMs)
+    socket.once('close', () => clearTimeout(timer))
   }
 
   readonly #flush = (): void => {
