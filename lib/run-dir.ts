@@ -1,6 +1,6 @@
 // What is left in the directory of an installation's sockets when nobody uses it any more.
 
-import { readdir, rm, rmdir } from 'node:fs/promises'
+import { lstat, readdir, rm, rmdir } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { systemCodeOf } from './errors.ts'
@@ -25,17 +25,21 @@ export function isListening(path: string): Promise<boolean> {
  * installation listens there, and nothing that still holds a sandbox.
  */
 export async function removeRunDir({ runDir }: Pick<Instance, 'runDir'>): Promise<void> {
-  const entries = await readdir(runDir, { withFileTypes: true }).catch(unless('ENOENT'))
-  if (!entries) return
-  const pathsOf = (kind: 'isSocket' | 'isDirectory') =>
-    entries.filter((entry) => entry[kind]()).map(({ name }) => join(runDir, name))
-  const sockets = pathsOf('isSocket')
+  const names = await readdir(runDir).catch(unless('ENOENT'))
+  if (!names) return
+  const sockets: string[] = []
+  const directories: string[] = []
+  for (const path of names.map((name) => join(runDir, name))) {
+    // By itself: in what Deno lists of a directory, nothing is a socket.
+    const found = await lstat(path).catch(unless('ENOENT'))
+    if (found?.isSocket()) sockets.push(path)
+    if (found?.isDirectory()) directories.push(path)
+  }
   const listening = await Promise.all(sockets.map(isListening))
   if (listening.includes(true)) return
   for (const path of sockets) await rm(path, { force: true })
   // What is mounted is busy.
-  for (const path of [...pathsOf('isDirectory'), runDir])
-    await rmdir(path).catch(unless('ENOTEMPTY', 'EBUSY', 'ENOENT'))
+  for (const path of [...directories, runDir]) await rmdir(path).catch(unless('ENOTEMPTY', 'EBUSY', 'ENOENT'))
 }
 
 function unless(...codes: string[]): (error: unknown) => undefined {
