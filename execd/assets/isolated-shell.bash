@@ -14,13 +14,15 @@ SHLVL=1
 builtin unset __execd_run __execd_code
 
 # What execd's signal does when the code has to stop: from then on each command is skipped, and with it the loops or the function
-# that it is in. A command that names something of ours is one of ours.
+# that it is in. A command that names something of ours is one of ours. Between two runs it does nothing: it may have been sent before
+# execd had heard of the end.
 __execd_return_two() { builtin return 2; }
 __execd_skip='
 if [[ $BASH_COMMAND == *__execd_* ]]; then builtin :
 elif [[ -n ${FUNCNAME-} ]]; then __execd_return_two
 else ! builtin break 9999 2>/dev/null; fi'
-__execd_stop='builtin shopt -s extdebug; builtin set -T; builtin trap "$__execd_skip" DEBUG'
+__execd_stop='
+[[ -z $__execd_run ]] || { builtin shopt -s extdebug; builtin set -T; builtin trap "$__execd_skip" DEBUG; }'
 
 # An exit takes the shell's own state along into another shell: it ends the run and not the session.
 __execd_exit='
@@ -42,12 +44,13 @@ __execd_next() {
   # A shell that took over has its status from the one before.
   __execd_status=${__execd_ended:-$?}
   __execd_ended=
+  __execd_done=$__execd_run
+  __execd_run=
   __execd_own= builtin trap - DEBUG
   builtin shopt -u extdebug
   __execd_flags=$-
   builtin set +Tevx
-  [[ -z $__execd_run ]] || builtin printf 'end %s %s\n' "$__execd_run" "$__execd_status" >&250
-  __execd_run=
+  [[ -z $__execd_done ]] || builtin printf 'end %s %s\n' "$__execd_done" "$__execd_status" >&250
   exec </dev/null >/dev/null
   while IFS=' ' builtin read -r -u 250 __execd_kind __execd_id __execd_bytes __execd_out __execd_err; do
     # Only what somebody else has made execd say, who can reach the descriptor, is anything else.

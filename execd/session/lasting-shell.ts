@@ -5,13 +5,18 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../../lib/errors.ts'
 import { StartError } from '../command/process.ts'
+import { isRunning } from '../command/process-table.ts'
 import { execdError } from '../http/answer.ts'
 import type { Surroundings } from '../surroundings.ts'
+import { pause } from '../timer.ts'
 import type { RunReport } from './due-reports.ts'
 import { KEPT, wordsOf } from './end.ts'
 import type { SessionPipes } from './pipes.ts'
 import type { Dialect, SavedState } from './script.ts'
 import { Shell } from './shell.ts'
+
+/** How long one that is gone may take to be told as ended. */
+const TOLD_MS = 1000
 
 export type LastingShellOptions = {
   surroundings: Surroundings
@@ -72,6 +77,8 @@ export class LastingShell {
   async use(env: Record<string, string>): Promise<UsableShell> {
     const notices: string[] = []
     let shell = this.#current
+    // Others may have seen it end before we are told.
+    if (shell && !isRunning(shell)) await Promise.race([shell.ended, pause(TOLD_MS)])
     if (shell?.end) {
       const since = shell.isStateCurrent ? 'the end of the last run' : 'before the last run'
       notices.push(

@@ -175,7 +175,9 @@ describe('an interrupt', () => {
     await until(async () => (await jupyter.kernels()).some((one) => one.execution_state === 'busy'), 'a cell')
     const next = run(python, 'print("new")')
     await execd.call(`/code?id=${python}`, { method: 'DELETE' })
-    expect(typesOf(await next)).toEqual(['init', 'execution_count', 'stdout', 'execution_complete'])
+    // A kernel may give a line and its end apart.
+    const types = new Set(typesOf(await next))
+    expect([...types]).toEqual(['init', 'execution_count', 'stdout', 'execution_complete'])
     expect(stdoutOf(await next)).toBe('new\n')
     expect(await (await interrupted).text()).toContain('KeyboardInterrupt')
   })

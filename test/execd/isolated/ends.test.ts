@@ -1,8 +1,9 @@
 // How runs and sessions end that do not end by themselves.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { STOP_SIGNAL } from '../../../execd/isolated/shell.ts'
 import { until } from '../daemon.ts'
 import { type Isolated, isPossible, startIsolated, WITHOUT_MOUNTS } from './client.ts'
 
@@ -32,6 +33,21 @@ describe.skipIf(!isPossible())('an isolated session (skipped without root and bu
       expect(after.stdout).toBe('yes\n3\n')
     },
   )
+
+  test('I4: what stops a run and comes when it has just ended stops nothing of the next', async () => {
+    const session = await isolated.create({ workspace: workspace('late') })
+    await session.run('mkdir late-stop; cd late-stop')
+    const isIt = (pid: string) => {
+      try {
+        return readlinkSync(`/proc/${pid}/cwd`).endsWith('/late-stop')
+      } catch {
+        return false
+      }
+    }
+    const [shell] = readdirSync('/proc').filter(isIt)
+    process.kill(Number(shell), STOP_SIGNAL)
+    expect((await session.run('echo one; for word in two; do echo $word; done')).stdout).toBe('one\ntwo\n')
+  })
 
   test('I4: when nothing moves the shell, the session goes on with a new one and what it has written', async () => {
     const session = await isolated.create({ workspace: { path: isolated.folder('stuck') } })
