@@ -96,7 +96,10 @@ export async function followCode(execd: Daemon, where: Where, code: string): Pro
     let text = ''
     for await (const chunk of response.body ?? []) {
       text += Buffer.from(chunk).toString('latin1')
-      const end = text.lastIndexOf('\n\n') + 2
+      const last = text.lastIndexOf('\n\n')
+      // An event can be longer than what comes at once.
+      if (last < 0) continue
+      const end = last + 2
       const whole = Buffer.from(text.slice(0, end), 'latin1').toString()
       events.push(...(parseEvents(whole) as CodeEvent[]).filter(({ type }) => type !== 'ping'))
       text = text.slice(end)
