@@ -96,12 +96,13 @@ describe('after execd was killed', () => {
     ['while it comes back', false],
     ['and killed while it does', true],
   ])('R2: told to stop %s, it ends in order what runs', async (_when, isKilledAgain) => {
+    // Long enough for the next life to be there when it says so: what nobody holds the other end of is lost.
     await using execd = await startDaemon(
       {
         entrypoint: [
           'sh',
           '-c',
-          'trap "sleep 0.5; echo bye; exit 0" TERM; echo up; while :; do sleep 0.05; done',
+          'trap "sleep 1.2; echo bye; exit 0" TERM; echo up; while :; do sleep 0.05; done',
         ],
       },
       { restarted: true },
