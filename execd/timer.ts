@@ -9,3 +9,13 @@ export function pause(ms: number): Promise<void> {
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
+
+/** Resolves with `what`, or after so long without it. */
+export async function within(what: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([what, late])
+  clearTimeout(timer)
+}

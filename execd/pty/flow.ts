@@ -2,6 +2,7 @@
 // client gets later what there still is by then. What is typed waits for a program that does not read: for a while the client
 // waits too, like the writer of a pipe, and then it is told, because it must be able to send a signal.
 
+import { within } from '../timer.ts'
 import type { Input, Program } from './program.ts'
 
 /** Holds the program back while the holder takes its output more slowly than it comes. */
@@ -68,14 +69,4 @@ export class InputFlow {
     if (this.#waiting === typist) this.#waiting = undefined
     typist.resume()
   }
-}
-
-/** Resolves with `what`, or after so long without it. */
-export async function within(what: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([what, late])
-  clearTimeout(timer)
 }

@@ -8,7 +8,7 @@ import { StartError } from '../command/process.ts'
 import { isRunning } from '../command/process-table.ts'
 import { execdError } from '../http/answer.ts'
 import type { Surroundings } from '../surroundings.ts'
-import { pause } from '../timer.ts'
+import { within } from '../timer.ts'
 import type { RunReport } from './due-reports.ts'
 import { KEPT, wordsOf } from './end.ts'
 import type { SessionPipes } from './pipes.ts'
@@ -78,7 +78,7 @@ export class LastingShell {
     const notices: string[] = []
     let shell = this.#current
     // Others may have seen it end before we are told.
-    if (shell && !isRunning(shell)) await Promise.race([shell.ended, pause(TOLD_MS)])
+    if (shell && !isRunning(shell)) await within(shell.ended, TOLD_MS)
     if (shell?.end) {
       const since = shell.isStateCurrent ? 'the end of the last run' : 'before the last run'
       notices.push(

@@ -5,6 +5,7 @@
 
 import { closeSync } from 'node:fs'
 import type { OutputName } from '../command/output.ts'
+import { within } from '../timer.ts'
 import type { NamedPipe } from './pipes.ts'
 
 const QUIET_MS = 100
@@ -65,17 +66,8 @@ export class RunOutput {
       const quietAt = Math.min(Math.max(this.#lastAt, endedAt) + QUIET_MS, endedAt + MAX_WAIT_MS)
       const restMs = quietAt - performance.now()
       if (restMs <= 0) break
-      await this.#closedWithin(restMs)
+      await within(this.#closed, restMs)
     }
     this.#isOver = true
-  }
-
-  async #closedWithin(ms: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const passed = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, ms)
-    })
-    await Promise.race([this.#closed, passed])
-    clearTimeout(timer)
   }
 }
