@@ -1,6 +1,8 @@
-// A vitest reporter that writes what test/run.ts counts: how many tests passed, failed and were skipped, and each skip's reason.
+// A vitest reporter that writes what test/run.ts counts: how many tests passed, failed and were skipped, with the reason of each
+// skip and the first line of each failure.
 
 import { writeFileSync } from 'node:fs'
+import { stripVTControlCharacters } from 'node:util'
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
 
 export type Tally = {
@@ -31,5 +33,9 @@ function count(test: TestCase, module: TestModule, tally: Tally): void {
   const name = `${module.relativeModuleId} > ${test.fullName}`
   if (result.state === 'passed') tally.passed += 1
   else if (result.state === 'skipped') tally.skipped.push({ name, reason: result.note ?? 'no reason given' })
-  else tally.failed.push(name)
+  else tally.failed.push(`${name}: ${firstLine(result.errors?.[0]?.message)}`)
+}
+
+function firstLine(message = 'no error was given'): string {
+  return stripVTControlCharacters(message).split('\n', 1).join('').slice(0, 300)
 }
