@@ -11,7 +11,7 @@ import { substituteBody } from '../vault/substitute.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeldBody } from './held-body.ts'
 import { firstOf } from './http1-head.ts'
-import { forwardedTrailers, redactedFields } from './http2-fields.ts'
+import { addRedacted, forwardedTrailers } from './http2-fields.ts'
 import { type Http2RequestPlan, planHttp2Request } from './http2-request.ts'
 import { type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { refusalOf, UpstreamError } from './upstreams.ts'
@@ -183,7 +183,7 @@ export class Http2Exchange implements RequestListener {
       this.#client?.send(part, isLast)
     },
     onTrailers: (fields) => {
-      this.#answerTrailers = this.#redacted(fields)
+      this.#answerTrailers = this.#addRedacted([], fields)
     },
     onEnd: () => this.#client?.sendTrailers(this.#answerTrailers),
     onSent: (bytes) => {
@@ -194,12 +194,12 @@ export class Http2Exchange implements RequestListener {
   }
 
   #answerHead(status: number, fields: readonly ReceivedField[]): FieldToSend[] {
-    return [{ name: ':status', value: String(status) }, ...this.#redacted(fields)]
+    return this.#addRedacted([{ name: ':status', value: String(status) }], fields)
   }
 
-  #redacted(fields: readonly ReceivedField[]): FieldToSend[] {
+  #addRedacted(forwarded: FieldToSend[], fields: readonly ReceivedField[]): FieldToSend[] {
     const { secrets } = this.#options
-    return redactedFields(fields, { injection: this.#plan?.injection, secrets })
+    return addRedacted(forwarded, fields, { injection: this.#plan?.injection, secrets })
   }
 
   #upstreamClosed(code: number): void {

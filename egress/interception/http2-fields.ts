@@ -28,9 +28,10 @@ export function forwardedHead(
   // What came is bytes already; made into bytes again it would be something else.
   const substitutions =
     injection?.substitutions.map((each) => ({ ...each, value: bytesOf(each.value) })) ?? []
-  for (const { name, value, isSensitive } of fields) {
+  for (const field of fields) {
+    const { name, value, isSensitive } = field
     if (name === SETTINGS || isTakenForCarriage(name) || isOneOf(taken, name)) continue
-    if (substitutions.length === 0) forwarded.push({ name, value, isSensitive })
+    if (substitutions.length === 0) forwarded.push(field)
     else {
       const substituted = substituteHeader(value, substitutions)
       forwarded.push({ name, value: substituted, isSensitive: isSensitive || substituted !== value })
@@ -51,16 +52,17 @@ export function forwardedTrailers(
   return trailers.filter(({ name }) => name !== SETTINGS && !isOfTheHead(name) && !isOneOf(taken, name))
 }
 
-/** Of an answer, its trailers too. Each value by itself, so that several cookies stay several. */
-export function redactedFields(
+/** Of an answer, its trailers too: adds them to `forwarded`. Each value by itself, so that several cookies stay several. */
+export function addRedacted(
+  forwarded: FieldToSend[],
   fields: readonly ReceivedField[],
   { injection, secrets }: { injection: Injection | undefined; secrets: SecretFinder },
 ): FieldToSend[] {
   const found = injection && secrets.injectionIn(textOf(fields), injection)
-  const forwarded: FieldToSend[] = []
-  for (const { name, value, isSensitive } of fields) {
+  for (const field of fields) {
+    const { name, value, isSensitive } = field
     if (name === 'te' || name === SETTINGS || (found && isNamedBySecret(name, found))) continue
-    forwarded.push({ name, value: found ? redact(value, found) : value, isSensitive })
+    forwarded.push(found ? { name, value: redact(value, found), isSensitive } : field)
   }
   return forwarded
 }
