@@ -261,9 +261,9 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
       .poll(async () => String(await opened.runtime.logs(polite.spec.id, { maxBytes: 100 }, soon())))
       .toContain('armed')
     const startedAt = performance.now()
-    await remove(polite.spec.id, 10_000)
+    // All of this grace is more than the test has.
+    await remove(polite.spec.id, 60_000)
     expect(performance.now() - startedAt).toBeGreaterThan(350)
-    expect(performance.now() - startedAt).toBeLessThan(9000)
     expect(await traces(polite.spec.id)).toEqual(nothing)
   })
 

@@ -97,10 +97,17 @@ test.each([
 
 // An expression tried every way of sharing out the blanks: 16 KiB of them held egress up for half an hour.
 test('a field full of blanks costs no more than its length', () => {
-  const begunAt = performance.now()
-  const opening = read(`GET http://a.example/ HTTP/1.1\r\nX:${' '.repeat(3000)}\0\r\n\r\n`)
-  expect(opening).toMatchObject({ is: 'bad', kind: 'malformed' })
-  expect(performance.now() - begunAt).toBeLessThan(500)
+  const fastestWith = (blanks: number) => {
+    const text = `GET http://a.example/ HTTP/1.1\r\nX:${' '.repeat(blanks)}\0\r\n\r\n`
+    const rounds = Array.from({ length: 5 }, () => {
+      const startedAt = performance.now()
+      expect(read(text)).toMatchObject({ is: 'bad', kind: 'malformed' })
+      return performance.now() - startedAt
+    })
+    return Math.min(...rounds)
+  }
+  // Who tries every way of sharing them out takes thousands of times as long.
+  expect(fastestWith(3000)).toBeLessThan(200 * fastestWith(3000 / 32))
 })
 
 test('a refusal says why', () => {
