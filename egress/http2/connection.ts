@@ -10,6 +10,7 @@ import type { ReceivedField } from './hpack/decoder.ts'
 import type { FieldToSend } from './hpack/encoder.ts'
 import { Incoming, type IncomingListener, MAX_LIST_BYTES } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
+import { ReceiveShares } from './receive-shares.ts'
 import { ReceiveWindow } from './receive-window.ts'
 import { formatSettings, type Settings, UNSAID } from './settings.ts'
 import { Http2Stream, type StreamCarrier, type StreamListener } from './stream.ts'
@@ -25,7 +26,7 @@ export type Http2ConnectionOptions = {
   serve?: () => RequestListener
   /** How long there may be no stream. */
   idleMs: number
-  /** What the other side may send on a stream before we let go of it; on all together, a multiple. */
+  /** What the other side may send at most on a stream before we let go of it; on all together, a multiple. */
   windowBytes?: number
   /** It takes no more requests. */
   onClosing?: () => void
@@ -34,6 +35,8 @@ export type Http2ConnectionOptions = {
 export type RequestOptions = { listener: StreamListener; isWhole: boolean; isHead: boolean }
 
 const WINDOW_BYTES = 1024 * 1024
+/** What it may send on a stream before anybody has read of it, and a client before it has heard of this (RFC 9113 6.9.2). */
+const FIRST_WINDOW_BYTES = 65_536
 /** On how many streams together a client may send as much. */
 const CLIENT_WINDOWS = 4
 /** The same of a server: many programs may share it, and an answer that is not read must leave room for the others. */
@@ -60,10 +63,13 @@ export class Http2Connection {
   /** Requests for which the server has no room yet. */
   readonly #waiting: Waiting[] = []
   readonly #brokenStreams = new Allowance(BROKEN_STREAMS)
-  /** What the other side may send on a stream before we let go of it. */
-  readonly #streamBytes: number
+  /** What the other side may send at most on a stream before we let go of it. */
+  readonly #mostBytes: number
+  /** At first. */
+  readonly #firstBytes: number
   /** And on all together. */
   readonly #receiveWindow: ReceiveWindow
+  readonly #shares: ReceiveShares
   readonly #idleTimer: NodeJS.Timeout
   #peer: Settings = UNSAID
   /** Of the stream that was begun last. */
@@ -76,8 +82,12 @@ export class Http2Connection {
     this.#options = options
     this.#socket = socket
     this.#isServer = serve !== undefined
-    this.#streamBytes = windowBytes
-    this.#receiveWindow = new ReceiveWindow(windowBytes * (this.#isServer ? CLIENT_WINDOWS : SERVER_WINDOWS))
+    const bytes = windowBytes * (this.#isServer ? CLIENT_WINDOWS : SERVER_WINDOWS)
+    this.#mostBytes = windowBytes
+    // So little that many begin with half of all.
+    this.#firstBytes = this.#isServer ? FIRST_WINDOW_BYTES : Math.min(FIRST_WINDOW_BYTES, bytes / 256)
+    this.#receiveWindow = new ReceiveWindow(bytes)
+    this.#shares = new ReceiveShares({ bytes, firstBytes: this.#firstBytes, mostBytes: windowBytes })
     this.#outgoing = new Outgoing(socket, {
       onFull: () => this.destroy(),
       // A client that does not read is not listened to: each of its requests would be one more answer to keep. What a server says may be
@@ -106,12 +116,12 @@ export class Http2Connection {
 
   /** Whether another request would have to wait for one of those before it. */
   get isFull(): boolean {
-    return this.streamCount >= this.#peer.maxStreams
+    return this.streamCount >= this.#peer.maxStreams || !this.#shares.hasRoomFor(this.#waiting.length + 1)
   }
 
-  /** Whether so much of what came is still in the hands of listeners that it may soon be too much, for whomever it is. */
+  /** Whether so much of what came is still in the hands of listeners, or may come, that others have little of it. */
   get isClogged(): boolean {
-    return this.#receiveWindow.heldBytes >= CLOGGED_WINDOWS * this.#streamBytes
+    return this.#shares.isTight || this.#receiveWindow.heldBytes >= CLOGGED_WINDOWS * this.#mostBytes
   }
 
   get streamCount(): number {
@@ -140,7 +150,7 @@ export class Http2Connection {
 
   #introduce(): void {
     const maxStreams = this.#isServer ? MAX_STREAMS : 0
-    const ours = { maxStreams, windowBytes: this.#streamBytes, maxListBytes: MAX_LIST_BYTES }
+    const ours = { maxStreams, windowBytes: this.#firstBytes, maxListBytes: MAX_LIST_BYTES }
     if (!this.#isServer) this.#outgoing.writeBytes(PREFACE)
     this.#outgoing.write(FRAME.settings, 0, 0, formatSettings(ours))
     this.#outgoing.writeWindowUpdate(0, this.#receiveWindow.bytes - DEFAULT_WINDOW_BYTES)
@@ -149,7 +159,7 @@ export class Http2Connection {
   #createStream(listener: StreamListener, isHeadRequest: boolean): Http2Stream {
     return new Http2Stream(this.#carrier, listener, {
       sendWindow: this.#peer.windowBytes,
-      windowBytes: this.#streamBytes,
+      windowBytes: this.#firstBytes,
       isHeadRequest,
     })
   }
@@ -159,6 +169,7 @@ export class Http2Connection {
     this.#lastId = id
     stream.id = id
     this.#streams.set(id, stream)
+    this.#shares.begin()
     // The numbers are used up.
     if (id + 2 > MAX_STREAM_ID) this.close()
     stream.sendHead(fields, isWhole)
@@ -166,7 +177,7 @@ export class Http2Connection {
   }
 
   #beginWaiting(): void {
-    while (this.#streams.size < this.#peer.maxStreams) {
+    while (this.#streams.size < this.#peer.maxStreams && this.#shares.hasRoomFor(1)) {
       const next = this.#waiting.shift()
       if (!next) return
       this.#begin(next)
@@ -227,6 +238,7 @@ export class Http2Connection {
     const stream = this.#createStream(listener, false)
     stream.id = id
     this.#streams.set(id, stream)
+    this.#shares.begin()
     const wrong = stream.receiveRequest(head.length, isWhole)
     if (wrong !== undefined) this.#judge(stream, wrong)
     else listener.onRequest(stream, head, isWhole)
@@ -274,15 +286,21 @@ export class Http2Connection {
     writeReset: ({ id }, code) => {
       if (id !== 0) this.#outgoing.writeReset(id, code)
     },
-    widen: ({ id }, bytes) => this.#outgoing.writeWindowUpdate(id, bytes),
-    letGo: (bytes) => this.#letGo(bytes),
-    forget: (stream) => this.#forget(stream),
+    widen: ({ id }, window, granted) =>
+      this.#outgoing.writeWindowUpdate(id, granted + this.#shares.grow(window)),
+    letGo: ({ isClosed }, bytes) => {
+      if (isClosed) this.#shares.letGo(bytes)
+      this.#letGo(bytes)
+    },
+    forget: (stream, window) => this.#forget(stream, window),
   }
 
-  #forget(stream: Http2Stream): void {
+  #forget(stream: Http2Stream, window: ReceiveWindow): void {
     this.#outgoing.forget(stream)
-    if (stream.id !== 0) this.#streams.delete(stream.id)
-    else {
+    if (stream.id !== 0) {
+      this.#streams.delete(stream.id)
+      this.#shares.end(window)
+    } else {
       const at = this.#waiting.findIndex((waiting) => waiting.stream === stream)
       if (at >= 0) this.#waiting.splice(at, 1)
     }
@@ -300,6 +318,7 @@ export class Http2Connection {
     // Half of what is not held: what is may be held for long, by streams that nobody reads.
     const granted = window.grant((window.bytes - window.heldBytes) / 2)
     if (granted > 0) this.#outgoing.writeWindowUpdate(0, granted)
+    if (this.#waiting.length > 0) this.#beginWaiting()
   }
 
   /** Ends a stream for what the other side has done, if it was wrong. */

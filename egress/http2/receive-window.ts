@@ -1,20 +1,30 @@
 // What the other side may send before we let go of what came (RFC 9113 5.2): on one stream, or on all of a connection together.
 
 export class ReceiveWindow {
-  readonly bytes: number
+  #bytes: number
   /** What may still come. */
   #left: number
   /** What was let go, and is not granted anew yet. */
   #ungranted = 0
 
   constructor(bytes: number) {
-    this.bytes = bytes
+    this.#bytes = bytes
     this.#left = bytes
+  }
+
+  /** How wide it is. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /** What has come and is still in somebody's hands. */
   get heldBytes(): number {
-    return this.bytes - this.#left - this.#ungranted
+    return this.#bytes - this.#left - this.#ungranted
+  }
+
+  widen(bytes: number): void {
+    this.#bytes += bytes
+    this.#left += bytes
   }
 
   /** False: it is more than may come. */

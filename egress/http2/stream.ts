@@ -31,16 +31,17 @@ export type StreamCarrier = {
   /** Sends of its body what may be sent. */
   pump(stream: Http2Stream): void
   writeReset(stream: Http2Stream, code: number): void
-  /** Lets the other side send so much more on this stream. */
-  widen(stream: Http2Stream, bytes: number): void
+  /** Lets the other side send on this stream what was granted, and more than before if there is room for it. */
+  widen(stream: Http2Stream, window: ReceiveWindow, granted: number): void
   /** So much of what came is not kept any more. */
-  letGo(bytes: number): void
-  forget(stream: Http2Stream): void
+  letGo(stream: Http2Stream, bytes: number): void
+  /** It is over. */
+  forget(stream: Http2Stream, window: ReceiveWindow): void
 }
 
 export type StreamOptions = {
   sendWindow: number
-  /** What the other side may send before we let go of it. */
+  /** What the other side may send at first before we let go of it. */
   windowBytes: number
   isHeadRequest: boolean
 }
@@ -129,10 +130,11 @@ export class Http2Stream {
 
   /** Nobody keeps so many bytes of what came any more. */
   letGo(bytes: number): void {
-    this.#carrier.letGo(this.#receiveWindow.letGo(bytes))
+    const window = this.#receiveWindow
+    this.#carrier.letGo(this, window.letGo(bytes))
     if (this.#isClosed || this.#hasRemoteEnded) return
-    const granted = this.#receiveWindow.grant(this.#receiveWindow.bytes / 2)
-    if (granted > 0) this.#carrier.widen(this, granted)
+    const granted = window.grant(window.bytes / 2)
+    if (granted > 0) this.#carrier.widen(this, window, granted)
   }
 
   /** By what the other side has said; false: it would be more than there can be. */
@@ -194,9 +196,9 @@ export class Http2Stream {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#pending.clear()
+    this.#carrier.forget(this, this.#receiveWindow)
     // Of one that is complete, all may still be on its way to somebody who reads slowly.
     if (!this.#isComplete) this.letGo(this.#receiveWindow.heldBytes)
-    this.#carrier.forget(this)
     this.#listener.onClose(code)
   }
 

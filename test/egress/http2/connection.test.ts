@@ -245,7 +245,7 @@ describe('too much that costs its client nothing ends the connection:', () => {
   test('more than may be on its way', async () => {
     const { wire } = serve()
     const full = frame(FRAME.data, 0, 1, Buffer.alloc(16_384))
-    wire.write(opening(), ...many(65, () => full))
+    wire.write(opening(), ...many(5, () => full))
     const broken = await wire.next(FRAME.rstStream)
     expect(codeOf(broken)).toBe(CODE.flowControl)
   })
@@ -279,27 +279,27 @@ test('a stream above those that may be open is refused, and may be tried again',
 test('a body goes on no faster than its receiver lets it go', async () => {
   const { wire, data, requests } = serve()
   const piece = Buffer.alloc(16_384)
-  wire.write(opening(), ...Array.from({ length: 64 }, () => frame(FRAME.data, 0, 1, piece)))
-  await expect.poll(() => data.length).toBe(64)
+  wire.write(opening(), ...Array.from({ length: 4 }, () => frame(FRAME.data, 0, 1, piece)))
+  await expect.poll(() => data.length).toBe(4)
   requests[0]?.stream.letGo(100)
   wire.write(frame(FRAME.ping, 0, 0, Buffer.alloc(8)))
   // Nothing is granted for so little.
   const seen = await wire.next(FRAME.ping)
   expect(seen?.flags).toBe(FLAG.ack)
-  requests[0]?.stream.letGo(600_000)
+  requests[0]?.stream.letGo(40_000)
   const update = await wire.next(FRAME.windowUpdate)
-  expect([update?.stream, update?.payload.readUInt32BE(0)]).toEqual([1, 600_100])
+  expect([update?.stream, update?.payload.readUInt32BE(0)]).toEqual([1, 40_100])
 })
 
 test('what is let go of one body is granted anew when all of the window is taken, though others hold the rest', async () => {
   const { wire, requests, data } = serve()
   const piece = Buffer.alloc(16_384)
-  const ids = [1, 3, 5, 7]
+  const ids = Array.from({ length: 64 }, (_, index) => 2 * index + 1)
   for (const id of ids) {
     wire.write(head(id, POST, END_HEADERS))
-    wire.write(...Array.from({ length: 64 }, () => frame(FRAME.data, 0, id, piece)))
+    wire.write(...Array.from({ length: 4 }, () => frame(FRAME.data, 0, id, piece)))
   }
-  await expect.poll(() => data.length).toBe(4 * 64)
+  await expect.poll(() => data.length).toBe(4 * ids.length)
   // What is granted at the beginning.
   await wire.next(FRAME.windowUpdate)
   requests[0]?.stream.letGo(100)
@@ -432,20 +432,83 @@ describe('with a server', () => {
     await expect.poll(() => after.heard).toEqual([{ code: CODE.refusedStream }])
   })
 
-  test('a dozen answers that nobody reads leave room for another', async () => {
+  /** What a server may send: on each stream at first, and on all together. */
+  const windowsOf = async (wire: Wire) => {
+    const settings = await wire.next(FRAME.settings)
+    const all = await wire.next(FRAME.windowUpdate)
+    const entries = settings?.payload ?? NOTHING
+    let each = 65_535
+    for (let at = 0; at < entries.length; at += 6)
+      if (entries.readUInt16BE(at) === 4) each = entries.readUInt32BE(at + 2)
+    return { each, all: 65_535 + (all?.payload.readUInt32BE(0) ?? 0) }
+  }
+  /** An answer that has come as far as it may. */
+  const unread = (id: number, bytes: number) =>
+    Buffer.concat([
+      head(id, [[':status', '200']], END_HEADERS),
+      ...Array.from({ length: Math.ceil(bytes / 16_384) }, (_, index) =>
+        frame(FRAME.data, 0, id, Buffer.alloc(Math.min(16_384, bytes - index * 16_384))),
+      ),
+    ])
+
+  test('forty answers that come as far as they may, and that nobody reads, leave room for another', async () => {
     const wire = new Wire({})
     wire.greet()
-    const piece = Buffer.alloc(16_384)
-    const { isClogged } = wire.connection
-    for (let id = 1; id <= 23; id += 2) {
+    let { each, all } = await windowsOf(wire)
+    for (let id = 1; id < 81; id += 2) {
       ask(wire)
-      wire.write(head(id, [[':status', '200']], END_HEADERS))
-      wire.write(...Array.from({ length: 64 }, () => frame(FRAME.data, 0, id, piece)))
+      const bytes = Math.min(each, all)
+      wire.write(unread(id, bytes))
+      all -= bytes
     }
     const { heard } = ask(wire)
-    wire.write(head(25, [[':status', '200']], END_HEADERS), frame(FRAME.data, 1, 25, Buffer.from('x')))
-    await expect.poll(() => heard).toEqual([200, 'x', { code: 0 }])
-    expect([isClogged, wire.connection.isClogged]).toEqual([false, true])
+    const body = 'x'.repeat(Math.min(10, all))
+    wire.write(head(81, [[':status', '200']], END_HEADERS), frame(FRAME.data, 1, 81, Buffer.from(body)))
+    await expect.poll(() => heard).toEqual([200, 'xxxxxxxxxx', { code: 0 }])
+    expect(wire.connection.isClogged).toBe(false)
+  })
+
+  test('one on which as much waits as may come takes no more requests, and goes on with them when that is read', async () => {
+    const wire = new Wire({})
+    wire.greet(frame(FRAME.settings, 0, 0, setting(3, 1000)))
+    const { each, all } = await windowsOf(wire)
+    await wire.next(FRAME.settings)
+    const room = all / each
+    const asked = Array.from({ length: room }, (_, index) => {
+      const asked = ask(wire)
+      wire.write(unread(2 * index + 1, each))
+      return asked
+    })
+    await expect.poll(() => asked.every(({ heard }) => heard.length > each / 16_384)).toBe(true)
+    expect([room, wire.connection.isFull, wire.connection.isClogged]).toEqual([256, true, true])
+    const late = ask(wire)
+    expect(late.stream.id).toBe(0)
+    // Complete, but not read yet.
+    wire.write(frame(FRAME.data, FLAG.endStream, 1, NOTHING))
+    await expect.poll(() => asked[0]?.heard.at(-1)).toEqual({ code: 0 })
+    expect(late.stream.id).toBe(0)
+    asked[0]?.stream.letGo(each)
+    expect(late.stream.id).toBe(2 * room + 1)
+  })
+
+  test('a stream may send more ahead once it is read as fast as it comes', async () => {
+    const wire = new Wire({})
+    wire.greet()
+    const { each } = await windowsOf(wire)
+    const [quick, slow] = [ask(wire), ask(wire)]
+    for (const [id, { stream, heard }] of [
+      [1, quick],
+      [3, slow],
+    ] as const) {
+      wire.write(unread(id, each))
+      await expect.poll(() => heard.length).toBe(1 + each / 16_384)
+      stream.letGo(id === 1 ? each : each / 2)
+    }
+    const updates = [await wire.next(FRAME.windowUpdate), await wire.next(FRAME.windowUpdate)]
+    expect(updates.map((update) => [update?.stream, update?.payload.readUInt32BE(0)])).toEqual([
+      [1, 1024 * 1024],
+      [3, each / 2],
+    ])
   })
 
   test.each<[what: string, frames: Buffer[], heard: unknown[], isHead?: boolean]>([

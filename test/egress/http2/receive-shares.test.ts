@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest'
+import { ReceiveShares } from '../../../egress/http2/receive-shares.ts'
+import { ReceiveWindow } from '../../../egress/http2/receive-window.ts'
+
+const LIMITS = { bytes: 1600, firstBytes: 10, mostBytes: 200 }
+
+function begin(shares: ReceiveShares): ReceiveWindow {
+  shares.begin()
+  return new ReceiveWindow(LIMITS.firstBytes)
+}
+
+/** Reads all of a window once, as it comes. */
+function read(shares: ReceiveShares, window: ReceiveWindow): number {
+  window.receive(window.bytes)
+  window.letGo(window.bytes)
+  window.grant(0)
+  return shares.grow(window)
+}
+
+test('streams begin as long as all of them can send as much as they may', () => {
+  const shares = new ReceiveShares(LIMITS)
+  expect([shares.hasRoomFor(160), shares.hasRoomFor(161)]).toEqual([true, false])
+  for (let count = 0; count < 160; count++) shares.begin()
+  expect(shares.hasRoomFor(1)).toBe(false)
+})
+
+test('one that is read may send as much as any may, and many that are leave half of it for new ones', () => {
+  const shares = new ReceiveShares(LIMITS)
+  const windows = Array.from({ length: 20 }, () => begin(shares))
+  expect([read(shares, windows[0] as ReceiveWindow), windows[0]?.bytes]).toEqual([190, 200])
+  for (let turn = 0; turn < 50; turn++) for (const window of windows) read(shares, window)
+  const promised = windows.reduce((sum, { bytes }) => sum + bytes, 0)
+  expect(promised).toBeLessThanOrEqual(LIMITS.bytes / 2 + 20 * LIMITS.firstBytes)
+  expect(Math.max(...windows.map(({ bytes }) => bytes))).toBe(LIMITS.mostBytes)
+  expect([shares.isTight, shares.hasRoomFor(60)]).toEqual([true, true])
+})
+
+test('one that is read more slowly than it comes gets no more', () => {
+  const shares = new ReceiveShares(LIMITS)
+  const window = begin(shares)
+  window.receive(10)
+  window.letGo(7)
+  expect(shares.grow(window)).toBe(0)
+  window.letGo(1)
+  expect(shares.grow(window)).toBe(190)
+})
+
+test('what a stream had is free when it ends, and what is held of it when that is let go', () => {
+  const shares = new ReceiveShares({ ...LIMITS, bytes: 400 })
+  const window = begin(shares)
+  while (read(shares, window) > 0);
+  window.receive(100)
+  expect([window.bytes, shares.isTight]).toEqual([200, true])
+  shares.end(window)
+  expect([shares.isTight, shares.hasRoomFor(30), shares.hasRoomFor(31)]).toEqual([false, true, false])
+  shares.letGo(window.letGo(100))
+  expect(shares.hasRoomFor(40)).toBe(true)
+})
