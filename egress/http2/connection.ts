@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import { Allowance } from './allowance.ts'
 import { CODE, DEFAULT_WINDOW_BYTES, FLAG, FRAME, MAX_STREAM_ID, PREFACE } from './frames.ts'
 import { type RequestHead, readRequestHead } from './head.ts'
-import type { ReceivedField } from './hpack/decoder.ts'
+import type { DecodedBlock } from './hpack/decoder.ts'
 import type { FieldToSend } from './hpack/encoder.ts'
 import { Incoming, type IncomingListener, MAX_LIST_BYTES } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
@@ -18,6 +18,8 @@ import { Http2Stream, type StreamCarrier, type StreamListener } from './stream.t
 export type RequestListener = StreamListener & {
   /** Comes first. `isWhole`: it has no body. */
   onRequest(stream: Http2Stream, head: RequestHead, isWhole: boolean): void
+  /** Comes instead of it: the head is too long, and this is what came first of it. */
+  onTooLong(stream: Http2Stream, head: RequestHead): void
 }
 
 export type Http2ConnectionOptions = {
@@ -185,7 +187,7 @@ export class Http2Connection {
   }
 
   readonly #listener: IncomingListener = {
-    onFields: (streamId, fields, isEnd) => this.#onFields(streamId, fields, isEnd),
+    onFields: (streamId, block, isEnd) => this.#onFields(streamId, block, isEnd),
     onData: (streamId, part, size, isEnd) => {
       const isAllowed = this.#receiveWindow.receive(size)
       const stream = this.#streams.get(streamId)
@@ -213,26 +215,31 @@ export class Http2Connection {
     onFault: (code, problem) => this.#fail(code, problem),
   }
 
-  #onFields(id: number, fields: readonly ReceivedField[] | undefined, isEnd: boolean): void {
+  #onFields(id: number, block: DecodedBlock, isEnd: boolean): void {
     const stream = this.#streams.get(id)
-    if (stream) this.#judge(stream, fields ? stream.receiveFields(fields, isEnd) : CODE.enhanceYourCalm)
-    else if (this.#isServer && id % 2 === 1 && id > this.#lastId) this.#onRequest(id, fields, isEnd)
+    const { fields, isTooLarge } = block
+    if (stream) this.#judge(stream, isTooLarge ? CODE.enhanceYourCalm : stream.receiveFields(fields, isEnd))
+    else if (this.#isServer && id % 2 === 1 && id > this.#lastId) this.#onRequest(id, block, isEnd)
     // What is behind a stream that was broken off.
     else if (this.#wasBegun(id)) this.#incoming.countIdleFrame()
   }
 
-  #onRequest(id: number, fields: readonly ReceivedField[] | undefined, isWhole: boolean): void {
+  #onRequest(id: number, { fields, isTooLarge }: DecodedBlock, isWhole: boolean): void {
     // The client hears that it was not begun.
     if (!this.isOpen) return
     this.#lastId = id
-    const head = fields && readRequestHead(fields)
+    const head = readRequestHead(fields)
     if (this.#streams.size >= MAX_STREAMS) this.#refuse(id, CODE.refusedStream)
-    else if (!head) this.#refuse(id, CODE.enhanceYourCalm)
     else if ('problem' in head) this.#refuse(id, CODE.protocol)
-    else this.#serve(id, head, isWhole)
+    // It is answered, but counts like one that is broken off.
+    else if (!isTooLarge || this.#mayBreak()) this.#serve(id, head, { isWhole, isTooLarge })
   }
 
-  #serve(id: number, head: RequestHead, isWhole: boolean): void {
+  #serve(
+    id: number,
+    head: RequestHead,
+    { isWhole, isTooLarge }: { isWhole: boolean; isTooLarge: boolean },
+  ): void {
     const listener = this.#options.serve?.()
     if (!listener) return
     const stream = this.#createStream(listener, false)
@@ -241,6 +248,7 @@ export class Http2Connection {
     this.#shares.begin()
     const wrong = stream.receiveRequest(head.length, isWhole)
     if (wrong !== undefined) this.#judge(stream, wrong)
+    else if (isTooLarge) listener.onTooLong(stream, head)
     else listener.onRequest(stream, head, isWhole)
     if (isWhole) stream.receiveEnd()
   }

@@ -5,13 +5,13 @@ import { Allowance } from './allowance.ts'
 import { FieldBlock, fieldsOf } from './field-block.ts'
 import { type FrameListener, FrameReader } from './frame-reader.ts'
 import { CODE, FLAG, FRAME, MAX_STREAM_ID, MAX_WINDOW_BYTES, PREFACE } from './frames.ts'
-import { HpackDecoder, type ReceivedField } from './hpack/decoder.ts'
+import { type DecodedBlock, HpackDecoder } from './hpack/decoder.ts'
 import { FIRST_LIMIT_BYTES } from './hpack/field-table.ts'
 import { parseSettings, type Settings } from './settings.ts'
 
 export type IncomingListener = {
-  /** A head or trailers; undefined when they are too large. */
-  onFields(streamId: number, fields: readonly ReceivedField[] | undefined, isEnd: boolean): void
+  /** A head or trailers; when they are too large, what came first of them. */
+  onFields(streamId: number, block: DecodedBlock, isEnd: boolean): void
   /** A part of a body. `size`: what it takes of the windows, its padding included. */
   onData(streamId: number, part: Buffer, size: number, isEnd: boolean): void
   onReset(streamId: number, code: number): void
@@ -168,8 +168,7 @@ export class Incoming {
     this.#block = isWhole ? undefined : block
     if (!isWhole) return
     const decoded = this.#decoder.decode(block.whole())
-    if (decoded)
-      this.#to.onFields(block.streamId, decoded.isTooLarge ? undefined : decoded.fields, block.isEnd)
+    if (decoded) this.#to.onFields(block.streamId, decoded, block.isEnd)
     else this.#to.onFault(CODE.compression, 'a head that cannot be unpacked')
   }
 

@@ -11,7 +11,7 @@ import { formatRefusal } from './http1-answer.ts'
 import { AnswerReader } from './http1-answer-reader.ts'
 import { beginRequest, type Current, headToSend, makeWhole } from './http1-current.ts'
 import { Http1Link, type LinkListener } from './http1-link.ts'
-import type { Refusal } from './judge-request.ts'
+import { HEAD_TOO_LONG, type Refusal } from './judge-request.ts'
 import { refusalOf, UpstreamError } from './upstreams.ts'
 
 export type Http1RelayOptions = Relaying & {
@@ -81,7 +81,7 @@ export class Http1Relay {
     const text = this.#rest.takeHead()
     if (text !== undefined) this.#begin(text)
     else if (this.#hasEnded) this.#close()
-    else if (this.#rest.isFull) this.#refuse({ status: 431, text: 'the head of the request is too long' })
+    else if (this.#rest.isFull) this.#refuse(HEAD_TOO_LONG)
     else this.#client.resume()
   }
 

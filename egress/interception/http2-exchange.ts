@@ -13,7 +13,7 @@ import { HeldBody } from './held-body.ts'
 import { firstOf } from './http1-head.ts'
 import { addRedacted, forwardedTrailers } from './http2-fields.ts'
 import { type Http2RequestPlan, planHttp2Request } from './http2-request.ts'
-import { type Refusal, TOO_MANY_HELD } from './judge-request.ts'
+import { HEAD_TOO_LONG, type Refusal, TOO_MANY_HELD } from './judge-request.ts'
 import { refusalOf, UpstreamError } from './upstreams.ts'
 
 export type Http2ExchangeOptions = Relaying & {
@@ -48,10 +48,8 @@ export class Http2Exchange implements RequestListener {
 
   onRequest(stream: Http2Stream, head: RequestHead, isWhole: boolean): void {
     const { server, vault, holdBody } = this.#options
-    this.#client = stream
+    this.#begin(stream, head)
     this.#isWhole = isWhole
-    this.#isHead = head.method === 'HEAD'
-    this.#tally = new Tally(server, { method: head.method, target: head.path })
     const plan = planHttp2Request(head, { isWhole, server, vault: vault() })
     if ('refusal' in plan) {
       this.#tally.binding = plan.binding
@@ -72,6 +70,11 @@ export class Http2Exchange implements RequestListener {
     const contentType = firstOf(head.fields, 'content-type')
     this.#held = { body: new HeldBody(head.length ?? 0), letGo, contentType }
     if (plan.asksForContinue) stream.sendHead([{ name: ':status', value: '100' }], false)
+  }
+
+  onTooLong(stream: Http2Stream, head: RequestHead): void {
+    this.#begin(stream, head)
+    this.#refuse(HEAD_TOO_LONG)
   }
 
   onData(part: Buffer, isLast: boolean): void {
@@ -112,6 +115,12 @@ export class Http2Exchange implements RequestListener {
   // Clients and servers say nothing of these two to each other.
   onInterim(): void {}
   onAnswer(): void {}
+
+  #begin(stream: Http2Stream, { method, path }: RequestHead): void {
+    this.#client = stream
+    this.#isHead = method === 'HEAD'
+    this.#tally = new Tally(this.#options.server, { method, target: path })
+  }
 
   #open(): void {
     try {

@@ -27,6 +27,8 @@ export const TOO_MANY_HELD: Refusal = {
   text: 'too many bodies are waited for at once in which a credential is put',
 }
 
+export const HEAD_TOO_LONG: Refusal = { status: 431, text: 'the head of the request is too long' }
+
 export type Verdict =
   | { refusal: Refusal; binding?: string }
   | { refusal?: undefined; injection: Injection | undefined }

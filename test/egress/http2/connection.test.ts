@@ -7,7 +7,7 @@ import type { RequestListener } from '../../../egress/http2/connection.ts'
 import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { RequestHead } from '../../../egress/http2/head.ts'
 import type { Http2Stream } from '../../../egress/http2/stream.ts'
-import { frame, PREFACE, pack, uint32 } from '../../support/http2-frames.ts'
+import { frame, PREFACE, pack, packText, uint32 } from '../../support/http2-frames.ts'
 import { DEAF, requestTo } from './ends.ts'
 import { codeOf, Wire } from './wire.ts'
 
@@ -27,12 +27,28 @@ const head = (stream: number, fields: Parameters<typeof pack>[0], flags = WHOLE)
   frame(FRAME.headers, flags, stream, pack(fields))
 const opening = (fields = POST as Parameters<typeof pack>[0]) => head(1, fields, END_HEADERS)
 
+/** A head in as many frames as it takes. */
+function splitHead(stream: number, block: Buffer): Buffer[] {
+  const pieces = Array.from({ length: Math.ceil(block.length / 16_384) }, (_, index) =>
+    block.subarray(16_384 * index, 16_384 * (index + 1)),
+  )
+  return pieces.map((piece, index) =>
+    frame(
+      index === 0 ? FRAME.headers : FRAME.continuation,
+      (index === 0 ? FLAG.endStream : 0) | (index === pieces.length - 1 ? FLAG.endHeaders : 0),
+      stream,
+      piece,
+    ),
+  )
+}
+
 type Request = { stream: Http2Stream; head: RequestHead; isWhole: boolean; closed: Promise<number> }
 
 /** A server of ours that keeps what it hears. */
 function serve(begin: (request: Request, listener: RequestListener) => void = () => {}) {
   const requests: Request[] = []
   const data: Buffer[] = []
+  const tooLong: RequestHead[] = []
   const wire = new Wire({
     serve: () => {
       let close = (_code: number) => {}
@@ -46,6 +62,7 @@ function serve(begin: (request: Request, listener: RequestListener) => void = ()
           requests.push(request)
           begin(request, listener)
         },
+        onTooLong: (_, came) => void tooLong.push(came),
         onData: (part) => void data.push(Buffer.from(part)),
         onClose: (code) => close(code),
       }
@@ -53,7 +70,7 @@ function serve(begin: (request: Request, listener: RequestListener) => void = ()
     },
   })
   wire.write(PREFACE)
-  return { wire, requests, data }
+  return { wire, requests, data, tooLong }
 }
 
 const answer = ({ stream }: Request) => stream.sendHead([{ name: ':status', value: '200' }], true)
@@ -202,7 +219,16 @@ describe('a stream is broken off, and the next one goes on, at', () => {
       CODE.streamClosed,
       [opening(), frame(FRAME.data, FLAG.endStream, 1, NOTHING), frame(FRAME.data, 0, 1, Buffer.from('a'))],
     ],
-    ['too many fields', CODE.enhanceYourCalm, [head(1, [...GET, ...Array(200).fill(['x', 'y'])])]],
+    [
+      'too many fields behind a body',
+      CODE.enhanceYourCalm,
+      [opening(), head(1, Array(200).fill(['x', 'y']))],
+    ],
+    [
+      'too many fields of which one that should come first comes twice',
+      CODE.protocol,
+      [head(1, [...GET, [':path', '/'], ...Array(200).fill(['x', 'y'])])],
+    ],
   ])('%s', async (_, code, frames) => {
     const { wire, requests } = serve((request) => {
       if (request.stream.id === 3) answer(request)
@@ -214,6 +240,20 @@ describe('a stream is broken off, and the next one goes on, at', () => {
     expect(next && wire.fieldsOf(next)).toEqual({ ':status': '200' })
     for (const { stream, closed } of requests) if (stream.id === 1) expect(await closed).toBe(code)
   })
+})
+
+test.each<[what: string, fields: Parameters<typeof pack>[0]]>([
+  ['has too many fields', [...GET, ...Array(200).fill(['x', 'y'])]],
+  ['is too long in sum', [...GET, ...Array(100).fill(['x', 'y'.repeat(640)])]],
+])('a head that %s is heard of by its beginning, and the next one goes on', async (_, fields) => {
+  const { wire, requests, tooLong } = serve((request) => answer(request))
+  // What it adds to the table is there for the next.
+  const added = Buffer.concat([Buffer.from([0x40]), packText('x-added'), packText('z')])
+  wire.write(...splitHead(1, Buffer.concat([pack(fields), added])))
+  wire.write(frame(FRAME.headers, WHOLE, 3, Buffer.concat([pack(GET), Buffer.from([0x80 | 62])])))
+  expect((await wire.next(FRAME.headers))?.stream).toBe(3)
+  expect(tooLong).toMatchObject([{ method: 'GET', path: '/', authority: 'a.example' }])
+  expect(requests[0]?.head.fields).toMatchObject([{ name: 'x-added', value: 'z' }])
 })
 
 describe('too much that costs its client nothing ends the connection:', () => {
@@ -230,6 +270,10 @@ describe('too much that costs its client nothing ends the connection:', () => {
     [
       'answers to pings that nobody has sent',
       many(2000, () => frame(FRAME.ping, FLAG.ack, 0, Buffer.alloc(8))),
+    ],
+    [
+      'heads that are too long',
+      many(300, (index) => head(2 * index + 1, [...GET, ...Array(160).fill(['x', ''])])),
     ],
     ['settings', many(2000, () => frame(FRAME.settings, 0, 0, NOTHING))],
     ['priorities', many(2000, () => frame(FRAME.priority, 0, 1, Buffer.alloc(5)))],

@@ -1,10 +1,11 @@
 // Both ends of streams, as tests need them.
 
+import type { RequestListener } from '../../../egress/http2/connection.ts'
 import type { FieldToSend } from '../../../egress/http2/hpack/encoder.ts'
-import type { StreamListener } from '../../../egress/http2/stream.ts'
 
 /** Does nothing with what it hears. */
-export const DEAF: StreamListener = {
+export const DEAF: Omit<RequestListener, 'onRequest'> = {
+  onTooLong: () => {},
   onInterim: () => {},
   onAnswer: () => {},
   onData: () => {},

@@ -8,6 +8,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2'
 import { duplexPair } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { Exchange } from '../../../egress/interception/exchange.ts'
@@ -168,6 +169,22 @@ test('of answers that the client does not read what a stream begins with is kept
   await expect.poll(() => wire.connection.isClogged).toBe(true)
   for (const stream of streams) stream.destroy()
   await expect.poll(() => wire.connection.isClogged).toBe(false)
+})
+
+test.each([
+  ['GET', true],
+  ['HEAD', false],
+])('a %s whose head is too long is told so, and no server hears of it', async (method, hasBody) => {
+  const { ask, servers, exchanges } = setup()
+  const many = Object.fromEntries(Array.from({ length: 170 }, (_, index) => [`x-${index}`, 'y']))
+  const stream = ask({ ':method': method, ':path': '/long', ...many })
+  const body = text(stream)
+  expect(await statusOf(stream)).toBe(431)
+  expect(await body).toBe(hasBody ? 'the head of the request is too long\n' : '')
+  await expect
+    .poll(() => exchanges)
+    .toMatchObject([{ method, path: '/long', status: 431, refusal: 'the head of the request is too long' }])
+  expect(servers).toEqual([])
 })
 
 test('a body in which a secret is put is asked for by ourselves, and goes on whole', async () => {
