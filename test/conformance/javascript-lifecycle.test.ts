@@ -140,9 +140,7 @@ test('snapshots: taken, found, made into a sandbox, kept while that is there', a
   await sandbox.files.writeFiles([{ path: '/workspace/kept', data: 'as it was' }])
   const taken = await manager.createSnapshot(sandbox.id, { name: 's' })
   expect([taken.sandboxId, taken.name, taken.status.state]).toEqual([sandbox.id, 's', 'Creating'])
-  await expect
-    .poll(async () => (await manager.getSnapshot(taken.id)).status.state, { timeout: 10_000 })
-    .toBe('Ready')
+  await expect.poll(async () => (await manager.getSnapshot(taken.id)).status.state).toBe('Ready')
   const page = await manager.listSnapshots({
     sandboxId: sandbox.id,
     name: 's',

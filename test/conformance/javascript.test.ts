@@ -190,7 +190,7 @@ test('readBytesStream() gives a large file in pieces', async () => {
 test('getEndpointUrl() leads to a server in the sandbox', async () => {
   await sandbox.commands.run('cd /tmp && echo js > page.txt && python3 -m http.server 8001 >/dev/null 2>&1 &')
   const url = await sandbox.getEndpointUrl(8001)
-  await expect.poll(async () => (await fetch(`${url}/page.txt`)).text(), { timeout: 10_000 }).toBe('js\n')
+  await expect.poll(async () => (await fetch(`${url}/page.txt`)).text()).toBe('js\n')
 })
 
 test('the egress policy is read and changed while the sandbox runs', async () => {

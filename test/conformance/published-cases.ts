@@ -2,9 +2,10 @@
 // for a key, one that asks for none, and one whose database is taken away for the length of a request.
 
 import Sqlite from 'better-sqlite3'
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
 import { MINIMAL } from '../support/control-app.ts'
 import { type Ask, type ControlServer, type Reply, unknownId } from '../support/control-server.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 export type Servers = { keyed: ControlServer; open: ControlServer; broken: ControlServer }
 export type Case = {
@@ -99,7 +100,7 @@ async function valid(server: ControlServer, operation: string, prefix: string): 
 async function snapshotOf(server: ControlServer): Promise<string> {
   const sandbox = await create(server, '/sandboxes', MINIMAL)
   const { id = '' } = await create(server, `/sandboxes/${sandbox.id}/snapshots`, {})
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     const { text } = await server.ask({ method: 'GET', path: `/snapshots/${id}`, headers: KEY })
     expect((JSON.parse(text) as { status: { state: string } }).status.state).toBe('Ready')
   })

@@ -57,19 +57,16 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
 
   const expectNothing = async () => {
     await expect
-      .poll(
-        async () => ({
-          listed: await opened.runtime.list(soon()),
-          folders: readdirSync(join(opened.dataDir, 'sandboxes')),
-          rules: await opened.egress.list(soon()),
-          containers: docker.docker('ps', '--all', '--quiet', '--filter', 'label=opensandbox.io/instance'),
-          volumes: docker.docker('volume', 'ls', '--quiet'),
-          interfaces: readdirSync('/sys/class/net').filter((each) =>
-            each.startsWith(opened.instance.interfacePrefix),
-          ).length,
-        }),
-        { timeout: 5000 },
-      )
+      .poll(async () => ({
+        listed: await opened.runtime.list(soon()),
+        folders: readdirSync(join(opened.dataDir, 'sandboxes')),
+        rules: await opened.egress.list(soon()),
+        containers: docker.docker('ps', '--all', '--quiet', '--filter', 'label=opensandbox.io/instance'),
+        volumes: docker.docker('volume', 'ls', '--quiet'),
+        interfaces: readdirSync('/sys/class/net').filter((each) =>
+          each.startsWith(opened.instance.interfacePrefix),
+        ).length,
+      }))
       // The gateway's own.
       .toEqual({
         listed: [],
@@ -124,7 +121,7 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     await expect.poll(() => told).toContainEqual({ type: 'returned' })
     docker.docker('kill', name)
     await expect
-      .poll(() => endsOf(told), { timeout: 1000 })
+      .poll(() => endsOf(told))
       .toEqual([
         {
           id: spec.id,
@@ -145,7 +142,7 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     ] as const) {
       told.splice(0)
       docker.docker(verb, name)
-      await expect.poll(() => told, { timeout: 1000 }).toEqual([{ type: 'changed', id: spec.id }])
+      await expect.poll(() => told).toEqual([{ type: 'changed', id: spec.id }])
       expect((await opened.runtime.inspect(spec.id, soon()))?.state).toBe(state)
     }
   })
@@ -155,7 +152,7 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     const told = follow()
     await expect.poll(() => told).toContainEqual({ type: 'returned' })
     docker.docker('rm', '--force', name)
-    await expect.poll(() => endsOf(told), { timeout: 1000 }).toMatchObject([{ id: spec.id, state: 'exited' }])
+    await expect.poll(() => endsOf(told)).toMatchObject([{ id: spec.id, state: 'exited' }])
     expect(await opened.runtime.inspect(spec.id, soon())).toMatchObject({
       state: 'exited',
       message: 'its container was removed from outside',
@@ -194,7 +191,7 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     onTestFinished(() => remove(victim.id))
     await opened.runtime.create(victim, soon()).catch(() => undefined)
     await expect
-      .poll(() => endsOf(told).find(({ id }) => id === victim.id), { timeout: 5000 })
+      .poll(() => endsOf(told).find(({ id }) => id === victim.id))
       .toMatchObject({ exitCode: 137, message: 'killed: out of memory' })
     expect((await opened.runtime.inspect(spec.id, soon()))?.state).toBe('running')
   })
@@ -243,11 +240,9 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     // Sandboxes do not need it.
     expect((await runIn(sandbox, spec, 'echo alive')).stdout).toBe('alive')
     await docker.start()
-    await expect.poll(() => told.filter(({ type }) => type === 'returned').length, { timeout: 5000 }).toBe(2)
+    await expect.poll(() => told.filter(({ type }) => type === 'returned').length).toBe(2)
     // The daemon ends what ran when it comes back.
-    await expect
-      .poll(async () => (await opened.runtime.inspect(spec.id, soon()))?.state, { timeout: 5000 })
-      .toBe('exited')
+    await expect.poll(async () => (await opened.runtime.inspect(spec.id, soon()))?.state).toBe('exited')
     const next = await make()
     expect((await runIn(next.sandbox, next.spec, 'echo new')).stdout).toBe('new')
   })
@@ -304,7 +299,7 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     await pause(60, soon())
     await docker.kill('SIGKILL')
     const read = async () => (await control.call('GET', `/v1/snapshots/${taken.body.id}`)).body.status
-    await expect.poll(read, { timeout: 5000 }).toMatchObject({
+    await expect.poll(read).toMatchObject({
       state: 'Failed',
       message: expect.stringContaining('Docker daemon'),
     })
@@ -312,15 +307,12 @@ describe.skipIf(reason !== undefined)(`on Docker${reason ? `, not tried, as ${re
     await control.call('DELETE', `/v1/sandboxes/${source}`)
     await docker.start()
     await expect
-      .poll(
-        async () => ({
-          sandbox: (await control.call('GET', `/v1/sandboxes/${source}`)).status,
-          listed: await opened.runtime.list(soon()),
-          images: docker.docker('images', '--quiet', 'opensandbox-snapshots'),
-          state: ((await read()) as { state: string }).state,
-        }),
-        { timeout: 5000 },
-      )
+      .poll(async () => ({
+        sandbox: (await control.call('GET', `/v1/sandboxes/${source}`)).status,
+        listed: await opened.runtime.list(soon()),
+        images: docker.docker('images', '--quiet', 'opensandbox-snapshots'),
+        state: ((await read()) as { state: string }).state,
+      }))
       .toEqual({ sandbox: 404, listed: [], images: '', state: 'Failed' })
     await control.close()
     await loops

@@ -73,9 +73,7 @@ describe.skipIf(reason !== undefined)(
       expect((await run(sandbox, 'cat hello.txt; echo; echo $OPENSANDBOX_ID')).stdout).toContain(sandbox.id)
       // Its web server takes a moment to listen.
       await expect
-        .poll(async () => (await fetch(`${edge.url}/sandboxes/${sandbox.id}/proxy/8000/hello.txt`)).text(), {
-          timeout: 15_000,
-        })
+        .poll(async () => (await fetch(`${edge.url}/sandboxes/${sandbox.id}/proxy/8000/hello.txt`)).text())
         .toBe('hello')
       const policy = await ask('GET', `/v1/sandboxes/${sandbox.id}/networkpolicy`)
       expect(policy).toMatchObject({ status: 200 })
@@ -103,9 +101,7 @@ describe.skipIf(reason !== undefined)(
       timeout: 240_000,
     }, async () => {
       await interruptSnapshots(edge)
-      await expect
-        .poll(() => docker.docker('images', '--quiet', 'opensandbox-snapshots'), { timeout: 20_000 })
-        .toBe('')
+      await expect.poll(() => docker.docker('images', '--quiet', 'opensandbox-snapshots')).toBe('')
     })
 
     test.each([
@@ -140,7 +136,7 @@ describe.skipIf(reason !== undefined)(
       const made = await ask('POST', '/v1/pools', pool)
       expect(made.status, JSON.stringify(made.body)).toBe(201)
       await expect
-        .poll(async () => (await ask('GET', '/v1/pools/warm')).body.status, { timeout: 15_000 })
+        .poll(async () => (await ask('GET', '/v1/pools/warm')).body.status)
         .toMatchObject({ available: 1 })
       const containers = docker.docker('ps', '--quiet', '--no-trunc').split('\n').filter(Boolean)
       expect(containers).toHaveLength(1)
@@ -155,7 +151,7 @@ describe.skipIf(reason !== undefined)(
       )
       expect((await ask('DELETE', `/v1/sandboxes/${id}`)).status).toBe(204)
       expect((await ask('DELETE', '/v1/pools/warm')).status).toBe(204)
-      await expect.poll(() => docker.docker('ps', '--all', '--quiet'), { timeout: 15_000 }).toBe('')
+      await expect.poll(() => docker.docker('ps', '--all', '--quiet')).toBe('')
     })
 
     test('a template is tried out, and sandboxes are made from it', async () => {
@@ -169,7 +165,7 @@ describe.skipIf(reason !== undefined)(
       expect(made.status, JSON.stringify(made.body)).toBe(201)
       const { templateId } = made.body
       await expect
-        .poll(async () => (await ask('GET', `/v1/templates/${templateId}`)).body.status, { timeout: 15_000 })
+        .poll(async () => (await ask('GET', `/v1/templates/${templateId}`)).body.status)
         .toMatchObject({ phase: 'Succeeded' })
       const sandbox = await createSandbox(edge, { image: 'tried' })
       expect((await run(sandbox, 'echo $FROM')).stdout).toBe('the template')
@@ -182,7 +178,7 @@ describe.skipIf(reason !== undefined)(
       await expect.poll(async () => (await ask('GET', '/ready')).status).toBe(200)
       await docker.kill('SIGKILL')
       await expect
-        .poll(async () => await ask('GET', '/ready'), { timeout: 5000 })
+        .poll(async () => await ask('GET', '/ready'))
         .toMatchObject({ status: 503, body: { checks: { runtime: { ok: false } } } })
       const refused = await ask('POST', '/v1/sandboxes', REQUEST)
       expect([refused.status, refused.body.code]).toEqual([503, 'DOCKER::UNAVAILABLE'])
@@ -191,8 +187,8 @@ describe.skipIf(reason !== undefined)(
       expect((await stateOf(sandbox.id)).state).toBe('Running')
       expect((await run(sandbox, 'echo alive')).stdout).toBe('alive')
       await docker.start()
-      await expect.poll(async () => (await stateOf(sandbox.id)).state, { timeout: 5000 }).toBe('Failed')
-      await expect.poll(async () => (await ask('GET', '/ready')).status, { timeout: 5000 }).toBe(200)
+      await expect.poll(async () => (await stateOf(sandbox.id)).state).toBe('Failed')
+      await expect.poll(async () => (await ask('GET', '/ready')).status).toBe(200)
       expect((await ask('DELETE', `/v1/sandboxes/${sandbox.id}`)).status).toBe(204)
       const next = await createSandbox(edge)
       expect((await run(next, 'echo new')).stdout).toBe('new')
@@ -232,9 +228,7 @@ describe.skipIf(reason !== undefined)(
         await pause(ms, AbortSignal.timeout(10_000))
         process.kill(pid, 'SIGKILL')
         await creating
-        await expect
-          .poll(() => controlPid(edge) !== pid && controlPid(edge) > 0, { timeout: 20_000 })
-          .toBe(true)
+        await expect.poll(() => controlPid(edge) !== pid && controlPid(edge) > 0).toBe(true)
         // A create whose answer was lost may have been finished.
         await expect
           .poll(
@@ -249,7 +243,7 @@ describe.skipIf(reason !== undefined)(
                 ? 'whole'
                 : JSON.stringify({ ids, names })
             },
-            { timeout: 20_000, interval: 100 },
+            { interval: 100 },
           )
           .toBe('whole')
       }

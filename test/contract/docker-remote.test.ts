@@ -73,12 +73,12 @@ describe.skipIf(reason !== undefined)(
     test('by TLS with a certificate: a sandbox is made, held to its policy, and known to have ended', async () => {
       const opened = await open(byTls)
       const told = follow(opened)
-      await expect.poll(() => told, { timeout: 15_000 }).toEqual(['returned'])
+      await expect.poll(() => told).toEqual(['returned'])
       const { spec, sandbox } = await make(opened)
       expect((await runIn(sandbox, spec, 'echo here')).stdout).toBe('here')
       expect((await opened.egress.list(soon())).map(({ id }) => id)).toContain(spec.id)
       docker.docker('rm', '--force', `opensandbox-${opened.instance.key}-${spec.id}`)
-      await expect.poll(() => told, { timeout: 15_000 }).toContain('exited')
+      await expect.poll(() => told).toContain('exited')
       await opened.runtime.remove(spec.id, { graceMs: 0 }, soon())
       expect(docker.docker('volume', 'ls', '--quiet')).toBe('')
     })
@@ -124,10 +124,10 @@ describe.skipIf(reason !== undefined)(
     test('by SSH: a connection that breaks is made again, and sandboxes go on meanwhile', async () => {
       const opened = await open(bySsh)
       const told = follow(opened)
-      await expect.poll(() => told, { timeout: 15_000 }).toEqual(['returned'])
+      await expect.poll(() => told).toEqual(['returned'])
       const { spec, sandbox } = await make(opened)
       ssh.breakOff()
-      await expect.poll(() => told, { timeout: 15_000 }).toEqual(['returned', 'returned'])
+      await expect.poll(() => told).toEqual(['returned', 'returned'])
       expect((await runIn(sandbox, spec, 'echo on')).stdout).toBe('on')
       expect(await opened.runtime.inspect(spec.id, soon())).toMatchObject({ state: 'running' })
       const other = await make(opened)
@@ -146,11 +146,9 @@ describe.skipIf(reason !== undefined)(
       await docker.kill('SIGKILL')
       await expect(opened.runtime.create(specOf(), soon())).rejects.toMatchObject({ failure: 'unavailable' })
       await docker.start()
-      await expect.poll(() => told.length, { timeout: 15_000 }).toBeGreaterThan(1)
+      await expect.poll(() => told.length).toBeGreaterThan(1)
       // Without live-restore it ends what ran.
-      await expect
-        .poll(async () => (await opened.runtime.inspect(spec.id, soon()))?.state, { timeout: 15_000 })
-        .toBe('exited')
+      await expect.poll(async () => (await opened.runtime.inspect(spec.id, soon()))?.state).toBe('exited')
     })
 
     test('by SSH: a host that is not known by its key is refused, whatever the client is configured to', async () => {

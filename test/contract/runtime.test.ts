@@ -131,9 +131,7 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
 
   test('L20: processes whose parents are gone are reaped', async () => {
     await runIn(sandbox, spec, 'for i in 1 2 3 4 5; do (sleep 0.1 &) ; done')
-    await expect
-      .poll(async () => (await runIn(sandbox, spec, 'ps -eo stat= | grep -c Z')).stdout, { timeout: 10_000 })
-      .toBe('0')
+    await expect.poll(async () => (await runIn(sandbox, spec, 'ps -eo stat= | grep -c Z')).stdout).toBe('0')
   })
 
   test('S3: sandboxes reach neither each other nor the ports of this machine', async () => {
@@ -188,9 +186,7 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
       networkPolicy: { defaultAction: 'deny', egress: [] },
     })
     await expect
-      .poll(async () => String(await opened.runtime.logs(given.id, { maxBytes: 1000 }, soon())), {
-        timeout: 15_000,
-      })
+      .poll(async () => String(await opened.runtime.logs(given.id, { maxBytes: 1000 }, soon())))
       .toMatch(/^(\w+)\ngaierror\n$/)
     expect(await opened.egress.list(soon())).toContainEqual(expect.objectContaining({ id: given.id }))
   })
@@ -238,11 +234,9 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
     for (const { spec: one, sandbox: made } of given)
       await runIn(made, one, 'mkfifo /tmp/go 2>/dev/null; echo > /tmp/go').catch(() => undefined)
     await expect
-      .poll(async () => (await Promise.all(given.map(({ spec: one }) => stateOf(one.id)))).join(), {
-        timeout: 10_000,
-      })
+      .poll(async () => (await Promise.all(given.map(({ spec: one }) => stateOf(one.id)))).join())
       .toBe('exited,exited')
-    await expect.poll(() => ends.length, { timeout: 1000 }).toBe(2)
+    await expect.poll(() => ends.length).toBe(2)
     const codes = new Map(ends.map(({ sandbox: ended }) => [ended.id, ended.exitCode]))
     expect(given.map(({ spec: one }) => codes.get(one.id))).toEqual([3, 137])
     stop.abort()

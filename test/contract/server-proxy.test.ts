@@ -397,7 +397,7 @@ describe.each(ROUTES)('by %s', (name) => {
     for (const line of given.seen ?? []) expect(seen).toContain(fill(line))
     if (given.unseen) expect(seen).not.toMatch(given.unseen)
     for (const part of given.got)
-      await expect.poll(() => comparable(client.text), { timeout: 10_000 }).toContain(comparable(fill(part)))
+      await expect.poll(() => comparable(client.text)).toContain(comparable(fill(part)))
     if (given.ungot) expect(comparable(client.text)).not.toMatch(given.ungot)
   })
 })

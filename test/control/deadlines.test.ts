@@ -22,6 +22,7 @@ import {
 } from '../support/control-app.ts'
 import { createFakeRuntime } from '../support/fake-runtime.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const BEGIN = Date.UTC(2026, 0, 1)
 const HOUR = 3_600_000
@@ -135,7 +136,7 @@ test("D6: a create that fails and cannot be cleared away at once is cleared away
   expect(control.store.all()).toMatchObject([{ state: 'Stopping', hidden: true }])
   expect((await control.call('GET', '/sandboxes')).body.items).toEqual([])
   mayRemove = true
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]), 5000)
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   await control.close()
   await loop
 })
@@ -147,7 +148,7 @@ test('D16: a deadline in a hundred years is waited for, and one beyond the year 
   const soon = await make(control, { timeout: 60 })
   time.now += 60_001
   control.store.update(soon, { expiresAt: time.now })
-  await vi.waitFor(() => expect(control.store.get(soon)).toBeUndefined())
+  await waitFor(() => expect(control.store.get(soon)).toBeUndefined())
   expect(control.store.get(id)?.state).toBe('Running')
   expect((await control.call('POST', '/sandboxes', { ...MINIMAL, timeout: 1e12 })).status).toBe(400)
   await control.close()
@@ -164,7 +165,7 @@ test('P8: one timer for all sandboxes', async () => {
   expect(timers.mock.calls.length).toBeLessThan(3)
   time.now += HOUR + 500
   control.store.update('s0', { expiresAt: BEGIN })
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]), 5000)
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   await control.close()
   await loop
 })
@@ -177,12 +178,12 @@ test('removals that hang hold up no other deadline', async () => {
   control.runtime.before = (call, id) => (call === 'remove' && hung.has(id) ? opened.promise : undefined)
   time.now += 60_000
   const loop = runDeadlines(control.lives)
-  await vi.waitFor(() => expect(control.store.all()).toHaveLength(20))
+  await waitFor(() => expect(control.store.all()).toHaveLength(20))
   const late = await make(control, { timeout: 60 })
   control.store.update(late, { expiresAt: time.now })
-  await vi.waitFor(() => expect(control.store.get(late)).toBeUndefined())
+  await waitFor(() => expect(control.store.get(late)).toBeUndefined())
   opened.resolve()
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   expect(control.runtime.calls.filter((call) => call.startsWith('remove'))).toHaveLength(31)
   await control.close()
   await loop
@@ -205,10 +206,10 @@ test('hundreds of one tenant whose removals hang hold up nobody else', async () 
   for (const row of others) control.store.insert(sandboxRow(row))
   time.now = BEGIN + 2000
   const loop = runDeadlines(control.lives)
-  await vi.waitFor(() => expect(control.store.all()).toHaveLength(300))
+  await waitFor(() => expect(control.store.all()).toHaveLength(300))
   expect(asked.filter((id) => id.startsWith('stubborn'))).toHaveLength(32)
   opened.resolve()
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   await control.close()
   await loop
 })
@@ -402,7 +403,7 @@ test('an idle sandbox is paused with its reason, resumed it has its time again',
   time.now += 1
   // Any change of the row lets the loop look again, as its timer would.
   control.store.update(id, { metadata: {} })
-  await vi.waitFor(() => expect(control.store.get(id)).toMatchObject({ state: 'Paused', reason: 'IDLE' }))
+  await waitFor(() => expect(control.store.get(id)).toMatchObject({ state: 'Paused', reason: 'IDLE' }))
   expect(control.runtime.sandboxes.get(id)?.state).toBe('paused')
   const { status } = (await control.call('GET', `/sandboxes/${id}`)).body as { status: { message: string } }
   expect(status.message).toContain('60 seconds')
@@ -645,14 +646,14 @@ test('D7: an expired sandbox that cannot be removed is tried again until it is g
   }
   const loops = [runDeadlines(control.lives), runReconciler(control.lives)]
   control.store.update(stuck, { expiresAt: Date.now() })
-  await vi.waitFor(() => expect(attempts).toBe(2), 5000)
+  await waitFor(() => expect(attempts).toBe(2))
   // While its second removal hangs, another failure is dealt with.
   control.runtime.sandboxes.delete(other)
   control.lives.doubts.add(other, Date.now())
-  await vi.waitFor(() => expect(control.store.get(other)?.state).toBe('Failed'), 5000)
+  await waitFor(() => expect(control.store.get(other)?.state).toBe('Failed'))
   expect(attempts).toBe(2)
   hung.reject(new Error('still busy'))
-  await vi.waitFor(() => expect(control.store.get(stuck)).toBeUndefined(), 5000)
+  await waitFor(() => expect(control.store.get(stuck)).toBeUndefined())
   expect(attempts).toBe(3)
   await control.close()
   await Promise.all(loops)

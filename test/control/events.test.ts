@@ -4,6 +4,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { AuditLog } from '../../control/store/audit.ts'
 import { prune } from '../../control/store/retention.ts'
 import { type ControlApp, createControlApp, MINIMAL } from '../support/control-app.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const KEY = { 'open-sandbox-api-key': 'root-key' }
 
@@ -123,7 +124,7 @@ test('a reader is woken by what concerns it, and by nothing else', async () => {
   onTestFinished(() => looks.mockRestore())
   const ofTenant = read(control, '/v1/events', 1, blue)
   const ofSandbox = read(control, `/v1/events?sandboxId=${own.body.id}`, 1, KEY)
-  await vi.waitFor(() => expect(looks).toHaveBeenCalledTimes(2))
+  await waitFor(() => expect(looks).toHaveBeenCalledTimes(2))
   for (let at = 0; at < 5; at++) {
     const made = await control.call('POST', '/sandboxes', MINIMAL, red)
     expect((await control.call('DELETE', `/sandboxes/${made.body.id}`, undefined, red)).status).toBe(204)

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { moveDeadlines } from '../../control/sandbox/move-deadlines.ts'
 import { reconcile } from '../../control/sandbox/reconcile.ts'
 import { Store } from '../../control/store/sqlite.ts'
@@ -15,6 +15,7 @@ import {
   MIGRATIONS,
   MINIMAL,
 } from '../support/control-app.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const KEY = { 'idempotency-key': '"8e03978e-40d5-43dd-bc93-6894a57f9324"' }
 
@@ -110,7 +111,7 @@ test('a create that is answered Pending is answered so again, and stays the same
   const first = await control.call('POST', '/sandboxes', MINIMAL, KEY)
   expect(first.body.status).toMatchObject({ state: 'Pending' })
   held.open()
-  await vi.waitFor(() => expect(control.store.get(String(first.body.id))?.state).toBe('Running'))
+  await waitFor(() => expect(control.store.get(String(first.body.id))?.state).toBe('Running'))
   expect((await control.call('POST', '/sandboxes', MINIMAL, KEY)).text).toBe(first.text)
 })
 

@@ -6,6 +6,7 @@ import { followSize, formatSize } from '../../control/image/follow-size.ts'
 import { failureOfPull } from '../../control/image/registry.ts'
 import { SharedWork } from '../../control/image/shared-work.ts'
 import { createControlApp, MINIMAL } from '../support/control-app.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const NEVER = new AbortController().signal
 
@@ -115,9 +116,9 @@ test('followSize() tells what has come, complete or not, once for each size, unt
   })
   mkdirSync(join(layout, 'blobs/sha256'), { recursive: true })
   writeFileSync(join(layout, 'oci-put-blob1'), Buffer.alloc(300_000))
-  await vi.waitFor(() => expect(told.at(-1)).toBe('300 kB'))
+  await waitFor(() => expect(told.at(-1)).toBe('300 kB'))
   writeFileSync(join(layout, 'blobs/sha256/aa'), Buffer.alloc(700_000))
-  await vi.waitFor(() => expect(told.at(-1)).toBe('1.0 MB'))
+  await waitFor(() => expect(told.at(-1)).toBe('1.0 MB'))
   following.stop()
   expect(new Set(told).size).toBe(told.length)
 })
@@ -150,7 +151,7 @@ test('L8: while a sandbox is pending its message tells how far its image is, and
   const { items } = (await control.call('GET', '/sandboxes')).body as { items: { status: object }[] }
   expect(items[0]?.status).toMatchObject({ message: 'Unpacking image "debian"' })
   opened.resolve()
-  await vi.waitFor(() => expect(control.store.get(String(body.id))?.state).toBe('Running'))
+  await waitFor(() => expect(control.store.get(String(body.id))?.state).toBe('Running'))
   tell?.('too late')
   expect(await messageOf()).toBeUndefined()
   expect(control.store.history(String(body.id), 9).map(({ state }) => state)).toEqual(['Pending', 'Running'])

@@ -1,9 +1,10 @@
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { runDeadlines } from '../../control/sandbox/deadlines.ts'
 import { reconcile, runReconciler } from '../../control/sandbox/reconcile.ts'
 import type { SandboxRow } from '../../control/store/rows.ts'
 import { type ControlApp, type ControlAppOptions, createControlApp, MINIMAL } from '../support/control-app.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 function open(options: ControlAppOptions = {}): ControlApp {
   const control = createControlApp(options)
@@ -73,7 +74,7 @@ test('a create that takes long is answered Pending, and goes on by itself', asyn
   const { status, body } = await control.call('POST', '/sandboxes', { ...MINIMAL, env: { SECRET: 'x' } })
   expect([status, body.status]).toEqual([202, expect.objectContaining({ state: 'Pending' })])
   held.open()
-  await vi.waitFor(async () => expect(await stateOf(control, String(body.id))).toBe('Running'))
+  await waitFor(async () => expect(await stateOf(control, String(body.id))).toBe('Running'))
   expect(control.store.get(String(body.id))?.env).toEqual({})
 })
 
@@ -83,7 +84,7 @@ test('a create that fails after it was answered is Failed with its reason', asyn
   control.runtime.before = (call) => (call === 'create' ? failed.promise : undefined)
   const { body } = await control.call('POST', '/sandboxes', MINIMAL)
   failed.reject(new Error('inner words'))
-  await vi.waitFor(async () => expect(await stateOf(control, String(body.id))).toBe('Failed'))
+  await waitFor(async () => expect(await stateOf(control, String(body.id))).toBe('Failed'))
   expect(control.store.get(String(body.id))).toMatchObject({
     reason: 'PROVISIONING_ERROR',
     message: 'The sandbox could not be started',
@@ -168,7 +169,7 @@ test('a delete that takes long is answered, counts as gone, and is finished', as
   expect((await control.call('GET', '/sandboxes')).body.items).toEqual([])
   expect(control.store.get(id)).toMatchObject({ state: 'Stopping', hidden: true })
   held.open()
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await waitFor(() => expect(control.store.all()).toEqual([]))
 })
 
 test('a removal that fails answers 500, stays Stopping, and the next pass finishes it', async () => {
@@ -190,7 +191,7 @@ test('the end of an entrypoint becomes Terminated or Failed', async () => {
   const control = open()
   const [good, bad, killed] = [await make(control), await make(control), await make(control)]
   const loop = runReconciler(control.lives)
-  await vi.waitFor(() => {
+  await waitFor(() => {
     control.runtime.exit(good, 0)
     control.runtime.exit(bad, 3)
     control.runtime.exit(killed, 137, 'killed: out of memory')
@@ -218,7 +219,7 @@ test('who is paused from outside, and goes on, is so at once', async () => {
     ['paused', 'Paused'],
     ['running', 'Running'],
   ] as const)
-    await vi.waitFor(async () => {
+    await waitFor(async () => {
       control.runtime.turn(id, real)
       expect(await stateOf(control, id)).toBe(state)
     })
@@ -230,7 +231,7 @@ test('what is told of a pause counts as it is once the sandbox is free, not as i
   const control = open()
   const id = await make(control)
   const loop = runReconciler(control.lives, { everyMs: 3_600_000 })
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     control.runtime.turn(id, 'paused')
     expect(await stateOf(control, id)).toBe('Paused')
   })
@@ -241,7 +242,7 @@ test('what is told of a pause counts as it is once the sandbox is free, not as i
   control.runtime.turn(id, 'paused')
   held.open()
   expect((await resuming).status).toBe(202)
-  await vi.waitFor(async () => expect(await stateOf(control, id)).toBe('Running'))
+  await waitFor(async () => expect(await stateOf(control, id)).toBe('Running'))
   // Whoever comes next has waited for what was told.
   await control.lives.turns.take(id, async () => {})
   expect(await stateOf(control, id)).toBe('Running')
@@ -257,10 +258,10 @@ test('a runtime that was away and is back is looked at as a whole, at once', asy
     if (call === 'list') looked++
   }
   const loop = runReconciler(control.lives, { everyMs: 3_600_000 })
-  await vi.waitFor(() => expect(looked).toBe(1))
+  await waitFor(() => expect(looked).toBe(1))
   control.runtime.sandboxes.delete(id)
   control.runtime.comeBack()
-  await vi.waitFor(() => expect(control.store.get(id)?.state).toBe('Failed'))
+  await waitFor(() => expect(control.store.get(id)?.state).toBe('Failed'))
   expect(looked).toBe(2)
   await control.close()
   await loop
@@ -354,7 +355,7 @@ test('a pause that failed although the runtime did it is found out', async () =>
     throw new Error('the answer was lost')
   }
   expect((await control.call('POST', `/sandboxes/${id}/pause`)).status).toBe(500)
-  await vi.waitFor(async () => expect(await stateOf(control, id)).toBe('Paused'), 5000)
+  await waitFor(async () => expect(await stateOf(control, id)).toBe('Paused'))
   await control.close()
   await loop
 })
@@ -376,7 +377,7 @@ test('ends are written down while the removal of another sandbox takes long', as
   const running = runReconciler({ ...control.lives, signal: stop.signal })
   const deleting = control.call('DELETE', `/sandboxes/${slow}`)
   await held.reached
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     control.runtime.exit(slow, 0)
     control.runtime.exit(other, 3)
     expect(await stateOf(control, other)).toBe('Failed')
@@ -404,7 +405,7 @@ test('a sandbox whose time is over is removed and is 404 from then on', async ()
   const other = await make(control, { timeout: 600 })
   const loop = runDeadlines(control.lives)
   control.store.update(id, { expiresAt: Date.now() + 30 })
-  await vi.waitFor(() => expect(control.store.get(id)).toBeUndefined())
+  await waitFor(() => expect(control.store.get(id)).toBeUndefined())
   expect(control.runtime.sandboxes.has(id)).toBe(false)
   expect(await stateOf(control, other)).toBe('Running')
   await control.close()
@@ -423,7 +424,7 @@ test('an expiry shows as gone at once, also while the removal takes its time', a
   const late = await control.call('POST', `/sandboxes/${id}/renew-expiration`, { expiresAt: '2099-01-01' })
   expect(late.status).toBe(404)
   held.open()
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   await control.close()
   await loop
 })
@@ -442,11 +443,11 @@ test('an expiry counts at once, whatever still has the turn; a renewal before it
     })
   expect((await renew(renewed)).status).toBe(200)
   const loop = runDeadlines(control.lives)
-  await vi.waitFor(async () => expect(await stateOf(control, over)).toBeUndefined())
+  await waitFor(async () => expect(await stateOf(control, over)).toBeUndefined())
   expect((await renew(over)).status).toBe(404)
   held.open()
   await Promise.all(pausing)
-  await vi.waitFor(() => expect(control.store.get(over)).toBeUndefined())
+  await waitFor(() => expect(control.store.get(over)).toBeUndefined())
   expect(await stateOf(control, renewed)).toBe('Paused')
   await control.close()
   await loop
@@ -464,7 +465,7 @@ test('D7: a deletion that was answered while something else had the turn is fini
   expect(control.store.get(id)).toMatchObject({ state: 'Stopping', hidden: true })
   held.open()
   await pausing
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   expect(control.runtime.sandboxes.size).toBe(0)
 })
 
@@ -496,10 +497,7 @@ test('D6: what a failed create has begun is undone, and tried again when that fa
   }
   expect((await control.call('POST', '/sandboxes', MINIMAL)).status).toBe(500)
   expect((await control.call('GET', '/sandboxes')).body.items).toEqual([])
-  await vi.waitFor(
-    () => expect([control.store.all(), control.runtime.sandboxes.size]).toEqual([[], 0]),
-    10_000,
-  )
+  await waitFor(() => expect([control.store.all(), control.runtime.sandboxes.size]).toEqual([[], 0]))
   await control.close()
   await loop
 })
@@ -543,7 +541,7 @@ test('an expiry that comes while a sandbox is still pending cancels its start', 
   const { body } = await control.call('POST', '/sandboxes', { ...MINIMAL, timeout: 60 })
   const loop = runDeadlines(control.lives)
   control.store.update(String(body.id), { expiresAt: Date.now() - 1 })
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]))
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   expect(control.runtime.sandboxes.size).toBe(0)
   await control.close()
   await loop
@@ -557,7 +555,7 @@ test('many deadlines at once are all kept', async () => {
     control.runtime.sandboxes.set(id, { id, state: 'running' })
   }
   const loop = runDeadlines(control.lives)
-  await vi.waitFor(() => expect(control.store.all()).toEqual([]), 5000)
+  await waitFor(() => expect(control.store.all()).toEqual([]))
   expect(control.runtime.sandboxes.size).toBe(0)
   await control.close()
   await loop
@@ -571,7 +569,7 @@ test('an expired sandbox that cannot be removed is not asked for again and again
   }
   const loop = runDeadlines(control.lives)
   control.store.update(id, { expiresAt: Date.now() - 1 })
-  await vi.waitFor(() => expect(control.store.get(id)?.state).toBe('Stopping'))
+  await waitFor(() => expect(control.store.get(id)?.state).toBe('Stopping'))
   await control.close()
   await loop
   expect(control.runtime.calls.filter((call) => call.startsWith('remove'))).toHaveLength(1)

@@ -2,7 +2,7 @@
 
 import { createServer, request, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { createFeedApp } from '../../control/feed-app.ts'
 import { createSandboxProxy } from '../../control/routes/proxy.ts'
 import { ProxyTraffic } from '../../control/routes/proxy-traffic.ts'
@@ -10,6 +10,7 @@ import { type ActivityReport, MAX_REPORTS, type Route } from '../../lib/api/rout
 import { createSilentLogger } from '../../lib/log.ts'
 import { createControlApp } from '../support/control-app.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -48,7 +49,7 @@ async function open() {
 /** Reports that have come once no more do. */
 async function settled(reports: ActivityReport[]): Promise<number> {
   let before = -1
-  await vi.waitFor(
+  await waitFor(
     () => {
       const isQuiet = before === reports.length
       before = reports.length
@@ -72,7 +73,7 @@ test('a request counts, and its answer for as long as it flows', async () => {
   expect(reports[0]).toEqual({ id: 'a', ageMs: 0 })
   const silent = await settled(reports)
   streams[1]?.write('more')
-  await vi.waitFor(() => expect(reports.length).toBeGreaterThan(silent))
+  await waitFor(() => expect(reports.length).toBeGreaterThan(silent))
   streams[0]?.write('more')
   streams[1]?.end()
   const ended = await settled(reports)
@@ -102,10 +103,10 @@ test('L19: a WebSocket counts for as long as it carries bytes', async () => {
   const silent = await settled(reports)
   expect(silent).toBeGreaterThan(0)
   upgraded[0]?.write('from the sandbox')
-  await vi.waitFor(() => expect(reports.length).toBeGreaterThan(silent))
+  await waitFor(() => expect(reports.length).toBeGreaterThan(silent))
   const again = await settled(reports)
   client.write('from the client')
-  await vi.waitFor(() => expect(reports.length).toBeGreaterThan(again))
+  await waitFor(() => expect(reports.length).toBeGreaterThan(again))
   client.destroy()
   await settled(reports)
 })

@@ -4,13 +4,14 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { runRenewIntents } from '../../control/renew-intents.ts'
 import { RenewIntents } from '../../gateway/life/renew-intents.ts'
 import type { ActivityReport } from '../../lib/api/routes-feed.ts'
 import { createLogger, createSilentLogger } from '../../lib/log.ts'
 import { formatIntent, openRenewQueue, parseIntent } from '../../lib/renew-queue.ts'
 import { freePort } from '../support/edge.ts'
+import { waitUntil } from '../support/wait-for.ts'
 
 const SERVER = '/usr/bin/redis-server'
 const KEY = 'opensandbox:renew:intent'
@@ -173,13 +174,10 @@ describe.skipIf(!existsSync(SERVER))(`with ${SERVER}${existsSync(SERVER) ? '' : 
     })
     const redis = await startRedis(port)
     const toldOf = async (id: string) => {
-      await vi.waitUntil(
-        async () => {
-          await intents.tell()
-          return heard.some((report) => report.id === id)
-        },
-        { timeout: 15_000 },
-      )
+      await waitUntil(async () => {
+        await intents.tell()
+        return heard.some((report) => report.id === id)
+      })
     }
     await toldOf('first')
     expect(heard[0]?.ageMs).toBeLessThan(60_000)
@@ -206,18 +204,15 @@ describe.skipIf(!existsSync(SERVER))(`with ${SERVER}${existsSync(SERVER) ? '' : 
     await intents.tell()
     const left = await connect()
     const ids: (string | undefined)[] = []
-    await vi.waitUntil(
-      async () => {
-        try {
-          for (let text = await left.pop(1); text !== undefined; text = await left.pop(1))
-            ids.push(parseIntent(text)?.id)
-          return true
-        } catch {
-          return false // it is not connected yet
-        }
-      },
-      { timeout: 10_000 },
-    )
+    await waitUntil(async () => {
+      try {
+        for (let text = await left.pop(1); text !== undefined; text = await left.pop(1))
+          ids.push(parseIntent(text)?.id)
+        return true
+      } catch {
+        return false // it is not connected yet
+      }
+    })
     expect(ids).toEqual(['c', 'd', 'e'])
   })
 })

@@ -21,6 +21,7 @@ import { type Retention, runUpkeep, shortenWal, tidy, type UpkeepDeps } from '..
 import { createSilentLogger } from '../../lib/log.ts'
 import { createControlApp, MIGRATIONS, MINIMAL } from '../support/control-app.ts'
 import { sandboxRow } from '../support/sandbox-row.ts'
+import { waitUntil } from '../support/wait-for.ts'
 
 const NOW = 1_800_000_000_000
 const TABLE: Record<KeptForATime, { name: string; time: string }> = {
@@ -341,12 +342,12 @@ test('runs again and again until it is stopped, whatever fails', async () => {
     firstPauseMs: 1,
     walEveryMs: 2,
   })
-  await vi.waitUntil(() => warnings.length > 1)
+  await waitUntil(() => warnings.length > 1)
   expect(warnings[0]).toContain('what is old could not be removed')
   fails = false
   for (const _ of [1, 2]) {
     fill(store, [1e6])
-    await vi.waitUntil(() => ages(store, 'idempotency').length === 0)
+    await waitUntil(() => ages(store, 'idempotency').length === 0)
   }
   stopped.abort()
   await running

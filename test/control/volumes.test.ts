@@ -278,7 +278,7 @@ test('a process that dies at any step leaves a volume to whoever runs, or nothin
     const running = next.runLoops()
     const isKept = dies === 'none'
     await expect
-      .poll(() => [next.store.all().length, next.store.volumes.keys().length], { timeout: 5000 })
+      .poll(() => [next.store.all().length, next.store.volumes.keys().length])
       .toEqual(isKept ? [1, 1] : [0, 0])
     expect(runtime.volumeKeys.size).toBe(isKept ? 1 : 0)
     await next.close()

@@ -10,8 +10,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { readJson, waitForJson } from '../../control/runtime/watch-file.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 let folder: string
 beforeEach(() => {
@@ -70,7 +71,7 @@ describe('waitForJson()', () => {
     const waiting = waitForJson(folder, 'ready.json', AbortSignal.timeout(20_000))
     expect(countWatches()).toBe(before + 1)
     for (let made = 0; made < 1000; made++) writeFileSync(join(folder, `noise${made}`), '')
-    await vi.waitFor(() => expect(countWatches()).toBe(before))
+    await waitFor(() => expect(countWatches()).toBe(before))
     writeFileSync(join(folder, 'new'), '{"ok":true}')
     renameSync(join(folder, 'new'), join(folder, 'ready.json'))
     expect(await waiting).toEqual({ ok: true })

@@ -324,7 +324,7 @@ test('L10, L11: a request reaches the program as it was sent, by whatever method
     client.write(
       `${method} /sandboxes/${id}/proxy/${port}/a%2Fb/..;/c%20d?x=%20y+z&x=%2f HTTP/1.1\r\nHost: localhost\r\nX-Twice: one\r\nX-Twice: two\r\n\r\n`,
     )
-  await expect.poll(() => seen.length, { timeout: 10_000 }).toBe(4)
+  await expect.poll(() => seen.length).toBe(4)
   client.destroy()
   for (const [at, method] of ['GET', 'HEAD', 'OPTIONS', 'DELETE'].entries()) {
     const [line, ...headers] = seen[at] ?? []

@@ -62,7 +62,7 @@ test('a create is seen in the numbers, in its trace and in the log', async () =>
     )
 
   await expect
-    .poll(() => spans.filter(({ traceId }) => traceId === TRACE).map(({ name }) => name), { timeout: 20_000 })
+    .poll(() => spans.filter(({ traceId }) => traceId === TRACE).map(({ name }) => name))
     .toContain('POST /v1/sandboxes')
   const mine = spans.filter(({ traceId }) => traceId === TRACE)
   const request = mine.find(({ name }) => name === 'POST /v1/sandboxes')

@@ -10,6 +10,7 @@ import { ConnectionConfig, Sandbox } from '@alibaba-group/opensandbox'
 import { type BrowserContext, chromium } from 'playwright-core'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type Edge, startEdge } from '../support/edge.ts'
+import { waitUntil } from '../support/wait-for.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -77,9 +78,7 @@ beforeAll(async () => {
   })
   id = String(made.id)
   headers = (await endpointOf(8000)).headers ?? {}
-  await vi.waitUntil(async () => (await get(`${id}-8000.localhost`, '/', headers)) === 200, {
-    timeout: 20_000,
-  })
+  await waitUntil(async () => (await get(`${id}-8000.localhost`, '/', headers)) === 200)
 })
 
 afterAll(() => edge?.dispose())
@@ -177,10 +176,10 @@ test('a key is replaced while it runs: the old one holds until it is taken out',
   await reload(keysOf('b', ['a', 'b2xk'], ['b', 'bmV3']))
   const next = await endpointOf(8000, inAnHour())
   expect(next.endpoint.at(-1)).toBe('b')
-  await vi.waitUntil(async () => (await fetch(`http://${next.endpoint}/`)).status === 200)
+  await waitUntil(async () => (await fetch(`http://${next.endpoint}/`)).status === 200)
   expect((await fetch(`http://${endpoint}/`)).status).toBe(200)
   await reload(keysOf('b', ['b', 'bmV3']))
-  await vi.waitUntil(async () => (await fetch(`http://${endpoint}/`)).status === 401)
+  await waitUntil(async () => (await fetch(`http://${endpoint}/`)).status === 401)
   expect((await fetch(`http://${next.endpoint}/`)).status).toBe(200)
 })
 

@@ -180,7 +180,7 @@ describe('npm start', () => {
     const pids = [...childrenOf(edge).values()]
     expect(pids).toHaveLength(3)
     process.kill(edge.launcherPid, 'SIGKILL')
-    await expect.poll(() => pids.filter(isAlive), { timeout: 20_000 }).toEqual([])
+    await expect.poll(() => pids.filter(isAlive)).toEqual([])
   })
 })
 

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { createForeignChanges } from '../../egress/watch/foreign-changes.ts'
 import { monitor } from '../../egress/watch/monitor.ts'
 import { createSilentLogger } from '../../lib/log.ts'
 import { readIfThere } from '../../lib/program.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const BY_US = '# new generation 7 by process 12 (nft-ab12)'
 const BY_OTHERS = '# new generation 8 by process 34 (nft)'
@@ -63,5 +64,5 @@ test.each([
   expect(error?.message).toContain('nobody catches this')
   expect(stdout).toMatch(/^\d+$/)
   // What has ended has none, also while nobody has asked how.
-  await vi.waitFor(() => expect(readIfThere(`/proc/${stdout}/cmdline`) ?? '').toBe(''))
+  await waitFor(() => expect(readIfThere(`/proc/${stdout}/cmdline`) ?? '').toBe(''))
 })

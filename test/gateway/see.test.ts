@@ -5,11 +5,12 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:
 import { connect } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { openAccessLog } from '../../gateway/observe/access-log.ts'
 import type { Gateway } from '../../gateway/server.ts'
 import { hashKey } from '../../lib/access.ts'
 import { createLogger, createSilentLogger } from '../../lib/log.ts'
+import { waitUntil } from '../support/wait-for.ts'
 import { dial, exchange, head, OPEN_ACCESS, startAnswering, startGateway, startRaw } from './support.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -122,7 +123,7 @@ test('a log that was moved away goes on in a new file', async () => {
   const { path, accessLog } = openLog()
   const gateway = await startGateway({ accessLog })
   await exchange(gateway.port, head('GET /one', CLOSE))
-  await vi.waitUntil(() => existsSync(path) && readFileSync(path, 'utf8').includes('/one'))
+  await waitUntil(() => existsSync(path) && readFileSync(path, 'utf8').includes('/one'))
   renameSync(path, `${path}.1`)
   accessLog.reopen()
   await exchange(gateway.port, head('GET /two', CLOSE))
@@ -135,7 +136,7 @@ test('a log that cannot be written is said, and nobody waits for it', async () =
   const { lines, accessLog } = openLog('missing/access.log')
   const gateway = await startGateway({ accessLog })
   expect(await exchange(gateway.port, head('GET /', CLOSE))).toMatch(/^HTTP\/1\.1 404 /)
-  await vi.waitUntil(() => lines.some((line) => line.includes('the access log cannot be written')))
+  await waitUntil(() => lines.some((line) => line.includes('the access log cannot be written')))
 })
 
 test('G17: requests are counted by what they were for and how they ended', async () => {
@@ -191,5 +192,5 @@ test('what is under way is told: by whom, to where, since when, and how much has
   expect(figure(gateway, 'connections', { state: 'stream' })).toBe(1)
   expect(figure(gateway, 'connections', { state: 'request' })).toBe(1)
   stream.socket.resetAndDestroy()
-  await vi.waitUntil(() => gateway.connections().connections.length === 1)
+  await waitUntil(() => gateway.connections().connections.length === 1)
 })

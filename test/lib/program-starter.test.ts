@@ -2,10 +2,11 @@
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { ProgramStarter } from '../../lib/program-starter.ts'
 import { outputOf, ProgramError, type RunProgram, runProgram } from '../../lib/run-program.ts'
 import { isAlive } from '../support/edge.ts'
+import { waitUntil } from '../support/wait-for.ts'
 
 function open(): ProgramStarter {
   const starter = new ProgramStarter()
@@ -65,7 +66,7 @@ test.each(both)('%s ends a program for a signal, with its reason', async (_, ope
   const mark = `${process.pid}.${Math.random()}`
   const running = run('sh', ['-c', `: ${mark}; exec sleep 61.${process.pid}`], { signal: stopped.signal })
   const isThere = async () => (await runProgram('pgrep', ['-f', `sleep 61.${process.pid}`])).code === 0
-  await vi.waitUntil(isThere)
+  await waitUntil(isThere)
   stopped.abort(reason)
   await expect(running).rejects.toBe(reason)
   expect(await isThere()).toBe(false)
@@ -117,5 +118,5 @@ test.each([0, 20, 60, 250])('goes with who is killed %i ms after it was begun', 
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore'],
   })
-  await expect.poll(() => isAlive(Number(stdout)), { timeout: 10_000 }).toBe(false)
+  await expect.poll(() => isAlive(Number(stdout))).toBe(false)
 })

@@ -1,8 +1,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { outputOf, runProgram } from '../../lib/run-program.ts'
+import { waitUntil } from '../support/wait-for.ts'
 
 const run = (script: string, options?: Parameters<typeof runProgram>[2]) =>
   runProgram(process.execPath, ['-e', script], options)
@@ -44,7 +45,7 @@ test('says that a program is no longer wanted only when it is gone', async () =>
       signal: stop.signal,
     },
   )
-  const pid = await vi.waitUntil(() => existsSync(pidFile) && Number(readFileSync(pidFile, 'utf8')), 10_000)
+  const pid = await waitUntil(() => existsSync(pidFile) && Number(readFileSync(pidFile, 'utf8')))
   stop.abort(new Error('no longer wanted'))
   await expect(running).rejects.toThrow('no longer wanted')
   expect(() => process.kill(pid, 0)).toThrow('ESRCH')

@@ -16,7 +16,7 @@ export function controlPid(edge: Edge): number {
 export async function killControl(edge: Edge, pid = controlPid(edge)): Promise<void> {
   process.kill(pid, 'SIGKILL')
   await expect.poll(() => isAlive(pid)).toBe(false)
-  await expect.poll(() => controlPid(edge) !== pid && controlPid(edge) > 0, { timeout: 20_000 }).toBe(true)
+  await expect.poll(() => controlPid(edge) !== pid && controlPid(edge) > 0).toBe(true)
   const status = async () => (await fetch(`${edge.url}/v1/sandboxes`)).status
-  await expect.poll(status, { timeout: 20_000, interval: 50 }).toBe(200)
+  await expect.poll(status, { interval: 50 }).toBe(200)
 }

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { type Edge, startEdge } from '../support/edge.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 let edge: Edge
 beforeAll(async () => {
@@ -52,7 +53,7 @@ test('L19: requests renew, those that say skip do not, and an open WebSocket doe
     socket.once('open', resolve)
     socket.once('error', reject)
   })
-  await vi.waitFor(async () => expect(await secondsLeft(id)).toBeGreaterThan(290), 10_000)
+  await waitFor(async () => expect(await secondsLeft(id)).toBeGreaterThan(290))
   // It moves on by a twentieth of what traffic gives at a time.
   const first = Date.parse((await get(id)).expiresAt)
   const talking = setInterval(() => socket.send(Buffer.from([0, 0x61])), 200)

@@ -122,7 +122,7 @@ test('packets that are refused without an answer are in the record: those from o
       ({ address = '', reason }: { address?: string; reason: string }) => `${address} ${reason}`,
     )
   await expect
-    .poll(reasons, { timeout: 10_000 })
+    .poll(reasons)
     .toEqual(
       expect.arrayContaining([
         ` it says that it comes from ${other}, which is not the sandbox's own`,

@@ -91,7 +91,7 @@ print(one.recv(512)[3] & 15)`
     await lab.setPolicy(allow('silent.example'))
     const answered = lab.resolve('silent.example')
     const portOf = () => lab.asked.find((line) => line.startsWith('silent'))?.split(' ')[1] ?? ''
-    await expect.poll(portOf, { timeout: 5000 }).not.toBe('')
+    await expect.poll(portOf).not.toBe('')
     for (const host of ['127.0.0.1', POD])
       await expect(lab.run(['python3', '-c', CALL, host, portOf(), 'udp'])).rejects.toThrow(/Errno 1[13]/)
     expect(await answered).not.toHaveProperty('rcode', 0)
@@ -223,8 +223,8 @@ print(one.recv(512)[3] & 15)`
     const rules = countRules(await lab.rules())
     const from = lab.log.length
     await run('ip', 'netns', 'exec', lab.namespace, 'nft', 'flush', 'ruleset')
-    await expect.poll(() => lab.log.slice(from), { timeout: 5000 }).toContain('putting them back')
-    await expect.poll(async () => countRules(await lab.rules()), { timeout: 5000 }).toBe(rules)
+    await expect.poll(() => lab.log.slice(from)).toContain('putting them back')
+    await expect.poll(async () => countRules(await lab.rules())).toBe(rules)
     expect(await lab.dial(PRIVATE)).toMatch(REFUSED)
   })
 

@@ -1,6 +1,7 @@
 // Egress against the real kernel: namespaces, veth pairs and nftables, in an installation of its own. Needs root.
 
 import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   countDatagrams,
@@ -44,6 +45,9 @@ async function rulesOnly(): Promise<string[]> {
   const lines = rules.slice(rules.indexOf('\tchain ')).split('\n')
   return rules.includes('\tchain ') ? lines.sort() : []
 }
+
+/** What is told of frames. */
+const frameRules = () => run('nft', 'list', 'table', 'netdev', lab.table).catch(() => '')
 
 /** Counts the datagrams that come to the host itself. */
 async function listenOnHost() {
@@ -214,10 +218,14 @@ for _ in range(3):
   })
 
   test('P2: IPv6 of every kind is closed by the rules alone, even to an address next door', async () => {
-    // The interface takes none of it either: that is the second barrier, which is lifted here.
+    // The interface takes none of it either, and it is dropped where it comes in: these two barriers are lifted here.
     const setting = `/proc/sys/net/ipv6/conf/${one.interface}/disable_ipv6`
     writeFileSync(setting, '0')
     onTestFinished(() => writeFileSync(setting, '1'))
+    const from = lab.log.length
+    process.kill(lab.pid, 'SIGSTOP')
+    onTestFinished(() => void process.kill(lab.pid, 'SIGCONT'))
+    await run('nft', 'delete', 'table', 'netdev', lab.table)
     const seen = await countFrom(one.interface)
     onTestFinished(seen.end)
     const { createServer } = await import('node:net')
@@ -243,6 +251,40 @@ for _ in range(3):
     const { came, passed } = await seen.read()
     expect(came).toBeGreaterThan(0)
     expect(passed).toBe(0)
+    process.kill(lab.pid, 'SIGCONT')
+    await lab.waitForLog(/the rules were removed by something else/, { from })
+    await expect.poll(() => frameRules(), { interval: 20 }).toContain(`chain ${one.interface} {`)
+  })
+
+  test('B2: what is neither IPv4 nor ARP is in the record, and what a machine says by itself is not', async () => {
+    const inside = (...args: string[]) => run('ip', '-n', one.namespace, ...args)
+    const hostMac = JSON.parse(await run('ip', '-j', 'link', 'show', 'dev', one.interface)) as {
+      address: string
+    }[]
+    await inside('address', 'add', 'fd88::2/64', 'dev', 'eth0', 'nodad')
+    await inside('neigh', 'replace', 'fd88::1', 'lladdr', hostMac[0]?.address ?? '', 'dev', 'eth0')
+    await inside('route', 'add', '2001:db8:a::/48', 'via', 'fd88::1', 'dev', 'eth0')
+    onTestFinished(() => void inside('address', 'delete', 'fd88::2/64', 'dev', 'eth0'))
+    // As a neighbour it asks who has the second, and says which groups it listens to.
+    const tried = await Promise.all(['2001:db8:a::10', 'fd88::99'].map((address) => one.dial(address, 4443)))
+    expect(tried.filter((outcome) => outcome.startsWith('open'))).toEqual([])
+    // A tag of a VLAN before IPv4, two tags, a type for experiments, a length instead of a type, and IPv6 that is none.
+    await one.sendFrames('810000070800', '88a80007810000080800', '88b5', '0028', '86dd')
+    const denied = async () => {
+      const { body } = await lab.ask(one, 'events')
+      return (JSON.parse(body) as { events: Record<string, unknown>[] }).events
+    }
+    await expect.poll(denied, { interval: 100, timeout: 10_000 }).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({
+          ...{ verdict: 'deny', address: '2001:db8:a::10', protocol: 'tcp', port: 4443 },
+          reason: expect.stringMatching(/^sandboxes have no IPv6/),
+        }),
+        expect.objectContaining({ verdict: 'deny', reason: 'nobody takes a frame of type 0x8100' }),
+      ]),
+    )
+    expect((await denied()).filter(({ address }) => String(address).startsWith('ff'))).toEqual([])
+    expect(await frameRules()).toMatch(/mld2-listener-report.* counter packets [1-9]/)
   })
 
   test('the host reaches ports inside', async () => {
@@ -402,6 +444,44 @@ async function followAt(server: string, numbers: { before: number; next: number 
   await lab.admin('DELETE', `/sandboxes/${next.id}`)
 }
 
+const TAKE_OVER = join(import.meta.dirname, '../egress/fixtures/take-over.py')
+const takeOver = (namespace: string, ...args: string[]) =>
+  run('ip', 'netns', 'exec', namespace, 'python3', TAKE_OVER, ...args)
+
+/** A sandbox that goes without a word while a server sends to it; the next one at its address takes part by packets made by hand. */
+async function takeOverAt(server: string, numbers: { before: number; next: number }): Promise<void> {
+  const before = await lab.addGuest(numbers.before)
+  await lab.register(before, allow(server))
+  const watched = takeOver(before.namespace, 'watch', server)
+  const held = await before.hold(server)
+  const asked = await before.hold(server, 'stream')
+  onTestFinished(() => {
+    held.end()
+    asked.end()
+  })
+  await held.say('stream')
+  const where = (await watched).trim()
+  expect(Object.keys(JSON.parse(where)).sort()).toEqual(['ack', 'seq', 'tcp', 'udp'])
+  const [owner = ''] =
+    /(?<=ct mark )\w+/.exec((await lab.rules()).split(`chain reply-${before.id}`)[1] ?? '') ?? []
+  await lab.admin('DELETE', `/sandboxes/${before.id}`)
+  await lab.unplug(before)
+
+  const next = await lab.addGuest(numbers.next, { address: before.address })
+  await lab.register(next, allow(server))
+  const attempt = async (kind: string) =>
+    JSON.parse(await takeOver(next.namespace, 'try', server, kind, where)) as unknown[]
+  const attempts: [string, unknown[]][] = []
+  for (const kind of ['datagram', 'middle', 'begin']) attempts.push([kind, await attempt(kind)])
+  // The server still knows of it when the kernel has forgotten.
+  await run('python3', TAKE_OVER, 'forget', owner)
+  for (const kind of ['middle', 'begin']) attempts.push([`${kind} once forgotten`, await attempt(kind)])
+  console.log(attempts)
+  expect(attempts.map(([kind, { length }]) => [kind, length])).toEqual(attempts.map(([kind]) => [kind, 0]))
+}
+
+test('R1: take over', () => takeOverAt(PUBLIC, { before: 13, next: 14 }))
+
 describe('the next sandbox at an address hears nothing of what servers still send to the one before', () => {
   test('R1: by TCP and UDP', () => followAt(PUBLIC, { before: 3, next: 4 }))
 
@@ -536,8 +616,9 @@ describe('egress that goes away', () => {
     const places = [PUBLIC, PRIVATE, two.address].map((address) => `${address}:4444`)
     const flood = await one.flood(...places, `${one.gateway}:${heard.port}`, `198.51.100.1:${heard.port}`)
     onTestFinished(() => void flood.kill('SIGKILL'))
-    const ready = async () => (await rulesOnly()).join() === complete.join()
-    for (const what of ['delete table inet', 'flush table inet', 'delete table inet']) {
+    const ready = async () =>
+      (await rulesOnly()).join() === complete.join() && /-500[^}]*goto other/.test(await frameRules())
+    for (const what of ['delete table inet', 'flush table inet', 'flush table netdev']) {
       const from = lab.log.length
       await run('nft', ...what.split(' '), lab.table)
       await lab.waitForLog(/the rules were removed by something else/, { from })
@@ -582,6 +663,7 @@ describe('registrations', () => {
     for (const id of ids) expect(rules).toContain(`chain forward-${id} {`)
     await Promise.all(ids.map((id) => lab.admin('DELETE', `/sandboxes/${id}`)))
     expect(await lab.rules()).not.toContain('-burst')
+    await expect.poll(frameRules).not.toContain(`chain ${interfacePrefix}b`)
   })
 
   test('putting a sandbox twice changes nothing, and keeps the policy that it has by now', async () => {
@@ -608,6 +690,7 @@ describe('registrations', () => {
     expect((await lab.admin('DELETE', `/sandboxes/${two.id}`)).status).toBe(204)
     expect((await lab.admin('DELETE', `/sandboxes/${two.id}`)).status).toBe(204)
     const rules = (await lab.rules()).replace(/set refused \{[^}]*\}[^}]*\}/, '')
+    await expect.poll(frameRules).not.toContain(`chain ${two.interface} {`)
     expect(rules).not.toContain(two.id)
     expect(rules).not.toContain(two.address)
     expect(await two.dial(PUBLIC)).toBe('silent')
@@ -627,7 +710,7 @@ test('a teardown removes everything, also what sandboxes still had', async () =>
   // A stop leaves the rules of sandboxes that are there.
   expect(await lab.rules()).toContain(`forward-${one.id}`)
   await lab.teardown()
-  expect(await lab.rules()).toBe('')
+  expect([await lab.rules(), await frameRules()]).toEqual(['', ''])
   expect(await run('nft', 'list', 'ruleset')).not.toContain(`${interfacePrefix}*`)
   expect(existsSync(lab.instance.runDir)).toBe(false)
   await lab.start()

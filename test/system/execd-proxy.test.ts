@@ -50,7 +50,7 @@ test('a program on the loopback is reached through execd, and never sees the tok
     fetch(`${url}/proxy/4318/a%2Fb?c=d`, { method: 'POST', headers, body: 'hello' })
       .then((response) => response.text())
       .catch(() => '')
-  await expect.poll(ask, { timeout: 10_000 }).toMatch(/^POST \/a%2Fb\?c=d .*hello$/)
+  await expect.poll(ask).toMatch(/^POST \/a%2Fb\?c=d .*hello$/)
   const token = headers['X-EXECD-ACCESS-TOKEN'] ?? ''
   expect(token).not.toBe('')
   expect(await ask()).not.toContain(token)
@@ -68,6 +68,6 @@ test('so is execd itself, streams included', async () => {
 test('telemetry goes to the collector that the environment names', async () => {
   await run(sandbox, 'true')
   const read = async () => (await run(sandbox, 'cat /tmp/export')).stdout
-  await expect.poll(read, { timeout: 10_000 }).toContain('execd.execution.duration')
+  await expect.poll(read).toContain('execd.execution.duration')
   expect(await read()).toContain('{"key":"sandbox_id","value":{"stringValue":"mine"}}')
 })

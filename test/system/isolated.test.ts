@@ -159,7 +159,7 @@ describe.each(['debian', 'host'])('a sandbox of the image "%s" that may hold ses
     expect(started.status).toBe(202)
     const { run_id } = (await started.json()) as { run_id: string }
     const status = async () => (await execd.call(`${path}/runs/${run_id}`)).json()
-    await expect.poll(status, { timeout: 10_000 }).toMatchObject({ running: false, exit_code: 2 })
+    await expect.poll(status).toMatchObject({ running: false, exit_code: 2 })
     const log = await execd.call(`${path}/runs/${run_id}/logs`)
     expect([await log.text(), log.headers.get('EXECD-ISOLATED-TAIL-CURSOR')]).toEqual(['begun\ndone\n', '11'])
   })

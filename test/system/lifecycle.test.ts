@@ -92,8 +92,8 @@ describe('a hook before the entrypoint', () => {
     })
     const [good, bad] = await Promise.all([create(slow(0)), create(slow(3))])
     for (const { status, body } of [good, bad]) expect([status, body.status.state]).toEqual([202, 'Pending'])
-    await expect.poll(async () => (await get(good.body.id)).status.state, { timeout: 20_000 }).toBe('Running')
-    await expect.poll(async () => (await get(bad.body.id)).status.state, { timeout: 20_000 }).toBe('Failed')
+    await expect.poll(async () => (await get(good.body.id)).status.state).toBe('Running')
+    await expect.poll(async () => (await get(bad.body.id)).status.state).toBe('Failed')
     expect((await get(bad.body.id)).status).toMatchObject({
       reason: 'PROVISIONING_ERROR',
       message: 'The lifecycle hook "preStart" failed: it ended with code 3; its output:\nlate',
@@ -103,7 +103,7 @@ describe('a hook before the entrypoint', () => {
   test('that is still running goes when the sandbox is deleted', async () => {
     const creating = create({ preStart: { command: ['sleep', '1000'], timeoutSeconds: 10_800 } })
     const id = await expect
-      .poll(async () => (await list()).at(0), { timeout: 10_000 })
+      .poll(async () => (await list()).at(0))
       .toBeDefined()
       .then(async () => (await list())[0] ?? '')
     expect((await remove(id)).status).toBe(204)
@@ -122,7 +122,7 @@ test('hooks by schedule run while the sandbox does, and nobody in it sees the va
     ],
   })
   expect(body.status.state).toBe('Running')
-  await expect.poll(() => run(body.id, 'cat /tmp/ticks'), { timeout: 15_000 }).toMatch(/^(tick\n){2,}$/)
+  await expect.poll(() => run(body.id, 'cat /tmp/ticks')).toMatch(/^(tick\n){2,}$/)
   const environment = await run(body.id, 'cat /tmp/env; env; cat /proc/[0-9]*/environ | tr "\\0" "\\n"')
   expect(environment).toContain('PATH=')
   expect(environment).not.toContain('OPENSANDBOX_LIFECYCLE')

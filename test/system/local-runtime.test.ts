@@ -7,10 +7,11 @@ import { createServer } from 'node:http'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import type { Sandbox } from '@alibaba-group/opensandbox'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { instanceOf } from '../../lib/instance.ts'
 import { type Edge, startEdge } from '../support/edge.ts'
 import { createSandbox, run } from '../support/sandbox.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const PIDS_LIMIT = 64
 const STOP_GRACE_SECONDS = 2
@@ -126,9 +127,7 @@ describe('a sandbox is kept from', () => {
     })
     await run(other, 'cd /tmp && echo secret > f && python3 -m http.server 8000 >/dev/null 2>&1 &')
     const address = (await run(other, "ip -4 -o addr show eth0 | sed -E 's/.*inet ([0-9.]+).*/\\1/'")).stdout
-    await expect
-      .poll(async () => (await run(other, 'curl -s http://127.0.0.1:8000/f')).stdout, { timeout: 10_000 })
-      .toBe('secret')
+    await expect.poll(async () => (await run(other, 'curl -s http://127.0.0.1:8000/f')).stdout).toBe('secret')
     const tried = await run(sandbox, `curl -s --max-time 2 http://${address}:8000/f`)
     expect(tried.stdout).toBe('')
     const execd = await run(sandbox, `curl -s --max-time 2 http://${address}:44772/ping`)
@@ -163,7 +162,7 @@ test('a paused sandbox gives back the memory of files, says what it keeps, and g
   )
   const used = () =>
     Number(readFileSync(join(parent, isV1 ? 'memory.usage_in_bytes' : 'memory.current'), 'utf8')) / 2 ** 20
-  await vi.waitFor(() => expect(used()).toBeGreaterThan(100), { timeout: 20_000, interval: 50 })
+  await waitFor(() => expect(used()).toBeGreaterThan(100), { interval: 50 })
   // Only what is on the disk can be given back.
   const unwritten = () =>
     [
@@ -171,18 +170,18 @@ test('a paused sandbox gives back the memory of files, says what it keeps, and g
         /^(?:total|file)_(?:dirty|writeback) (\d+)$/gm,
       ),
     ].reduce((sum, [, bytes]) => sum + Number(bytes), 0)
-  await vi.waitFor(() => expect(unwritten()).toBeLessThan(20 << 20), { timeout: 20_000, interval: 50 })
+  await waitFor(() => expect(unwritten()).toBeLessThan(20 << 20), { interval: 50 })
   const change = async (what: string) =>
     expect((await fetch(`${edge.url}/v1/sandboxes/${id}/${what}`, { method: 'POST' })).status).toBe(202)
   await change('pause')
-  await vi.waitFor(async () => expect((await get(id)).status.state).toBe('Paused'))
+  await waitFor(async () => expect((await get(id)).status.state).toBe('Paused'))
   const { status } = await get(id)
   expect(used()).toBeLessThan(50)
   expect(Number(/^It keeps its files and (\d+) MiB of memory$/.exec(status.message ?? '')?.[1])).toBeLessThan(
     50,
   )
   await change('resume')
-  await vi.waitFor(async () => expect((await get(id)).status.state).toBe('Running'))
+  await waitFor(async () => expect((await get(id)).status.state).toBe('Running'))
   expect((await get(id)).status.message ?? '').not.toContain('It keeps')
 })
 
@@ -193,7 +192,7 @@ describe('a sandbox ends', () => {
     [['sh', '-c', 'kill -9 $$'], 'Failed'],
   ])('as its entrypoint does: %j is %s', async (entrypoint, state) => {
     const { id } = await createRaw({ entrypoint })
-    await expect.poll(async () => (await get(id)).status.state, { timeout: 10_000 }).toBe(state)
+    await expect.poll(async () => (await get(id)).status.state).toBe(state)
     expect((await remove(id)).status).toBe(204)
   })
 
@@ -201,9 +200,7 @@ describe('a sandbox ends', () => {
     const script =
       'import signal,sys,time\ndef f(*a):\n  open("/tmp/tidy","w").write("done"); time.sleep(0.3); sys.exit(0)\nsignal.signal(signal.SIGTERM,f)\nopen("/tmp/armed","w")\nsignal.pause()'
     const polite = await createSandbox(edge, { entrypoint: ['python3', '-c', script] })
-    await expect
-      .poll(async () => (await run(polite, 'ls /tmp')).stdout, { timeout: 10_000 })
-      .toContain('armed')
+    await expect.poll(async () => (await run(polite, 'ls /tmp')).stdout).toContain('armed')
     const startedAt = performance.now()
     await polite.kill()
     // It was waited for, and not for all of the grace.
@@ -266,7 +263,7 @@ describe('a sandbox ends', () => {
       namespaces: 3,
     })
     await Promise.all(made.map(({ id }) => remove(id)))
-    await expect.poll(traces, { timeout: 10_000 }).toEqual(before)
+    await expect.poll(traces).toEqual(before)
   })
 
   test('also when it has nested directories beyond the length of a path', async () => {

@@ -13,11 +13,12 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { connectSandbox, disconnectSandbox, type Network6 } from '../../control/runtime/network.ts'
 import { ProgramCalls } from '../../lib/program-calls/program-calls.ts'
 import type { RunProgram } from '../../lib/run-program.ts'
 import { runProgram } from '../../lib/run-program.ts'
+import { waitUntil } from '../support/wait-for.ts'
 
 const isRoot = process.getuid?.() === 0
 if (!isRoot) console.warn('Skipped: only root may make namespaces and mounts')
@@ -122,7 +123,7 @@ async function startNamespace(): Promise<ChildProcess> {
   const child = spawn('unshare', ['--net', 'sleep', '60'], { stdio: 'ignore' })
   onTestFinished(() => void child.kill('SIGKILL'))
   const isOther = () => readlinkSync(`/proc/${child.pid}/ns/net`) !== readlinkSync('/proc/self/ns/net')
-  await vi.waitUntil(isOther)
+  await waitUntil(isOther)
   return child
 }
 

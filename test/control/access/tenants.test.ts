@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { openFileTenants } from '../../../control/access/tenants/file-tenants.ts'
 import { openHttpTenants, readAnswer } from '../../../control/access/tenants/http-tenants.ts'
 import { openTenants } from '../../../control/access/tenants/open-tenants.ts'
@@ -14,6 +14,7 @@ import { hashKey } from '../../../lib/access.ts'
 import { parseTenants } from '../../../lib/config/tenants-file.ts'
 import { createLogger, createSilentLogger } from '../../../lib/log.ts'
 import { createControlApp, MINIMAL } from '../../support/control-app.ts'
+import { waitUntil } from '../../support/wait-for.ts'
 
 const SECRET = 'hunter2-hunter2'
 const PATIENT = { timeout: 10_000 }
@@ -241,7 +242,7 @@ describe('the service of tenants', () => {
       ),
     )
     const answers = Promise.all(['a', 'a', 'b', 'a', 'b'].map((key) => tenants.find(key)))
-    await vi.waitUntil(() => waiting.length === 2)
+    await waitUntil(() => waiting.length === 2)
     for (const answer of waiting) answer()
     expect((await answers).map((tenant) => tenant?.namespace)).toEqual(['a', 'a', 'b', 'a', 'b'])
     expect(service.asked.sort()).toEqual(['a', 'b'])
@@ -299,7 +300,7 @@ describe('the service of tenants', () => {
     // All of one network, whatever their addresses.
     const guesses = Array.from({ length: 300 }, (_, at) => guess(at))
     const outcomes = Promise.allSettled(guesses.map(async (asked) => asked))
-    await vi.waitUntil(() => waiting.length === 50)
+    await waitUntil(() => waiting.length === 50)
     await expect(guess(300)).rejects.toMatchObject(UNAVAILABLE)
     for (const from of ['192.0.2.1', '::ffff:192.0.2.2', '2001:db8:0:1::1', undefined])
       expect(await tenants.find(`own of ${from}`, from)).toEqual({ name: 'red', namespace: 'red' })
@@ -311,7 +312,7 @@ describe('the service of tenants', () => {
     expect(service.asked).toHaveLength(asked)
     pass(3)
     const later = guess(0)
-    await vi.waitUntil(() => waiting.length === 51)
+    await waitUntil(() => waiting.length === 51)
     waiting[50]?.()
     await expect(later).rejects.toMatchObject(UNAVAILABLE)
   })

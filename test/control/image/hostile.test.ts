@@ -7,11 +7,12 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { isAlive } from '../../support/edge.ts'
 import { makeFolder, NEVER, openStore } from '../../support/image-store.ts'
 import { imageOf, imageSaying, serveRegistry, type TestImage } from '../../support/registry.ts'
 import { type TarEntry, tarOf } from '../../support/tar.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 const isRoot = process.getuid?.() === 0
 
@@ -354,7 +355,7 @@ describe.skipIf(!isRoot)('registries (as root: what is unpacked has owners)', ()
     expect(isAlive(skopeo)).toBe(true)
     expect(readdirSync(join(dataDir, 'images')).some((name) => name.startsWith('.new-'))).toBe(true)
     control.kill('SIGKILL')
-    await vi.waitFor(() => expect(isAlive(skopeo)).toBe(false), 5000)
+    await waitFor(() => expect(isAlive(skopeo)).toBe(false))
     registry.fault = () => false
     const again = await openStore({ dataDir, insecureRegistries: [registry.host] })
     expect(again.left()).toEqual([])

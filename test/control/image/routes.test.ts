@@ -1,12 +1,13 @@
 // The images of the machine as operators see them, and how a create says when its image is fetched.
 
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { ImageKeeper } from '../../../control/image/keeper.ts'
 import type { ImageRequest, Images, StoredImage } from '../../../control/runtime/images.ts'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
 import { type ControlAppOptions, createControlApp, MINIMAL } from '../../support/control-app.ts'
 import { createFakeRuntime } from '../../support/fake-runtime.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 const ROOT = { 'open-sandbox-api-key': 'root-key' }
 const HOUR_MS = 3_600_000
@@ -117,9 +118,7 @@ describe('the routes', () => {
     const other = await call('POST', '', { image: { uri: 'x' }, shared: true })
     expect([other.status, other.body.code]).toEqual([409, 'GENERAL::CONFLICT'])
     opened.resolve()
-    await vi.waitFor(async () =>
-      expect((await call('GET', '')).body).toMatchObject({ pulls: [], items: [{}] }),
-    )
+    await waitFor(async () => expect((await call('GET', '')).body).toMatchObject({ pulls: [], items: [{}] }))
   })
 
   test('L8: one that fails says why, and is listed as such until it is there', async () => {
@@ -260,7 +259,7 @@ describe('a create', () => {
       ROOT,
     )
     expect(made.status, made.text).toBe(201)
-    await vi.waitFor(() => expect(control.runtime.specs).toHaveLength(1))
+    await waitFor(() => expect(control.runtime.specs).toHaveLength(1))
     expect(control.runtime.specs[0]?.image).toEqual({ uri: 'debian', policy: 'Always' })
     const extensions = { poolRef: 'p', 'image.pull.policy': 'Never' }
     const refused = await control.call('POST', '/v1/sandboxes', { extensions }, ROOT)
@@ -313,7 +312,7 @@ describe('ImageKeeper', () => {
     }
     const { keeper, stop } = openKeeper(images, { limits: { maxAgeMs: HOUR_MS } })
     const running = keeper.run()
-    await vi.waitFor(() => expect(images.stored.size).toBe(0))
+    await waitFor(() => expect(images.stored.size).toBe(0))
     stop()
     await running
     expect(failures).toBeGreaterThan(1)
@@ -342,7 +341,7 @@ describe('ImageKeeper', () => {
     await Promise.allSettled(pulls)
     for (let at = 0; at < 60; at++)
       await keeper.pull({ uri: `z${at}`, isShared: false }).done.catch(() => undefined)
-    await vi.waitFor(() => expect(keeper.pulls()).toHaveLength(50))
+    await waitFor(() => expect(keeper.pulls()).toHaveLength(50))
     expect(keeper.pulls().at(-1)).toMatchObject({ uri: 'z59', state: 'Failed', message: 'no' })
   })
 })

@@ -5,11 +5,12 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { ImageRequest } from '../../../control/runtime/images.ts'
 import { makeFolder, NEVER, openStore } from '../../support/image-store.ts'
 import { imageOf, imageSaying, serveRegistry } from '../../support/registry.ts'
 import { tarOf } from '../../support/tar.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 const isRoot = process.getuid?.() === 0
 
@@ -65,7 +66,7 @@ describe.skipIf(!isRoot)('archives (as root: what is unpacked has owners)', () =
     await expect(leaving).rejects.toThrow('deleted')
     expect((await store.lease({ uri: 'mine' }, NEVER)).image.rootfs).toContain('rootfs')
     expect(made()).toBe(1)
-    await vi.waitFor(() => expect(left()).toHaveLength(1), 5000)
+    await waitFor(() => expect(left()).toHaveLength(1))
   })
 
   test('L8: says which image failed, and why', async () => {

@@ -1,7 +1,8 @@
 // Claims: one sandbox to one caller, as it was asked for, and nothing visible of it before.
 
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseEnvironmentFile } from '../../../execd/command/environment.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import {
   byPool,
   capacity,
@@ -76,7 +77,7 @@ test('warm sandboxes are nobody’s: not listed, not found, in no stream of even
     expect((await control.call(method ?? '', `/v1/sandboxes/${id}${path}`)).status, path).toBe(404)
   expect(control.store.events.after(0, { limit: 10 })).toEqual([])
   await control.call('DELETE', '/v1/pools/p')
-  await vi.waitFor(() => expect(running(control)).toEqual([]))
+  await waitFor(() => expect(running(control)).toEqual([]))
   expect(control.store.events.after(0, { limit: 10 })).toEqual([])
   expect(control.store.past(id ?? '')).toBeUndefined()
 })
@@ -162,7 +163,7 @@ describe('what a claim asks for', () => {
     const refused = await control.call('POST', '/v1/sandboxes', byPool('p', { networkPolicy: {} }))
     expect([refused.status, refused.body.code]).toEqual([500, 'DOCKER::SANDBOX_START_FAILED'])
     expect((await control.call('GET', '/v1/sandboxes')).body.items).toEqual([])
-    await vi.waitFor(() => expect(running(control).filter((id) => before.includes(id))).toEqual([]))
+    await waitFor(() => expect(running(control).filter((id) => before.includes(id))).toEqual([]))
     await untilWarm(control, 2)
   })
 
@@ -339,7 +340,7 @@ test('one that has ended and was not reported yet is not given out', async () =>
   control.runtime.sandboxes.set(dead, { id: dead, state: 'exited', exitCode: 137 })
   const claimed = await control.call('POST', '/v1/sandboxes', byPool('p'))
   expect([claimed.status, claimed.body.id === dead]).toEqual([202, false])
-  await vi.waitFor(() => expect(control.store.get(dead)).toBeUndefined())
+  await waitFor(() => expect(control.store.get(dead)).toBeUndefined())
 })
 
 test('a caller that leaves while it is served gets nothing, and nothing is left of it', async () => {

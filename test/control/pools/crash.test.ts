@@ -4,8 +4,9 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { startControlProcess } from '../../support/control-process.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { byPool, capacity, SHAPE, type Status } from './support.ts'
 
 const CREATE_MS = 20
@@ -37,7 +38,7 @@ test(`SIGKILL at ${MOMENTS} moments of claims`, async () => {
     await control.kill('SIGKILL')
     await settled
     control = await startControlProcess(dataDir, CREATE_MS)
-    await vi.waitFor(
+    await waitFor(
       async () => {
         const pool = (await (await fetch(`${control.url}/pools/p`)).json()) as { status: Status }
         expect(pool.status).toMatchObject({ available: WARM, total: pool.status.allocated + WARM })
@@ -51,7 +52,7 @@ test(`SIGKILL at ${MOMENTS} moments of claims`, async () => {
         expect(pool.status.allocated).toBe(known.length)
         expect(existing()).toHaveLength(known.length + WARM)
       },
-      { timeout: 10_000, interval: 100 },
+      { interval: 100 },
     )
   }
   await control.kill('SIGKILL')

@@ -3,13 +3,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { reconcile, runReconciler } from '../../../control/sandbox/reconcile.ts'
 import { Store } from '../../../control/store/sqlite.ts'
 import { hashKey } from '../../../lib/access.ts'
 import { createControlApp, MIGRATIONS } from '../../support/control-app.ts'
 import { createFakeRuntime } from '../../support/fake-runtime.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { byPool, capacity, makePool, openPools, running, SHAPE, statusOf, untilWarm } from './support.ts'
 
 const change = (control: ReturnType<typeof openPools>, body: object) =>
@@ -23,7 +24,7 @@ test('a pool grows and shrinks with its capacity', async () => {
   await untilWarm(control, 7)
   await change(control, { capacitySpec: capacity(1) })
   await untilWarm(control, 1)
-  await vi.waitFor(() => expect(running(control)).toHaveLength(1))
+  await waitFor(() => expect(running(control)).toHaveLength(1))
   await control.call('POST', '/v1/sandboxes', byPool('p'))
   await untilWarm(control, 1)
   await change(control, { capacitySpec: capacity(1, 1) })
@@ -47,7 +48,7 @@ test('a tenant whose image takes for ever to fetch does not keep the pools of ot
   const control = openPools({ runtime, access: { keys } })
   await makePool(control, { template: { ...SHAPE, image: 'quick' }, capacitySpec: capacity(0) }, b)
   await makePool(control, { template: { ...SHAPE, image: 'slow' }, capacitySpec: capacity(9) }, a)
-  await vi.waitFor(() => expect(control.store.all().length).toBeGreaterThanOrEqual(3))
+  await waitFor(() => expect(control.store.all().length).toBeGreaterThanOrEqual(3))
   await control.call('PUT', '/v1/pools/p', { capacitySpec: capacity(5) }, b)
   await untilWarm(control, 5, undefined, b)
 })
@@ -73,7 +74,7 @@ test('sandboxes of an old shape are replaced, and claimed ones are left alone', 
     template: { ...SHAPE, image: 'alpine' },
   })
   expect(changed.status).toBe(200)
-  await vi.waitFor(() => expect(running(control).filter((id) => old.includes(id))).toEqual([]))
+  await waitFor(() => expect(running(control).filter((id) => old.includes(id))).toEqual([]))
   await untilWarm(control, 2)
   expect((await statusOf(control)).revision).not.toBe(before.revision)
   expect(control.runtime.specs.at(-1)?.image.uri).toBe('alpine')
@@ -105,7 +106,7 @@ test('one that ended is replaced', async () => {
   await untilWarm(control, 2)
   const [dead = ''] = running(control)
   control.runtime.exit(dead, 1)
-  await vi.waitFor(() => expect(running(control)).not.toContain(dead), { timeout: 5000 })
+  await waitFor(() => expect(running(control)).not.toContain(dead))
   await untilWarm(control, 2)
   stopped.abort()
   await following
@@ -126,14 +127,11 @@ test('one that does not answer is replaced', async () => {
   await untilWarm(control, 2)
   const [first] = control.store.all()
   deaf.add(first?.address ?? '')
-  await vi.waitFor(
-    () => {
-      at += 31_000
-      control.pooling.keeper.wake()
-      expect(running(control)).not.toContain(first?.id)
-    },
-    { timeout: 5000 },
-  )
+  await waitFor(() => {
+    at += 31_000
+    control.pooling.keeper.wake()
+    expect(running(control)).not.toContain(first?.id)
+  })
   await untilWarm(control, 2)
 })
 
@@ -146,8 +144,8 @@ test('a pool that cannot be filled says why, pauses between attempts, and recove
   let at = 0
   const control = openPools({ runtime, now: () => at })
   await makePool(control)
-  await vi.waitFor(async () => expect((await statusOf(control)).message).toBe('There is no image "debian"'))
-  await vi.waitFor(() => expect(running(control)).toEqual([]))
+  await waitFor(async () => expect((await statusOf(control)).message).toBe('There is no image "debian"'))
+  await waitFor(() => expect(running(control)).toEqual([]))
   const attempts = runtime.specs.length
   for (let looks = 0; looks < 20; looks++) {
     control.pooling.keeper.wake()
@@ -188,7 +186,7 @@ test('when a pool goes, its warm sandboxes go, those on their way too, and claim
   const claimed = String((await control.call('POST', '/v1/sandboxes', byPool('p'))).body.id)
   await change(control, { capacitySpec: capacity(9) })
   expect((await control.call('DELETE', '/v1/pools/p')).status).toBe(204)
-  await vi.waitFor(() => expect(running(control)).toEqual([claimed]))
+  await waitFor(() => expect(running(control)).toEqual([claimed]))
   const read = await control.call('GET', `/v1/sandboxes/${claimed}`)
   expect([read.status, read.body.allocation]).toEqual([200, undefined])
   // A new one of this name begins with nothing.
@@ -225,7 +223,7 @@ test('after a restart warm sandboxes are found again, half-made and half-claimed
   await reconcile(second.lives)
   await untilWarm(second, 3)
   const kept = warm.filter((id) => id !== half?.id)
-  await vi.waitFor(() => expect(running(second)).toHaveLength(3))
+  await waitFor(() => expect(running(second)).toHaveLength(3))
   expect(running(second)).toEqual(expect.arrayContaining(kept))
   expect(running(second)).not.toContain(half?.id)
   const ids = second.store.all().map(({ id }) => id)

@@ -1,5 +1,6 @@
-import { expect, onTestFinished, vi } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { type ControlApp, type ControlAppOptions, createControlApp } from '../../support/control-app.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 export const SHAPE = {
   image: 'debian',
@@ -44,13 +45,10 @@ export async function statusOf(control: ControlApp, path = '/v1/pools/p', header
 
 /** Resolves once the pool has so many warm sandboxes, and no more on their way. */
 export async function untilWarm(control: ControlApp, available: number, path?: string, headers = {}) {
-  await vi.waitFor(
-    async () => {
-      const status = await statusOf(control, path, headers)
-      expect(status).toMatchObject({ available, total: status.allocated + available })
-    },
-    { timeout: 5000 },
-  )
+  await waitFor(async () => {
+    const status = await statusOf(control, path, headers)
+    expect(status).toMatchObject({ available, total: status.allocated + available })
+  })
 }
 
 export const byPool = (poolRef: string, more: Record<string, unknown> = {}) => ({

@@ -14,7 +14,7 @@ const root = mkdtempSync(join(tmpdir(), 'end-watch-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 /** Looks may come late on a machine that is busy. */
-const eventually = <T>(look: () => T) => expect.poll(look, { timeout: 10_000 })
+const eventually = <T>(look: () => T) => expect.poll(look)
 
 async function start(program: string, args: string[]): Promise<ChildProcess & { pid: number }> {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] })

@@ -1,10 +1,11 @@
 // Forks over a runtime in memory: all that are asked for or none, and nothing that stays when the last of them is gone.
 
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { SnapshotStore } from '../../../control/store/snapshots.ts'
 import { hashKey } from '../../../lib/access.ts'
 import type { ControlApp, ControlAppOptions } from '../../support/control-app.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { openSnapshots, sandboxOf } from './support.ts'
 
 const POLICY = { defaultAction: 'deny', egress: [{ action: 'allow', target: 'example.com' }] }
@@ -67,7 +68,7 @@ describe('a fork', () => {
     for (const { id } of items.slice(1)) await control.call('DELETE', `/v1/sandboxes/${id}`)
     expect(control.runtime.kept.size).toBe(1)
     await control.call('DELETE', `/v1/sandboxes/${items[0]?.id}`)
-    await vi.waitFor(() => expect([control.runtime.kept.size, hidden(control)]).toEqual([0, 0]))
+    await waitFor(() => expect([control.runtime.kept.size, hidden(control)]).toEqual([0, 0]))
   })
 
   test('of a sandbox that only some may reach is reached by a token of its own', async () => {
@@ -99,7 +100,7 @@ describe('a fork', () => {
     ])
     expect([...control.runtime.sandboxes.keys()]).toEqual([source])
     expect(await sandboxes(control)).toBe(1)
-    await vi.waitFor(() => expect([control.runtime.kept.size, hidden(control)]).toEqual([0, 0]))
+    await waitFor(() => expect([control.runtime.kept.size, hidden(control)]).toEqual([0, 0]))
   })
 
   test('whose files cannot be kept makes nothing', async () => {
@@ -113,7 +114,7 @@ describe('a fork', () => {
       500,
       { code: 'SNAPSHOT::RUNTIME_CREATE_FAILED', message: 'full' },
     ])
-    await vi.waitFor(() => expect(hidden(control)).toBe(0))
+    await waitFor(() => expect(hidden(control)).toBe(0))
   })
 
   test.each([
@@ -153,7 +154,7 @@ describe('a fork', () => {
     const source = await sandboxOf(control)
     const refused = await fork(control, source, { count: 3 })
     expect([refused.status, refused.body.code]).toEqual([403, 'KUBERNETES::QUOTA_EXCEEDED'])
-    await vi.waitFor(async () => expect(await sandboxes(control)).toBe(1))
+    await waitFor(async () => expect(await sandboxes(control)).toBe(1))
     expect((await fork(control, source, { count: 2 })).status).toBe(202)
   })
 
@@ -182,7 +183,7 @@ describe('a fork', () => {
       expect([refused.status, refused.body.message]).toEqual([403, message])
     }
     await control.call('DELETE', `/v1/sandboxes/${forked?.id}`)
-    await vi.waitFor(() => expect(hidden(control)).toBe(0))
+    await waitFor(() => expect(hidden(control)).toBe(0))
     expect((await fork(control, source)).status).toBe(202)
   })
 

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { UNKNOWN_KEPT_MS } from '../../../control/snapshots/agree.ts'
 import { SnapshotStore } from '../../../control/store/snapshots.ts'
@@ -11,6 +11,7 @@ import { Store } from '../../../control/store/sqlite.ts'
 import { createLogger } from '../../../lib/log.ts'
 import { type ControlApp, type ControlAppOptions, MIGRATIONS } from '../../support/control-app.ts'
 import { createFakeRuntime } from '../../support/fake-runtime.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { openSnapshots, ready, sandboxOf, take, until } from './support.ts'
 
 /** A database that outlives control, and the runtime beside it. */
@@ -50,7 +51,7 @@ test('D10: what the runtime has made too late is removed', async () => {
   const id = await ready(first, await sandboxOf(first))
   leave(first, id, { state: 'Failed', reason: 'snapshot_runtime_timeout' })
   const second = start()
-  await vi.waitFor(() => expect([...runtime.kept.keys()]).toEqual([]), { timeout: 5000 })
+  await waitFor(() => expect([...runtime.kept.keys()]).toEqual([]))
   expect((await until(second, id, 'Failed')).status.reason).toBe('snapshot_runtime_timeout')
 })
 
@@ -80,7 +81,7 @@ test('those that a restored database does not know are kept for a week, told of 
     await editing.close()
     isListed = false
     const control = start()
-    await vi.waitFor(() => expect(isListed).toBe(true))
+    await waitFor(() => expect(isListed).toBe(true))
     // What was found is written down before anything else is tended.
     await ready(control, await sandboxOf(control))
     await control.close()
@@ -127,8 +128,8 @@ test('a fork that was interrupted is gone, all of it, and one that was done stay
       .all()
       .map(({ id }) => id)
       .sort()
-  await vi.waitFor(() => expect(idsOf(second)).toEqual([source, ...done].sort()), { timeout: 5000 })
-  await vi.waitFor(() => expect(runtime.kept.size).toBe(1), { timeout: 5000 })
+  await waitFor(() => expect(idsOf(second)).toEqual([source, ...done].sort()))
+  await waitFor(() => expect(runtime.kept.size).toBe(1))
   expect([...runtime.sandboxes.keys()].sort()).toEqual(idsOf(second))
 })
 
@@ -138,9 +139,7 @@ test('one that was being deleted is deleted', async () => {
   const id = await ready(first, await sandboxOf(first))
   leave(first, id, { state: 'Deleting', reason: 'snapshot_delete_requested' })
   const second = start()
-  await vi.waitFor(async () => expect((await second.call('GET', `/v1/snapshots/${id}`)).status).toBe(404), {
-    timeout: 5000,
-  })
+  await waitFor(async () => expect((await second.call('GET', `/v1/snapshots/${id}`)).status).toBe(404))
   expect(runtime.kept.size).toBe(0)
 })
 
@@ -193,7 +192,7 @@ test('P12: a stop ends what is being taken, and the next start tells of it', asy
       ? new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
       : undefined
   const id = await take(first, source)
-  await vi.waitFor(() => expect(runtime.calls).toContain(`snapshot ${id}`))
+  await waitFor(() => expect(runtime.calls).toContain(`snapshot ${id}`))
   await first.close()
   runtime.before = () => {}
   const second = start()
@@ -207,7 +206,7 @@ test('of two tenants one does not wait for what the other takes', async () => {
   const source = await sandboxOf(control)
   control.runtime.before = (call) => (call === 'snapshot' ? gate.promise : undefined)
   for (let at = 0; at < 5; at++) await take(control, source)
-  await vi.waitFor(() =>
+  await waitFor(() =>
     expect(control.runtime.calls.filter((call) => call.startsWith('snapshot '))).toHaveLength(2),
   )
   const store = new SnapshotStore(control.store.database)
@@ -215,7 +214,7 @@ test('of two tenants one does not wait for what the other takes', async () => {
   if (!mine) throw new Error('There is none')
   store.insert({ ...mine, id: 'of-another', tenant: 'another' })
   control.pooling.snapshotKeeper.wake()
-  await vi.waitFor(() => expect(control.runtime.calls).toContain('snapshot of-another'))
+  await waitFor(() => expect(control.runtime.calls).toContain('snapshot of-another'))
 })
 
 test('a full disk is a reason of its own', async () => {

@@ -1,8 +1,9 @@
 // Snapshots over a runtime in memory: what clients ask and are answered, and what follows from it.
 
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { hashKey } from '../../../lib/access.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { openSnapshots, read, ready, sandboxOf, take, until } from './support.ts'
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -37,7 +38,7 @@ describe('a snapshot', () => {
       sizeBytes: 4096,
       status: { reason: 'snapshot_runtime_ready' },
     })
-    await vi.waitFor(async () => expect((await read(control, id)).digest).toMatch(/^sha256:[0-9a-f]{64}$/))
+    await waitFor(async () => expect((await read(control, id)).digest).toMatch(/^sha256:[0-9a-f]{64}$/))
   })
 
   test('needs no body, and none of its sandbox but that it runs', async () => {
@@ -78,7 +79,7 @@ describe('a snapshot', () => {
     const first = await ready(control, await sandboxOf(control))
     const { body } = await control.call('POST', '/v1/sandboxes', { snapshotId: first, resourceLimits: {} })
     const second = await ready(control, String(body.id), { name: 'two', metadata: { step: '2' } })
-    await vi.waitFor(async () =>
+    await waitFor(async () =>
       expect(await read(control, second)).toMatchObject({
         name: 'two',
         metadata: { step: '2' },
@@ -150,7 +151,7 @@ describe('a snapshot', () => {
     expect(second.status.message).toBe(
       'Quota of tenant "default": at most 6000 bytes of snapshots; there are 4096, and this one has 4096: delete some',
     )
-    await vi.waitFor(() => expect([...control.runtime.kept.keys()]).toEqual([id]), { timeout: 5000 })
+    await waitFor(() => expect([...control.runtime.kept.keys()]).toEqual([id]))
     control.lives.quotas.of('default').snapshotBytes = 4096
     const refused = await control.call('POST', `/v1/sandboxes/${source}/snapshots`)
     expect([refused.status, refused.body.message]).toEqual([
@@ -354,12 +355,7 @@ describe('a deletion', () => {
     expect(
       (await control.call('POST', '/v1/sandboxes', { snapshotId: id, resourceLimits: {} })).body.code,
     ).toBe('SNAPSHOT::NOT_READY')
-    await vi.waitFor(
-      async () => expect((await control.call('GET', `/v1/snapshots/${id}`)).status).toBe(404),
-      {
-        timeout: 5000,
-      },
-    )
+    await waitFor(async () => expect((await control.call('GET', `/v1/snapshots/${id}`)).status).toBe(404))
   })
 
   test('several at once are one', async () => {

@@ -1,6 +1,6 @@
 // Control over a fake runtime, with the keeper of snapshots at work.
 
-import { onTestFinished, vi } from 'vitest'
+import { onTestFinished } from 'vitest'
 import type { Snapshot } from '../../../lib/api/snapshots.ts'
 import {
   type ControlApp,
@@ -8,6 +8,7 @@ import {
   createControlApp,
   MINIMAL,
 } from '../../support/control-app.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 export function openSnapshots(options: ControlAppOptions = {}): ControlApp {
   const control = createControlApp({ runsPooling: true, ...options })
@@ -42,13 +43,13 @@ export async function until(
   id: string,
   state: Snapshot['status']['state'],
 ): Promise<Snapshot> {
-  return await vi.waitFor(
+  return await waitFor(
     async () => {
       const snapshot = await read(control, id)
       if (snapshot.status?.state !== state) throw new Error(`It is ${snapshot.status?.state}`)
       return snapshot
     },
-    { timeout: 5000, interval: 5 },
+    { interval: 5 },
   )
 }
 
@@ -60,12 +61,12 @@ export async function ready(
   headers = {},
 ): Promise<string> {
   const id = await take(control, sandbox, body, headers)
-  await vi.waitFor(
+  await waitFor(
     async () => {
       const { status } = await read(control, id, headers)
       if (status.state !== 'Ready') throw new Error(`It is ${status.state}`)
     },
-    { timeout: 5000, interval: 5 },
+    { interval: 5 },
   )
   return id
 }

@@ -3,12 +3,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { RuntimeError } from '../../../control/runtime/runtime.ts'
 import { Store } from '../../../control/store/sqlite.ts'
 import { hashKey } from '../../../lib/access.ts'
 import { type ControlApp, createControlApp, MIGRATIONS } from '../../support/control-app.ts'
 import { createFakeRuntime } from '../../support/fake-runtime.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { byPool, capacity, openPools, running, untilWarm } from '../pools/support.ts'
 
 const QUICK = { image: 'debian', publish: 's3://bucket/app', readiness: { warmupSeconds: 0 } }
@@ -25,14 +26,11 @@ const read = async (control: ControlApp, id: string, headers = {}) =>
   (await control.call('GET', `/v1/templates/${id}`, undefined, headers)).body as Body
 
 async function until(control: ControlApp, id: string, phase: string, headers = {}): Promise<Body> {
-  return await vi.waitFor(
-    async () => {
-      const body = await read(control, id, headers)
-      expect(body.status.phase).toBe(phase)
-      return body
-    },
-    { timeout: 5000 },
-  )
+  return await waitFor(async () => {
+    const body = await read(control, id, headers)
+    expect(body.status.phase).toBe(phase)
+    return body
+  })
 }
 
 test('a template is pending, then built and published, and its sandbox is gone again', async () => {
@@ -75,7 +73,7 @@ test('a template is pending, then built and published, and its sandbox is gone a
       limits: { nanoCpus: 2e9, memoryBytes: 512 * 2 ** 20 },
     },
   ])
-  await vi.waitFor(() => expect(running(control)).toEqual([]))
+  await waitFor(() => expect(running(control)).toEqual([]))
   expect(control.store.events.after(0, { limit: 9 })).toEqual([])
 })
 
@@ -201,7 +199,7 @@ test('a pool of a published template follows it', async () => {
   await untilWarm(control, 1)
   await until(control, await make(control, { image: 'debian:13', publish: 'app' }), 'Succeeded')
   control.pooling.keeper.wake()
-  await vi.waitFor(() => expect(control.store.all().map(({ image }) => image)).toEqual(['debian:13']))
+  await waitFor(() => expect(control.store.all().map(({ image }) => image)).toEqual(['debian:13']))
   await untilWarm(control, 1)
   const claimed = await control.call('POST', '/v1/sandboxes', byPool('p', { image: { uri: 'app' } }))
   expect(claimed.body.allocation).toMatchObject({ poolRef: 'p' })
@@ -251,7 +249,7 @@ describe('readiness', () => {
       'Failed',
     )
     expect(status.message).toContain('it exited with 7')
-    await vi.waitFor(() => expect(running(control)).toEqual([]))
+    await waitFor(() => expect(running(control)).toEqual([]))
   })
 
   test('one that ends while it is warmed fails the template', async () => {
@@ -352,7 +350,7 @@ test('deleting a template ends its build, and the next one begins', async () => 
   await control.call('DELETE', `/v1/templates/${slow}`)
   await until(control, next, 'Succeeded')
   expect((await control.call('GET', '/v1/templates')).body.items).toHaveLength(1)
-  await vi.waitFor(() => expect([running(control), control.store.all()]).toEqual([[], []]))
+  await waitFor(() => expect([running(control), control.store.all()]).toEqual([[], []]))
 })
 
 test('a build of one tenant that takes its time does not hold up those of another', async () => {
@@ -385,15 +383,13 @@ test('a build that a stop interrupts begins anew at the next start, without what
     execd: { run: async () => ({ ok: false, reason: 'not yet' }) },
   })
   const id = await make(first, { readiness: { probe: 'cmd://x' } })
-  await vi.waitFor(() =>
-    expect([...runtime.sandboxes.values()].map(({ state }) => state)).toEqual(['running']),
-  )
+  await waitFor(() => expect([...runtime.sandboxes.values()].map(({ state }) => state)).toEqual(['running']))
   const [left] = running(first)
   await first.close()
   expect(running(first)).toEqual([left])
   const second = openPools({ runtime, store: open(), execd: { run: async () => ({ ok: true }) } })
   await until(second, id, 'Succeeded')
-  await vi.waitFor(() => expect(running(second)).toEqual([]))
+  await waitFor(() => expect(running(second)).toEqual([]))
   expect(runtime.specs).toHaveLength(2)
   expect(second.store.all()).toEqual([])
 })

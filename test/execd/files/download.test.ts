@@ -217,7 +217,7 @@ describe('a file that changes while it is sent', () => {
       execFileSync('sh', ['-c', `ls -l /proc/${execd.process.pid}/fd | grep -c '${dir}/f' || true`], {
         encoding: 'utf8',
       }).trim()
-    await expect.poll(open, { timeout: 10_000 }).toBe('0')
+    await expect.poll(open).toBe('0')
   })
 })
 

@@ -4,10 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { ActivityLog, ActivityReporter } from '../../../gateway/life/activity.ts'
 import type { ActivityRequest } from '../../../lib/api/routes-feed.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { dial, exchange, head, startAnswering, startGateway, startRaw } from '../support.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -71,7 +72,7 @@ test('L19: a WebSocket counts for as long as it carries bytes, either way, and n
   peer.send('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
   await client.read('\r\n\r\n')
   // What was sent until now is noted first.
-  await vi.waitFor(() => expect(touched.length).toBeGreaterThan(1), 5000)
+  await waitFor(() => expect(touched.length).toBeGreaterThan(1))
   for (const [from, to] of [
     [client, peer],
     [peer, client],
@@ -80,7 +81,7 @@ test('L19: a WebSocket counts for as long as it carries bytes, either way, and n
     to.take()
     from.send('bytes')
     await to.read('bytes')
-    await vi.waitFor(() => expect(touched.length).toBeGreaterThan(before), 5000)
+    await waitFor(() => expect(touched.length).toBeGreaterThan(before))
   }
   // Of another sandbox it is seen when a look was taken; nothing passed here meanwhile.
   const { port } = await startRaw((other) => other.send('HTTP/1.1 200 OK\r\n\r\n'))
@@ -88,7 +89,7 @@ test('L19: a WebSocket counts for as long as it carries bytes, either way, and n
   const stream = dial(gateway.port).send(head('GET /').replace('a-8000', 'b-8000'))
   await stream.read('200 OK')
   const silent = touched.filter((id) => id === 'a').length
-  await vi.waitFor(() => expect(touched.filter((id) => id === 'b').length).toBeGreaterThan(1), 5000)
+  await waitFor(() => expect(touched.filter((id) => id === 'b').length).toBeGreaterThan(1))
   expect(touched.filter((id) => id === 'a')).toHaveLength(silent)
 })
 
@@ -101,7 +102,7 @@ test('a stream that is answered counts while it flows, a kept connection without
   await peer.read('\r\n\r\n')
   peer.send('HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n1234')
   await client.read('1234')
-  await vi.waitFor(() => expect(touched.length).toBeGreaterThan(1), 5000)
+  await waitFor(() => expect(touched.length).toBeGreaterThan(1))
   peer.send('5678')
   await client.read('5678')
   gateway.routes.put('b', server.port, COUNTS)
@@ -113,7 +114,7 @@ test('a stream that is answered counts while it flows, a kept connection without
   const other = await server.peer(1)
   other.send('HTTP/1.1 200 OK\r\n\r\n')
   await stream.read('200 OK')
-  await vi.waitFor(() => expect(touched.filter((id) => id === 'b').length).toBeGreaterThan(1), 5000)
+  await waitFor(() => expect(touched.filter((id) => id === 'b').length).toBeGreaterThan(1))
   expect(touched.slice(before)).not.toContain('a')
 })
 
@@ -237,7 +238,7 @@ test('it tells by itself until it is stopped', async () => {
   const stop = new AbortController()
   const running = reporter.run(stop.signal)
   activity.touch('a', 500)
-  await vi.waitFor(() => expect(bodies).toHaveLength(1))
+  await waitFor(() => expect(bodies).toHaveLength(1))
   stop.abort()
   await running
 })

@@ -1,7 +1,8 @@
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { RoutesFeed, type RoutesFeedOptions } from '../../../gateway/routing/routes-feed.ts'
 import type { Route, RouteState } from '../../../lib/api/routes-feed.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
+import { waitUntil } from '../../support/wait-for.ts'
 import { FakeControl } from '../fake-control.ts'
 
 const route = (id: string, state: RouteState = 'running', generation = 1): Route => ({
@@ -66,7 +67,7 @@ test('it is served from while control is away, and taken up where it broke off',
   await change('b running 1')
   expect(feed.isCurrent).toBe(true)
   await control.stopFeed()
-  await vi.waitUntil(() => !feed.isCurrent)
+  await waitUntil(() => !feed.isCurrent)
   expect(feed.get('a')).toBeDefined()
   control.put(route('c'))
   control.delete('a')
@@ -74,7 +75,7 @@ test('it is served from while control is away, and taken up where it broke off',
   await change('a gone')
   expect(control.feedRequests.at(-1)).toEqual({ epoch: 'one', since: '2' })
   expect(changes).toEqual(['a running 1', 'b running 1', 'c running 1', 'a gone'])
-  await vi.waitUntil(() => feed.isCurrent)
+  await waitUntil(() => feed.isCurrent)
 })
 
 test('a control of another life begins anew, and what it does not know is gone', async () => {

@@ -2,13 +2,14 @@
 // answer, and no connection is left over.
 
 import { createServer } from 'node:http'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { waitUntil } from '../../support/wait-for.ts'
 import { dial, exchange, head, startGateway, startRaw, type TestGateway } from '../support.ts'
 
 /** Resolves when the gateway has no clients any more. */
 async function untilEmpty({ server }: TestGateway): Promise<void> {
   const count = () => new Promise<number>((resolve) => server.getConnections((_, found) => resolve(found)))
-  await vi.waitUntil(async () => (await count()) === 0, { timeout: 10_000, interval: 5 })
+  await waitUntil(async () => (await count()) === 0, { interval: 5 })
 }
 
 async function startCounting(): Promise<{ port: number; bodies: string[]; open: () => number }> {

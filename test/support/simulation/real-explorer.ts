@@ -264,9 +264,7 @@ export class RealExplorer {
     this.#kills++
     await expect.poll(() => isAlive(pid)).toBe(false)
     await this.#finish()
-    await expect
-      .poll(() => controlPid(this.#edge) > 0 && controlPid(this.#edge) !== pid, { timeout: 20_000 })
-      .toBe(true)
+    await expect.poll(() => controlPid(this.#edge) > 0 && controlPid(this.#edge) !== pid).toBe(true)
     await expect
       .poll(async () => (await this.#call('GET', '/v1/sandboxes?pageSize=1'))?.status, {
         timeout: 30_000,

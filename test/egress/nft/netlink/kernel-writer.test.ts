@@ -4,6 +4,7 @@ import { readScript } from '../../../../egress/nft/netlink/read-script.ts'
 import { createLogger, createSilentLogger } from '../../../../lib/log.ts'
 import { MessageWriter } from '../../../../lib/netlink/message-writer.ts'
 import { readMessages } from '../../../../lib/netlink/read-messages.ts'
+import { waitFor } from '../../../support/wait-for.ts'
 
 const COMMANDS = readScript('add chain inet t c\n') ?? []
 const DEADLINE_MS = 1000
@@ -108,7 +109,7 @@ test('a kernel that does not answer is not written to again, and what it does la
   expect(await writer.apply(COMMANDS)).toEqual({ outcome: 'unable' })
   expect(state.isClosed).toBe(false)
   resolve(Buffer.concat([generation(9), confirm(sent[0] ?? 0)]))
-  await vi.waitFor(() => expect(state.isClosed).toBe(true))
+  await waitFor(() => expect(state.isClosed).toBe(true))
   expect(await writer.isOwn(9)).toBe(false)
   expect(lines.join()).toContain('rules are changed by nft alone')
 })
