@@ -2,8 +2,7 @@
 // it gets; bodies pass as they come, in both directions, no faster than the slower side takes them.
 
 import type { Socket } from 'node:net'
-import { endAndLinger } from '../end-and-linger.ts'
-import { writePiece } from '../write-piece.ts'
+import { endAndLinger, type LingerLimits } from '../end-and-linger.ts'
 import { type Relaying, Tally } from './exchange.ts'
 import { HeadBuffer } from './head-buffer.ts'
 import { HeadedWriter } from './headed-writer.ts'
@@ -11,6 +10,7 @@ import { formatRefusal } from './http1-answer.ts'
 import { AnswerReader } from './http1-answer-reader.ts'
 import { beginRequest, type Current, headToSend, makeWhole } from './http1-current.ts'
 import { Http1Link, type LinkListener } from './http1-link.ts'
+import { openTunnel } from './http1-tunnel.ts'
 import { HEAD_TOO_LONG, type Refusal } from './judge-request.ts'
 import { refusalOf, UpstreamError } from './upstreams.ts'
 
@@ -24,6 +24,8 @@ export type Http1RelayOptions = Relaying & {
   reset: () => void
   /** How long a client may be without a request that has come as far as the end of its head. */
   requestMs?: number
+  /** How long it may take to end. */
+  linger?: LingerLimits
 }
 
 /** As long as servers wait for the next request. */
@@ -39,7 +41,6 @@ export class Http1Relay {
   readonly #patience: NodeJS.Timeout
   #current: Current | undefined
   #link: Http1Link | undefined
-  #isTunnel = false
   #isClosing = false
   #hasEnded = false
 
@@ -53,20 +54,17 @@ export class Http1Relay {
 
   begin(): void {
     this.#client
-      .on('data', (chunk: Buffer) => this.#fromClient(chunk))
-      .on('drain', () => this.#link?.socket.resume())
-      .on('end', () => this.#clientEnded())
+      .on('data', this.#fromClient)
+      .on('drain', this.#clientDrained)
+      .on('end', this.#clientEnded)
       .on('close', () => this.#clientGone())
     this.#client.resume()
   }
 
-  #fromClient(chunk: Buffer): void {
+  readonly #clientDrained = () => void this.#link?.socket.resume()
+
+  readonly #fromClient = (chunk: Buffer): void => {
     const current = this.#current
-    if (this.#isTunnel) {
-      if (current) current.asked.tally.bytesSent += chunk.length
-      if (this.#link && !writePiece(this.#link.socket, chunk)) this.#client.pause()
-      return
-    }
     if (this.#isClosing) return
     const isTaken = current && this.#rest.isEmpty && (current.isSent || current.body.isHeld)
     const left = isTaken ? this.#feed(current, chunk) : chunk
@@ -214,16 +212,18 @@ export class Http1Relay {
     const problem = answer.read(chunk)
     if (problem === undefined) {
       this.#out.flush()
-      if (answer.isSwitched && !this.#isTunnel) this.#openTunnel()
+      if (answer.isSwitched) this.#openTunnel(current, link)
       else this.#settle(current)
     } else this.#fail(problem)
     if (this.#client.writableNeedDrain) this.#link?.socket.pause()
   }
 
-  #openTunnel(): void {
-    this.#isTunnel = true
-    if (!this.#rest.isEmpty) this.#fromClient(this.#rest.takeAll())
-    this.#client.resume()
+  #openTunnel({ asked: { tally } }: Current, link: Http1Link): void {
+    const { reset, linger } = this.#options
+    const client = this.#client
+    client.off('data', this.#fromClient).off('drain', this.#clientDrained).off('end', this.#clientEnded)
+    const first = this.#rest.takeAll()
+    openTunnel({ client, out: this.#out, server: link.detach(), first, tally, reset, linger })
   }
 
   /** Goes on to the next request when this one and its answer are over. */
@@ -254,12 +254,6 @@ export class Http1Relay {
   #serverGone(link: Http1Link, isClean: boolean): void {
     if (this.#link !== link) return
     const current = this.#current
-    if (this.#isTunnel) {
-      // What it had said arrives; without a proper end the client must see that there is none.
-      if (!isClean && !link.socket.readableEnded) this.#options.reset()
-      else this.#client.end()
-      return
-    }
     this.#release(false)
     const answer = current?.answer
     if (!current?.isSent || !answer) return
@@ -303,7 +297,7 @@ export class Http1Relay {
     this.#current = undefined
     this.#rest.takeAll()
     this.#release(current === undefined)
-    endAndLinger(this.#client)
+    endAndLinger(this.#client, this.#options.linger)
   }
 
   #abort(problem: string): void {
@@ -313,16 +307,15 @@ export class Http1Relay {
 
   /** Nobody holds a connection for nothing, or by sending a head for ever. */
   #waitedTooLong(ms: number): void {
-    if (this.#current || this.#isTunnel || this.#isClosing) return
+    if (this.#current || this.#isClosing) return
     if (this.#rest.isEmpty) this.#close()
     else this.#refuse({ status: 408, text: `no whole request has come within ${ms / 1000} seconds` })
   }
 
-  #clientEnded(): void {
+  readonly #clientEnded = (): void => {
     this.#hasEnded = true
     const current = this.#current
-    if (this.#isTunnel) this.#link?.socket.end()
-    else if (!current) this.#close()
+    if (!current) this.#close()
     else if (!current.body.isDone) this.#options.reset()
     else current.asked.wantsClose = true
   }

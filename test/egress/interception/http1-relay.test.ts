@@ -3,7 +3,9 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { setInterval } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
+import type { Exchange } from '../../../egress/interception/exchange.ts'
 import { Http1Relay, type Http1RelayOptions } from '../../../egress/interception/http1-relay.ts'
 import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
 import type { Injection } from '../../../egress/vault/port.ts'
@@ -37,7 +39,8 @@ async function begin(options: Partial<Http1RelayOptions>): Promise<Socket> {
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const { port } = server.address() as AddressInfo
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   onTestFinished(() => {
     socket.destroy()
     server.close()
@@ -160,3 +163,79 @@ test('a client whose head comes in very many pieces is answered', async () => {
   for (const piece of pieces) await new Promise<void>((resolve) => client.write(piece, () => resolve()))
   expect(await text(client)).toMatch(/^HTTP\/1\.1 200 /)
 })
+
+/** A client whose server goes on by another protocol, and the server's end of that. */
+async function beginTunnel(options: Partial<Http1RelayOptions>) {
+  const { promise: switched, resolve } = Promise.withResolvers<Socket>()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => socket.destroy())
+    socket.once('data', () => {
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello',
+      )
+      resolve(socket)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const { promise: over, resolve: end } = Promise.withResolvers<Exchange>()
+  const client = await begin({
+    open: async () => {
+      const socket = connect(port, '127.0.0.1').on('error', () => {})
+      await once(socket, 'connect')
+      return socket
+    },
+    onExchange: end,
+    ...options,
+  })
+  client.on('error', () => {})
+  client.write('GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  const origin = await switched
+  onTestFinished(() => {
+    origin.destroy()
+    server.close()
+  })
+  return { client, origin, over }
+}
+
+const QUICK = { unreadMs: 60_000, lingerMs: 60_000, silentMs: 20 }
+
+test('by another protocol bytes pass in both directions, and either side hears that the other has said everything', async () => {
+  const { client, origin, over } = await beginTunnel({ linger: QUICK })
+  origin.pipe(origin)
+  client.end('to and fro')
+  expect(await text(client)).toMatch(/^HTTP\/1\.1 101 [\s\S]*\r\n\r\nhelloto and fro$/)
+  expect(await over).toMatchObject({ status: 101 })
+})
+
+test.each([
+  ['says nothing', { ...QUICK }, () => {}],
+  ['goes on', { ...QUICK, silentMs: 60_000, lingerMs: 50 }, drip],
+])(
+  'by another protocol a client that %s and does not end, after its server has, is let go',
+  async (_, linger, keepOn) => {
+    const { client, origin, over } = await beginTunnel({ linger })
+    const said = text(client)
+    origin.end(' and goodbye')
+    expect(await said).toMatch(/\r\n\r\nhello and goodbye$/)
+    await Promise.all([over, keepOn(client)])
+  },
+)
+
+test('by another protocol a server that breaks off is told to its client', async () => {
+  const { client, origin, over } = await beginTunnel({})
+  const failed = once(client, 'error')
+  await once(client, 'data')
+  origin.resetAndDestroy()
+  expect(await failed).toMatchObject([{ code: 'ECONNRESET' }])
+  await over
+})
+
+/** Sends a little every few milliseconds until the connection is gone. */
+async function drip(client: Socket): Promise<void> {
+  for await (const _ of setInterval(5)) {
+    if (client.destroyed) return
+    client.write('x')
+  }
+}
