@@ -32,12 +32,12 @@ import { report, takeBootFile, tidy } from './exchange.ts'
 import { createRouter } from './http/router.ts'
 import { type Listening, listen } from './http/server.ts'
 import { createSocketOpener } from './http/socket.ts'
+import { type Holder, Keeper } from './keeper.ts'
 import { catchLastErrors } from './last-resort.ts'
 import { createFifoMaker, openLibc } from './libc.ts'
 import type { Lifecycle } from './lifecycle/lifecycle.ts'
 import { isExportWanted } from './metrics/export-wanted.ts'
 import { decideOomScores } from './oom.ts'
-import { endPortHolder, type PortHolder, startPortHolder } from './port-holder.ts'
 import { hostProgram } from './runtime-dir.ts'
 import { openState } from './state.ts'
 import { type Entrypoint, superviseEntrypoint } from './supervise.ts'
@@ -154,15 +154,12 @@ async function main(dir: string): Promise<void> {
     return refuse(dir, messageOf(error))
   }
   state.note({ port: listening.port })
-  // Only now: the port must not be free in between.
-  endPortHolder(state.before.holder)
-  let portHolder: PortHolder | undefined
-  const holdPort = () => {
-    const note = (holder: PortHolder) => state.note({ holder })
-    portHolder = startPortHolder({ socketFd: listening.socketFd, note, log })
-  }
+  const note = (holders: Holder[]) => state.note({ holders })
+  const keeper = new Keeper({ holders: state.before.holders ?? [], pipes, libc, note, log })
+  const { process: earlier } = state.before.entrypoint ?? {}
+  if (earlier) keeper.find(earlier)
   if (state.life.number > 1) {
-    holdPort()
+    keeper.hold(listening.socketFd, earlier)
     void endEarlierLives(scanner, state.life)
   }
 
@@ -181,14 +178,14 @@ async function main(dir: string): Promise<void> {
     const argv = bootstrapArgv(boot.entrypoint, env, boot.workdir)
     entrypoint = await superviseEntrypoint(
       { argv, env, workdir: boot.workdir, user, log: entrypointLog },
-      { starter, scanner, state, pipes: entrypointPipes },
+      { starter, scanner, state, pipes: entrypointPipes, readEnd: () => keeper.readEnd() },
     )
   } catch (error) {
     return refuseStart(dir, 'entrypoint_failed', error)
   }
   report(dir, 'ready.json', { ok: true, port: listening.port })
   // The first life need not wait for it: only now there is anyone who could want the port.
-  if (state.isFollowed && state.life.number === 1) holdPort()
+  if (state.isFollowed && !earlier) keeper.hold(listening.socketFd, entrypoint.process)
   lifecycle?.startPeriodic()
   // Given at the start, this would cost Node its compiled code and the start 13 ms; now it costs nothing, and after a large
   // output execd holds 22 MB and not 59.
@@ -202,7 +199,7 @@ async function main(dir: string): Promise<void> {
   await listening.close(ANSWER_GRACE_MS)
   await telemetry?.close(LAST_EXPORT_MS)
   report(dir, 'exit.json', exit)
-  endPortHolder(portHolder)
+  keeper.end()
   return quit(exit.exitCode)
 }
 

@@ -6,7 +6,7 @@ import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Life } from './command/marks.ts'
 import type { CommandRecord } from './command/records.ts'
-import type { PortHolder } from './port-holder.ts'
+import type { Holder } from './keeper.ts'
 
 const MAX_BYTES = 64 << 20
 /** A life that was shorter, after several of them, is followed by a pause. */
@@ -21,8 +21,8 @@ export type Notes = {
   env?: Record<string, string>
   /** Where execd listens. */
   port?: number
-  /** What holds that port while execd is away. */
-  holder?: PortHolder | undefined
+  /** What holds that port, and the end of the entrypoint, while execd is away. */
+  holders?: Holder[]
   /** How far the hook before the entrypoint has come. */
   preStart?: 'begun' | 'done'
   /** It was about to be started; `process` once it was. */

@@ -19,6 +19,7 @@ import {
 import type { ProcessScanner } from './command/process-scanner.ts'
 import { findProgram } from './command/program.ts'
 import { adoptProcess } from './command/restore.ts'
+import type { KeptProcess } from './keeper.ts'
 import { makeDirectories } from './make-directories.ts'
 import type { State } from './state.ts'
 
@@ -31,6 +32,7 @@ export type EntrypointSpec = {
 }
 
 export type Entrypoint = {
+  process: KeptProcess
   ended: Promise<ProcessEnd>
   /** TERM to it, KILL to what is left of it after the grace. */
   end(graceMs: number): Promise<void>
@@ -42,18 +44,20 @@ export type SuperviseOptions = {
   state: State
   /** Its pipes, from an earlier life. */
   pipes: Socket[]
+  /** How the one of an earlier life has ended, should that be known. */
+  readEnd(): ProcessEnd | undefined
 }
 
 /** Starts the entrypoint, or finds the one that an earlier life has started. Rejects with StartError when it cannot be started. */
 export async function superviseEntrypoint(
   spec: EntrypointSpec,
-  { starter, scanner, state, pipes }: SuperviseOptions,
+  { starter, scanner, state, pipes, readEnd }: SuperviseOptions,
 ): Promise<Entrypoint> {
   const { entrypoint } = state.before
   // Its mark tells it apart even if that life ended before it could note the number.
   const mark = state.life.id
   const known = entrypoint?.process ?? (entrypoint ? await findMarked(scanner, mark) : undefined)
-  if (known) return watch(adoptProcess(known, pipes), spec.log)
+  if (known) return watch(adoptProcess(known, pipes, readEnd), spec.log)
   state.note({ entrypoint: {} })
   const running = await start(starter, { ...spec, env: { ...spec.env, [COMMAND_VARIABLE]: mark } })
   const { pid, startTime, pipes: names } = running
@@ -88,6 +92,7 @@ function watch(running: RunningProcess, log: Journal): Entrypoint {
     hasEnded = true
   })
   return {
+    process: running,
     ended: relayOutput(running, log.sink()),
     // The number of an ended process may be another one's by now; that of a group that has members may not.
     end: (graceMs) => (hasEnded ? running.end({ graceMs }) : endLeader(running.pid, running.ended, graceMs)),

@@ -4,7 +4,8 @@
 // disk, a socket pair is better than nothing.
 //
 // The child's end is open for reading as well: while execd is away, what the child writes waits in the pipe, and the child does
-// not die for want of a reader. The next life of execd finds the pipe by its name.
+// not die for want of a reader. The next life of execd finds the pipe by its name. What a child has written last goes with it, unless
+// somebody else holds the pipe.
 
 import { chownSync, closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
@@ -111,6 +112,18 @@ export class PipeStock {
     }
     this.#isClean = true
     return adopted
+  }
+
+  /** A descriptor of our end of a pipe, for someone who reads nothing and only keeps it; undefined when it is not there any more. */
+  openToHold(name: string): number | undefined {
+    const path = join(this.#options.dir, name)
+    try {
+      if (!lstatSync(path).isFIFO()) return undefined
+      return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+    } catch {
+      // Removed by someone: then the next life would not find it either.
+      return undefined
+    }
   }
 
   #takeOld(uid: number): Fifo | undefined {

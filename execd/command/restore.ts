@@ -8,10 +8,12 @@ import { endGroup } from './end.ts'
 import type { Journal } from './journal.ts'
 import type { ProcessEnd, RunningProcess } from './process.ts'
 import type { SeenProcess } from './process-scanner.ts'
-import { isDead, isRunning } from './process-table.ts'
+import { isDead, isRunning, readProcess } from './process-table.ts'
 import type { CommandEndRecord, CommandRecord } from './records.ts'
 
 const WATCH_MS = 100
+/** How long to wait for a process that has ended to be reaped: only then the kernel tells how it did. */
+const REAP_MS = 2000
 
 /**
  * Whether the process that a record names is still the one that it was made for. The record may be forged and its numbers may be
@@ -82,10 +84,11 @@ function restoreEnd({ exitCode, signal, error }: CommandEndRecord): CommandEnd {
   }
 }
 
-/** A process that is not our child: nobody will ever know how it ended. */
+/** A process that is not our child: nobody will ever know how it ended, unless `readEnd` can tell once it has. */
 export function adoptProcess(
   { pid, startTime, pipes }: NonNullable<CommandRecord['process']>,
   streams: Socket[],
+  readEnd?: () => ProcessEnd | undefined,
 ): RunningProcess {
   const [stdout = Readable.from([]), stderr] = streams
   const leader = { pid, startTime }
@@ -94,7 +97,7 @@ export function adoptProcess(
     pipes,
     stdout,
     ...(stderr ? { stderr } : {}),
-    ended: untilGone(leader),
+    ended: untilGone(leader, readEnd),
     // The number of an ended process may be another one's by now.
     end: async (options) => {
       if (isRunning(leader)) await endGroup(pid, options)
@@ -102,12 +105,21 @@ export function adoptProcess(
   }
 }
 
-function untilGone(process: { pid: number; startTime: number }): Promise<ProcessEnd> {
+function untilGone(
+  process: { pid: number; startTime: number },
+  readEnd?: () => ProcessEnd | undefined,
+): Promise<ProcessEnd> {
   return new Promise((resolve) => {
-    const timer = setInterval(() => {
+    let left = readEnd ? Math.ceil(REAP_MS / WATCH_MS) : 0
+    const look = () => {
       if (isRunning(process)) return
+      const isReaped = readProcess(process.pid)?.startTime !== process.startTime
+      const end = readEnd?.()
+      if (!end && !isReaped && left-- > 0) return
       clearInterval(timer)
-      resolve({ exitCode: -1, isUnseen: true })
-    }, WATCH_MS)
+      resolve(end ?? { exitCode: -1, isUnseen: true })
+    }
+    const timer = setInterval(look, WATCH_MS)
+    look()
   })
 }

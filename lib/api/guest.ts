@@ -46,5 +46,5 @@ export type ReadyFile =
   /** The entrypoint could not be started, or a hook before it failed: execd ends by itself. */
   | { ok: false; reason: 'entrypoint_failed' | 'hook_failed' | 'listen_failed'; message: string }
 
-/** `exitCode` is 255, and `message` says why, when the end of the entrypoint was seen but not its status: execd had been restarted. */
+/** `exitCode` is 255, and `message` says why, when execd had been restarted and the kernel has not kept how the entrypoint ended. */
 export type ExitFile = { exitCode: number; signal?: string; message?: string }

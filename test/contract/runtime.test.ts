@@ -14,6 +14,7 @@ import { pause } from '../../control/async.ts'
 import type { RuntimeEvent, RuntimeSandbox, RuntimeSpec } from '../../control/runtime/runtime.ts'
 import { interfaceOf } from '../../control/runtime/sandbox-record.ts'
 import { GUEST_DIR } from '../../lib/api/guest.ts'
+import { keepsEnds } from '../support/kernel.ts'
 import { type OpenedRuntime, openTestRuntime, RUNTIME_NAMES, runIn, specOf, whyNot } from './runtimes.ts'
 
 const soon = () => AbortSignal.timeout(30_000)
@@ -227,18 +228,26 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
       for await (const event of opened.runtime.watch(stop.signal))
         if (event.type === 'exited') ends.push(event)
     })()
+    const told = (line: string) =>
+      make({ entrypoint: ['sh', '-c', `mkfifo /tmp/go; read -r _ < /tmp/go; ${line}`] })
     const given = await Promise.all([
-      make({ entrypoint: ['sh', '-c', 'read line < /tmp/go; exit 3'] }),
-      make({ entrypoint: ['sh', '-c', 'read line < /tmp/go; kill -9 $$'] }),
+      told('exit 3'),
+      told('kill -9 $$'),
+      // Its parent is execd, which is away as it ends.
+      told('kill -9 $PPID; echo last words; exit 4'),
     ])
     for (const { spec: one, sandbox: made } of given)
-      await runIn(made, one, 'mkfifo /tmp/go 2>/dev/null; echo > /tmp/go').catch(() => undefined)
+      await runIn(made, one, 'until [ -p /tmp/go ]; do sleep 0.01; done; echo > /tmp/go').catch(
+        () => undefined,
+      )
     await expect
       .poll(async () => (await Promise.all(given.map(({ spec: one }) => stateOf(one.id)))).join())
-      .toBe('exited,exited')
-    await expect.poll(() => ends.length).toBe(2)
+      .toBe('exited,exited,exited')
+    await expect.poll(() => ends.length).toBe(3)
     const codes = new Map(ends.map(({ sandbox: ended }) => [ended.id, ended.exitCode]))
-    expect(given.map(({ spec: one }) => codes.get(one.id))).toEqual([3, 137])
+    expect(given.map(({ spec: one }) => codes.get(one.id))).toEqual([3, 137, keepsEnds() ? 4 : 255])
+    const logs = given.map(({ spec: one }) => opened.runtime.logs(one.id, { maxBytes: 100 }, soon()))
+    expect((await Promise.all(logs)).map(String)).toEqual(['', '', 'last words\n'])
     stop.abort()
     await following
   })

@@ -4,10 +4,19 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import type { ExitFile } from '../../lib/api/guest.ts'
+import { keepsEnds } from '../support/kernel.ts'
 import { type Daemon, outputOf, startDaemon, until } from './daemon.ts'
 
 const isAlive = (pid: number) =>
   existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+
+/** What is known of an end that no parent was there to be told of. */
+function whatIsKept(exit: ExitFile): unknown {
+  return keepsEnds() ? exit : { exitCode: 255, message: expect.stringContaining('not known') }
+}
+
+const logOf = (execd: Daemon) => readFileSync(join(execd.dir, 'entrypoint.log'), 'utf8')
 
 /** What another user is told who wants to listen on a port. */
 function listenAsNobody(port: number, reusePort: boolean): string {
@@ -63,54 +72,74 @@ describe('after execd was killed', () => {
   test('it listens on the same port, with the same token, environment and entrypoint, which was not started again', async () => {
     await using execd = await startDaemon(
       {
-        entrypoint: ['sh', '-c', 'echo started; trap "echo bye; exit 0" TERM; while :; do sleep 0.05; done'],
+        entrypoint: ['sh', '-c', 'echo started; trap "echo bye; exit 3" TERM; while :; do sleep 0.05; done'],
       },
       { restarted: true },
     )
     await execd.run({ command: `printf "LATER=kept\\n" >> "$EXECD_ENVS"` })
-    const entrypointLog = () => readFileSync(join(execd.dir, 'entrypoint.log'), 'utf8')
-    await until(async () => entrypointLog() === 'started\n', 'the entrypoint')
+    await until(async () => logOf(execd) === 'started\n', 'the entrypoint')
     await execd.killAndAwait()
     expect(outputOf(await execd.run({ command: 'echo $FROM_BOOT $LATER' }))).toBe('yes kept\n')
     expect(existsSync(join(execd.dir, '.state'))).toBe(false)
-    const exit = await execd.stop()
-    // Its end was seen, its status was not: that goes to a parent alone.
-    expect(exit).toEqual({ exitCode: 255, message: expect.stringContaining('not known') })
-    expect(entrypointLog()).toBe('started\nbye\n')
+    expect(await execd.stop()).toEqual(whatIsKept({ exitCode: 3 }))
+    expect(logOf(execd)).toBe('started\nbye\n')
   })
 
-  test('the end of the entrypoint is still the end of the sandbox, also when nobody was there', async () => {
-    await using execd = await startDaemon({ entrypoint: ['sleep', '1000'] }, { restarted: true })
-    const entrypoint = () =>
-      Number(execFileSync('pgrep', ['-P', String(execd.pid()), '-x', 'sleep'], { encoding: 'utf8' }).trim())
-    const pid = entrypoint()
-    process.kill(execd.pid(), 'SIGSTOP')
-    process.kill(pid, 'SIGKILL')
-    process.kill(execd.pid(), 'SIGKILL')
-    await until(async () => execd.process.exitCode !== null, 'the end')
-    expect(JSON.parse(readFileSync(join(execd.dir, 'exit.json'), 'utf8'))).toMatchObject({ exitCode: 255 })
-    expect(execd.process.exitCode).toBe(255)
+  test.each<[string, number, ExitFile]>([
+    ['once', 1, { exitCode: 7 }],
+    ['twice', 2, { exitCode: 7 }],
+    ['once, and the entrypoint as well', 1, { exitCode: 137, signal: 'SIGKILL' }],
+  ])(
+    '%s, the last words of the entrypoint and how it ended are not lost when nobody was there',
+    async (_how, lives, exit) => {
+      const last = exit.signal ? 'kill -KILL $$' : `exit ${exit.exitCode}`
+      const line = `trap "echo bye; ${last}" TERM; echo $$; while :; do sleep 0.05; done`
+      await using execd = await startDaemon({ entrypoint: ['sh', '-c', line] }, { restarted: true })
+      const entrypoint = Number(await until(async () => logOf(execd), 'the number of the entrypoint'))
+      for (let life = 1; life < lives; life++) {
+        await untilHeld(execd)
+        await execd.killAndAwait()
+      }
+      await untilHeld(execd)
+      // Stopped, it starts no next life.
+      execd.process.kill('SIGSTOP')
+      const before = execd.pid()
+      process.kill(before, 'SIGKILL')
+      await until(async () => !isAlive(before), 'the end of execd')
+      process.kill(entrypoint, 'SIGTERM')
+      await until(async () => !isAlive(entrypoint), 'the end of the entrypoint')
+      execd.process.kill('SIGCONT')
+      await until(async () => execd.process.exitCode !== null, 'the end of the sandbox')
+      expect(await execd.stop()).toEqual(whatIsKept(exit))
+      expect(logOf(execd)).toBe(`${entrypoint}\nbye\n`)
+      expect(execd.process.exitCode).toBe((whatIsKept(exit) as ExitFile).exitCode)
+    },
+  )
+
+  test('the end of the entrypoint that it had seen and not told yet is told by its next life', async () => {
+    const words = ['sh', '-c', 'trap "echo bye; exit 5" TERM; echo $$; while :; do sleep 0.05; done']
+    await using execd = await startDaemon({ entrypoint: words }, { restarted: true })
+    // Stubborn, it has execd wait before it says anything.
+    await execd.run({ command: 'trap "" TERM; while :; do sleep 0.05; done', background: true })
+    const entrypoint = Number(await until(async () => logOf(execd), 'the number of the entrypoint'))
+    await untilHeld(execd)
+    const before = execd.pid()
+    process.kill(entrypoint, 'SIGTERM')
+    await until(async () => !existsSync(`/proc/${entrypoint}`), 'execd to see the end')
+    process.kill(before, 'SIGKILL')
+    await until(async () => execd.process.exitCode !== null, 'the end of the sandbox')
+    expect(await execd.stop()).toEqual(whatIsKept({ exitCode: 5 }))
+    expect(logOf(execd)).toBe(`${entrypoint}\nbye\n`)
   })
 
   test.each([
     ['while it comes back', false],
     ['and killed while it does', true],
   ])('R2: told to stop %s, it ends in order what runs', async (_when, isKilledAgain) => {
-    // Long enough for the next life to be there when it says so: what nobody holds the other end of is lost.
-    await using execd = await startDaemon(
-      {
-        entrypoint: [
-          'sh',
-          '-c',
-          'trap "sleep 1.2; echo bye; exit 0" TERM; echo up; while :; do sleep 0.05; done',
-        ],
-      },
-      { restarted: true },
-    )
-    await until(
-      async () => readFileSync(join(execd.dir, 'entrypoint.log'), 'utf8') === 'up\n',
-      'the entrypoint',
-    )
+    const line = 'trap "echo bye; exit 4" TERM; echo up; while :; do sleep 0.05; done'
+    await using execd = await startDaemon({ entrypoint: ['sh', '-c', line] }, { restarted: true })
+    await until(async () => logOf(execd) === 'up\n', 'the entrypoint')
+    await untilHeld(execd)
     const before = execd.pid()
     if (!isKilledAgain) {
       process.kill(before, 'SIGKILL')
@@ -118,8 +147,8 @@ describe('after execd was killed', () => {
     }
     const stopped = execd.stop()
     if (isKilledAgain) process.kill(before, 'SIGKILL')
-    expect(await stopped).toMatchObject({ exitCode: 255 })
-    expect(readFileSync(join(execd.dir, 'entrypoint.log'), 'utf8')).toBe('up\nbye\n')
+    expect(await stopped).toEqual(whatIsKept({ exitCode: 4 }))
+    expect(logOf(execd)).toBe('up\nbye\n')
   })
 
   test('sessions, terminals and kernels of the life before are ended, and of this one and of others they are not', async () => {

@@ -4,11 +4,13 @@ import {
   closeSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -75,6 +77,35 @@ describe('PipeStock', () => {
       expect([...uids].filter((uid) => uid !== OWN.uid).length).toBeLessThan(2)
     expect(await use(1000)).not.toBe(await use(OWN.uid))
     expect(names.size).toBeLessThanOrEqual(32)
+  })
+
+  test('a pipe that somebody holds keeps what its last writer has written for the next life', async () => {
+    const { stock, dir } = makeStock()
+    const before = stock()
+    before.prepare()
+    const path = join(dir, 'p0')
+    createFifoMaker(openLibc())(path)
+    // As the child has it: nobody else reads.
+    const writer = openSync(path, 'r+')
+    const held = before.openToHold('p0') ?? -1
+    writeSync(writer, 'last words\n')
+    closeSync(writer)
+    const [adopted] = takePipes(stock().adopt(), ['p0'])
+    closeSync(held)
+    expect(String(Buffer.concat((await adopted?.toArray()) as Buffer[]))).toBe('last words\n')
+  })
+
+  test('holds nothing that is no pipe of its own', async () => {
+    const { stock, dir } = makeStock()
+    const pipes = stock()
+    pipes.prepare()
+    writeFileSync(join(dir, 'p1'), '')
+    symlinkSync('/dev/null', join(dir, 'p2'))
+    expect(['p0', 'p1', 'p2'].map((name) => pipes.openToHold(name))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
   })
 
   test('makes as many as are asked for at once', async () => {
