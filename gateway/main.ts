@@ -149,11 +149,12 @@ async function listen(address: ListenAddress): Promise<number> {
 
 /** Those of the configuration, or one of this installation's own. */
 async function loadCertificates({ certificates: files }: TlsConfig): Promise<Certificates> {
+  const { domain } = config.ingress
+  const options = { domain, now: Date.now, log }
   try {
-    if (files.length > 0) return await Certificates.load(files, log)
-    const { domain } = config.ingress
+    if (files.length > 0) return await Certificates.load(files, options)
     const names = [...new Set(['localhost', '*.localhost', domain, `*.${domain}`, '127.0.0.1', '::1'])]
-    return Certificates.of(openSelfSigned(join(dataDir, 'tls'), names, Date.now()), log)
+    return Certificates.of(openSelfSigned(join(dataDir, 'tls'), names, Date.now()), options)
   } catch (error) {
     refuse(messageOf(error))
   }

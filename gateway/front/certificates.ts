@@ -2,48 +2,60 @@
 // at again every few seconds, so that a renewed certificate is shown without a restart; while they cannot be read, or do not belong
 // together, what was shown goes on being shown.
 
-import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { createSecureContext, type SecureContext } from 'node:tls'
+import type { SecureContext } from 'node:tls'
 import type { CertificateFiles } from '../../lib/config/front.ts'
 import { messageOf } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import {
+  findDoubtful,
+  findUseless,
+  parsePair,
+  readServerCertificate,
+  type ServerCertificate,
+} from '../../lib/server-certificates.ts'
 import type { KeyAndCertificate } from '../../lib/x509.ts'
 
-type Shown = { pair: KeyAndCertificate; context: SecureContext; fits(name: string): boolean }
+type Shown = Pick<ServerCertificate, 'pair' | 'context' | 'parsed'>
+
+export type CertificatesOptions = {
+  /** The domain below which sandboxes have names. */
+  domain: string
+  now: () => number
+  log: Logger
+}
 
 const LOOK_MS = 5000
-const MAX_FILE_BYTES = 1024 * 1024
 
 export class Certificates {
   readonly #files: readonly CertificateFiles[]
-  readonly #log: Logger
+  readonly #options: CertificatesOptions
   #shown: readonly Shown[]
   #seen: string
   #revision = 0
 
   private constructor(
     files: readonly CertificateFiles[],
-    log: Logger,
+    options: CertificatesOptions,
     shown: readonly Shown[],
     seen: string,
   ) {
     this.#files = files
-    this.#log = log
+    this.#options = options
     this.#shown = shown
     this.#seen = seen
   }
 
   /** From files. Rejects with one sentence on what is wrong with which. */
-  static async load(files: readonly CertificateFiles[], log: Logger): Promise<Certificates> {
+  static async load(files: readonly CertificateFiles[], options: CertificatesOptions): Promise<Certificates> {
     const seen = await lookAt(files)
-    return new Certificates(files, log, await Promise.all(files.map(loadOne)), seen)
+    return new Certificates(files, options, await load(files, options), seen)
   }
 
   /** One that is in no file that could change. */
-  static of(pair: KeyAndCertificate, log: Logger): Certificates {
-    return new Certificates([], log, [show(pair)], '')
+  static of(pair: KeyAndCertificate, options: CertificatesOptions): Certificates {
+    return new Certificates([], options, [parsePair(pair)], '')
   }
 
   /** Another number when others are shown. */
@@ -57,19 +69,20 @@ export class Certificates {
   }
 
   contextFor(name: string): SecureContext | undefined {
-    return (this.#shown.find(({ fits }) => fits(name)) ?? this.#shown[0])?.context
+    return (this.#shown.find(({ parsed }) => parsed.checkHost(name) !== undefined) ?? this.#shown[0])?.context
   }
 
   /** Reads the files again when one of them has changed. */
   async refresh(): Promise<void> {
     const seen = await lookAt(this.#files)
     if (seen === this.#seen) return
+    const { log } = this.#options
     try {
-      this.#shown = await Promise.all(this.#files.map(loadOne))
+      this.#shown = await load(this.#files, this.#options)
       this.#revision++
-      this.#log.info('certificates were read again')
+      log.info('certificates were read again')
     } catch (error) {
-      this.#log.error('certificates cannot be read again: those there were are shown', {
+      log.error('certificates cannot be read again: those there were are shown', {
         error: messageOf(error),
       })
     }
@@ -86,38 +99,14 @@ export class Certificates {
   }
 }
 
-async function loadOne({ certificate, key }: CertificateFiles): Promise<Shown> {
-  const pair = { certificate: await read(certificate), key: await read(key) }
-  try {
-    return show(pair)
-  } catch (error) {
-    throw new Error(
-      `Cannot use the certificate "${certificate}" with the key "${key}": ${messageOf(error)}`,
-      {
-        cause: error,
-      },
-    )
-  }
-}
-
-function show({ certificate, key }: KeyAndCertificate): Shown {
-  const parsed = new X509Certificate(certificate)
-  if (!parsed.checkPrivateKey(createPrivateKey(key))) throw new Error('they do not belong together')
-  return {
-    pair: { certificate, key },
-    context: createSecureContext({ cert: certificate, key, minVersion: 'TLSv1.2' }),
-    fits: (name) => parsed.checkHost(name) !== undefined,
-  }
-}
-
-async function read(path: string): Promise<string> {
-  try {
-    const { size } = await stat(path)
-    if (size > MAX_FILE_BYTES) throw new Error(`it is larger than ${MAX_FILE_BYTES} bytes`)
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    throw new Error(`Cannot read "${path}": ${messageOf(error)}`, { cause: error })
-  }
+/** Reads them all. What is wrong with one that is shown all the same goes to the log. */
+async function load(
+  files: readonly CertificateFiles[],
+  { domain, now, log }: CertificatesOptions,
+): Promise<readonly Shown[]> {
+  const read = await Promise.all(files.map(readServerCertificate))
+  for (const what of [...findUseless(read, now()), ...findDoubtful(read, domain)]) log.warn(what)
+  return read
 }
 
 /** Another text when a file is another. */

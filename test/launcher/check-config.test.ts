@@ -1,11 +1,12 @@
 // `npm run check-config` as it is called: what it prints, and its exit code.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
+import { formatKey, makeCertificate, makeKeyPair } from '../../lib/x509.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const SECRET = 'hunter2-hunter2'
@@ -124,4 +125,55 @@ test('the authorities of servers that get secrets are looked into as well', () =
   ])
   writeFileSync(authorities, rootCertificates[0] ?? '')
   expect(of(authorities).status).toBe(0)
+})
+
+test('the certificates of the gateway are looked into as well, each of them', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'check-tls-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const make = (name: string, days: number) => {
+    const { privateKey, publicKey } = makeKeyPair()
+    const order = { name, publicKey, issuer: { name, key: privateKey }, serverNames: [`*.${name}`] }
+    const notAfter = Date.now() + days * 86_400_000
+    writeFileSync(join(folder, name), makeCertificate({ ...order, notBefore: notAfter - 1e10, notAfter }))
+    writeFileSync(join(folder, `${name}.key`), formatKey(privateKey), { mode: 0o600 })
+  }
+  const path = (name: string) => join(folder, name)
+  const of = (...pairs: [string, string][]) => {
+    const tables = pairs.map(
+      ([certificate, key]) =>
+        `[[front.tls.certificates]]\ncertificate = "${path(certificate)}"\nkey = "${path(key)}"\n`,
+    )
+    return check(`[ingress]\ndomain = "box.example"\n[front.tls]\nport = 8443\n${tables.join('')}`)
+  }
+  make('box.example', 1)
+  make('other.example', 1)
+  make('old.example', -1)
+  const right = of(['box.example', 'box.example.key'])
+  expect([right.status, right.lines]).toEqual([0, [`The configuration "${right.file}" is right`]])
+
+  const wrong = of(
+    ['none', 'box.example.key'],
+    ['box.example', 'other.example.key'],
+    ['old.example', 'old.example.key'],
+  )
+  expect([wrong.status, wrong.lines]).toEqual([
+    1,
+    [
+      `Cannot read "${path('none')}": there is no such file`,
+      `Cannot use the certificate "${path('box.example')}" with the key "${path('other.example.key')}": they do not belong together`,
+      expect.stringContaining(`The certificate "${path('old.example')}" has expired: it was valid until 2`),
+      `The configuration "${wrong.file}" has 3 problems`,
+    ],
+  ])
+
+  chmodSync(path('other.example.key'), 0o644)
+  const doubtful = of(['other.example', 'other.example.key'])
+  expect([doubtful.status, doubtful.lines]).toEqual([
+    0,
+    [
+      `The key "${path('other.example.key')}" can be read by everybody on this machine: its mode is 0644, and 0600 is enough`,
+      expect.stringContaining('{id}-{port}.box.example: that takes one for "*.box.example"'),
+      `The configuration "${doubtful.file}" is right`,
+    ],
+  ])
 })

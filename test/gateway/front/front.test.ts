@@ -31,6 +31,7 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 const LOOPBACK = parseRanges(['127.0.0.0/8'])
 const NAMES = ['localhost', 'a-8000.localhost', '*.localhost', '127.0.0.1', '::1']
 const log = createLogger({ program: 'gateway', write: () => {} })
+const OPTIONS = { domain: 'localhost', now: Date.now, log }
 
 function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'front-'))
@@ -42,7 +43,7 @@ async function startSecure(
   front: Partial<FrontOptions> = {},
 ): Promise<TestGateway & { securePort: number; ca: string }> {
   const pair = makeSelfSigned(NAMES, Date.now())
-  const gateway = await startGateway({ front: { certificates: Certificates.of(pair, log), ...front } })
+  const gateway = await startGateway({ front: { certificates: Certificates.of(pair, OPTIONS), ...front } })
   const securePort = await gateway.listen({ host: '127.0.0.1', port: 0, isSecure: true })
   return { ...gateway, securePort, ca: pair.certificate }
 }
@@ -114,7 +115,7 @@ describe('TLS', () => {
       writeFileSync(paths.key, key)
       return paths
     })
-    const certificates = await Certificates.load(files, log)
+    const certificates = await Certificates.load(files, OPTIONS)
     const gateway = await startSecure({ certificates })
     const shown = async (servername: string) => {
       const { socket } = await dialTls(gateway.securePort, { servername, rejectUnauthorized: false })
@@ -142,10 +143,36 @@ describe('TLS', () => {
     writeFileSync(join(folder, 'c.pem'), one.certificate)
     writeFileSync(join(folder, 'k.pem'), other.key)
     const load = (certificate: string, key: string) =>
-      Certificates.load([{ certificate: join(folder, certificate), key: join(folder, key) }], log)
+      Certificates.load([{ certificate: join(folder, certificate), key: join(folder, key) }], OPTIONS)
     await expect(load('c.pem', 'k.pem')).rejects.toThrow('they do not belong together')
     await expect(load('c.pem', 'none.pem')).rejects.toThrow(/Cannot read ".*none\.pem"/)
     await expect(load('k.pem', 'k.pem')).rejects.toThrow(/Cannot use the certificate/)
+  })
+
+  test('a certificate that no client takes, or is not for sandboxes, is shown, and the log says so', async () => {
+    const folder = makeFolder()
+    const files = { certificate: join(folder, 'c.pem'), key: join(folder, 'k.pem') }
+    const lines: string[] = []
+    const told = createLogger({ program: 'gateway', write: (line) => void lines.push(line) })
+    const write = (now: number) => {
+      const { certificate, key } = makeSelfSigned(['api.example'], now)
+      writeFileSync(files.certificate, certificate)
+      writeFileSync(files.key, key, { mode: 0o644 })
+    }
+    const now = Date.now()
+    write(0)
+    const certificates = await Certificates.load([files], {
+      domain: 'box.example',
+      now: () => now,
+      log: told,
+    })
+    expect(certificates.first).toBeDefined()
+    const said = () =>
+      lines.splice(0).map((line) => /has expired|by everybody|names of sandboxes/.exec(line)?.[0])
+    expect(said()).toEqual(['has expired', 'by everybody', 'names of sandboxes'])
+    write(now)
+    await certificates.refresh()
+    expect(said()).toEqual(['by everybody', 'names of sandboxes', undefined])
   })
 
   test('a certificate of its own is made once, for who reads it strictly too', () => {

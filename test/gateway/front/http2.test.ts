@@ -75,7 +75,7 @@ describe('a client of HTTP/2', () => {
     const { key, certificate } = makeSelfSigned([HOST], Date.now())
     const certificates = Certificates.of(
       { key, certificate },
-      createLogger({ program: 'gateway', write: () => {} }),
+      { domain: 'localhost', now: Date.now, log: createLogger({ program: 'gateway', write: () => {} }) },
     )
     const gateway = await startGateway({ front: { certificates } })
     const port = await gateway.listen({ host: '127.0.0.1', port: 0, isSecure: true })

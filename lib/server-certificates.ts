@@ -1,0 +1,91 @@
+// The certificates that an operator gives to the gateway: how they are read, what makes one useless, and what is doubtful about them. The
+// gateway says it as it starts and at each renewal, `npm run check-config` before.
+
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import type { CertificateFiles } from './config/front.ts'
+import { messageOf, systemCodeOf } from './errors.ts'
+import type { KeyAndCertificate } from './x509.ts'
+
+const MAX_FILE_BYTES = 1024 * 1024
+const READABLE_BY_ALL = 0o004
+/** Nobody has said under which names sandboxes are reached. */
+const NO_DOMAIN = 'localhost'
+
+export type ServerCertificate = {
+  files: CertificateFiles
+  pair: KeyAndCertificate
+  context: SecureContext
+  /** The first of the file: the server's own. */
+  parsed: X509Certificate
+  keyMode: number
+}
+
+/** Reads a certificate and its key. Rejects with one sentence on what is wrong with which. */
+export async function readServerCertificate(files: CertificateFiles): Promise<ServerCertificate> {
+  const certificate = await read(files.certificate)
+  const key = await read(files.key)
+  const pair = { certificate: certificate.text, key: key.text }
+  try {
+    return { files, ...parsePair(pair), keyMode: key.mode }
+  } catch (error) {
+    throw new Error(
+      `Cannot use the certificate "${files.certificate}" with the key "${files.key}": ${messageOf(error)}`,
+      { cause: error },
+    )
+  }
+}
+
+/** A certificate with its key, as TLS takes them. Throws when it does not. */
+export function parsePair(pair: KeyAndCertificate): Pick<ServerCertificate, 'pair' | 'context' | 'parsed'> {
+  const { certificate, key } = pair
+  const parsed = new X509Certificate(certificate)
+  if (!parsed.checkPrivateKey(createPrivateKey(key))) throw new Error('they do not belong together')
+  return { pair, parsed, context: createSecureContext({ cert: certificate, key, minVersion: 'TLSv1.2' }) }
+}
+
+/** Those that no client would take now. */
+export function findUseless(certificates: readonly ServerCertificate[], now: number): string[] {
+  return certificates.flatMap(({ files, parsed: { validFromDate, validToDate } }) => {
+    const what = `The certificate "${files.certificate}"`
+    if (validToDate.getTime() < now) return [`${what} has expired: it was valid until ${textOf(validToDate)}`]
+    if (validFromDate.getTime() > now)
+      return [`${what} is not valid yet: it will be from ${textOf(validFromDate)}`]
+    return []
+  })
+}
+
+/** What they are shown in spite of, and is hardly meant. `domain` is the one below which sandboxes have names, if that is to be asked. */
+export function findDoubtful(
+  certificates: readonly ServerCertificate[],
+  domain: string | undefined,
+): string[] {
+  const doubts = certificates
+    .filter(({ keyMode }) => (keyMode & READABLE_BY_ALL) !== 0)
+    .map(
+      ({ files, keyMode }) =>
+        `The key "${files.key}" can be read by everybody on this machine: its mode is 0${(keyMode & 0o777).toString(8)}, and 0600 is enough`,
+    )
+  if (certificates.length === 0 || domain === undefined || domain === NO_DOMAIN) return doubts
+  if (!certificates.some(({ parsed }) => parsed.checkHost(`sandbox-80.${domain}`) !== undefined))
+    doubts.push(
+      `No certificate of front.tls.certificates is for the names of sandboxes, {id}-{port}.${domain}: that takes one for "*.${domain}"`,
+    )
+  return doubts
+}
+
+async function read(path: string): Promise<{ text: string; mode: number }> {
+  try {
+    const { size, mode } = await stat(path)
+    if (size > MAX_FILE_BYTES) throw new Error(`it is larger than ${MAX_FILE_BYTES} bytes`)
+    return { text: await readFile(path, 'utf8'), mode }
+  } catch (error) {
+    const why = systemCodeOf(error) === 'ENOENT' ? 'there is no such file' : messageOf(error)
+    throw new Error(`Cannot read "${path}": ${why}`, { cause: error })
+  }
+}
+
+function textOf(date: Date): string {
+  return date.toISOString().replace('.000Z', 'Z')
+}
