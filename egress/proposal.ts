@@ -35,11 +35,16 @@ export function noteWanted(
   if (!known && wanted.size >= maxTargets) return
   const want = known ?? { verdict, ports: new Map() }
   want.verdict = verdict
-  if (!known) wanted.set(target, want)
+  if (!known) wanted.set(copyOf(target), want)
   if (protocol === undefined) return
   const ports = want.ports.get(protocol) ?? new Set()
   want.ports.set(protocol, ports)
   if (port !== undefined && ports.size <= MAX_PORTS) ports.add(port)
+}
+
+/** A text of its own: a part of another keeps all of that in memory, as a name would the whole head that it stood in. */
+function copyOf(text: string): string {
+  return Buffer.from(text).toString()
 }
 
 /** A policy that allows what was wanted, and nothing else. */

@@ -2,6 +2,7 @@
 // wanted, as long as there is room. All of it is in memory and goes with the sandbox; the log says the same for longer.
 
 import type { NetworkPolicy, PolicyAction } from '../lib/api/network-policy.ts'
+import { EventLog } from './event-log.ts'
 import { noteWanted, type ProposalOptions, proposePolicy, type Wanted } from './proposal.ts'
 
 /** One decision. */
@@ -60,9 +61,10 @@ export type RecordOptions = {
 const LIMITS: RecordLimits = { perSandbox: 500, wantedPerSandbox: 1000, sandboxes: 2000, total: 50_000 }
 const MAX_TEXT = 300
 
-/** The time is written when somebody asks: most events are never looked at. */
-type Kept = { sequence: number; atMs: number; decided: Decided }
-type Entry = { events: Kept[]; sequence: number; wanted: Wanted; watchers: Set<() => void> }
+/** `sequence`: of the newest event, from which those of the others follow. */
+type Entry = { events: EventLog<Kept>; sequence: number; wanted: Wanted; watchers: Set<() => void> }
+/** The time, as it is told, is written when somebody asks. */
+type Kept = { atMs: number; decided: Decided }
 
 export class DecisionRecord {
   /** Another one after a restart, when everything is counted from the beginning. */
@@ -85,8 +87,9 @@ export class DecisionRecord {
   add(id: string, told: Decided): void {
     this.#onDecided?.(told)
     const entry = this.#entryOf(id)
-    const decided = keepable(told)
-    entry.events.push({ sequence: ++entry.sequence, atMs: this.#now(), decided })
+    const decided = shortened(told)
+    entry.events.add({ atMs: this.#now(), decided })
+    entry.sequence++
     this.#total++
     // In one go now and then: taking the first of an array away moves all others.
     if (entry.events.length >= this.#limits.perSandbox * 2) this.#drop(entry, this.#limits.perSandbox)
@@ -97,19 +100,22 @@ export class DecisionRecord {
 
   /** The decisions after one, the oldest first. */
   page(id: string, { after, limit }: { after: number; limit: number }): DecisionPage {
-    const kept = this.#entries.get(id)?.events.slice(-this.#limits.perSandbox) ?? []
+    const entry = this.#entries.get(id)
+    const newest = entry?.sequence ?? after
+    const length = entry?.events.length ?? 0
+    /** Of the oldest event that is there, and of the oldest that is told. */
+    const oldest = newest - length + 1
+    const first = Math.max(oldest, newest - this.#limits.perSandbox + 1)
+    const from = Math.max(first, after + 1)
+    const kept = entry?.events.read(from - oldest, from - oldest + limit) ?? []
     const tenant = this.#tenantOf(id)
-    const events = kept
-      .filter(({ sequence }) => sequence > after)
-      .slice(0, limit)
-      .map(({ atMs, sequence, decided }) => ({
-        sequence,
-        at: new Date(atMs).toISOString(),
-        ...decided,
-        sandboxId: id,
-        ...(tenant !== undefined && { tenant }),
-      }))
-    const first = kept[0]?.sequence ?? (this.#entries.get(id)?.sequence ?? after) + 1
+    const events = kept.map(({ atMs, decided }, at) => ({
+      sequence: from + at,
+      at: new Date(atMs).toISOString(),
+      ...decided,
+      sandboxId: id,
+      ...(tenant !== undefined && { tenant }),
+    }))
     return { events, next: events.at(-1)?.sequence ?? after, lost: Math.max(0, first - 1 - after) }
   }
 
@@ -149,7 +155,7 @@ export class DecisionRecord {
   #entryOf(id: string): Entry {
     const known = this.#entries.get(id)
     if (known) return known
-    const entry: Entry = { events: [], sequence: 0, wanted: new Map(), watchers: new Set() }
+    const entry: Entry = { events: new EventLog(), sequence: 0, wanted: new Map(), watchers: new Set() }
     this.#entries.set(id, entry)
     if (this.#entries.size > this.#limits.sandboxes) {
       const [first] = this.#entries.keys()
@@ -167,23 +173,12 @@ export class DecisionRecord {
   }
 
   #drop({ events }: Entry, count: number): void {
-    events.splice(0, count)
+    events.dropOldest(count)
     this.#total -= count
   }
 }
 
-/** A text of its own: a part of another keeps all of that in memory, as a name would the whole head that it stood in. */
-export function copyOf(text: string): string {
-  return Buffer.from(text).toString()
-}
-
-/** Requests, of which there are many, come with texts of their own; names that were asked for stand in nothing large. */
-function keepable(decided: Decided): Decided {
-  const { kind, name, reason } = decided
-  if (kind !== 'connection' && reason.length <= MAX_TEXT) return decided
-  return {
-    ...decided,
-    reason: copyOf(reason.slice(0, MAX_TEXT)),
-    ...(name !== undefined && { name: copyOf(name) }),
-  }
+function shortened(decided: Decided): Decided {
+  const { reason } = decided
+  return reason.length <= MAX_TEXT ? decided : { ...decided, reason: reason.slice(0, MAX_TEXT) }
 }

@@ -1,7 +1,7 @@
 // What is told of one request when it is over: who it was for, what it got and how it ended. Never a value, and no query, as both may hold
 // secrets.
 
-import { copyOf, type Decided } from '../record.ts'
+import type { Decided } from '../record.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 import type { SecretFinder } from './secret-finder.ts'
 
@@ -83,7 +83,7 @@ export function decidedOf(exchange: Exchange): Decided {
   return {
     kind: 'request',
     verdict: refusal === undefined ? 'allow' : 'deny',
-    reason: copyOf(`${method} ${path.slice(0, 500)}: ${refusal ?? got}${status === 0 ? '' : ` (${status})`}`),
+    reason: `${method} ${path.slice(0, 500)}: ${refusal ?? got}${status === 0 ? '' : ` (${status})`}`,
     name: server.host,
     protocol: server.scheme,
     port: server.port,
