@@ -26,8 +26,10 @@ import { type Observation, openObservation } from './observation.ts'
 import { parseRange } from './policy/addresses.ts'
 import { createOwnAddresses, openProxy, PROXY_NAME } from './proxy/open-proxy.ts'
 import { createProxy } from './proxy/serve-client.ts'
+import { openQueuedBytes } from './queued-bytes.ts'
 import { DecisionRecord } from './record.ts'
 import { Sandboxes, type SandboxesOptions } from './sandboxes.ts'
+import { StallWatch } from './stall-watch.ts'
 import { SandboxVaults } from './vault/sandbox-vaults.ts'
 import { openSealing, sealOfAuthorities } from './vault/sealing.ts'
 import { openVaultFiles } from './vault/vault-files.ts'
@@ -129,10 +131,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   })
   const meter = createDnsMeter(services.dnsLimits)
   const trusted = services.upstreamCaFile === undefined ? [] : readTrusted(services.upstreamCaFile)
+  const stalls = new StallWatch({ queuedBytesOf: openQueuedBytes() })
   const interception = new Interception({
     vaults,
     authorities,
     trust: createTrust(trusted),
+    stalls,
     onExchange: (id, exchange) => record.add(id, decidedOf(exchange)),
     log,
   })
@@ -142,6 +146,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     record,
     allowEch: services.allowEch,
     interception,
+    stalls,
     log,
   }
   const beginRelay = createRelayer(relaying)

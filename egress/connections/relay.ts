@@ -6,11 +6,11 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Logger } from '../../lib/log.ts'
 import { type ChunkMemory, ReadMemory } from '../../lib/read-memory.ts'
 import type { Interception } from '../interception/interception.ts'
-import type { Decision } from '../policy/decide.ts'
 import type { DecisionRecord } from '../record.ts'
 import { createRefusalLog, type RefusalLog } from '../refusal-log.ts'
 import type { Sandbox } from '../sandbox-table.ts'
 import type { Sandboxes } from '../sandboxes.ts'
+import type { StallWatch } from '../stall-watch.ts'
 import type { VaultServer } from '../vault/port.ts'
 import { writePiece } from '../write-piece.ts'
 import { looksLikeTls } from './client-hello.ts'
@@ -18,6 +18,7 @@ import { decideServer } from './decide-server.ts'
 import { addName, type Flow, type Flows } from './flows.ts'
 import { HttpRequests, looksLikeHttp } from './http-requests.ts'
 import type { CheckName, Judge, Judged } from './judge.ts'
+import { Outcome } from './outcome.ts'
 import { TlsOpening } from './tls-opening.ts'
 
 export type RelayOptions = {
@@ -29,6 +30,8 @@ export type RelayOptions = {
   allowEch?: boolean
   /** Reads connections to servers that a secret is for, instead of their being passed on. */
   interception?: Pick<Interception, 'isFor' | 'take'>
+  /** Finds out who takes nothing of what waits for it. */
+  stalls: StallWatch
   log: Logger
   /** Instead of what the kernel says, for tests without one. */
   destinationOf?: (socket: Socket) => Destination
@@ -60,6 +63,7 @@ const CONNECT_MS = 15_000
 /** How long one direction may be silent once the other has ended. */
 const HALF_CLOSED_MS = 5 * 60_000
 const KEEP_ALIVE_MS = 60_000
+const SOCKET = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }
 const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})/
 const STATUS_BYTES = 12
 
@@ -88,25 +92,20 @@ function originalDestination({ localAddress, localPort }: Socket): Destination {
 
 class Relay {
   readonly #options: RelayOptions
-  readonly #refusals: RefusalLog
   readonly #memory: ReadMemory
   readonly #client: Socket
   readonly #id: string
   readonly #to: Accepted['to']
   readonly #flow: Flow
+  readonly #outcome: Outcome
   #upstream: Socket | undefined
   #judge: Judge | undefined
-  readonly #begunAt = performance.now()
-  /** Why it was let through, or why not. */
-  #decision: Decision | undefined
-  #refusal: string | undefined
-  /** The name that was judged last. */
-  #asked: string | undefined
   /** The beginning of an answer whose status decides how to go on. */
   #answer = ''
   /** What has come before it was clear who goes on with it. */
   #opening: Buffer[] = []
   #isRead = false
+  #unwatch = () => {}
 
   constructor(
     options: RelayOptions,
@@ -114,7 +113,6 @@ class Relay {
     { client, sandbox, to }: Accepted,
   ) {
     this.#options = options
-    this.#refusals = refusals
     this.#memory = memory
     this.#client = client
     this.#id = sandbox.id
@@ -123,11 +121,12 @@ class Relay {
     const named = { names: new Set<string>(), aliases: new Set<string>() }
     this.#flow = { address, port, ...named, isByAddress: isOpen, end: () => this.#close() }
     if (name !== undefined) addName(this.#flow, name, sandbox.learned.aliasesOf(name, address))
-    this.#asked = name
+    const { sandboxes, record } = options
+    this.#outcome = new Outcome({ sandboxId: sandbox.id, to, sandboxes, record, refusals })
   }
 
   begin(first?: Buffer): void {
-    const { flows, openingMs = OPENING_MS } = this.#options
+    const { flows, stalls, openingMs = OPENING_MS } = this.#options
     const client = this.#client
     if (!flows.add(this.#id, this.#flow)) {
       this.#refuse('too many connections at once')
@@ -138,6 +137,7 @@ class Relay {
         this.#refuse(`it named no server within ${openingMs / 1000} seconds`)
     }, openingMs)
     client.setKeepAlive(true, KEEP_ALIVE_MS)
+    this.#unwatch = stalls.watchSocket(client, () => this.#stalled('its client'))
     client.on('data', this.#fromClient)
     client.on('end', this.#clientEnded)
     client.on('drain', this.#clientDrained)
@@ -148,7 +148,7 @@ class Relay {
       if (this.#upstream) this.#closeAfter(client, this.#upstream)
     })
     if (this.#to.isOpen) {
-      this.#decision = { action: 'allow', reason: 'a rule or the default action opens the address' }
+      this.#outcome.decision = { action: 'allow', reason: 'a rule or the default action opens the address' }
       // Its server may be the first to speak.
       this.#upstream = this.#dial()
     }
@@ -198,6 +198,7 @@ class Relay {
     const client = this.#client
     const protocols = protocolsOf(judge)
     this.#isRead = true
+    this.#unwatch()
     client.off('data', this.#fromClient).off('end', this.#clientEnded).off('drain', this.#clientDrained)
     client.pause()
     client.unshift(Buffer.concat(this.#opening))
@@ -224,13 +225,14 @@ class Relay {
   }
 
   #dial(): Socket {
-    const { connectMs = CONNECT_MS } = this.#options
+    const { stalls, connectMs = CONNECT_MS } = this.#options
     const { address: host, port } = this.#to
     const reader = this.#memory.readerFor(this.#id, (chunk, memory) =>
       this.#fromUpstream(upstream, chunk, memory),
     )
     const { onread } = reader
-    const upstream = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, onread })
+    const upstream = connect({ host, port, ...SOCKET, onread })
+    stalls.watchSocket(upstream, () => this.#stalled('its server'))
     const connecting = setTimeout(() => upstream.destroy(), connectMs)
     upstream.on('connect', () => clearTimeout(connecting))
     upstream.on('drain', () => {
@@ -292,8 +294,9 @@ class Relay {
     const wanted = this.#to.name
     if (wanted !== undefined && name !== wanted)
       return problem ?? `it names ${JSON.stringify(text.slice(0, 253))} and has asked the proxy for ${wanted}`
-    this.#asked = name ?? this.#asked
-    this.#decision = decision ?? this.#decision
+    const outcome = this.#outcome
+    outcome.asked = name ?? outcome.asked
+    outcome.decision = decision ?? outcome.decision
     if (name === undefined || problem !== undefined) return problem
     // It goes on as it began, so what comes now would go without its secret.
     if (this.#upstream && this.#judge && this.#serverToRead(this.#judge, name))
@@ -303,36 +306,22 @@ class Relay {
       : 'it has named too many servers'
   }
 
-  /** One event for each connection, when it is over. What is kept of a sandbox has gone with it. */
   #note(): void {
-    if (!this.#options.sandboxes().get(this.#id)) return
-    const { address, port, via } = this.#to
-    const { reason, rule } = this.#decision ?? { reason: 'it ended before it had named a server' }
-    this.#options.record.add(this.#id, {
-      kind: 'connection',
-      verdict: this.#refusal === undefined && (this.#upstream || this.#isRead) ? 'allow' : 'deny',
-      reason: this.#refusal ?? reason,
-      ...(rule !== undefined && { rule }),
-      ...(this.#asked !== undefined && { name: this.#asked }),
-      address,
-      protocol: 'tcp',
-      port,
-      ...(via !== undefined && { via }),
-      bytesSent: this.#client.bytesRead,
-      bytesReceived: this.#isRead ? this.#client.bytesWritten : (this.#upstream?.bytesRead ?? 0),
-      durationMs: Math.round(performance.now() - this.#begunAt),
+    const client = this.#client
+    this.#outcome.note({
+      isThrough: this.#upstream !== undefined || this.#isRead,
+      bytesSent: client.bytesRead,
+      bytesReceived: this.#isRead ? client.bytesWritten : (this.#upstream?.bytesRead ?? 0),
     })
   }
 
   #refuse(reason: string): void {
-    this.#refusal = reason
-    const { address, port } = this.#to
-    const name = this.#asked
-    this.#refusals(this.#id, {
-      event: `${name} ${address} ${port} ${reason}`,
-      what: { ...(name !== undefined && { name }), address, protocol: 'tcp', port },
-      reason,
-    })
+    this.#outcome.refuse(reason)
+    this.#close()
+  }
+
+  #stalled(who: string): void {
+    this.#outcome.endedBy(`${who} took nothing of what waited for it for too long`)
     this.#close()
   }
 

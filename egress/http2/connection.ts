@@ -3,6 +3,8 @@
 // piece, and bounds what either side can make it do or keep (docs/decisions/own-http2.md).
 
 import type { Duplex } from 'node:stream'
+import type { StallWatch } from '../stall-watch.ts'
+import { Stalls } from '../stalls.ts'
 import { Allowance } from './allowance.ts'
 import { CODE, DEFAULT_WINDOW_BYTES, FLAG, FRAME, MAX_STREAM_ID, PREFACE } from './frames.ts'
 import { type RequestHead, readRequestHead } from './head.ts'
@@ -30,6 +32,8 @@ export type Http2ConnectionOptions = {
   idleMs: number
   /** What the other side may send at most on a stream before we let go of it; on all together, a multiple. */
   windowBytes?: number
+  /** Finds streams of which the other side takes nothing. */
+  stalls?: Pick<StallWatch, 'watch' | 'limitMs'>
   /** It takes no more requests. */
   onClosing?: () => void
 }
@@ -73,6 +77,7 @@ export class Http2Connection {
   readonly #receiveWindow: ReceiveWindow
   readonly #shares: ReceiveShares
   readonly #idleTimer: NodeJS.Timeout
+  readonly #unwatch: () => void
   #peer: Settings = UNSAID
   /** Of the stream that was begun last. */
   #lastId = 0
@@ -80,7 +85,7 @@ export class Http2Connection {
   #isOver = false
 
   constructor(options: Http2ConnectionOptions) {
-    const { socket, serve, idleMs, windowBytes = WINDOW_BYTES } = options
+    const { socket, serve, idleMs, stalls, windowBytes = WINDOW_BYTES } = options
     this.#options = options
     this.#socket = socket
     this.#isServer = serve !== undefined
@@ -102,6 +107,7 @@ export class Http2Connection {
     })
     this.#incoming = new Incoming(this.#listener, { isServer: this.#isServer })
     this.#idleTimer = setTimeout(() => this.#waitedTooLong(), idleMs)
+    this.#unwatch = stalls ? this.#watch(stalls) : () => {}
     socket
       .on('data', (chunk: Buffer) => this.#incoming.push(chunk))
       .on('end', () => this.destroy())
@@ -148,6 +154,13 @@ export class Http2Connection {
   destroy(): void {
     this.#socket.destroy()
     this.#gone()
+  }
+
+  #watch(watch: Pick<StallWatch, 'watch' | 'limitMs'>): () => void {
+    const stalls = new Stalls<Http2Stream>(watch.limitMs)
+    return watch.watch((now) => {
+      for (const stream of stalls.look(this.#outgoing.waiting(), now)) stream.giveUp()
+    })
   }
 
   #introduce(): void {
@@ -378,6 +391,7 @@ export class Http2Connection {
     this.#isOver = true
     this.#incoming.stop()
     clearTimeout(this.#idleTimer)
+    this.#unwatch()
     if (!this.#isClosing) this.#options.onClosing?.()
     for (const { stream } of this.#waiting.splice(0)) stream.close(code)
     for (const stream of [...this.#streams.values()]) stream.close(code)

@@ -23,6 +23,8 @@ export class Outgoing {
   /** Streams of which more waits than may be sent. */
   readonly #blocked = new Set<Http2Stream>()
   #window = DEFAULT_WINDOW_BYTES
+  /** Of all bodies. */
+  #takenBytes = 0
 
   constructor(socket: Duplex, options: Omit<OutputOptions, 'onDrain'>) {
     this.#output = new Output(socket, { ...options, onDrain: () => this.pumpAll() })
@@ -103,6 +105,14 @@ export class Outgoing {
     this.#output.end(withinMs)
   }
 
+  /** Streams of which something waits for a window, each with a number that changes when some of it is taken. */
+  *waiting(): Generator<[Http2Stream, number]> {
+    // They wait for the connection, whose socket is looked after by itself.
+    if (this.#output.isFull) return
+    for (const stream of this.#blocked)
+      yield [stream, stream.sendWindow > 0 ? this.#takenBytes : stream.takenBytes]
+  }
+
   #sendOne(stream: Http2Stream): boolean {
     if (!stream.hasWaiting) return false
     const room = Math.min(this.#window, stream.sendWindow, MAX_FRAME_BYTES)
@@ -111,6 +121,7 @@ export class Outgoing {
     const { length } = part
     if (length > 0 || isEnd) this.write(FRAME.data, isEnd ? FLAG.endStream : 0, stream.id, part)
     this.#window -= length
+    this.#takenBytes += length
     stream.sent(length, isEnd)
     return true
   }

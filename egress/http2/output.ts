@@ -34,11 +34,15 @@ export class Output {
     socket.on('drain', () => this.#drained())
   }
 
-  /** Whether more of a body may be written. */
+  /** Whether the other side reads no faster than it is told things. */
+  get isFull(): boolean {
+    return this.#bytes + this.#socket.writableLength >= FULL_BYTES
+  }
+
+  /** Whether more of a body may be written; if not, it is heard when it may. */
   get isOpen(): boolean {
-    if (this.#bytes + this.#socket.writableLength < FULL_BYTES) return true
-    this.#isWaiting = true
-    return false
+    this.#isWaiting ||= this.isFull
+    return !this.isFull
   }
 
   write(part: Buffer): void {

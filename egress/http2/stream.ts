@@ -59,6 +59,8 @@ export class Http2Stream {
   #hasHeadCome = false
   readonly #isHeadRequest: boolean
   readonly #pending = new PendingBytes()
+  #takenBytes = 0
+  #isGivenUp = false
   #trailers: readonly FieldToSend[] | undefined
   #endsAfterBody = false
   #endsEarly = false
@@ -95,6 +97,16 @@ export class Http2Stream {
     return this.#pending.length
   }
 
+  /** What went on its way of its body. */
+  get takenBytes(): number {
+    return this.#takenBytes
+  }
+
+  /** Whether it was broken off as the other side took nothing of what waited. */
+  get isGivenUp(): boolean {
+    return this.#isGivenUp
+  }
+
   sendHead(fields: readonly FieldToSend[], isEnd: boolean): void {
     if (this.#isClosed || this.#isEndSent) return
     this.#carrier.writeFields(this, fields, isEnd)
@@ -120,6 +132,12 @@ export class Http2Stream {
   endEarly(): void {
     this.#endsEarly = true
     if (this.#isEndSent) this.#resetLater()
+  }
+
+  /** Breaks it off, as the other side takes nothing of what waits. */
+  giveUp(): void {
+    this.#isGivenUp = true
+    this.reset(CODE.cancel)
   }
 
   reset(code: number): void {
@@ -148,6 +166,7 @@ export class Http2Stream {
     const part = this.#pending.take(maxBytes)
     const isEnd = this.#endsAfterBody && this.#pending.length === 0 && this.#trailers === undefined
     this.sendWindow -= part.length
+    this.#takenBytes += part.length
     return { part, isEnd }
   }
 

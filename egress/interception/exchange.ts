@@ -2,6 +2,7 @@
 // secrets.
 
 import type { Decided } from '../record.ts'
+import type { StallWatch } from '../stall-watch.ts'
 import type { Injection, VaultServer, VaultView } from '../vault/port.ts'
 import type { SecretFinder } from './secret-finder.ts'
 
@@ -33,6 +34,8 @@ export type Relaying = {
   /** Hears of what should not happen. */
   onFault: (error: unknown) => void
   secrets: SecretFinder
+  /** Finds out who takes nothing of what waits for it. */
+  stalls: StallWatch
 }
 
 /** Counts one request while it is under way. */

@@ -26,7 +26,7 @@ export type Refused = { refusal: Refusal; asked?: Asked }
 /** `text` is the whole head. */
 export function beginRequest(
   text: string,
-  { server, vault, holdBody, secrets }: Omit<Relaying, 'onExchange'>,
+  { server, vault, holdBody, secrets }: Pick<Relaying, 'server' | 'vault' | 'holdBody' | 'secrets'>,
 ): Current | Refused {
   const came = parseRequestHead(text)
   if ('problem' in came) return { refusal: { status: came.status ?? 400, text: came.problem } }

@@ -1,6 +1,7 @@
 // A connection to a server for as long as the requests of one client go by it.
 
 import type { Socket } from 'node:net'
+import type { Relaying } from './exchange.ts'
 import { HeadedWriter } from './headed-writer.ts'
 
 export type LinkListener = {
@@ -9,7 +10,11 @@ export type LinkListener = {
   serverDrained: () => void
   /** `isClean`: with a proper end. */
   serverGone: (link: Http1Link, isClean: boolean) => void
+  /** It takes nothing of what waits for it. */
+  serverStalled: (link: Http1Link) => void
 }
+
+export type LinkOptions = Pick<Relaying, 'stalls'> & Pick<Http1Link, 'isUsed'>
 
 export class Http1Link {
   readonly socket: Socket
@@ -20,8 +25,9 @@ export class Http1Link {
   readonly #drain: () => void
   readonly #end: () => void
   readonly #close: () => void
+  readonly #unwatch: () => void
 
-  constructor(socket: Socket, isUsed: boolean, to: LinkListener) {
+  constructor(socket: Socket, to: LinkListener, { isUsed, stalls }: LinkOptions) {
     this.socket = socket
     this.isUsed = isUsed
     this.out = new HeadedWriter(socket)
@@ -29,6 +35,7 @@ export class Http1Link {
     this.#drain = () => to.serverDrained()
     this.#end = () => to.serverGone(this, true)
     this.#close = () => to.serverGone(this, false)
+    this.#unwatch = stalls.watchSocket(socket, () => to.serverStalled(this))
     socket.on('data', this.#data).on('drain', this.#drain).on('end', this.#end).on('close', this.#close)
     socket.resume()
   }
@@ -36,6 +43,7 @@ export class Http1Link {
   /** Nothing of it is heard any more. */
   detach(): Socket {
     const { socket } = this
+    this.#unwatch()
     return socket
       .off('data', this.#data)
       .off('drain', this.#drain)

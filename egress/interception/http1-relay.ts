@@ -11,7 +11,7 @@ import { AnswerReader } from './http1-answer-reader.ts'
 import { beginRequest, type Current, headToSend, makeWhole } from './http1-current.ts'
 import { Http1Link, type LinkListener } from './http1-link.ts'
 import { openTunnel } from './http1-tunnel.ts'
-import { HEAD_TOO_LONG, type Refusal } from './judge-request.ts'
+import { HEAD_TOO_LONG, type Refusal, TAKEN_NOTHING } from './judge-request.ts'
 import { refusalOf, UpstreamError } from './upstreams.ts'
 
 export type Http1RelayOptions = Relaying & {
@@ -58,6 +58,7 @@ export class Http1Relay {
       .on('drain', this.#clientDrained)
       .on('end', this.#clientEnded)
       .on('close', () => this.#clientGone())
+    this.#options.stalls.watchSocket(this.#client, () => this.#abort(TAKEN_NOTHING.byClient))
     this.#client.resume()
   }
 
@@ -106,7 +107,7 @@ export class Http1Relay {
       return
     }
     if (!(opening instanceof Promise)) {
-      this.#link = new Http1Link(opening, true, this.#listener)
+      this.#link = this.#linkTo(opening, true)
       this.#send()
       return
     }
@@ -116,11 +117,16 @@ export class Http1Relay {
           socket.destroy()
           return
         }
-        this.#link = new Http1Link(socket, false, this.#listener)
+        this.#link = this.#linkTo(socket, false)
         this.#send()
       },
       (error: unknown) => this.#cannotOpen(error),
     )
+  }
+
+  #linkTo(socket: Socket, isUsed: boolean): Http1Link {
+    const { stalls } = this.#options
+    return new Http1Link(socket, this.#listener, { isUsed, stalls })
   }
 
   #cannotOpen(error: unknown): void {
@@ -198,6 +204,11 @@ export class Http1Relay {
       if (!this.#rest.isFull) this.#client.resume()
     },
     serverGone: (link, isClean) => this.#serverGone(link, isClean),
+    serverStalled: () => {
+      // Of a request that it has answered already.
+      if (!this.#current) this.#release(false)
+      else this.#fail(TAKEN_NOTHING.byServer, 504)
+    },
   }
 
   #fromServer(link: Http1Link, chunk: Buffer): void {
@@ -219,11 +230,13 @@ export class Http1Relay {
   }
 
   #openTunnel({ asked: { tally } }: Current, link: Http1Link): void {
-    const { reset, linger } = this.#options
+    const { reset, linger, stalls } = this.#options
     const client = this.#client
     client.off('data', this.#fromClient).off('drain', this.#clientDrained).off('end', this.#clientEnded)
     const first = this.#rest.takeAll()
-    openTunnel({ client, out: this.#out, server: link.detach(), first, tally, reset, linger })
+    const server = link.detach()
+    stalls.watchSocket(server, () => this.#abort(TAKEN_NOTHING.byServer))
+    openTunnel({ client, out: this.#out, server, first, tally, reset, linger })
   }
 
   /** Goes on to the next request when this one and its answer are over. */
@@ -268,10 +281,10 @@ export class Http1Relay {
   }
 
   /** The server has done what it must not: told to the client if nothing else was. */
-  #fail(problem: string): void {
+  #fail(problem: string, status: 502 | 504 = 502): void {
     const { host } = this.#options.server
     if (this.#current?.answer?.isBegun) this.#abort(problem)
-    else this.#refuse({ status: 502, text: `the server ${host} cannot be used: ${problem}` })
+    else this.#refuse({ status, text: `the server ${host} cannot be used: ${problem}` })
   }
 
   /** An answer of our own, and the end. */

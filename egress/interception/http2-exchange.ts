@@ -13,7 +13,7 @@ import { HeldBody } from './held-body.ts'
 import { firstOf } from './http1-head.ts'
 import { addRedacted, forwardedTrailers } from './http2-fields.ts'
 import { type Http2RequestPlan, planHttp2Request } from './http2-request.ts'
-import { HEAD_TOO_LONG, type Refusal, TOO_MANY_HELD } from './judge-request.ts'
+import { HEAD_TOO_LONG, type Refusal, TAKEN_NOTHING, TOO_MANY_HELD } from './judge-request.ts'
 import { refusalOf, UpstreamError } from './upstreams.ts'
 
 export type Http2ExchangeOptions = Relaying & {
@@ -109,6 +109,7 @@ export class Http2Exchange implements RequestListener {
     this.#early = undefined
     this.#upstream?.reset(code === CODE.none ? CODE.cancel : code)
     this.#upstream?.letGo(Number.POSITIVE_INFINITY)
+    if (this.#client?.isGivenUp) this.#tally.refusal ??= TAKEN_NOTHING.byClient
     this.#options.onExchange(this.#tally.sum())
   }
 
@@ -235,7 +236,11 @@ export class Http2Exchange implements RequestListener {
       return
     }
     const { host } = this.#options.server
-    this.#refuse({ status: 502, text: `the server ${host} broke off without an answer` })
+    this.#refuse(
+      this.#upstream?.isGivenUp
+        ? { status: 504, text: `the server ${host} ${TAKEN_NOTHING.byServer}` }
+        : { status: 502, text: `the server ${host} broke off without an answer` },
+    )
   }
 
   #refuse({ status, text }: Refusal): void {

@@ -21,11 +21,12 @@ const REQUEST_MS = 75_000
 
 /** Reads requests until the client ends its connection. */
 export function relayHttp2(options: Http2RelayOptions): Http2Connection {
-  const { client, requestMs = REQUEST_MS, windowBytes } = options
+  const { client, requestMs = REQUEST_MS, windowBytes, stalls } = options
   return new Http2Connection({
     socket: client,
     serve: () => new Http2Exchange(options),
     idleMs: requestMs,
+    stalls,
     ...(windowBytes !== undefined && { windowBytes }),
   })
 }

@@ -5,10 +5,12 @@ import type { Socket } from 'node:net'
 import { Counts } from '../../lib/counts.ts'
 import { Http2Connection } from '../http2/connection.ts'
 import { UNSAID } from '../http2/settings.ts'
+import type { StallWatch } from '../stall-watch.ts'
 import { HTTP2, keyOf, type Upstream, UpstreamError, type Upstreams } from './upstreams.ts'
 
 export type Http2UpstreamsOptions = {
   upstreams: Pick<Upstreams, 'dial'>
+  stalls: StallWatch
   /** How long one is kept on which nothing is under way. */
   idleMs?: number
   /** Of one sandbox: of more, those on which nothing is under way are closed, and requests wait where they can. */
@@ -67,16 +69,18 @@ export class Http2Upstreams {
 
   /** Speaks HTTP/2 on a new connection. */
   adopt(to: Upstream, socket: Socket): Http2Connection {
-    const { idleMs = IDLE_MS } = this.#options
+    const { idleMs = IDLE_MS, stalls } = this.#options
     this.#makeRoom(to.sandboxId)
     const key = keyOf(to)
     const isNarrow = this.#of(to.sandboxId).length >= WITH_WIDE_WINDOWS
     const connection = new Http2Connection({
       socket,
       idleMs,
+      stalls,
       ...(isNarrow && { windowBytes: NARROW_WINDOW_BYTES }),
       onClosing: () => this.#forget(key, connection),
     })
+    stalls.watchSocket(socket, () => connection.destroy())
     if (connection.isOpen) this.#connections.set(key, [...(this.#connections.get(key) ?? []), connection])
     return connection
   }

@@ -12,6 +12,7 @@ import {
 import { Counts } from '../../lib/counts.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { SharedCacheLimits } from '../../lib/shared-cache.ts'
+import type { StallWatch } from '../stall-watch.ts'
 import type { VaultServer, Vaults } from '../vault/port.ts'
 import type { Authorities } from './authority.ts'
 import type { Exchange, Relaying } from './exchange.ts'
@@ -33,10 +34,12 @@ export type InterceptionOptions = {
   vaults: Vaults
   authorities: Authorities
   upstreams?: Omit<UpstreamsOptions, 'trust'>
-  http2Upstreams?: Omit<Http2UpstreamsOptions, 'upstreams'>
+  http2Upstreams?: Omit<Http2UpstreamsOptions, 'upstreams' | 'stalls'>
   trust: SecureContext
   /** Hears of every request. */
   onExchange: (sandboxId: string, exchange: Exchange) => void
+  /** Finds out who takes nothing of what waits for it. */
+  stalls: StallWatch
   log: Logger
   leaves?: SharedCacheLimits
   maxHeldBodies?: number
@@ -96,11 +99,18 @@ export class Interception {
 
   constructor(options: InterceptionOptions) {
     this.#options = options
-    const { trust, upstreams, http2Upstreams, leaves = LEAVES, maxHeldBodies = MAX_HELD_BODIES } = options
+    const {
+      trust,
+      stalls,
+      upstreams,
+      http2Upstreams,
+      leaves = LEAVES,
+      maxHeldBodies = MAX_HELD_BODIES,
+    } = options
     this.#leaves = new Leaves(leaves)
     this.#maxHeldBodies = maxHeldBodies
     this.#upstreams = new Upstreams({ ...upstreams, trust })
-    this.#http2Upstreams = new Http2Upstreams({ upstreams: this.#upstreams, ...http2Upstreams })
+    this.#http2Upstreams = new Http2Upstreams({ upstreams: this.#upstreams, stalls, ...http2Upstreams })
   }
 
   /** Whether connections to the server are to be read; who offers to speak nothing that is understood here goes on unread. */
@@ -199,6 +209,7 @@ export class Interception {
   #relayHttp2(taken: Taken, client: Socket, begun: Begun): void {
     const to = upstreamOf(taken)
     let { failure } = begun
+    this.#options.stalls.watchSocket(client, () => reset(taken.client))
     const isNarrow = this.#http2Clients.of(taken.sandboxId) >= WITH_WIDE_WINDOWS
     client.once('close', this.#http2Clients.add(taken.sandboxId))
     relayHttp2({
@@ -214,7 +225,7 @@ export class Interception {
   }
 
   #common({ sandboxId, server }: Taken): Relaying {
-    const { vaults, onExchange, log } = this.#options
+    const { vaults, onExchange, stalls, log } = this.#options
     return {
       server,
       vault: () => vaults.vaultOf(sandboxId),
@@ -223,6 +234,7 @@ export class Interception {
       onExchange: (exchange) => onExchange(sandboxId, exchange),
       onFault: (error) => log.error('cannot connect to a server', { sandbox: sandboxId, error }),
       secrets: this.#secrets,
+      stalls,
     }
   }
 }

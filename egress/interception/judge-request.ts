@@ -29,6 +29,12 @@ export const TOO_MANY_HELD: Refusal = {
 
 export const HEAD_TOO_LONG: Refusal = { status: 431, text: 'the head of the request is too long' }
 
+/** Why a request ends that has waited for so long for somebody to read. */
+export const TAKEN_NOTHING = {
+  byClient: 'its client took nothing of the answer for too long',
+  byServer: 'took nothing of the request for too long',
+}
+
 export type Verdict =
   | { refusal: Refusal; binding?: string }
   | { refusal?: undefined; injection: Injection | undefined }

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { Flows } from '../../../egress/connections/flows.ts'
 import { createRelay } from '../../../egress/connections/relay.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 import type { NetworkPolicy } from '../../../lib/api/network-policy.ts'
 import { createLogger } from '../../../lib/log.ts'
 import { createFakeKernel } from '../fake-kernel.ts'
@@ -92,6 +93,7 @@ async function openRelay(to: number, { perSandbox = 10 }: { perSandbox?: number 
     sandboxes: () => sandboxes,
     flows,
     record,
+    stalls: new StallWatch({ queuedBytesOf: () => 0 }),
     log,
     destinationOf: () => ({ address: '127.0.0.1', port: to }),
     openingMs: 300,

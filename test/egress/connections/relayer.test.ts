@@ -1,9 +1,12 @@
 // Connections that the proxy has accepted, relayed to a server on loopback, which a rule must open.
 
-import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { Flows } from '../../../egress/connections/flows.ts'
 import { type Accepted, createRelayer } from '../../../egress/connections/relay.ts'
+import { openQueuedBytes } from '../../../egress/queued-bytes.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 import { createSilentLogger } from '../../../lib/log.ts'
 import { createFakeKernel } from '../fake-kernel.ts'
 
@@ -13,8 +16,13 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** A client whose connection goes to a server that greets it and echoes. */
-async function setup(to: Partial<Accepted['to']>, first = '') {
+function greetAndEcho(socket: Socket): void {
+  socket.write('hello ')
+  socket.pipe(socket)
+}
+
+/** A client whose connection goes to a server, which greets it and echoes unless told otherwise. */
+async function setup(to: Partial<Accepted['to']>, first = '', serve = greetAndEcho) {
   const flows = new Flows({ perSandbox: 10, total: 10 })
   const { open, record } = createFakeKernel({ flows })
   const sandboxes = open()
@@ -31,11 +39,12 @@ async function setup(to: Partial<Accepted['to']>, first = '') {
   const port = await listen(
     createServer((socket) => {
       socket.on('error', () => socket.destroy())
-      socket.write('hello ')
-      socket.pipe(socket)
+      serve(socket)
     }),
   )
-  const begin = createRelayer({ sandboxes: () => sandboxes, flows, record, log: createSilentLogger() })
+  const stalls = new StallWatch({ queuedBytesOf: openQueuedBytes() })
+  const log = createSilentLogger()
+  const begin = createRelayer({ sandboxes: () => sandboxes, flows, record, stalls, log })
   const front = createServer({ allowHalfOpen: true }, (client) => {
     client.on('error', () => client.destroy())
     client.pause()
@@ -56,7 +65,7 @@ async function setup(to: Partial<Accepted['to']>, first = '') {
   const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
   const until = (wanted: string) => expect.poll(() => text).toBe(wanted)
   const events = () => record.page('sb', { after: 0, limit: 9 }).events
-  return { client, until, closed, events, sandboxes }
+  return { client, until, closed, events, sandboxes, stalls }
 }
 
 const REQUEST = (host: string) => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`
@@ -131,4 +140,55 @@ test.each([
     egress: [deny('tracker.example'), ...egress],
   }))
   await closed
+})
+
+/** Writes as long as it is read. */
+function flood(socket: Socket): void {
+  const piece = Buffer.alloc(65_536)
+  const go = () => {
+    while (!socket.destroyed && socket.write(piece));
+  }
+  socket.on('drain', go)
+  go()
+}
+
+test.each<[who: string, serve: (socket: Socket) => void, act: (client: Socket) => void]>([
+  ['its client', flood, (client) => void client.pause()],
+  ['its server', (socket) => void socket.pause(), flood],
+])('a connection ends when %s takes nothing of what waits for it for too long', async (who, serve, act) => {
+  const { client, events, stalls } = await setup({ isOpen: true }, '', serve)
+  act(client)
+  let now = 0
+  await expect
+    .poll(() => {
+      now += stalls.limitMs
+      stalls.look(now)
+      return events()
+    })
+    .toMatchObject([
+      {
+        verdict: 'allow',
+        reason: expect.stringMatching(`; ended, as ${who} took nothing of what waited for it`),
+      },
+    ])
+})
+
+test('a connection on which nobody owes anybody anything stays for as long as it likes', async () => {
+  const { client, until, stalls } = await setup({ isOpen: true })
+  await until('hello ')
+  for (let looks = 1; looks < 10; looks++) stalls.look(looks * stalls.limitMs)
+  client.write('again')
+  await until('hello again')
+})
+
+test('a server that is gone without a word is found out within minutes', async () => {
+  const { promise: accepted, resolve } = Promise.withResolvers<Socket>()
+  await setup({ isOpen: true }, '', resolve)
+  const { remotePort = 0 } = await accepted
+  // Of a connection that is established, a timer of kind 2, and when it comes in hundredths of a second.
+  const port = remotePort.toString(16).toUpperCase().padStart(4, '0')
+  const found = new RegExp(`: \\w+:${port} \\w+:\\w+ 01 \\w+:\\w+ 02:(\\w+) `)
+  const timer = () => found.exec(readFileSync('/proc/net/tcp', 'latin1'))?.[1]
+  await expect.poll(timer).toBeDefined()
+  expect(Number.parseInt(timer() ?? '', 16)).toBeLessThanOrEqual(6001)
 })

@@ -3,10 +3,11 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import type { RequestListener } from '../../../egress/http2/connection.ts'
+import type { Http2ConnectionOptions, RequestListener } from '../../../egress/http2/connection.ts'
 import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { RequestHead } from '../../../egress/http2/head.ts'
 import type { Http2Stream } from '../../../egress/http2/stream.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 import { frame, PREFACE, pack, packText, uint32 } from '../../support/http2-frames.ts'
 import { DEAF, requestTo } from './ends.ts'
 import { codeOf, Wire } from './wire.ts'
@@ -45,11 +46,15 @@ function splitHead(stream: number, block: Buffer): Buffer[] {
 type Request = { stream: Http2Stream; head: RequestHead; isWhole: boolean; closed: Promise<number> }
 
 /** A server of ours that keeps what it hears. */
-function serve(begin: (request: Request, listener: RequestListener) => void = () => {}) {
+function serve(
+  begin: (request: Request, listener: RequestListener) => void = () => {},
+  options: Pick<Http2ConnectionOptions, 'stalls'> = {},
+) {
   const requests: Request[] = []
   const data: Buffer[] = []
   const tooLong: RequestHead[] = []
   const wire = new Wire({
+    ...options,
     serve: () => {
       let close = (_code: number) => {}
       const closed = new Promise<number>((resolve) => {
@@ -437,6 +442,53 @@ test('a request that comes after the end of requests is not begun, and what foll
   if (request) answer(request)
   expect((await wire.next(FRAME.headers))?.stream).toBe(1)
   expect(requests).toHaveLength(1)
+})
+
+test('a stream that waits for its window for too long is broken off, and those that take some or are owed nothing are not', async () => {
+  const stalls = new StallWatch({ queuedBytesOf: () => 0 })
+  const { wire, requests } = serve(
+    ({ stream }) => {
+      stream.sendHead([{ name: ':status', value: '200' }], false)
+      if (stream.id !== 5) stream.send(Buffer.alloc(70_000), false)
+    },
+    { stalls },
+  )
+  wire.write(frame(FRAME.windowUpdate, 0, 0, uint32(1_000_000)), head(1, GET), head(3, GET), head(5, GET))
+  await expect.poll(() => requests.map(({ stream }) => stream.pendingBytes)).toEqual([4465, 4465, 0])
+  stalls.look(0)
+  wire.write(frame(FRAME.windowUpdate, 0, 3, uint32(1)))
+  await expect.poll(() => requests[1]?.stream.pendingBytes).toBe(4464)
+  stalls.look(stalls.limitMs - 1)
+  expect(requests.map(({ stream }) => stream.isClosed)).toEqual([false, false, false])
+  stalls.look(stalls.limitMs)
+  const reset = await wire.next(FRAME.rstStream)
+  expect([reset?.stream, codeOf(reset)]).toEqual([1, CODE.cancel])
+  expect(requests.map(({ stream }) => [stream.isClosed, stream.isGivenUp])).toEqual([
+    [true, true],
+    [false, false],
+    [false, false],
+  ])
+})
+
+test('streams that wait for the window of all are given up only when none takes anything', async () => {
+  const stalls = new StallWatch({ queuedBytesOf: () => 0 })
+  const { wire, requests } = serve(
+    ({ stream }) => {
+      stream.sendHead([{ name: ':status', value: '200' }], false)
+      stream.send(Buffer.alloc(60_000), false)
+    },
+    { stalls },
+  )
+  wire.write(head(1, GET), head(3, GET), head(5, GET))
+  await expect.poll(() => requests.map(({ stream }) => stream.pendingBytes)).toEqual([0, 54_465, 60_000])
+  const isClosed = () => requests.map(({ stream }) => stream.isClosed)
+  stalls.look(0)
+  wire.write(frame(FRAME.windowUpdate, 0, 0, uint32(10)))
+  await expect.poll(() => requests[1]?.stream.pendingBytes).toBe(54_455)
+  stalls.look(stalls.limitMs)
+  expect(isClosed()).toEqual([false, false, false])
+  stalls.look(2 * stalls.limitMs)
+  expect(isClosed()).toEqual([false, true, true])
 })
 
 describe('with a server', () => {

@@ -8,6 +8,8 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { Exchange } from '../../../egress/interception/exchange.ts'
 import { Http1Relay, type Http1RelayOptions } from '../../../egress/interception/http1-relay.ts'
 import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
+import { openQueuedBytes } from '../../../egress/queued-bytes.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 import type { Injection } from '../../../egress/vault/port.ts'
 
 const HOLDS: Injection = {
@@ -33,6 +35,7 @@ async function begin(options: Partial<Http1RelayOptions>): Promise<Socket> {
       reset: () => client.resetAndDestroy(),
       onFault: () => {},
       secrets: new SecretFinder(),
+      stalls: new StallWatch({ queuedBytesOf: () => 0 }),
       client,
       ...options,
     }).begin()
@@ -237,5 +240,100 @@ async function drip(client: Socket): Promise<void> {
   for await (const _ of setInterval(5)) {
     if (client.destroyed) return
     client.write('x')
+  }
+}
+
+/** Looks again and again, each time after so long that who has taken nothing since the last time is given up. */
+async function lookUntil(stalls: StallWatch, over: Promise<unknown>): Promise<void> {
+  let now = 0
+  let isOver = false
+  void over.finally(() => {
+    isOver = true
+  })
+  await expect
+    .poll(() => {
+      now += stalls.limitMs
+      stalls.look(now)
+      return isOver
+    })
+    .toBe(true)
+}
+
+/** Writes as long as it is read. */
+function flood(socket: Socket): void {
+  const piece = Buffer.alloc(65_536)
+  const go = () => {
+    while (!socket.destroyed && socket.write(piece));
+  }
+  socket.on('drain', go).on('error', () => {})
+  go()
+}
+
+const setupStalls = () => new StallWatch({ queuedBytesOf: openQueuedBytes() })
+
+test('a client that takes nothing of an answer for too long is let go, and its server', async () => {
+  const stalls = setupStalls()
+  const { promise: over, resolve } = Promise.withResolvers<Exchange>()
+  const { promise: gone, resolve: goes } = Promise.withResolvers<void>()
+  const open = await beginServer((socket) => {
+    socket.once('close', () => goes())
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n')
+      flood(socket)
+    })
+  })
+  const client = await begin({ stalls, onExchange: resolve, open })
+  client.pause()
+  client.write('GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+  await lookUntil(stalls, over)
+  expect((await over).refusal).toBe('its client took nothing of the answer for too long')
+  await gone
+})
+
+test('a server that takes nothing of a request for too long is let go, and its client is answered', async () => {
+  const stalls = setupStalls()
+  const { promise: over, resolve } = Promise.withResolvers<Exchange>()
+  const open = await beginServer((socket) => void socket.pause())
+  const client = await begin({ stalls, onExchange: resolve, open })
+  client.on('error', () => {})
+  const answer = once(client.setEncoding('utf8'), 'data')
+  client.write('PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000000\r\n\r\n')
+  flood(client)
+  await lookUntil(stalls, over)
+  expect((await answer)[0]).toMatch(
+    /^HTTP\/1\.1 504 [\s\S]*a\.example.* took nothing of the request for too long/,
+  )
+})
+
+test('by another protocol who takes nothing for too long is let go, and who is silent may be', async () => {
+  const stalls = setupStalls()
+  const { client, origin, over } = await beginTunnel({ stalls })
+  await once(client, 'data')
+  for (let looks = 1; looks < 5; looks++) stalls.look(looks * stalls.limitMs)
+  client.write('still there')
+  expect(String((await once(origin, 'data'))[0])).toBe('still there')
+  origin.pause()
+  flood(client)
+  await lookUntil(stalls, over)
+  expect(await over).toMatchObject({ status: 101, refusal: expect.stringContaining('took nothing') })
+})
+
+/** Opens connections to a server that does this with each. */
+async function beginServer(serve: (socket: Socket) => void): Promise<() => Promise<Socket>> {
+  const sockets: Socket[] = []
+  const server = createServer((socket) => {
+    sockets.push(socket.on('error', () => {}))
+    serve(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return async () => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').on('error', () => {})
+    await once(socket, 'connect')
+    return socket
   }
 }

@@ -14,9 +14,10 @@ import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { Exchange } from '../../../egress/interception/exchange.ts'
 import { relayHttp2 } from '../../../egress/interception/http2-relay.ts'
 import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 import type { Injection } from '../../../egress/vault/port.ts'
 import { frame, pack } from '../../support/http2-frames.ts'
-import { Wire } from '../http2/wire.ts'
+import { codeOf, Wire } from '../http2/wire.ts'
 
 const HOST = 'a.example'
 const SECRET = 'sk-live-1234567890'
@@ -34,13 +35,14 @@ const INJECTION: Injection = {
 
 function setup({ injection, reached }: { injection?: Injection; reached?: Promise<void> } = {}) {
   const faults: unknown[] = []
+  const stalls = new StallWatch({ queuedBytesOf: () => 0 })
   const servers: Wire[] = []
   const exchanges: Exchange[] = []
   const [theirs, ours] = duplexPair()
   const open = () => {
     const kept = servers.find(({ connection }) => connection.isOpen)
     if (kept) return kept.connection
-    const server = new Wire({})
+    const server = new Wire({ stalls })
     server.greet()
     servers.push(server)
     return server.connection
@@ -52,6 +54,7 @@ function setup({ injection, reached }: { injection?: Injection; reached?: Promis
     onExchange: (exchange) => exchanges.push(exchange),
     onFault: (error) => faults.push(error),
     secrets: new SecretFinder(),
+    stalls,
     open: () => (reached ? reached.then(open) : open()),
     client: ours,
   })
@@ -67,7 +70,7 @@ function setup({ injection, reached }: { injection?: Injection; reached?: Promis
     await expect.poll(() => servers.length).toBeGreaterThan(index)
     return servers[index] as Wire
   }
-  return { ask, server, servers, exchanges, faults }
+  return { ask, server, servers, exchanges, faults, stalls }
 }
 
 const statusOf = async (stream: ClientHttp2Stream) => (await once(stream, 'response'))[0][':status']
@@ -185,6 +188,51 @@ test.each([
     .poll(() => exchanges)
     .toMatchObject([{ method, path: '/long', status: 431, refusal: 'the head of the request is too long' }])
   expect(servers).toEqual([])
+})
+
+/** Looks again and again, each time after so long that who has taken nothing since the last time is given up. */
+async function lookUntilOver({ stalls, exchanges }: ReturnType<typeof setup>): Promise<Exchange | undefined> {
+  let now = 0
+  await expect
+    .poll(() => {
+      now += stalls.limitMs
+      stalls.look(now)
+      return exchanges
+    })
+    .toHaveLength(1)
+  return exchanges[0]
+}
+
+test('a server that takes nothing of a request for too long is given up, and its client is answered', async () => {
+  const world = setup()
+  const upload = world.ask({ ':method': 'PUT' }, false)
+  const answered = statusOf(upload)
+  upload.write(Buffer.alloc(100_000))
+  upload.resume()
+  const wire = await world.server(0)
+  await wire.next(FRAME.data)
+  expect(await lookUntilOver(world)).toMatchObject({
+    status: 504,
+    refusal: `the server ${HOST} took nothing of the request for too long`,
+  })
+  expect(await answered).toBe(504)
+  expect(codeOf(await wire.next(FRAME.rstStream))).toBe(CODE.cancel)
+})
+
+test('a client that takes nothing of an answer for too long is given up, and the server hears of it', async () => {
+  const world = setup()
+  const download = world.ask({})
+  const wire = await world.server(0)
+  await wire.next(FRAME.headers)
+  // Node takes one byte less than that of what nobody reads.
+  const pieces = Array.from({ length: 4 }, () => frame(FRAME.data, 0, 1, Buffer.alloc(16_384)))
+  wire.write(OK, ...pieces)
+  expect(await statusOf(download)).toBe(200)
+  expect(await lookUntilOver(world)).toMatchObject({
+    status: 200,
+    refusal: 'its client took nothing of the answer for too long',
+  })
+  expect(codeOf(await wire.next(FRAME.rstStream))).toBe(CODE.cancel)
 })
 
 test('a body in which a secret is put is asked for by ourselves, and goes on whole', async () => {

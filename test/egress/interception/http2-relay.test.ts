@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { Http2Connection } from '../../../egress/http2/connection.ts'
 import { relayHttp2 } from '../../../egress/interception/http2-relay.ts'
 import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 
 async function listen(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1')
@@ -33,6 +34,7 @@ async function begin(requestMs: number): Promise<() => ClientHttp2Session> {
         onExchange: () => {},
         onFault: () => {},
         secrets: new SecretFinder(),
+        stalls: new StallWatch({ queuedBytesOf: () => 0 }),
         open: () => upstream,
         client,
         requestMs,

@@ -12,6 +12,8 @@ import { FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import { makeAuthority } from '../../../egress/interception/authority.ts'
 import type { Exchange } from '../../../egress/interception/exchange.ts'
 import { Interception } from '../../../egress/interception/interception.ts'
+import { openQueuedBytes } from '../../../egress/queued-bytes.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 import type { VaultChoice, VaultScheme, VaultView } from '../../../egress/vault/port.ts'
 import { createLogger } from '../../../lib/log.ts'
 import { formatKey, makeCertificate, makeKeyPair } from '../../../lib/x509.ts'
@@ -125,6 +127,8 @@ afterAll(() => {
   for (const server of servers) server.close()
 })
 
+const stalls = new StallWatch({ queuedBytesOf: openQueuedBytes() })
+
 /** Takes connections as the relay hands them over. */
 async function openInterception(
   to: number,
@@ -142,6 +146,7 @@ async function openInterception(
     authorities: { authorityOf: () => inside, remove: () => {} },
     trust: createSecureContext({ ca: world.certificate }),
     maxHeldBodies,
+    stalls,
     onExchange: (_id, exchange) => void exchanges.push(exchange),
     log: createLogger({ program: 'test', level: () => 'debug', write: (line) => void logged.push(line) }),
   })

@@ -11,11 +11,13 @@ import { makeAuthority } from '../../../egress/interception/authority.ts'
 import { Http2Upstreams } from '../../../egress/interception/http2-upstreams.ts'
 import { Leaves } from '../../../egress/interception/leaves.ts'
 import { type Upstream, type UpstreamLimits, Upstreams } from '../../../egress/interception/upstreams.ts'
+import { StallWatch } from '../../../egress/stall-watch.ts'
 import { formatKey, makeCertificate, makeKeyPair } from '../../../lib/x509.ts'
 import { DEAF, requestTo } from '../http2/ends.ts'
 
 const DAY_MS = 86_400_000
 const HOST = 'a.example'
+const stalls = new StallWatch({ queuedBytesOf: () => 0 })
 const world = makeAuthority('world', Date.now())
 const LOUD = Array.from({ length: 12 }, (_, index) => `127.0.1.${index + 1}`)
 
@@ -83,7 +85,7 @@ test('connections by HTTP/2: of one sandbox so many wait for requests, and those
   const server = createSecureServer(certificate())
   server.on('stream', (stream) => stream.respond({ ':status': 200 }))
   const port = await listen(server)
-  const upstreams = new Http2Upstreams({ upstreams: setup(), each: 3 })
+  const upstreams = new Http2Upstreams({ upstreams: setup(), stalls, each: 3 })
   onTestFinished(() => upstreams.close())
   const to = (sandboxId: string, address: string): Upstream => ({
     ...{ scheme: 'https', host: HOST, port },
@@ -116,7 +118,7 @@ test('connections by HTTP/2: a server may send less ahead on those beyond the fi
     )
   })
   const port = await listen(server)
-  const upstreams = new Http2Upstreams({ upstreams: setup() })
+  const upstreams = new Http2Upstreams({ upstreams: setup(), stalls })
   onTestFinished(() => upstreams.close())
   for (const address of LOUD)
     await upstreams.open({ scheme: 'https', host: HOST, port, sandboxId: 'loud', address })
@@ -129,7 +131,7 @@ describe('connections by HTTP/2 to one server', () => {
     const server = createSecureServer({ ...certificate(), ...options })
     server.on('stream', serve).on('sessionError', () => {})
     const port = await listen(server)
-    const upstreams = new Http2Upstreams({ upstreams: setup(), each: 5 })
+    const upstreams = new Http2Upstreams({ upstreams: setup(), stalls, each: 5 })
     onTestFinished(() => upstreams.close())
     const to = { scheme: 'https' as const, host: HOST, port, sandboxId: 'sb', address: '127.0.0.1' }
     const ask = async (onData?: () => void) => {
