@@ -1,13 +1,13 @@
 // Why a sandbox may reach something or not, by the same decisions that are made when it tries.
 
-import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { isIP, isIPv6 } from 'node:net'
 import { canonicalAddress } from '../lib/address6.ts'
 import { parseName } from '../lib/api/network-policy.ts'
 import type { Endpoint } from '../lib/api/rule-scope.ts'
 import { ApiError } from '../lib/errors.ts'
-import type { RefusedPacket } from './nft/refused.ts'
+import type { RefusedPacket } from './nft/refused-element.ts'
 import { translatedOf } from './policy/addresses6.ts'
-import { type Decision, decideAddress, decideWithout6 } from './policy/decide.ts'
+import { type Decision, decideAddress, decideWithout6, mustBeNamed } from './policy/decide.ts'
 import type { Sandbox } from './sandbox-table.ts'
 import type { Sandboxes } from './sandboxes.ts'
 
@@ -62,14 +62,18 @@ export function explain(
 
 /** Why the kernel has refused a packet, when the policy in force says so; otherwise it is for what its set stands for. */
 export function explainPacket(
-  { policy }: Sandbox,
+  { policy, credentialProxy = false }: Sandbox,
   { set, address, protocol, port = 0 }: RefusedPacket,
 ): string | undefined {
+  if (set === 'frames') return decideWithout6(address).reason
   if (set !== 'refused' || protocol === undefined) return undefined
   if (port === DNS_OVER_TLS_PORT) return 'DNS over TLS is closed: egress itself answers for names'
   const { action, reason } = decideAddress(policy, address, { learned: false, endpoint: { protocol, port } })
   if (action === 'deny') return reason
-  return isIPv4(address) ? undefined : 'a header of it, or its way, is closed whatever the policy says'
+  if (isIPv6(address))
+    return 'a header of it, its way, or a connection that is not its own is closed whatever the policy says'
+  if (credentialProxy || mustBeNamed(policy, { address, port, readPorts: [] })) return undefined
+  return 'another sandbox, the host, or part of a connection that is not its own: closed whatever the policy says'
 }
 
 /** For an address that a translator leads elsewhere from, where. */

@@ -8,6 +8,7 @@ import { runProgram } from '../../lib/run-program.ts'
 import { closeRouting } from '../connections/routing.ts'
 import { closeNetwork } from '../network.ts'
 import { createForeignFirewalls } from '../nft/foreign.ts'
+import { formatFramesTeardown } from '../nft/frame-rules.ts'
 import { closeGuard, openGuard } from '../nft/guard.ts'
 import { formatTeardown } from '../nft/rules.ts'
 import type { OwnRules } from '../own-rules.ts'
@@ -17,7 +18,7 @@ export type AroundTable = {
   makeWay(): Promise<void>
   /** Keeps the sandboxes closed when the rules are gone, where the kernel can. */
   guard(): Promise<void>
-  /** Removes all of it, and the table. */
+  /** Removes all of it, and our tables. */
   removeAll(): Promise<void>
 }
 
@@ -69,6 +70,9 @@ export function createAroundTable({
       await foreign.close()
       closeGuard({ directory: stateDir, ownNft })
       await nft.apply(formatTeardown({ table }))
+      const tables = (await nft.list('tables')) ?? []
+      if (tables.some((each) => each.table?.family === 'netdev' && each.table.name === table))
+        await nft.apply(formatFramesTeardown({ table }))
       await closeRouting(mark, runProgram)
       await closeNetwork({ interfacePrefix, file: networkFile, run: runProgram })
     },

@@ -20,6 +20,7 @@ import { type EgressConfig, readEgressConfig } from '../config.ts'
 import { openRouting } from '../connections/routing.ts'
 import { openEngine } from '../engine.ts'
 import { openNetwork } from '../network.ts'
+import { Frames } from '../nft/frames.ts'
 import { type OwnRules, openOwnRules } from '../own-rules.ts'
 import { openSandboxFiles } from '../sandbox-files.ts'
 import type { Sandboxes } from '../sandboxes.ts'
@@ -167,6 +168,9 @@ async function run(
   const { sandboxes, record, vaults, authorities, interception, observation } = engine
   onSandboxes(sandboxes)
   await sandboxes.load()
+  const interfaces = () => sandboxes.list().map((each) => each.interface)
+  const frames = new Frames({ nft: rules.nft, table, ipv6, interfaces, log, signal })
+  await frames.build()
   await around.guard()
   engine.begin()
   const makeWay = async () => {
@@ -187,7 +191,11 @@ async function run(
         },
       },
       log,
-      onRegistered: () => void makeWay(),
+      onRegistered(name) {
+        void frames.put(name)
+        void makeWay()
+      },
+      onRemoved: (name) => void frames.drop(name),
     }).fetch,
     listen: { socketPath: instance.egressSocket },
     signal,
@@ -212,7 +220,7 @@ async function run(
     await around.makeWay()
     await around.guard()
   }
-  await lookAfter({ rules, engine, ipv6, everyTime, log, signal })
+  await lookAfter({ rules, engine, frames, ipv6, everyTime, log, signal })
   await Promise.all([policy.closed, admin.closed, engine.close()])
   // With no sandbox there is nothing to keep closed, so nothing is left behind.
   if (sandboxes.size === 0) await around.removeAll()

@@ -21,9 +21,11 @@ export function formatRefusedSets(): string {
 `
 }
 
+/** What all such sets have. */
+export const REFUSED_BOUNDS = `flags dynamic,timeout; timeout ${REFUSED_SECONDS}s; size ${REFUSED_SET_SIZE};`
+
 export function formatRefusedSets6(): string {
-  const bounds = `flags dynamic,timeout; timeout ${REFUSED_SECONDS}s; size ${REFUSED_SET_SIZE};`
-  return `  set refused6 { type ifname . ipv6_addr . inet_proto . inet_service; ${bounds} }
-  set spoofed6 { type ifname . ipv6_addr; ${bounds} }
+  return `  set refused6 { type ifname . ipv6_addr . inet_proto . inet_service; ${REFUSED_BOUNDS} }
+  set spoofed6 { type ifname . ipv6_addr; ${REFUSED_BOUNDS} }
 `
 }

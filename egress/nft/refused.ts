@@ -1,34 +1,22 @@
 // Packets that the kernel refused, as lines in the log and events of the record. The kernel notes each once in sets of bounded size;
-// this reads them (shares.ts). It is also how egress learns that its table has gone.
+// this reads them (shares.ts). It is also how egress learns that a table of its own has gone.
 
 import type { Logger } from '../../lib/log.ts'
 import type { Decided, DecisionRecord } from '../record.ts'
 import { createRefusalLog } from '../refusal-log.ts'
-import type { Nft, NftElement } from './apply.ts'
-import { UNTOLD } from './shares.ts'
+import type { Nft } from './apply.ts'
+import { formatFrame, isMore, parseRefused, type Refused, type RefusedPacket } from './refused-element.ts'
 
-/**
- * What was refused on its way, and what came from an address that is not the sandbox's own. There are two more, with a 6, where
- * sandboxes have IPv6; where they have none, the kernel drops it before any rule sees it.
- */
-export const REFUSED_SETS = ['refused', 'spoofed'] as const
-export type RefusedSet = (typeof REFUSED_SETS)[number]
-
-export type RefusedPacket = {
-  set: RefusedSet
-  interface: string
-  /** Where it was to go; of what is spoofed, where it said that it came from. */
-  address: string
-  protocol?: string
-  /** Zero where there is none. */
-  port?: number
-}
+/** A set of the kernel, and what stands in it. */
+type Noted = { family: 'inet' | 'netdev'; name: string; set: Refused['set'] }
 
 export type RefusedLogOptions<Known extends { id: string }> = {
   nft: Pick<Nft, 'list'>
   table: string
   /** Whether sandboxes have IPv6. */
   ipv6?: boolean
+  /** Whether there is the table of what is neither IPv4 nor ARP (frame-rules.ts). */
+  seesFrames?: () => boolean
   /** The sandbox behind an interface. */
   sandboxOf: (interfaceName: string) => Known | undefined
   /** Why the policy in force refuses a packet, when it does. */
@@ -41,29 +29,32 @@ export type RefusedLogOptions<Known extends { id: string }> = {
 const REASON = 'no rule opens this address, and no allowed name led to it by TCP'
 const MORE = 'more was refused than is told one by one: too much is new at once, or too often'
 
-/** Gives a function that tells what was refused since its last call, and says whether the table was there. */
+/** Gives a function that tells what was refused since its last call, and says whether the tables were there. */
 export function createRefusedLog<Known extends { id: string }>({
   nft,
   table,
   ipv6 = false,
+  seesFrames = () => false,
   sandboxOf,
   explain,
   record,
   log,
   now,
 }: RefusedLogOptions<Known>): () => Promise<boolean> {
-  const sets = (ipv6 ? ['', '6'] : ['']).flatMap((family) =>
-    REFUSED_SETS.map((kind) => ({ kind, name: `${kind}${family}` })),
-  )
   const tell = createRefusalLog(log, 'connection denied', now)
   let before = new Set<string>()
   return async () => {
-    const listed = await Promise.all(sets.map(({ name }) => nft.list('set', 'inet', table, name)))
-    // The first is in every table of ours, also of an earlier version.
-    if (!listed[0]) return false
+    const sets = [...packetSets(ipv6), ...(seesFrames() ? frameSets(ipv6) : [])]
+    const listed = await Promise.all(sets.map(({ family, name }) => nft.list('set', family, table, name)))
+    const gone = (family: Noted['family']) => {
+      const first = sets.findIndex((each) => each.family === family)
+      return first >= 0 && !listed[first]
+    }
+    // The first of a table is in every one of ours, also of an earlier version.
+    if (gone('inet') || (gone('netdev') && seesFrames())) return false
     const seen = new Set<string>()
-    const fresh: RefusedPacket[] = []
-    for (const [index, { kind }] of sets.entries())
+    const fresh: Refused[] = []
+    for (const [index, { set: kind }] of sets.entries())
       for (const element of listed[index]?.flatMap(({ set }) => set?.elem ?? []) ?? []) {
         const refused = parseRefused(kind, element)
         if (!refused) continue
@@ -72,42 +63,41 @@ export function createRefusedLog<Known extends { id: string }>({
         if (!before.has(key)) fresh.push(refused)
       }
     before = seen
-    for (const packet of fresh) {
-      const sandbox = sandboxOf(packet.interface)
-      const what = describe(packet, sandbox && explain?.(sandbox, packet))
+    for (const refused of fresh) {
+      const sandbox = sandboxOf(refused.interface)
+      const reason = sandbox && refused.set !== 'kinds' ? explain?.(sandbox, refused) : undefined
+      const what = describe(refused, reason)
       if (sandbox) record.add(sandbox.id, { kind: 'connection', verdict: 'deny', ...what })
-      const { reason, address, protocol, port } = what
-      tell(sandbox?.id ?? packet.interface, {
-        event: `${address} ${protocol} ${port} ${reason}`,
+      const { address, protocol, port } = what
+      tell(sandbox?.id ?? refused.interface, {
+        event: `${address} ${protocol} ${port} ${what.reason}`,
         what: { address, protocol, port: port || undefined },
-        reason,
+        reason: what.reason,
       })
     }
     return true
   }
 }
 
+const packetSets = (ipv6: boolean): Noted[] =>
+  (ipv6 ? ['', '6'] : ['']).flatMap((version) =>
+    (['refused', 'spoofed'] as const).map((set) => ({ family: 'inet', name: `${set}${version}`, set })),
+  )
+/** Where sandboxes have IPv6, it is judged with the rest. */
+const frameSets = (ipv6: boolean): Noted[] =>
+  (ipv6 ? (['kinds'] as const) : (['kinds', 'frames'] as const)).map((set) => ({
+    family: 'netdev',
+    name: set,
+    set,
+  }))
+
 type Described = Pick<Decided, 'reason' | 'address' | 'protocol' | 'port'>
 
-function describe({ set, address, protocol, port }: RefusedPacket, reason = REASON): Described {
-  if (set === 'refused' && address === UNTOLD) return { reason: MORE }
+function describe(refused: Refused, reason = REASON): Described {
+  if (isMore(refused)) return { reason: MORE }
+  if (refused.set === 'kinds') return { reason: `nobody takes a ${formatFrame(refused)}` }
+  const { set, address, protocol, port } = refused
   if (set === 'spoofed')
     return { reason: `it says that it comes from ${address}, which is not the sandbox's own` }
-  const packet = { address, ...(protocol !== undefined && { protocol }), ...(port !== undefined && { port }) }
-  return { ...packet, reason }
-}
-
-function parseRefused(set: RefusedSet, element: NftElement): RefusedPacket | undefined {
-  if (typeof element === 'string') return undefined
-  const { val } = element.elem
-  if (typeof val !== 'object' || val === null || !('concat' in val) || !Array.isArray(val.concat))
-    return undefined
-  const [name, address, protocol, port] = val.concat as unknown[]
-  return {
-    set,
-    interface: String(name),
-    address: String(address),
-    ...(protocol !== undefined && { protocol: protocol === 'ipv6-icmp' ? 'icmp' : String(protocol) }),
-    ...(port !== undefined && { port: Number(port) }),
-  }
+  return { address, reason, ...(protocol !== undefined && { protocol }), ...(port !== undefined && { port }) }
 }

@@ -20,7 +20,7 @@ export type Base6 = {
 }
 
 /** Of ICMPv6: what is said to all and means nothing here, too often to be remembered. */
-const USUAL =
+export const USUAL =
   'nd-router-solicit, nd-neighbor-solicit, mld-listener-report, mld-listener-done, mld2-listener-report'
 /** And what would change how others find their way. */
 const NEIGHBOURS = `${USUAL}, nd-router-advert, nd-neighbor-advert, nd-redirect, mld-listener-query`

@@ -8,8 +8,8 @@ import { REFUSED_SECONDS } from './refused-sets.ts'
  * Of one sandbox so many that are new at once and then a second, and a few of what has no ports: at most 700 and 160 are kept of it in
  * the minute for which they are.
  */
-const TELL_MOST = 'limit rate over 5/second burst 400 packets'
-const TELL_FEW = 'limit rate over 1/second burst 100 packets'
+export const TELL_MOST = 'limit rate over 5/second burst 400 packets'
+export const TELL_FEW = 'limit rate over 1/second burst 100 packets'
 /** What no sandbox needs is not to come as far as egress, which counts questions one by one. */
 const ASK_RATE = { perSecond: 2000, burst: 4000 }
 const MAX_SANDBOXES = 4096
@@ -18,8 +18,8 @@ export const UNTOLD = '0.0.0.0'
 const NOTE_UNTOLD = `add @refused { iifname . ${UNTOLD} . 255 . 0 }`
 
 /** The sets by which the kernel counts. */
-export function formatShares(): string {
-  return ['telling', 'telling_few', 'asking']
+export function formatShares(names = ['telling', 'telling_few', 'asking']): string {
+  return names
     .map(
       (name) =>
         `  set ${name} { type ifname; flags dynamic,timeout; timeout ${REFUSED_SECONDS}s; size ${MAX_SANDBOXES}; }\n`,

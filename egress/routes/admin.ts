@@ -31,7 +31,9 @@ export type AdminDeps = {
   /** What else is kept of a sandbox. */
   vaults: { forget(id: string): void }
   /** Called after a registration, for what need not be waited for. */
-  onRegistered: () => void
+  onRegistered: (interfaceName: string) => void
+  /** Likewise when nothing is registered with an interface any more. */
+  onRemoved: (interfaceName: string) => void
 }
 
 export function adminRoutes({
@@ -41,6 +43,7 @@ export function adminRoutes({
   vaults,
   metrics,
   onRegistered,
+  onRemoved,
 }: AdminDeps): Hono {
   const routes = new Hono()
   routes.get('/healthz', (context) => context.text('ok'))
@@ -52,8 +55,10 @@ export function adminRoutes({
   routes.put('/sandboxes/:id', async (context) => {
     const id = readId(context.req.param('id'))
     const registration = readRegistration(await readBody(context.req.raw), network)
+    const before = sandboxes.get(id)?.interface
     await sandboxes.register(id, registration)
-    onRegistered()
+    if (before !== undefined && before !== registration.interface) onRemoved(before)
+    onRegistered(registration.interface)
     return context.body(null, 204)
   })
   routes.put('/sandboxes/:id/authority', (context) => {
@@ -64,11 +69,13 @@ export function adminRoutes({
     const id = readId(context.req.param('id'))
     // Before the sandbox itself, so that nothing stays that nobody would ever remove; and once more, for what a client wrote meanwhile.
     vaults.forget(id)
+    const before = sandboxes.get(id)?.interface
     try {
       await sandboxes.remove(id)
     } finally {
       vaults.forget(id)
       authorities.remove(id)
+      if (before !== undefined) onRemoved(before)
     }
     return context.body(null, 204)
   })

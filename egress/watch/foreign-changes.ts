@@ -1,4 +1,4 @@
-// Finds in what `nft monitor` prints that another program has changed our table. A transaction is some lines and then one that says the
+// Finds in what `nft monitor` prints that another program has changed a table of ours. A transaction is some lines and then one that says the
 // number of the rules that it has made, and names the process that did; nft, as we start it, is known by its name. Pure but for the
 // transaction that is being read.
 
@@ -12,12 +12,12 @@ export function createForeignChanges({
   table,
   own,
 }: {
-  /** In the family inet. */
+  /** In the families inet and netdev. */
   table: string
   own: string
 }): (line: string) => number | undefined {
   const changed = new RegExp(
-    `^(add|insert|replace|delete) (table|chain|rule|set|map|element) inet ${table}( |$)`,
+    `^(add|insert|replace|delete) (table|chain|rule|set|map|element) (inet|netdev) ${table}( |$)`,
   )
   let isOurTable = false
   return (line) => {

@@ -5,6 +5,7 @@ import { runProgram } from '../../lib/run-program.ts'
 import { openRouting } from '../connections/routing.ts'
 import type { Engine } from '../engine.ts'
 import { explainPacket } from '../explain.ts'
+import type { Frames } from '../nft/frames.ts'
 import { createRefusedLog } from '../nft/refused.ts'
 import type { OwnRules } from '../own-rules.ts'
 import { keepRules } from './keep-rules.ts'
@@ -12,6 +13,8 @@ import { keepRules } from './keep-rules.ts'
 export type LookingAfter = {
   rules: OwnRules
   engine: Pick<Engine, 'sandboxes' | 'record'>
+  /** Where sandboxes are behind interfaces. */
+  frames?: Frames
   /** Whether sandboxes have IPv6. */
   ipv6: boolean
   /** Whatever else must be done from time to time. */
@@ -24,6 +27,7 @@ export type LookingAfter = {
 export function lookAfter({
   rules: { table, mark, nft, ownNft },
   engine: { sandboxes, record },
+  frames,
   ipv6,
   everyTime,
   log,
@@ -33,6 +37,7 @@ export function lookAfter({
     nft,
     table,
     ipv6,
+    seesFrames: () => frames?.isOpen ?? false,
     sandboxOf: (name) => sandboxes.byInterface(name),
     explain: explainPacket,
     record,
@@ -43,7 +48,10 @@ export function lookAfter({
     nft: ownNft,
     isOwn: (generation) => nft.isOwn(generation),
     close: () => sandboxes.close(),
-    repair: () => sandboxes.repair(),
+    async repair() {
+      await sandboxes.repair()
+      await frames?.build()
+    },
     openRouting: () => openRouting(mark, runProgram, { ipv6 }),
     look,
     everyTime,

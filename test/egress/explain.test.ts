@@ -64,5 +64,22 @@ test('N2: a refused packet that the policy would let pass is refused for what it
   expect(explainPacket(sandbox, { ...packet, address: 'fd00:1::a58:6' })).toMatch(
     /closed whatever the policy/,
   )
-  expect(explainPacket(sandbox, { ...packet, address: '198.51.100.7' })).toBeUndefined()
+  expect(explainPacket(sandbox, { ...packet, address: '198.51.100.7' })).toMatch(
+    /a connection that is not its own/,
+  )
+  // Where a name must be said, its being open by default is no reason.
+  const named = {
+    ...sandbox,
+    policy: {
+      ...sandbox.policy,
+      deniesNames: true,
+      layers: [],
+      policy: { ...sandbox.policy.policy, defaultAction: 'allow' as const },
+    },
+  }
+  expect(explainPacket(named, { ...packet, address: '198.51.100.7' })).toBeUndefined()
+  // Where there is none, no policy opens any of it.
+  expect(explainPacket(sandbox, { ...packet, set: 'frames', address: '2001:db8::7' })).toMatch(
+    /^sandboxes have no IPv6/,
+  )
 })

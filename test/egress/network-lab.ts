@@ -21,6 +21,11 @@ const ROOT = join(import.meta.dirname, '../..')
 const NODE = join(ROOT, 'node_modules/node/bin/node')
 const FIXTURES = join(import.meta.dirname, 'fixtures')
 const START_MS = 20_000
+const SEND_FRAMES = `import socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+    wire.bind((sys.argv[1], 0))
+    for frame in sys.argv[2:]:
+        wire.send(bytes.fromhex(frame))`
 
 export const TOKEN = 'a-token-of-a-guest-1'
 /** Stands for the internet. */
@@ -341,6 +346,13 @@ export class Guest {
       child.once('exit', (code) => reject(new Error(`the flood ended with ${code}`)))
     })
     return child
+  }
+
+  /** Sends frames that begin with these types, written in hexadecimal, and hold nothing. */
+  async sendFrames(...types: string[]): Promise<void> {
+    const addresses = '020000000001'.repeat(2)
+    const frames = types.map((type) => `${addresses}${type}${'00'.repeat(60)}`)
+    await run('ip', 'netns', 'exec', this.namespace, 'python3', '-c', SEND_FRAMES, 'eth0', ...frames)
   }
 
   /** Counts, from now on, the datagrams that arrive at a port. */

@@ -19,6 +19,7 @@ test.each([
     true,
   ],
   ['a rule put before ours', ['insert rule inet ours c accept', BY_OTHERS], true],
+  ['the table of frames emptied', ['delete chain netdev ours other', BY_OTHERS], true],
   ['another table', ['delete table inet ours_too', 'delete table ip ours', BY_OTHERS], false],
   [
     'another after our own',

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { formatFrames, formatFramesLess, formatFramesOf } from '../../egress/nft/frame-rules.ts'
 import { formatPolicy } from '../../egress/nft/policy-rules.ts'
 import {
   type BaseRules,
@@ -121,6 +122,10 @@ const steps: [what: string, script: string][] = [
   ],
   ['the first policy again', formatPolicy(base, everything)],
   ['a sandbox less', formatRemove(base, everything)],
+  ['what comes in by an interface', formatFramesOf(base, 'lo')],
+  ['the same once more', formatFramesOf(base, 'lo')],
+  ['an interface less', formatFramesLess(base, 'lo')],
+  ['one that was not there', formatFramesLess(base, 'eth7')],
 ]
 
 test.each([
@@ -128,7 +133,11 @@ test.each([
   ['Deno', [DENO, 'run', '-A']],
 ])('nft lists the same rules, whoever has made them; by %s', async (_what, by) => {
   for (const namespace of [BY_NFT, BY_US])
-    await inside(namespace, ['nft', '-f', '-'], `flush ruleset\n${formatTable(base, [])}`)
+    await inside(
+      namespace,
+      ['nft', '-f', '-'],
+      `flush ruleset\n${formatTable(base, [])}${formatFrames(base, { ipv6: false })}`,
+    )
   for (const [what, script] of steps) {
     await inside(BY_NFT, ['nft', '-f', '-'], script)
     // Deno takes longer to start than all of it takes, so it makes all steps at once, below.

@@ -14,7 +14,7 @@ import {
   writeRule,
   writeVerdict,
 } from './encode-rule.ts'
-import type { Command, Element } from './read-script.ts'
+import type { Command, Element, Family, Ingress } from './read-script.ts'
 
 export type Batch = {
   bytes: Buffer
@@ -54,10 +54,15 @@ const CREATE = 0x400
 const APPEND = 0x800
 
 /** A family, a version, and in what begins and ends a batch the number of whom it is for. */
-const INET = Uint8Array.of(1, 0, 0, 0)
+const FAMILIES: Record<Family, Uint8Array> = {
+  inet: Uint8Array.of(1, 0, 0, 0),
+  netdev: Uint8Array.of(5, 0, 0, 0),
+}
 const FOR_NF_TABLES = Uint8Array.of(0, 0, 0, NF_TABLES)
 const SET_FLAGS = { anonymous: 1, constant: 2, interval: 4, timeout: 16 } as const
 const IS_END = 1
+const INGRESS_HOOK = 0
+const POLICY_ACCEPT = 1
 /** What nft itself notes of a set, so that its listings are right: the order of the bytes of keys, and that ranges may be joined. */
 const KEY_ORDER_NOTE = 0
 const JOINED_NOTE = 2
@@ -78,11 +83,13 @@ export function encodeBatch(
   to.clear()
   const sent: Sent[] = []
   let lastSetId = 0
-  const pieces = commands.flatMap((command) => piecesOf(command, () => ++lastSetId))
+  const pieces = commands.flatMap((command) =>
+    piecesOf(command, () => ++lastSetId).map((piece) => ({ ...piece, family: command.family })),
+  )
   const frame = (type: number, sequence: number) =>
     to.message({ type, flags: REQUEST, sequence }, FOR_NF_TABLES)
   frame(BATCH_BEGIN, first)
-  for (const [index, { kind, line, body }] of pieces.entries()) {
+  for (const [index, { kind, family, line, body }] of pieces.entries()) {
     const sequence = first + 1 + index
     const flags =
       REQUEST |
@@ -92,7 +99,7 @@ export function encodeBatch(
       (index === 0 ? ECHO : 0) |
       (index === pieces.length - 1 ? ACKNOWLEDGE : 0)
     const elements: Places = []
-    to.message({ type: typeOf(MESSAGES[kind]), flags, sequence }, INET, () => body(to, elements))
+    to.message({ type: typeOf(MESSAGES[kind]), flags, sequence }, FAMILIES[family], () => body(to, elements))
     sent.push({ sequence, line, elements })
   }
   const lastSequence = first + pieces.length
@@ -104,8 +111,14 @@ function piecesOf(command: Command, nextSetId: () => number): Piece[] {
   const { kind, table, name, line } = command
   switch (kind) {
     case 'add chain':
-    case 'delete chain':
-      return [{ kind, line, body: (to) => writeNames(to, { table, name, nameType: 3 }) }]
+    case 'delete chain': {
+      const { ingress } = command
+      const body = (to: MessageWriter) => {
+        writeNames(to, { table, name, nameType: 3 })
+        if (ingress) writeIngress(to, ingress)
+      }
+      return [{ kind, line, body }]
+    }
     case 'flush chain':
     case 'flush set':
     case 'delete set':
@@ -137,6 +150,16 @@ function writeNames(
 ): void {
   to.text(1, table)
   to.text(nameType, name)
+}
+
+function writeIngress(to: MessageWriter, { device, priority }: Ingress): void {
+  to.text(7, 'filter')
+  to.number(5, POLICY_ACCEPT)
+  to.nested(4, () => {
+    to.number(1, INGRESS_HOOK)
+    to.number(2, priority >>> 0)
+    to.text(3, device)
+  })
 }
 
 function writeNamedSet(

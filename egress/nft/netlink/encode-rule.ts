@@ -25,10 +25,14 @@ const REGISTER_TOO = 2
 const VERDICT_REGISTER = 0
 const VERDICT = { drop: 0, accept: 1, goto: -4 } as const
 const EQUAL = 0
+const NOT_EQUAL = 1
 const AT_MOST = 3
 const AT_LEAST = 5
-const META = { mark: 3, nfproto: 15, l4proto: 16 } as const
+const META = { mark: 3, iiftype: 8, nfproto: 15, l4proto: 16 } as const
+/** Of an interface (ARPHRD_ETHER), in the machine's own order. */
+const ETHERNET = Buffer.from([1, 0])
 const CT_MARK = 3
+const LINK_HEADER = 0
 const NETWORK_HEADER = 1
 const TRANSPORT_HEADER = 2
 const FAMILY_OF_BYTES: Record<number, number> = { 4: 2, 16: 10 }
@@ -81,6 +85,12 @@ function writeStatement(to: MessageWriter, statement: Statement, set: AnonymousS
       load(to, statement.field)
       if (set) lookup(to, NAME_OF_ANONYMOUS, set.id)
       else compareAlone(to, statement)
+      break
+    case 'other ether type':
+      loadMeta(to, META.iiftype)
+      compare(to, EQUAL, ETHERNET)
+      loadPayload(to, { base: LINK_HEADER, offset: 12, bytes: 2 })
+      compare(to, NOT_EQUAL, bigEndian(statement.type, 2))
       break
     case 'verdict':
       decide(to, statement.verdict)

@@ -1,18 +1,21 @@
-// Reads the part of nft's language in which rules.ts writes what changes often: a policy, a sandbox, learned addresses. Whatever else a
-// script may say is for nft itself. Pure.
+// Reads the part of nft's language in which what changes often is written: a policy, a sandbox, learned addresses (rules.ts), and where its
+// frames come in (frame-rules.ts). Whatever else a script may say is for nft itself. Pure.
 
 import { isIPv4, isIPv6 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { padded } from '../../../lib/netlink/message-writer.ts'
 
 /** `line` is how the script says it. */
-export type Command = { table: string; line: string } & (
-  | { kind: 'add chain' | 'flush chain' | 'delete chain'; name: string }
+export type Command = { family: Family; table: string; line: string } & (
+  | { kind: 'add chain' | 'flush chain' | 'delete chain'; name: string; ingress?: Ingress }
   | { kind: 'add set'; name: string; type: AddressType; size: number }
   | { kind: 'flush set' | 'delete set'; name: string }
   | { kind: 'add element' | 'delete element'; name: string; elements: readonly Element[] }
   | { kind: 'add rule'; name: string; statements: readonly Statement[] }
 )
+export type Family = 'inet' | 'netdev'
+/** Of a chain: it sees what comes in by an interface. */
+export type Ingress = { device: string; priority: number }
 export type AddressType = 'ipv4_addr' | 'ipv6_addr'
 /** Its parts, each filled up to four bytes; how long it stays; where its verdict leads. */
 export type Element = { text: string; key: Buffer; seconds?: number; goto?: string }
@@ -21,6 +24,7 @@ export type Element = { text: string; key: Buffer; seconds?: number; goto?: stri
 export const FIELD_BYTES = { 'ip daddr': 4, 'ip6 daddr': 16, l4proto: 1, dport: 2, 'ct mark': 4 } as const
 export type Field = keyof typeof FIELD_BYTES
 export type Statement =
+  | { kind: 'other ether type'; type: number }
   | { kind: 'in set'; field: Field; set: string }
   | { kind: 'in ranges'; field: Field; ranges: readonly Range[] }
   | { kind: 'set mark'; of: 'ct' | 'meta'; mark: number }
@@ -31,8 +35,11 @@ export type Statement =
 export type Range = { first: bigint; last: bigint }
 
 const LINE =
-  /^(add|flush|delete) (chain|set|element|rule) inet ([\w-]+) ([\w.-]+)(?: (?:\{ ([^{}]*) \}|([^{}].*)))?$/
+  /^(add|flush|delete) (chain|set|element|rule) (inet|netdev) ([\w-]+) ([\w.-]+)(?: (?:\{ ([^{}]*) \}|([^{}].*)))?$/
 const NEW_SET = /^type (ipv4_addr|ipv6_addr); flags timeout; size (\d+);$/
+const INGRESS =
+  /^type filter hook ingress device "([A-Za-z0-9_-]{1,15})" priority (-?\d{1,9}); policy accept;$/
+const ETHER_TYPES: Record<string, number> = { ip: 0x0800 }
 const ELEMENT = /^(.*?)(?: timeout (\d+)s)?(?: : goto ([\w.-]+))?$/
 const INTERFACE_BYTES = 16
 const PROTOCOLS: Record<string, bigint> = { icmp: 1n, tcp: 6n, udp: 17n, 'ipv6-icmp': 58n, icmpv6: 58n }
@@ -50,10 +57,11 @@ export function readScript(script: string): Command[] | undefined {
 }
 
 function readLine(line: string): Command | undefined {
-  const [, verb, noun, table, name, braced, rest] = LINE.exec(line) ?? []
+  const [, verb, noun, family, table, name, braced, rest] = LINE.exec(line) ?? []
   if (table === undefined || name === undefined) return undefined
   const kind = `${verb} ${noun}`
-  const base = { table, name, line }
+  if (family === 'netdev') return readNetdev(kind, { family, table, name, line }, { braced, rest })
+  const base = { family: 'inet' as const, table, name, line }
   if (kind === 'add rule') {
     const statements = readRule(rest ?? '')
     return statements && { ...base, kind, statements }
@@ -72,6 +80,36 @@ function readLine(line: string): Command | undefined {
   if (braced !== undefined) return undefined
   if (kind === 'add chain' || kind === 'flush chain' || kind === 'delete chain') return { ...base, kind }
   return kind === 'flush set' || kind === 'delete set' ? { ...base, kind } : undefined
+}
+
+/** There, other things are said, and fewer. */
+function readNetdev(
+  kind: string,
+  base: { family: 'netdev'; table: string; name: string; line: string },
+  { braced, rest }: { braced: string | undefined; rest: string | undefined },
+): Command | undefined {
+  if (kind === 'add rule') {
+    const [, text = '', chain] = /^ether type != (\w+) goto ([\w.-]+)$/.exec(rest ?? '') ?? []
+    const type = ETHER_TYPES[text]
+    if (type === undefined || chain === undefined) return undefined
+    return {
+      ...base,
+      kind,
+      statements: [
+        { kind: 'other ether type', type },
+        { kind: 'goto', chain },
+      ],
+    }
+  }
+  if (rest !== undefined) return undefined
+  if (kind === 'add chain' && braced !== undefined) {
+    const [, device, priority] = INGRESS.exec(braced) ?? []
+    return device === undefined
+      ? undefined
+      : { ...base, kind, ingress: { device, priority: Number(priority) } }
+  }
+  const isPlain = kind === 'add chain' || kind === 'flush chain' || kind === 'delete chain'
+  return isPlain && braced === undefined ? { ...base, kind } : undefined
 }
 
 function readElement(text: string): Element | undefined {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { NftObject } from '../../../egress/nft/apply.ts'
+import type { NftElement, NftObject } from '../../../egress/nft/apply.ts'
 import { createRefusedLog } from '../../../egress/nft/refused.ts'
 import { DecisionRecord } from '../../../egress/record.ts'
 import { createLogger } from '../../../lib/log.ts'
@@ -121,4 +121,60 @@ test('N2: what was refused of IPv6 is read where sandboxes have it, and its ICMP
   expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
     { address: '2001:db8::1', protocol: 'icmp', verdict: 'deny' },
   ])
+})
+
+test('B2: frames of IPv6 where there is none, and of types that nobody takes, are in the record', async () => {
+  const record = new DecisionRecord()
+  const asked: unknown[] = []
+  const state = { sees: true, gone: '' }
+  const entry = (...concat: unknown[]) => ({
+    elem: { val: { concat: ['osbab12aa', ...concat] }, expires: 50 },
+  })
+  const elements: Record<string, NftElement[]> = {
+    frames: [element('2001:db8::1', 443), element('ff02::1', 0, 'ipv6-icmp'), element('::', 0, '255')],
+    kinds: [entry('8021q'), entry('8021ad'), entry(0x88b5), entry('ip6'), entry(0), entry(1), entry('odd')],
+  }
+  const open = (ipv6: boolean) =>
+    createRefusedLog({
+      record,
+      nft: {
+        async list(...what: string[]) {
+          const [, family, , name = ''] = what
+          asked.push(`${family} ${name}`)
+          return family === state.gone
+            ? undefined
+            : [{ set: { name, table: 't', elem: elements[name] ?? [] } }]
+        },
+      },
+      table: 't',
+      ipv6,
+      seesFrames: () => state.sees,
+      sandboxOf: () => ({ id: 'sb' }),
+      explain: (_, { set }) => (set === 'frames' ? 'sandboxes have no IPv6' : undefined),
+      log: createLogger({ program: 'test', write: () => {} }),
+    })
+  const look = open(false)
+  expect([await look(), await look()]).toEqual([true, true])
+  const { events } = record.page('sb', { after: 0, limit: 20 })
+  const nobody = (what: string) => ({ verdict: 'deny', reason: `nobody takes a frame ${what}` })
+  expect(events).toMatchObject([
+    nobody('of type 0x8100'),
+    nobody('of type 0x88a8'),
+    nobody('of type 0x88b5'),
+    nobody('of type 0x86dd'),
+    nobody('without a type'),
+    { reason: expect.stringMatching(/^more was refused/) },
+    { address: '2001:db8::1', protocol: 'tcp', port: 443, reason: 'sandboxes have no IPv6' },
+    { address: 'ff02::1', protocol: 'icmp', reason: 'sandboxes have no IPv6' },
+    { reason: expect.stringMatching(/^more was refused/) },
+  ])
+  asked.length = 0
+  await open(true)()
+  // IPv6 that sandboxes have is judged with the rest.
+  expect(asked).toContain('netdev kinds')
+  expect(asked).not.toContain('netdev frames')
+  state.gone = 'netdev'
+  expect(await look()).toBe(false)
+  state.sees = false
+  expect(await look()).toBe(true)
 })

@@ -11,7 +11,7 @@ const GOOD = { address: '10.88.0.5', interface: 'osbab12aabbccdd', token: 'a-tok
 function setup() {
   const kernel = createFakeKernel()
   const sandboxes = kernel.open()
-  const calls = { registered: 0 }
+  const calls = { registered: 0, removed: [] as string[] }
   const gone: string[] = []
   const authorities = {
     authorityOf: (id: string) => makeAuthority(id, 0),
@@ -26,6 +26,7 @@ function setup() {
     onRegistered: () => {
       calls.registered++
     },
+    onRemoved: (name) => void calls.removed.push(name),
   })
   const ask = (method: string, path: string, body?: unknown) =>
     app.request(path, {
@@ -50,6 +51,14 @@ test('registers, lists without secrets, and removes, each as often as asked', as
   })
   for (let round = 0; round < 2; round++) expect((await ask('DELETE', '/sandboxes/a')).status).toBe(204)
   expect(files.size).toBe(0)
+  expect(calls.removed).toEqual([GOOD.interface])
+})
+
+test('says which interface a sandbox has left, when it is registered with another', async () => {
+  const { ask, calls } = setup()
+  await ask('PUT', '/sandboxes/a', GOOD)
+  await ask('PUT', '/sandboxes/a', { ...GOOD, interface: 'osbab12other' })
+  expect(calls).toEqual({ registered: 2, removed: [GOOD.interface] })
 })
 
 describe('refuses a registration', () => {

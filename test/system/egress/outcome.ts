@@ -65,6 +65,7 @@ function findEvent(
     return targets.some(([target, port]) => {
       if (target === null) return false
       if (event.name === target) return true
+      if (recorded === 'frame') return event.reason.endsWith(`a frame of type ${target}`)
       if (recorded === 'spoofed') return event.reason.includes(`comes ${target},`)
       // An IPv4 address leaves as what it is, however it was written.
       const isAddress = event.address === target || event.address === target.replace(/^::ffff:/, '')

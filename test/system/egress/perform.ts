@@ -78,7 +78,8 @@ export async function performCases({
 
 function enterWithAll({ id, pid }: Performance['attacker']): string[] {
   if (pid === undefined) throw new Error(`No process of sandbox "${id}" is known`)
-  return enter({ pid })
+  // The machine's own view of the settings, of which those of the network are those of whoever looks.
+  return ['sh', '-c', 'exec "$@" 9</proc/sys', 'sh', ...enter({ pid })]
 }
 
 function formatProgram(cases: readonly AttackCase[], first: number, as: 'root' | 'all'): string {

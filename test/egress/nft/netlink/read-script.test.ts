@@ -11,10 +11,31 @@ const range = (first: number | bigint, last = first) => ({ first: BigInt(first),
 test('a script is read whole, and each command remembers its line', () => {
   const script = 'add chain inet t a-1\nflush chain inet t a-1\ndelete set inet t learned-x\n'
   expect(readScript(script)).toEqual([
-    { kind: 'add chain', table: 't', name: 'a-1', line: 'add chain inet t a-1' },
-    { kind: 'flush chain', table: 't', name: 'a-1', line: 'flush chain inet t a-1' },
-    { kind: 'delete set', table: 't', name: 'learned-x', line: 'delete set inet t learned-x' },
+    { kind: 'add chain', family: 'inet', table: 't', name: 'a-1', line: 'add chain inet t a-1' },
+    { kind: 'flush chain', family: 'inet', table: 't', name: 'a-1', line: 'flush chain inet t a-1' },
+    {
+      kind: 'delete set',
+      family: 'inet',
+      table: 't',
+      name: 'learned-x',
+      line: 'delete set inet t learned-x',
+    },
   ])
+})
+
+test('a chain that sees what comes in by an interface, and its rule', () => {
+  const table = { family: 'netdev', table: 't', name: 'c' }
+  expect(
+    read('add chain netdev t c { type filter hook ingress device "eth0" priority -5; policy accept; }'),
+  ).toMatchObject({ ...table, kind: 'add chain', ingress: { device: 'eth0', priority: -5 } })
+  expect(read('delete chain netdev t c')).toMatchObject({ ...table, kind: 'delete chain' })
+  expect(read('add rule netdev t c ether type != ip goto other')).toMatchObject({
+    ...table,
+    statements: [
+      { kind: 'other ether type', type: 0x0800 },
+      { kind: 'goto', chain: 'other' },
+    ],
+  })
 })
 
 test('sets of addresses that go after a time', () => {
@@ -107,5 +128,13 @@ describe('what is for nft', () => {
     'add rule inet t c accept comment "x"',
     'add rule inet t c goto',
     'add rule inet t c ip daddr',
+    'add rule inet t c ether type != ip goto other',
+    'add rule netdev t c ip daddr 192.0.2.1 accept',
+    'add rule netdev t c ether type != arp goto other',
+    'add rule netdev t c ether type != ip drop',
+    'add set netdev t s { type ipv4_addr; flags timeout; size 1; }',
+    'add chain netdev t c { type filter hook egress device "eth0" priority 0; policy accept; }',
+    'add chain netdev t c { type filter hook ingress device "a-name-too-long-" priority 0; policy accept; }',
+    'add chain inet t c { type filter hook ingress device "eth0" priority 0; policy accept; }',
   ])('%s', (line) => expect(readScript(`add chain inet t c\n${line}\n`)).toBeUndefined())
 })

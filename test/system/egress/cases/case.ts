@@ -15,11 +15,12 @@ export type AttackCase = {
   isAlone?: boolean
   expect: 'blocked' | 'allowed'
   /**
-   * Where the decision is found: as one on a name, as one on a connection, or as packets that say that they come from somebody else.
+   * Where the decision is found: as one on a name, as one on a connection, as packets that say that they come from somebody else, or as
+   * frames of a type that nobody takes.
    * `unsent`: the sandbox's own kernel refuses to send it, so that there is nothing to decide. `quiet`: it is answered, or means
    * nothing to anybody, without a decision.
    */
-  recorded: 'name' | 'connection' | 'spoofed' | 'unsent' | 'quiet'
+  recorded: 'name' | 'connection' | 'spoofed' | 'frame' | 'unsent' | 'quiet'
 }
 
 type Row = readonly [id: string, what: string, run: string, more?: Partial<AttackCase>]

@@ -178,6 +178,13 @@ export const IPV6: AttackCase[] = [
       `frame(ether() / ${own} / scapy().ICMPv6EchoRequest(data=data()))`,
     ],
   ]),
+  ...cases({ as: 'all', recorded: 'frame' }, [
+    [
+      'I6-tagged',
+      'a datagram behind the tag of a VLAN',
+      `frame(ether() / scapy().Dot1Q(vlan=7) / ${own} / ${datagram})`,
+    ],
+  ]),
   // What a machine says at every interface, and what is never whole.
   ...cases({ as: 'all', recorded: 'quiet' }, [
     [

@@ -148,19 +148,19 @@ export const PACKETS: AttackCase[] = [
       'P-vlan',
       'a frame with a VLAN tag',
       'frame(ether() / scapy().Dot1Q(vlan=7) / ip() / scapy().UDP(dport=port()) / data())',
-      { recorded: 'quiet' },
+      { recorded: 'frame' },
     ],
     [
       'P-qinq',
       'a frame with two VLAN tags',
       'frame(ether(type=0x88a8) / scapy().Dot1Q(vlan=7) / scapy().Dot1Q(vlan=8) / ip() / scapy().UDP(dport=port()) / data())',
-      { recorded: 'quiet' },
+      { recorded: 'frame' },
     ],
     [
       'P-unknown-ethertype',
       'a frame of no protocol',
       'frame(ether(type=0x88b5) / data())',
-      { recorded: 'quiet' },
+      { recorded: 'frame' },
     ],
     [
       'P-broadcast-frame',

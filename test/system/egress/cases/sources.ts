@@ -65,8 +65,8 @@ export const SOURCES: AttackCase[] = [
       "frame(ether(dst='ff:ff:ff:ff:ff:ff') / scapy().ARP(op=1, pdst=evil()) / data())",
     ],
   ]),
-  // The host's end of the pair has no IPv6, so it does not even look at these.
-  ...cases({ as: 'all', recorded: 'quiet' }, [
+  // The host's end of the pair has no IPv6: these are seen where they come in, and go no further.
+  ...cases({ as: 'all', recorded: 'connection' }, [
     [
       'V6-frame-udp',
       'an IPv6 datagram to the outside',
@@ -105,9 +105,26 @@ export const SOURCES: AttackCase[] = [
       'frame(ether() / ip6(nh=4) / scapy().IP(src=OWN, dst=evil()) / scapy().UDP(dport=port()) / data())',
     ],
     [
+      'V6-neighbour',
+      'a question to one machine alone, which carries data',
+      'frame(ether() / ip6() / scapy().ICMPv6ND_NS(tgt=evil6()) / data())',
+    ],
+    [
+      'V6-cut-off',
+      'IPv6 that ends within its header',
+      "frame(ether(type=0x86dd) / (b'\\x60' + data()))",
+      { recorded: 'frame' },
+    ],
+    [
+      'V6-tagged',
+      'IPv6 behind a tag of no VLAN, which only says what is urgent',
+      'frame(ether(type=0x8100) / scapy().Dot1Q(vlan=0) / ip6() / scapy().UDP(dport=port()) / data())',
+      { recorded: 'frame' },
+    ],
+    [
       'V6-source-given',
       'an IPv6 address that it has given itself',
-      "[sh('ip -6 address replace fd99::2/64 dev $INTERFACE nodad; ip -6 route replace default via fe80::1 dev $INTERFACE; ip -6 neigh replace fe80::1 lladdr ' + FACTS['hostMac'] + ' dev $INTERFACE'), udp(evil6())][-1]",
+      "[switch6(0), sh('ip -6 address replace fd99::2/64 dev $INTERFACE nodad; ip -6 route replace default via fe80::1 dev $INTERFACE; ip -6 neigh replace fe80::1 lladdr ' + FACTS['hostMac'] + ' dev $INTERFACE'), udp(evil6()), switch6(1)][2]",
       { isAlone: true },
     ],
   ]),
