@@ -44,6 +44,7 @@ ${formatShares(COUNTERS)}  chain kind {
     iifname . ether type @kinds drop
     update @telling_few { iifname ${TELL_FEW} } add @kinds { iifname . ${UNTOLD_TYPE} } drop
     add @kinds { iifname . ether type } drop
+    drop
   }
   chain six {
     ip6 daddr ff00::/8 icmpv6 type { ${USUAL} } counter drop

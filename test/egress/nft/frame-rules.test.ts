@@ -17,7 +17,9 @@ test('B2: whatever is no IPv4 is looked at, and only ARP goes on', () => {
   const table = formatFrames(names, { ipv6: false })
   expect(chainOf(table, 'other')).toEqual(['ether type arp accept', 'ether type ip6 goto six', 'goto kind'])
   for (const chain of ['six', 'kind'])
-    expect(chainOf(table, chain).filter((line) => !/( drop|goto kind)$/.test(line))).toEqual([])
+    expect(chainOf(table, chain).filter((line) => !/(^| )drop$|goto kind$/.test(line))).toEqual([])
+  // Also where there is no room to remember it.
+  expect([chainOf(table, 'six').at(-1), chainOf(table, 'kind').at(-1)]).toEqual(['goto kind', 'drop'])
 })
 
 test('where sandboxes have IPv6, that goes on too, to meet the rules of both', () => {
