@@ -12,8 +12,8 @@ import type { DecodedBlock } from './hpack/decoder.ts'
 import type { FieldToSend } from './hpack/encoder.ts'
 import { Incoming, type IncomingListener, MAX_LIST_BYTES } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
-import { ReceiveShares } from './receive-shares.ts'
-import { ReceiveWindow } from './receive-window.ts'
+import { ReceiveShares, shareLimits } from './receive-shares.ts'
+import type { ReceiveWindow } from './receive-window.ts'
 import { formatSettings, type Settings, UNSAID } from './settings.ts'
 import { Http2Stream, type StreamCarrier, type StreamListener } from './stream.ts'
 
@@ -41,14 +41,6 @@ export type Http2ConnectionOptions = {
 export type RequestOptions = { listener: StreamListener; isWhole: boolean; isHead: boolean }
 
 const WINDOW_BYTES = 1024 * 1024
-/** What it may send on a stream before anybody has read of it, and a client before it has heard of this (RFC 9113 6.9.2). */
-const FIRST_WINDOW_BYTES = 65_536
-/** On how many streams together a client may send as much. */
-const CLIENT_WINDOWS = 4
-/** The same of a server: many programs may share it, and an answer that is not read must leave room for the others. */
-const SERVER_WINDOWS = 16
-/** How many of these windows may be held before a connection is best left to those who have it. */
-const CLOGGED_WINDOWS = 4
 /** What a client may have under way at a time. */
 const MAX_STREAMS = 128
 /** How long the other side may take to read why its connection ends. */
@@ -69,12 +61,6 @@ export class Http2Connection {
   /** Requests for which the server has no room yet. */
   readonly #waiting: Waiting[] = []
   readonly #brokenStreams = new Allowance(BROKEN_STREAMS)
-  /** What the other side may send at most on a stream before we let go of it. */
-  readonly #mostBytes: number
-  /** At first. */
-  readonly #firstBytes: number
-  /** And on all together. */
-  readonly #receiveWindow: ReceiveWindow
   readonly #shares: ReceiveShares
   readonly #idleTimer: NodeJS.Timeout
   readonly #unwatch: () => void
@@ -89,12 +75,7 @@ export class Http2Connection {
     this.#options = options
     this.#socket = socket
     this.#isServer = serve !== undefined
-    const bytes = windowBytes * (this.#isServer ? CLIENT_WINDOWS : SERVER_WINDOWS)
-    this.#mostBytes = windowBytes
-    // So little that many begin with half of all.
-    this.#firstBytes = this.#isServer ? FIRST_WINDOW_BYTES : Math.min(FIRST_WINDOW_BYTES, bytes / 256)
-    this.#receiveWindow = new ReceiveWindow(bytes)
-    this.#shares = new ReceiveShares({ bytes, firstBytes: this.#firstBytes, mostBytes: windowBytes })
+    this.#shares = new ReceiveShares(shareLimits({ isClient: this.#isServer, mostBytes: windowBytes }))
     this.#outgoing = new Outgoing(socket, {
       onFull: () => this.destroy(),
       // A client that does not read is not listened to: each of its requests would be one more answer to keep. What a server says may be
@@ -129,7 +110,7 @@ export class Http2Connection {
 
   /** Whether so much of what came is still in the hands of listeners, or may come, that others have little of it. */
   get isClogged(): boolean {
-    return this.#shares.isTight || this.#receiveWindow.heldBytes >= CLOGGED_WINDOWS * this.#mostBytes
+    return this.#shares.isClogged
   }
 
   get streamCount(): number {
@@ -165,16 +146,17 @@ export class Http2Connection {
 
   #introduce(): void {
     const maxStreams = this.#isServer ? MAX_STREAMS : 0
-    const ours = { maxStreams, windowBytes: this.#firstBytes, maxListBytes: MAX_LIST_BYTES }
+    const { bytes, firstBytes } = this.#shares.limits
+    const ours = { maxStreams, windowBytes: firstBytes, maxListBytes: MAX_LIST_BYTES }
     if (!this.#isServer) this.#outgoing.writeBytes(PREFACE)
     this.#outgoing.write(FRAME.settings, 0, 0, formatSettings(ours))
-    this.#outgoing.writeWindowUpdate(0, this.#receiveWindow.bytes - DEFAULT_WINDOW_BYTES)
+    this.#outgoing.writeWindowUpdate(0, bytes - DEFAULT_WINDOW_BYTES)
   }
 
   #createStream(listener: StreamListener, isHeadRequest: boolean): Http2Stream {
     return new Http2Stream(this.#carrier, listener, {
       sendWindow: this.#peer.windowBytes,
-      windowBytes: this.#firstBytes,
+      windowBytes: this.#shares.limits.firstBytes,
       isHeadRequest,
     })
   }
@@ -202,11 +184,11 @@ export class Http2Connection {
   readonly #listener: IncomingListener = {
     onFields: (streamId, block, isEnd) => this.#onFields(streamId, block, isEnd),
     onData: (streamId, part, size, isEnd) => {
-      const isAllowed = this.#receiveWindow.receive(size)
+      const isAllowed = this.#shares.receive(size)
       const stream = this.#streams.get(streamId)
       if (!isAllowed) this.#fail(CODE.flowControl, 'more than the connection may have')
       else if (stream) this.#judge(stream, stream.receiveData(part, size, isEnd))
-      else if (this.#wasBegun(streamId)) this.#letGo(size)
+      else if (this.#wasBegun(streamId)) this.#letGo(size, { isOver: false })
     },
     onReset: (streamId, code) => {
       const stream = this.#streams.get(streamId)
@@ -309,10 +291,7 @@ export class Http2Connection {
     },
     widen: ({ id }, window, granted) =>
       this.#outgoing.writeWindowUpdate(id, granted + this.#shares.grow(window)),
-    letGo: ({ isClosed }, bytes) => {
-      if (isClosed) this.#shares.letGo(bytes)
-      this.#letGo(bytes)
-    },
+    letGo: ({ isClosed }, bytes) => this.#letGo(bytes, { isOver: isClosed }),
     forget: (stream, window) => this.#forget(stream, window),
   }
 
@@ -332,12 +311,9 @@ export class Http2Connection {
     if (this.#isClosing) this.#outgoing.end(this.#options.idleMs)
   }
 
-  #letGo(bytes: number): void {
-    const window = this.#receiveWindow
-    window.letGo(bytes)
+  #letGo(bytes: number, of: { isOver: boolean }): void {
+    const granted = this.#shares.letGo(bytes, of)
     if (this.#isOver) return
-    // Half of what is not held: what is may be held for long, by streams that nobody reads.
-    const granted = window.grant((window.bytes - window.heldBytes) / 2)
     if (granted > 0) this.#outgoing.writeWindowUpdate(0, granted)
     if (this.#waiting.length > 0) this.#beginWaiting()
   }

@@ -2,7 +2,7 @@
 // send more once somebody reads it, and no more is promised to all together than the connection may have: so streams that nobody reads
 // leave room for the others, however many they are.
 
-import type { ReceiveWindow } from './receive-window.ts'
+import { ReceiveWindow } from './receive-window.ts'
 
 export type ShareLimits = {
   /** Of all streams together. */
@@ -13,30 +13,66 @@ export type ShareLimits = {
   mostBytes: number
 }
 
+/** What a stream may send before anybody has read of it, and a client before it has heard of this (RFC 9113 6.9.2). */
+const FIRST_BYTES = 65_536
+/** On how many streams together a client may send as much as on one. */
+const CLIENT_WINDOWS = 4
+/** The same of a server: many programs may share it, and an answer that is not read must leave room for the others. */
+const SERVER_WINDOWS = 16
+/** How many of these windows may be held before a connection is best left to those who have it. */
+const CLOGGED_WINDOWS = 4
+/** So many streams of a server begin with half of all. */
+const SURE_STREAMS = 128
+
+/** `isClient`: the other side is one. */
+export function shareLimits({ isClient, mostBytes }: { isClient: boolean; mostBytes: number }): ShareLimits {
+  const bytes = mostBytes * (isClient ? CLIENT_WINDOWS : SERVER_WINDOWS)
+  const firstBytes = isClient ? FIRST_BYTES : Math.min(FIRST_BYTES, bytes / 2 / SURE_STREAMS)
+  return { bytes, firstBytes, mostBytes }
+}
+
 export class ReceiveShares {
-  readonly #limits: ShareLimits
+  readonly limits: ShareLimits
+  /** Of all together. */
+  readonly #window: ReceiveWindow
   /** Windows of streams that go on, and what is still held of those that are over. */
   #takenBytes = 0
   /** What streams may send beyond what they began with. */
   #grownBytes = 0
 
   constructor(limits: ShareLimits) {
-    this.#limits = limits
+    this.limits = limits
+    this.#window = new ReceiveWindow(limits.bytes)
   }
 
   /** Whether so many more streams can begin without promising too much. */
   hasRoomFor(streams: number): boolean {
-    const { bytes, firstBytes } = this.#limits
+    const { bytes, firstBytes } = this.limits
     return this.#takenBytes + streams * firstBytes <= bytes
   }
 
-  /** Whether another stream could not grow as far as it may. */
-  get isTight(): boolean {
-    return this.#growable < this.#limits.mostBytes
+  /** Whether so much of what came is still in somebody's hands, or may come, that another stream would have little of it. */
+  get isClogged(): boolean {
+    const { mostBytes } = this.limits
+    return this.#growable < mostBytes || this.#window.heldBytes >= CLOGGED_WINDOWS * mostBytes
+  }
+
+  /** False: it is more than may come. */
+  receive(bytes: number): boolean {
+    return this.#window.receive(bytes)
+  }
+
+  /** Nobody keeps so many bytes any more, of a stream or of one that is over; gives how many are granted anew to all. */
+  letGo(bytes: number, { isOver }: { isOver: boolean }): number {
+    if (isOver) this.#takenBytes -= bytes
+    const window = this.#window
+    window.letGo(bytes)
+    // Half of what is not held: what is may be held for long, by streams that nobody reads.
+    return window.grant((window.bytes - window.heldBytes) / 2)
   }
 
   begin(): void {
-    this.#takenBytes += this.#limits.firstBytes
+    this.#takenBytes += this.limits.firstBytes
   }
 
   /** Makes a window wider whose bytes were let go; gives by how much. */
@@ -44,7 +80,7 @@ export class ReceiveShares {
     // Whoever keeps so much of it reads more slowly than it comes, and would only keep more.
     if (window.heldBytes > window.bytes / 4) return 0
     // Never all that there is, as the next one will want some.
-    const most = Math.min(this.#limits.mostBytes - window.bytes, Math.floor(this.#growable / 4))
+    const most = Math.min(this.limits.mostBytes - window.bytes, Math.floor(this.#growable / 4))
     const bytes = Math.max(0, most)
     window.widen(bytes)
     this.#takenBytes += bytes
@@ -55,17 +91,12 @@ export class ReceiveShares {
   /** A stream is over, of which what is held counts on until it is let go. */
   end(window: ReceiveWindow): void {
     this.#takenBytes -= window.bytes - window.heldBytes
-    this.#grownBytes -= window.bytes - this.#limits.firstBytes
-  }
-
-  /** So much that was held of streams that are over is not held any more. */
-  letGo(bytes: number): void {
-    this.#takenBytes -= bytes
+    this.#grownBytes -= window.bytes - this.limits.firstBytes
   }
 
   /** The other half is for streams that have not begun. */
   get #growable(): number {
-    const { bytes } = this.#limits
+    const { bytes } = this.limits
     return Math.min(bytes / 2 - this.#grownBytes, bytes - this.#takenBytes)
   }
 }

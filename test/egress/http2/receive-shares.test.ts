@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ReceiveShares } from '../../../egress/http2/receive-shares.ts'
+import { ReceiveShares, shareLimits } from '../../../egress/http2/receive-shares.ts'
 import { ReceiveWindow } from '../../../egress/http2/receive-window.ts'
 
 const LIMITS = { bytes: 1600, firstBytes: 10, mostBytes: 200 }
@@ -17,6 +17,20 @@ function read(shares: ReceiveShares, window: ReceiveWindow): number {
   return shares.grow(window)
 }
 
+const KIB = 1024
+test.each([
+  ['a client', { isClient: true, mostBytes: 1024 * KIB }, { bytes: 4096 * KIB, firstBytes: 64 * KIB }],
+  ['a client of many', { isClient: true, mostBytes: 64 * KIB }, { bytes: 256 * KIB, firstBytes: 64 * KIB }],
+  ['a server', { isClient: false, mostBytes: 1024 * KIB }, { bytes: 16_384 * KIB, firstBytes: 64 * KIB }],
+  [
+    'a server of many',
+    { isClient: false, mostBytes: 256 * KIB },
+    { bytes: 4096 * KIB, firstBytes: 16 * KIB },
+  ],
+])('%s may send ahead', (_, of, expected) => {
+  expect(shareLimits(of)).toMatchObject(expected)
+})
+
 test('streams begin as long as all of them can send as much as they may', () => {
   const shares = new ReceiveShares(LIMITS)
   expect([shares.hasRoomFor(160), shares.hasRoomFor(161)]).toEqual([true, false])
@@ -32,7 +46,7 @@ test('one that is read may send as much as any may, and many that are leave half
   const promised = windows.reduce((sum, { bytes }) => sum + bytes, 0)
   expect(promised).toBeLessThanOrEqual(LIMITS.bytes / 2 + 20 * LIMITS.firstBytes)
   expect(Math.max(...windows.map(({ bytes }) => bytes))).toBe(LIMITS.mostBytes)
-  expect([shares.isTight, shares.hasRoomFor(60)]).toEqual([true, true])
+  expect([shares.isClogged, shares.hasRoomFor(60)]).toEqual([true, true])
 })
 
 test('one that is read more slowly than it comes gets no more', () => {
@@ -50,9 +64,9 @@ test('what a stream had is free when it ends, and what is held of it when that i
   const window = begin(shares)
   while (read(shares, window) > 0);
   window.receive(100)
-  expect([window.bytes, shares.isTight]).toEqual([200, true])
+  expect([window.bytes, shares.isClogged]).toEqual([200, true])
   shares.end(window)
-  expect([shares.isTight, shares.hasRoomFor(30), shares.hasRoomFor(31)]).toEqual([false, true, false])
-  shares.letGo(window.letGo(100))
+  expect([shares.isClogged, shares.hasRoomFor(30), shares.hasRoomFor(31)]).toEqual([false, true, false])
+  shares.letGo(window.letGo(100), { isOver: true })
   expect(shares.hasRoomFor(40)).toBe(true)
 })
