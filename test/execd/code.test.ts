@@ -17,7 +17,7 @@ import {
   textsOf,
   typesOf,
 } from './code/run.ts'
-import { type Daemon, outputOf, parseEvents, startDaemon, until } from './daemon.ts'
+import { type Daemon, outputOf, parseEvents, startDaemon, until, withOnePing } from './daemon.ts'
 
 const PYTHON = { language: 'python' }
 /** Found without a PATH. */
@@ -49,7 +49,7 @@ describe('a run', () => {
     expect(response.headers.get('content-type')).toBe('text/event-stream')
     const text = await response.text()
     expect(text).not.toContain('data:')
-    const events = parseEvents(text) as CodeEvent[]
+    const events = withOnePing(parseEvents(text) as CodeEvent[])
     expect(typesOf(events)).toEqual([
       'init',
       'ping',

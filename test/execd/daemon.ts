@@ -156,6 +156,28 @@ export async function until<T>(check: () => Promise<T | undefined | false>, what
   throw new Error(`Waited ${PATIENCE_MS} ms in vain for ${what}`)
 }
 
+/**
+ * Tries with more and more time until `attempt` gives something. What must have come so far before it is ended for its time comes so far
+ * in no time that is long enough on every machine.
+ */
+export async function withEnoughTime<T>(
+  attempt: (timeoutMs: number) => Promise<T | undefined | false>,
+  what: string,
+  fromMs = 150,
+): Promise<T> {
+  for (let timeoutMs = fromMs; timeoutMs < PATIENCE_MS; timeoutMs *= 5) {
+    const value = await attempt(timeoutMs)
+    if (value) return value
+  }
+  throw new Error(`No time was enough for ${what}`)
+}
+
+/** Without the pings after the first: how often a stream says that it is alive depends on how long it takes. */
+export function withOnePing<T extends Event>(events: T[]): T[] {
+  const first = events.findIndex(({ type }) => type === 'ping')
+  return events.filter(({ type }, at) => type !== 'ping' || at === first)
+}
+
 async function readWhenThere(dir: string, name: string, exited: Promise<unknown>): Promise<unknown> {
   const path = join(dir, name)
   const appeared = new Promise<void>((resolve) => {

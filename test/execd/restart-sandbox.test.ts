@@ -73,6 +73,7 @@ describe('after execd was killed', () => {
     await using execd = await startDaemon(
       {
         entrypoint: ['sh', '-c', 'echo started; trap "echo bye; exit 3" TERM; while :; do sleep 0.05; done'],
+        stopGraceMs: 20_000,
       },
       { restarted: true },
     )
@@ -137,7 +138,10 @@ describe('after execd was killed', () => {
     ['and killed while it does', true],
   ])('R2: told to stop %s, it ends in order what runs', async (_when, isKilledAgain) => {
     const line = 'trap "echo bye; exit 4" TERM; echo up; while :; do sleep 0.05; done'
-    await using execd = await startDaemon({ entrypoint: ['sh', '-c', line] }, { restarted: true })
+    await using execd = await startDaemon(
+      { entrypoint: ['sh', '-c', line], stopGraceMs: 20_000 },
+      { restarted: true },
+    )
     await until(async () => logOf(execd) === 'up\n', 'the entrypoint')
     await untilHeld(execd)
     const before = execd.pid()

@@ -5,7 +5,7 @@ import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } 
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { CommandStatus } from '../../lib/api/execd.ts'
-import { type Daemon, idOf, outputOf, parseEvents, startDaemon, until } from './daemon.ts'
+import { type Daemon, idOf, outputOf, parseEvents, startDaemon, until, withEnoughTime } from './daemon.ts'
 
 const status = async (execd: Daemon, id: string) =>
   (await (await execd.call(`/command/status/${id}`)).json()) as CommandStatus
@@ -71,7 +71,11 @@ describe('after execd was killed', () => {
     await until(async () => !(await status(execd, failed)).running, 'its end')
     const killed = idOf(await execd.run({ command: 'kill -KILL $$' }))
     const timedOut = idOf(await execd.run({ command: 'sleep 100', timeout: 100 }))
-    const quick = idOf(await execd.run({ command: 'echo gone with the memory' }))
+    // One that took its time counts as a longer run, and on a busy machine any may.
+    const quick = await until(async () => {
+      const id = idOf(await execd.run({ command: 'echo gone with the memory' }))
+      return !existsSync(join(execd.dir, 'commands', `${id}.output`)) && id
+    }, 'a command that is done in no time')
     const before = await Promise.all([failed, killed, timedOut, quick].map((id) => status(execd, id)))
     await execd.killAndAwait()
     const after = await Promise.all([failed, killed, timedOut, quick].map((id) => status(execd, id)))
@@ -114,10 +118,15 @@ describe('after execd was killed', () => {
     await using execd = await startDaemon({}, { restarted: true })
     const pidFile = join(execd.workdir, 'escaped')
     const command = `setsid sh -c 'echo $$ > ${pidFile}; exec sleep 1000' & sleep 1000`
-    const id = idOf(await execd.run({ command, background: true, timeout: 2500 }))
-    const pid = Number(
-      await until(async () => existsSync(pidFile) && readFileSync(pidFile, 'utf8'), 'its number'),
-    )
+    const isThere = () => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== ''
+    const begin = async (timeout: number) => {
+      const begun = idOf(await execd.run({ command, background: true, timeout }))
+      const isRunning = async () => (await status(execd, begun)).running
+      await until(async () => isThere() || !(await isRunning()), 'its number')
+      return isThere() && (await isRunning()) && begun
+    }
+    const id = await withEnoughTime(begin, 'the command to begin, and to outlive execd', 2500)
+    const pid = Number(readFileSync(pidFile, 'utf8'))
     await execd.killAndAwait()
     const end = await until(async () => {
       const now = await status(execd, id)

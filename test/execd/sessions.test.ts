@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Daemon, parseEvents, startDaemon, until } from './daemon.ts'
+import { type Daemon, parseEvents, startDaemon, until, withOnePing } from './daemon.ts'
 import { createSession, readRun, sessionOf } from './session/session-client.ts'
 
 let execd: Daemon
@@ -28,13 +28,13 @@ describe('a session', () => {
 
   test('runs code with the stream of a command, whose init tells the session', async () => {
     const session = await open()
-    const { events } = await session.run('echo hello')
+    const events = withOnePing((await session.run('echo hello')).events)
     expect(events.map(({ type }) => type)).toEqual(['init', 'ping', 'stdout', 'execution_complete'])
     expect(events[0]?.text).toBe(session.id)
     expect(events[2]?.text).toBe('hello\n')
     for (const event of events) expect(Number.isInteger(event.timestamp)).toBe(true)
     expect(Number.isInteger(events[3]?.execution_time)).toBe(true)
-    expect((await session.run('true')).events.map(({ type }) => type)).toEqual([
+    expect(withOnePing((await session.run('true')).events).map(({ type }) => type)).toEqual([
       'init',
       'ping',
       'execution_complete',
