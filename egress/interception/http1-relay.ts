@@ -9,24 +9,22 @@ import { HeadedWriter } from './headed-writer.ts'
 import { formatRefusal } from './http1-answer.ts'
 import { AnswerReader } from './http1-answer-reader.ts'
 import { beginRequest, type Current, headToSend, makeWhole } from './http1-current.ts'
-import { Http1Link, type LinkListener } from './http1-link.ts'
+import type { Http1Link, LinkListener } from './http1-link.ts'
+import { Http1ServerSide, type ServerConnections } from './http1-server-side.ts'
 import { openTunnel } from './http1-tunnel.ts'
 import { HEAD_TOO_LONG, type Refusal, TAKEN_NOTHING } from './judge-request.ts'
 import { refusalOf, UpstreamError } from './upstreams.ts'
 
-export type Http1RelayOptions = Relaying & {
-  client: Socket
-  /** A connection on which nothing is under way; `isFresh` asks for a new one. Rejects with an UpstreamError. */
-  open: (isFresh: boolean) => Socket | Promise<Socket>
-  /** Takes a connection back that may be used again. */
-  keep: (upstream: Socket) => void
-  /** Ends the client's connection so that it can tell that something is missing. */
-  reset: () => void
-  /** How long a client may be without a request that has come as far as the end of its head. */
-  requestMs?: number
-  /** How long it may take to end. */
-  linger?: LingerLimits
-}
+export type Http1RelayOptions = Relaying &
+  ServerConnections & {
+    client: Socket
+    /** Ends the client's connection so that it can tell that something is missing. */
+    reset: () => void
+    /** How long a client may be without a request that has come as far as the end of its head. */
+    requestMs?: number
+    /** How long it may take to end. */
+    linger?: LingerLimits
+  }
 
 /** As long as servers wait for the next request. */
 const REQUEST_MS = 75_000
@@ -40,7 +38,7 @@ export class Http1Relay {
   readonly #rest = new HeadBuffer()
   readonly #patience: NodeJS.Timeout
   #current: Current | undefined
-  #link: Http1Link | undefined
+  readonly #server: Http1ServerSide
   #isClosing = false
   #hasEnded = false
 
@@ -49,6 +47,14 @@ export class Http1Relay {
     this.#options = options
     this.#client = client
     this.#out = new HeadedWriter(client)
+    const { open, keep, stalls } = options
+    this.#server = new Http1ServerSide({
+      ...{ open, keep, stalls },
+      listener: this.#listener,
+      isWanted: () => !this.#isClosing && !client.destroyed,
+      onOpen: () => this.#send(),
+      onFailure: (error) => this.#cannotOpen(error),
+    })
     this.#patience = setTimeout(() => this.#waitedTooLong(requestMs), requestMs)
   }
 
@@ -62,7 +68,7 @@ export class Http1Relay {
     this.#client.resume()
   }
 
-  readonly #clientDrained = () => void this.#link?.socket.resume()
+  readonly #clientDrained = () => void this.#server.link?.socket.resume()
 
   readonly #fromClient = (chunk: Buffer): void => {
     const current = this.#current
@@ -94,39 +100,8 @@ export class Http1Relay {
     if (begun.body.isHeld) {
       if (begun.came.expectsContinue) this.#client.write(CONTINUE)
       this.#feedRest()
-    } else if (this.#link) this.#send()
-    else this.#connect(!begun.plan.isRepeatable)
-  }
-
-  #connect(isFresh: boolean): void {
-    let opening: Socket | Promise<Socket>
-    try {
-      opening = this.#options.open(isFresh)
-    } catch (error) {
-      this.#cannotOpen(error)
-      return
-    }
-    if (!(opening instanceof Promise)) {
-      this.#link = this.#linkTo(opening, true)
-      this.#send()
-      return
-    }
-    opening.then(
-      (socket) => {
-        if (this.#isClosing || this.#client.destroyed) {
-          socket.destroy()
-          return
-        }
-        this.#link = this.#linkTo(socket, false)
-        this.#send()
-      },
-      (error: unknown) => this.#cannotOpen(error),
-    )
-  }
-
-  #linkTo(socket: Socket, isUsed: boolean): Http1Link {
-    const { stalls } = this.#options
-    return new Http1Link(socket, this.#listener, { isUsed, stalls })
+    } else if (this.#server.link) this.#send()
+    else this.#server.open(!begun.plan.isRepeatable)
   }
 
   #cannotOpen(error: unknown): void {
@@ -136,7 +111,7 @@ export class Http1Relay {
 
   #send(): void {
     const current = this.#current
-    const link = this.#link
+    const link = this.#server.link
     if (!current || !link) return
     const { asked, body, whole } = current
     const head = headToSend(current)
@@ -150,7 +125,7 @@ export class Http1Relay {
       body.letGo()
     }
     this.#feedRest()
-    this.#link?.out.flush()
+    this.#server.link?.out.flush()
   }
 
   #feedRest(): void {
@@ -159,7 +134,8 @@ export class Http1Relay {
       const left = this.#feed(current, this.#rest.takeAll())
       if (left.length > 0) this.#rest.push(left)
     }
-    if (this.#current && !this.#rest.isFull && !this.#link?.socket.writableNeedDrain) this.#client.resume()
+    if (this.#current && !this.#rest.isFull && !this.#server.link?.socket.writableNeedDrain)
+      this.#client.resume()
   }
 
   /** Sends on what belongs to the body of the request; gives the rest. */
@@ -179,23 +155,13 @@ export class Http1Relay {
 
   readonly #passBody = (part: Buffer): void => {
     if (this.#current) this.#current.asked.tally.bytesSent += part.length
-    if (this.#link && !this.#link.out.write(part)) this.#client.pause()
+    if (this.#server.link && !this.#server.link.out.write(part)) this.#client.pause()
   }
 
   #sendHeld(current: Current): void {
     makeWhole(current)
-    if (this.#link) this.#send()
-    else this.#connect(true)
-  }
-
-  /** Gives the server's connection away. */
-  #release(isReusable: boolean): void {
-    const link = this.#link
-    if (!link) return
-    this.#link = undefined
-    const socket = link.detach()
-    if (isReusable) this.#options.keep(socket)
-    else socket.destroy()
+    if (this.#server.link) this.#send()
+    else this.#server.open(true)
   }
 
   readonly #listener: LinkListener = {
@@ -206,7 +172,7 @@ export class Http1Relay {
     serverGone: (link, isClean) => this.#serverGone(link, isClean),
     serverStalled: () => {
       // Of a request that it has answered already.
-      if (!this.#current) this.#release(false)
+      if (!this.#current) this.#server.release(false)
       else this.#fail(TAKEN_NOTHING.byServer, 504)
     },
   }
@@ -226,7 +192,7 @@ export class Http1Relay {
       if (answer.isSwitched) this.#openTunnel(current, link)
       else this.#settle(current)
     } else this.#fail(problem)
-    if (this.#client.writableNeedDrain) this.#link?.socket.pause()
+    if (this.#client.writableNeedDrain) this.#server.link?.socket.pause()
   }
 
   #openTunnel({ asked: { tally } }: Current, link: Http1Link): void {
@@ -250,8 +216,8 @@ export class Http1Relay {
     }
     this.#tell(current)
     this.#current = undefined
-    if (this.#link) this.#link.isUsed = true
-    if (!answer.isReusable) this.#release(false)
+    if (this.#server.link) this.#server.link.isUsed = true
+    if (!answer.isReusable) this.#server.release(false)
     if (asked.wantsClose) this.#close()
     else {
       this.#patience.refresh()
@@ -265,9 +231,9 @@ export class Http1Relay {
   }
 
   #serverGone(link: Http1Link, isClean: boolean): void {
-    if (this.#link !== link) return
+    if (this.#server.link !== link) return
     const current = this.#current
-    this.#release(false)
+    this.#server.release(false)
     const answer = current?.answer
     if (!current?.isSent || !answer) return
     if (answer.isBegun) {
@@ -275,7 +241,7 @@ export class Http1Relay {
       else this.#abort('its server broke off')
     } else if (answer.isUnheard && link.isUsed && current.plan.isRepeatable) {
       current.isSent = false
-      this.#connect(true)
+      this.#server.open(true)
     } else if (link.isUsed) this.#abort('its server closed the connection')
     else this.#fail('it closed the connection without an answer')
   }
@@ -297,7 +263,7 @@ export class Http1Relay {
     this.#current = undefined
     this.#out.flush()
     this.#client.write(formatRefusal(refusal, asked?.method))
-    this.#release(false)
+    this.#server.release(false)
     this.#close()
   }
 
@@ -309,7 +275,7 @@ export class Http1Relay {
     if (current) this.#tell(current)
     this.#current = undefined
     this.#rest.takeAll()
-    this.#release(current === undefined)
+    this.#server.release(current === undefined)
     endAndLinger(this.#client, this.#options.linger)
   }
 
@@ -339,6 +305,6 @@ export class Http1Relay {
     this.#isClosing = true
     this.#current = undefined
     if (current) this.#tell(current)
-    this.#release(current === undefined)
+    this.#server.release(current === undefined)
   }
 }
