@@ -37,7 +37,7 @@ export function lookAfter({
     nft,
     table,
     ipv6,
-    seesFrames: () => frames?.isOpen ?? false,
+    seesFrames: () => sandboxes.size > 0 && frames?.isOpen === true,
     sandboxOf: (name) => sandboxes.byInterface(name),
     explain: explainPacket,
     record,
