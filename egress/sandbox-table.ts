@@ -18,6 +18,7 @@ export type Sandbox = {
   readonly credentialProxy?: boolean
   /** Its rules were those of an earlier version when egress began. */
   readonly hasUnmarked?: boolean
+  readonly hasOtherMarks?: boolean
   /** Whether the policy is the operator's default and nobody's own. */
   readonly isDefault: boolean
   policy: CompiledPolicy

@@ -122,8 +122,14 @@ export class Sandboxes {
     const chains = new Set(found.map(({ chain }) => chain?.name))
     for (const stored of files.load()) {
       const { id } = stored
-      const hasUnmarked = chains.has(replyChain(id)) && !chains.has(passChain(id))
-      this.#table.put({ ...this.#create(stored), ...(hasUnmarked && { hasUnmarked }) })
+      const isThere = chains.has(replyChain(id))
+      const hasUnmarked = isThere && !chains.has(passChain(id))
+      const hasOtherMarks = isThere && !chains.has('begin')
+      this.#table.put({
+        ...this.#create(stored),
+        ...(hasUnmarked && { hasUnmarked }),
+        ...(hasOtherMarks && { hasOtherMarks }),
+      })
     }
     for (const { set } of found) {
       const sandbox = set && this.#table.get(parseLearnedSet(set.name) ?? '')

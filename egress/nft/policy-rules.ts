@@ -1,23 +1,16 @@
 // What a policy is in the kernel: chains of a sandbox and the sets of what names have opened for it, as text. By four of them its packets
 // are judged where the table (rules.ts) sends them: `divert` to the relay, `input` to the host, `forward` elsewhere, `reply` back to it.
-// What `forward` lets through goes by `pass`, which marks its connection for `reply`.
+// What `forward` lets through goes by `pass`, which marks its connection for `reply` (own-connections.ts).
 
-import { crc32 } from 'node:zlib'
 import { formatPorts, mergePorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
 import { NAMED_PORTS } from '../policy/decide.ts'
 import { type Family, familiesOf, familyOf } from './families.ts'
 import { PASSED_MARK } from './guard.ts'
+import { connectionMarks } from './own-connections.ts'
 import type { BaseRules, LearnedElement, SandboxRules } from './rules.ts'
 
 /** How a packet passes. */
 export const PASS = `meta mark set ${PASSED_MARK} accept`
-/** Stands for the number of a policy until that is known. */
-const POLICY_MARK = '%policy%'
-/** Connections may have greater marks, which then say something else than the policy that has let them begin. */
-export const MAX_POLICY_MARK = 0x7fff_ffff
-/** Those of TCP have one of these instead, which says whose they are. */
-const OWNER_MARKS = { first: 0xc000_0000, count: 0x4000_0000 }
-
 /** An address may be learned this often before the kernel itself refuses more; egress's own bound is lower. */
 const LEARNED_SET_SIZE = 8192
 
@@ -30,7 +23,8 @@ export function formatPolicy(
     learned,
     readPorts = [],
     hasUnmarked = false,
-  }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts' | 'hasUnmarked'>,
+    hasOtherMarks = false,
+  }: Pick<SandboxRules, 'id' | 'policy' | 'learned' | 'readPorts' | 'hasUnmarked' | 'hasOtherMarks'>,
 ): string {
   const { table } = base
   const [forward, input, divert, reply, pass] = chainsOf(id)
@@ -89,16 +83,18 @@ export function formatPolicy(
       eachFamily(divert, (one) => `${one.destination} @${learnedSet(one, id)} ${which} ${one.relay}`)
   }
   rule(input, 'goto refuse')
-  // The same rules give the same mark, so that what builds them once more ends nothing.
-  const number = crc32(rules.join()) & MAX_POLICY_MARK || 1
-  const owner = ownerMark(id)
-  rule(pass, `meta l4proto tcp ct mark set ${owner} ${PASS}`)
-  rule(pass, `ct mark set ${POLICY_MARK} ${PASS}`)
-  rule(reply, `ct mark ${owner} ${PASS}`)
-  rule(reply, `ct mark ${POLICY_MARK} ${PASS}`)
+  const marks = connectionMarks(id, rules.join())
+  rule(pass, `ct mark ${marks.tcp} ${PASS}`)
+  rule(pass, `ct mark ${marks.policy} ${PASS}`)
+  rule(pass, `${marks.anyPolicy} ct mark set ${marks.policy} ${PASS}`)
+  rule(pass, hasOtherMarks ? 'meta l4proto tcp jump begin' : 'jump begin')
+  rule(pass, `meta l4proto tcp ct mark set ${marks.tcp} ${PASS}`)
+  rule(pass, `ct mark set ${marks.policy} ${PASS}`)
+  rule(reply, `ct mark ${marks.tcp} ${PASS}`)
+  rule(reply, `ct mark ${marks.policy} ${PASS}`)
   if (hasUnmarked) rule(reply, `meta l4proto tcp ${PASS}`)
-  rule(reply, 'drop')
-  return `${[...lines, ...rules].join('\n')}\n`.replaceAll(POLICY_MARK, String(number))
+  rule(reply, 'goto not_own')
+  return `${[...lines, ...rules].join('\n')}\n`
 }
 
 export const forwardChain = (id: string) => `forward-${id}`
@@ -112,9 +108,6 @@ export const chainsOf = (id: string) =>
 export const learnedSet = ({ learned }: Family, id: string) => `${learned}-${id}`
 export const formatTimed = (elements: readonly LearnedElement[]) =>
   elements.map(({ address, seconds }) => `${address} timeout ${seconds}s`).join(', ')
-
-/** By which connections of TCP are known that this sandbox has begun, under whatever policy. */
-const ownerMark = (id: string) => OWNER_MARKS.first + (crc32(id) % OWNER_MARKS.count)
 
 const formatPortSet = (ports: readonly PortRange[]) => `{ ${ports.map(formatPorts).join(', ')} }`
 

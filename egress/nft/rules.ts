@@ -12,8 +12,7 @@
 //            ranges, closed ranges, the default action
 // A packet to a sandbox passes only as part of a connection that this sandbox or the host began (`reply`). The kernel remembers
 // connections for days, so what servers still send to a sandbox that has gone could be for the next one at its address; connections
-// are marked by whose they are. One that is not TCP must have had a packet that the policy in force has let through: who sends without
-// being answered would not notice that a stricter policy has ended the connection.
+// are marked by whose they are (own-connections.ts), and nobody takes part in another's by sending, either.
 //
 // Every packet of a connection that the sandbox began is judged, not only the first: one that a stricter policy no longer allows
 // ends. What egress relays it ends itself. While egress is away, nothing is diverted, and what would be is refused.
@@ -24,6 +23,7 @@ import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { familiesOf, familyOf } from './families.ts'
 import { JUDGED_MARK } from './guard.ts'
+import { FOR_NOBODY, formatOwnConnections } from './own-connections.ts'
 import {
   chainsOf,
   divertChain,
@@ -76,6 +76,8 @@ export type SandboxRules = {
   readPorts?: readonly number[]
   /** It may have connections that no mark says to be its own, as an earlier version has let them begin. */
   hasUnmarked?: boolean
+  /** It may have others than those of TCP whose marks do not say that they are its own, for the same reason. */
+  hasOtherMarks?: boolean
 }
 
 export type LearnedElement = {
@@ -117,7 +119,7 @@ ${formatRefusedSets()}${formatShares()}${ipv6 ? formatSets6() : ''}${formatRemem
     jump remember
     drop
   }
-${formatSpoofing({ ipv6: ipv6 !== undefined })}${ipv6 ? formatChains6(ipv6, { mark }) : ''}  chain raw {
+${formatOwnConnections({ notOwn: `iifname ${own} goto lost\n    drop` })}${formatSpoofing({ ipv6: ipv6 !== undefined })}${ipv6 ? formatChains6(ipv6, { mark }) : ''}  chain raw {
     type filter hook prerouting priority raw; policy accept;
     iifname ${own} ${ipv6 ? 'meta nfproto ipv6 goto raw6' : 'meta nfproto != ipv4 drop'}
     iifname ${own} iifname . ip saddr != @registered goto spoofing
@@ -159,15 +161,19 @@ ${more?.input ?? ''}    iifname vmap @input_by
   chain forward {
     type filter hook forward priority filter - 1; policy accept;
     iifname ${own} goto from_sandbox
-    oifname ${own} ct state established oifname vmap @reply_by
-    oifname ${own} ct state related meta l4proto ${icmp} oifname vmap @reply_by
-    oifname ${own} drop
+    oifname ${own} goto to_sandbox
+  }
+  chain to_sandbox {
+    ${FOR_NOBODY}
+    ct state established oifname vmap @reply_by
+    ct state related meta l4proto ${icmp} oifname vmap @reply_by
+    drop
   }
   chain from_sandbox {
     oifname ${own} goto refuse
     ip daddr ${subnet} goto refuse
 ${more?.forward ?? ''}    ct state established ct direction reply ${PASS}
-    ct state related meta l4proto ${icmp} ${PASS}
+    ct state related meta l4proto ${icmp} iifname vmap @reply_by
     meta l4proto { tcp, udp } th dport 853 goto refuse
     iifname vmap @forward_by
     drop

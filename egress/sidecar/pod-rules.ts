@@ -15,7 +15,8 @@
 //
 // While egress is away, all of it stays: names are not answered, what would be relayed is refused.
 
-import { formatPolicy, MAX_POLICY_MARK } from '../nft/policy-rules.ts'
+import { FOR_NOBODY, formatOwnConnections, MAX_POLICY_MARK } from '../nft/own-connections.ts'
+import { formatPolicy } from '../nft/policy-rules.ts'
 import { formatRefusedSets } from '../nft/refused-sets.ts'
 import type { BaseRules, RulesNames } from '../nft/rules.ts'
 import { closedRanges, formatRange } from '../policy/addresses.ts'
@@ -83,7 +84,7 @@ ${formatRefusedSets()}  chain forward-${id} { }
     meta l4proto tcp reject with tcp reset
     reject with icmpx admin-prohibited
   }
-  chain own {
+${formatOwnConnections({ notOwn: 'drop' })}  chain own {
     type filter hook output priority raw; policy accept;
     ${isOwn} ct original zone set ${OWN_ZONE}
   }
@@ -135,6 +136,7 @@ ${formatRefusedSets()}  chain forward-${id} { }
     meta l4proto ipv6-icmp ${NEIGHBOURS} accept
     ct direction original goto from_outside
     ct mark ${OWN} accept
+    ${FOR_NOBODY}
     meta l4proto tcp accept
     ct state related accept
     goto reply-${id}

@@ -1,7 +1,9 @@
 // Egress against the real kernel: namespaces, veth pairs and nftables, in an installation of its own. Needs root.
 
+import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   countDatagrams,
@@ -446,44 +448,67 @@ async function followAt(server: string, numbers: { before: number; next: number 
 
 const TAKE_OVER = join(import.meta.dirname, '../egress/fixtures/take-over.py')
 const takeOver = (namespace: string, ...args: string[]) =>
-  run('ip', 'netns', 'exec', namespace, 'python3', TAKE_OVER, ...args)
+  ['netns', 'exec', namespace, 'python3', TAKE_OVER, ...args] as const
 
-/** A sandbox that goes without a word while a server sends to it; the next one at its address takes part by packets made by hand. */
+/** Gives, once a server has answered a guest by UDP and on so many connections of TCP, where they are. */
+async function watchConnections(guest: Guest, server: string, count: number): Promise<() => Promise<string>> {
+  const child = spawn('ip', takeOver(guest.namespace, 'watch', server, String(count)), {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  await lines.next()
+  return async () => String((await lines.next()).value)
+}
+
+/** A sandbox that goes without a word, and the next one at its address that takes part in its connections by packets made by hand. */
 async function takeOverAt(server: string, numbers: { before: number; next: number }): Promise<void> {
   const before = await lab.addGuest(numbers.before)
   await lab.register(before, allow(server))
-  const watched = takeOver(before.namespace, 'watch', server)
-  const held = await before.hold(server)
+  const watched = await watchConnections(before, server, 2)
+  const quiet = await before.hold(server)
+  const busy = await before.hold(server)
   const asked = await before.hold(server, 'stream')
   onTestFinished(() => {
-    held.end()
-    asked.end()
+    for (const each of [quiet, busy, asked]) each.end()
   })
-  await held.say('stream')
-  const where = (await watched).trim()
-  expect(Object.keys(JSON.parse(where)).sort()).toEqual(['ack', 'seq', 'tcp', 'udp'])
-  const [owner = ''] =
+  await busy.say('stream')
+  const where = await watched()
+  expect((JSON.parse(where) as { tcp: unknown[] }).tcp).toHaveLength(2)
+  const [mark = ''] =
     /(?<=ct mark )\w+/.exec((await lab.rules()).split(`chain reply-${before.id}`)[1] ?? '') ?? []
   await lab.admin('DELETE', `/sandboxes/${before.id}`)
   await lab.unplug(before)
 
   const next = await lab.addGuest(numbers.next, { address: before.address })
   await lab.register(next, allow(server))
-  const attempt = async (kind: string) =>
-    JSON.parse(await takeOver(next.namespace, 'try', server, kind, where)) as unknown[]
-  const attempts: [string, unknown[]][] = []
-  for (const kind of ['datagram', 'middle', 'begin']) attempts.push([kind, await attempt(kind)])
-  // The server still knows of it when the kernel has forgotten.
-  await run('python3', TAKE_OVER, 'forget', owner)
-  for (const kind of ['middle', 'begin']) attempts.push([`${kind} once forgotten`, await attempt(kind)])
-  console.log(attempts)
-  expect(attempts.map(([kind, { length }]) => [kind, length])).toEqual(attempts.map(([kind]) => [kind, 0]))
+  const attempt = async (...kinds: string[]) =>
+    JSON.parse(await run('ip', ...takeOver(next.namespace, 'try', server, where, ...kinds))) as unknown[]
+  const is6 = server.includes(':')
+  expect(await attempt('datagram', 'middle:1', 'begin:1', ...(is6 ? [] : ['error']))).toEqual([])
+  const denied = async () => {
+    const { events } = JSON.parse((await lab.ask(next, 'events?limit=100')).body) as {
+      events: { verdict: string; address?: string; protocol?: string; reason: string }[]
+    }
+    return events
+      .filter(({ verdict, address }) => verdict === 'deny' && address === server)
+      .map(({ protocol, reason }) => `${protocol}: ${/a connection that is not its own/.exec(reason)}`)
+      .sort()
+  }
+  const expected = [...(is6 ? [] : ['icmp']), 'tcp', 'udp'].map(
+    (protocol) => `${protocol}: a connection that is not its own`,
+  )
+  await expect.poll(denied, { timeout: 20_000 }).toEqual(expected)
+  // A server that has nothing to say still knows of a connection when the kernel has forgotten.
+  await run('python3', TAKE_OVER, 'forget', mark)
+  expect(await attempt('middle:0')).toEqual([])
+  expect(await attempt('begin:0')).toEqual([])
+  await lab.admin('DELETE', `/sandboxes/${next.id}`)
 }
-
-test('R1: take over', () => takeOverAt(PUBLIC, { before: 13, next: 14 }))
 
 describe('the next sandbox at an address hears nothing of what servers still send to the one before', () => {
   test('R1: by TCP and UDP', () => followAt(PUBLIC, { before: 3, next: 4 }))
+
+  test('R1: nor does it take part by sending what fits', () => takeOverAt(PUBLIC, { before: 7, next: 8 }))
 
   test('R1: by TCP and UDP of IPv6', async () => {
     const start = async (settings: string) => {
@@ -496,6 +521,7 @@ describe('the next sandbox at an address hears nothing of what servers still sen
     const listener = await listen(lab.outside, PUBLIC_6, 80)
     onTestFinished(() => void listener.kill('SIGKILL'))
     await followAt(PUBLIC_6, { before: 5, next: 6 })
+    await takeOverAt(PUBLIC_6, { before: 9, next: 10 })
   })
 })
 

@@ -23,7 +23,7 @@ export const KEY_TYPES = { ipv4_addr: 7, ipv6_addr: 8, inet_proto: 12, inet_serv
 const REGISTER = 1
 const REGISTER_TOO = 2
 const VERDICT_REGISTER = 0
-const VERDICT = { drop: 0, accept: 1, goto: -4 } as const
+const VERDICT = { drop: 0, accept: 1, jump: -3, goto: -4 } as const
 const EQUAL = 0
 const NOT_EQUAL = 1
 const AT_MOST = 3
@@ -96,7 +96,13 @@ function writeStatement(to: MessageWriter, statement: Statement, set: AnonymousS
       decide(to, statement.verdict)
       break
     case 'goto':
-      decide(to, 'goto', statement.chain)
+    case 'jump':
+      decide(to, statement.kind, statement.chain)
+      break
+    case 'mark within':
+      load(to, 'ct mark')
+      mask(to, ownOrder(statement.mask))
+      compare(to, EQUAL, ownOrder(statement.mark))
       break
     case 'set mark':
       immediate(to, REGISTER, ownOrder(statement.mark))
@@ -177,6 +183,18 @@ function lookup(to: MessageWriter, name: string, id?: number): void {
     to.number(2, REGISTER)
     to.text(1, name)
     if (id !== undefined) to.number(4, id)
+  })
+}
+
+/** Leaves of the register what the mask has. */
+function mask(to: MessageWriter, bits: Buffer): void {
+  const value = (type: number, data: Buffer) => to.nested(type, () => to.bytes(DATA_VALUE, data))
+  expression(to, 'bitwise', () => {
+    to.number(1, REGISTER)
+    to.number(2, REGISTER)
+    to.number(3, bits.length)
+    value(4, bits)
+    value(5, Buffer.alloc(bits.length))
   })
 }
 

@@ -27,10 +27,11 @@ export type Statement =
   | { kind: 'other ether type'; type: number }
   | { kind: 'in set'; field: Field; set: string }
   | { kind: 'in ranges'; field: Field; ranges: readonly Range[] }
+  | { kind: 'mark within'; mask: number; mark: number }
   | { kind: 'set mark'; of: 'ct' | 'meta'; mark: number }
   | { kind: 'tproxy'; address: Buffer; port: number }
   | { kind: 'verdict'; verdict: 'accept' | 'drop' }
-  | { kind: 'goto'; chain: string }
+  | { kind: 'goto' | 'jump'; chain: string }
 /** Both ends belong to it. Sorted, and no two touch. */
 export type Range = { first: bigint; last: bigint }
 
@@ -165,7 +166,8 @@ function readStatement(words: string[]): Statement[] | undefined {
     return statements
   }
   if (first === 'accept' || first === 'drop') return taken(1, [{ kind: 'verdict', verdict: first }])
-  if (first === 'goto' && second !== undefined) return taken(2, [{ kind: 'goto', chain: second }])
+  if ((first === 'goto' || first === 'jump') && second !== undefined)
+    return taken(2, [{ kind: first, chain: second }])
   if ((first === 'ct' || first === 'meta') && second === 'mark' && third === 'set')
     return taken(4, readMark(first, fourth))
   if (first === 'tproxy' && third === 'to') return taken(4, readTproxy(second, fourth))
@@ -177,6 +179,7 @@ function readStatement(words: string[]): Statement[] | undefined {
     case 'meta l4proto':
       return taken(3, match('l4proto', third))
     case 'ct mark':
+      if (third === '&') return taken(6, readMarkWithin(words))
       // The kernel compares marks as the machine writes them, so there are no ranges of them.
       return /^\d+$/.test(third ?? '') ? taken(3, match('ct mark', third)) : undefined
     case 'th dport':
@@ -192,6 +195,16 @@ function readStatement(words: string[]): Statement[] | undefined {
 function readMark(of: 'ct' | 'meta', text: string | undefined): Statement[] | undefined {
   const mark = readNumber(text ?? '', FIELD_BYTES['ct mark'])
   return mark === undefined ? undefined : [{ kind: 'set mark', of, mark: Number(mark) }]
+}
+
+/** Of `ct mark & MASK == MARK`. */
+function readMarkWithin([, , , maskText = '', equals, markText = '']: readonly string[]):
+  | Statement[]
+  | undefined {
+  const mask = readNumber(maskText, FIELD_BYTES['ct mark'])
+  const mark = readNumber(markText, FIELD_BYTES['ct mark'])
+  if (equals !== '==' || mask === undefined || mark === undefined) return undefined
+  return [{ kind: 'mark within', mask: Number(mask), mark: Number(mark) }]
 }
 
 function readTproxy(family: string | undefined, to: string | undefined): Statement[] | undefined {

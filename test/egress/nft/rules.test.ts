@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { formatGuard, PASSED_MARK } from '../../../egress/nft/guard.ts'
-import { formatPolicy, MAX_POLICY_MARK } from '../../../egress/nft/policy-rules.ts'
+import { MAX_POLICY_MARK } from '../../../egress/nft/own-connections.ts'
+import { formatPolicy } from '../../../egress/nft/policy-rules.ts'
 import {
   formatAdd,
   formatLearn,
   formatRemove,
   formatTable,
   parseLearnedSet,
+  type SandboxRules,
   tableName,
 } from '../../../egress/nft/rules.ts'
 import { compilePolicy } from '../../../egress/policy/compile.ts'
@@ -34,7 +36,8 @@ const rules = (value: unknown) =>
     .map((line) =>
       line
         .replace('add rule inet opensandbox_ab12 ', '')
-        .replace(/(ct mark(?: set)?) \d+/, '$1 N')
+        .replaceAll(/(ct mark(?: set)?) \d+/g, '$1 N')
+        .replace(/ct mark & \d+ == \d+/, 'ct mark of any policy')
         .replace(`meta mark set ${PASSED_MARK} accept`, 'pass'),
     )
 /** How connections are known as part of which packets come back. */
@@ -47,11 +50,15 @@ function marksOf(value: unknown, id = 'sb-1'): { owner: number; policy: number }
 }
 /** What every policy ends with. */
 const REPLY = [
+  'pass-sb-1 ct mark N pass',
+  'pass-sb-1 ct mark N pass',
+  'pass-sb-1 ct mark of any policy ct mark set N pass',
+  'pass-sb-1 jump begin',
   'pass-sb-1 meta l4proto tcp ct mark set N pass',
   'pass-sb-1 ct mark set N pass',
   'reply-sb-1 ct mark N pass',
   'reply-sb-1 ct mark N pass',
-  'reply-sb-1 drop',
+  'reply-sb-1 goto not_own',
 ]
 
 describe('the order of a sandbox’s rules', () => {
@@ -136,12 +143,37 @@ describe('the order of a sandbox’s rules', () => {
     }
   })
 
-  test('R1: what has no mark comes to those alone whose connections an earlier version has let begin', () => {
-    const replies = (hasUnmarked?: boolean) =>
-      formatPolicy(base, { id: 'sb-1', policy: policy({}), learned: [], ...(hasUnmarked && { hasUnmarked }) })
-        .split('\n')
-        .filter((line) => line.includes('reply-sb-1 meta l4proto tcp meta mark set'))
-    expect([replies(), replies(true).length]).toEqual([[], 1])
+  test('R1: a mark says whose a connection is also of what is not TCP, under every policy', () => {
+    const within = (id: string) => {
+      const text = formatPolicy(base, { id, policy: policy({}), learned: [] })
+      const [, mask = 0, owner = 0] = /ct mark & (\d+) == (\d+)/.exec(text) ?? []
+      return (mark: number) => (mark & Number(mask)) >>> 0 === Number(owner)
+    }
+    const [own, other] = [within('sb-1'), within('sb-2')]
+    const policies = [
+      {},
+      { defaultAction: 'allow' },
+      { egress: [{ action: 'allow', target: '192.0.2.0/24' }] },
+    ]
+    for (const each of policies.map((value) => marksOf(value)))
+      expect([own(each.policy), other(each.policy), own(each.owner), own(0)]).toEqual([
+        true,
+        false,
+        false,
+        false,
+      ])
+  })
+
+  test('R1: what no mark says to be its own is so for those alone whose connections an earlier version has let begin', () => {
+    const lines = (more: Pick<SandboxRules, 'hasUnmarked' | 'hasOtherMarks'>) =>
+      formatPolicy(base, { id: 'sb-1', policy: policy({}), learned: [], ...more }).split('\n')
+    const now = lines({})
+    const added = (more: Parameters<typeof lines>[0]) =>
+      lines(more)
+        .filter((line) => !now.includes(line))
+        .map((line) => line.replace(/.*opensandbox_ab12 /, '').replace(/ meta mark .*/, ''))
+    expect(added({ hasUnmarked: true })).toEqual(['reply-sb-1 meta l4proto tcp'])
+    expect(added({ hasOtherMarks: true })).toEqual(['pass-sb-1 meta l4proto tcp jump begin'])
   })
 
   test('denied ranges before allowed ones before closed ones; the host only by a rule for one address', () => {
@@ -233,9 +265,11 @@ test('the table replaces its former self, and drops what it does not know', () =
   expect(text).toContain('iifname "osbab12*" iifname . ip saddr != @registered goto spoofing')
   expect(text).toContain('iifname "osbab12*" meta nfproto != ipv4 drop')
   // To a sandbox nothing passes that its own chain has not judged.
-  expect(text.match(/oifname "osbab12\*" ct .*/g)).toEqual([
-    'oifname "osbab12*" ct state established oifname vmap @reply_by',
-    'oifname "osbab12*" ct state related meta l4proto icmp oifname vmap @reply_by',
+  expect(/chain to_sandbox \{\n([^}]*)\}/.exec(text)?.[1]?.trim().split(/\n */)).toEqual([
+    'ct status & assured == 0 tcp flags & (syn | rst) == 0 drop',
+    'ct state established oifname vmap @reply_by',
+    'ct state related meta l4proto icmp oifname vmap @reply_by',
+    'drop',
   ])
   expect(text).toContain('th dport 53 dnat ip to 10.88.0.1:53')
   // What begins a connection goes on to the rule that finds out whether the one before it has ended.
