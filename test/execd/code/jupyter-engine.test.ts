@@ -1,5 +1,7 @@
 // The Jupyter engine and a server that misbehaves.
 
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { type CellEvent, type Kernel, KernelDied } from '../../../execd/code/engine.ts'
 import { type JupyterOptions, jupyterEngine } from '../../../execd/code/jupyter/engine.ts'
@@ -8,7 +10,8 @@ import { freePort } from '../../support/edge.ts'
 import { type FakeJupyter, PYTHON, startFakeJupyter } from './jupyter-fake.ts'
 
 const log = createLogger({ program: 'test', write: () => {} })
-const times = { lookMs: 100, endingMs: 300, reconnectMs: 500 }
+/** What ends by itself in these tests does so before that, however slow the machine is; what does not says so. */
+const times = { lookMs: 100, endingMs: 60_000, reconnectMs: 60_000 }
 const spec = { language: 'python', cwd: '/tmp', env: {} } as const
 
 const engineOf = (options: Partial<JupyterOptions>) =>
@@ -20,9 +23,12 @@ async function fakeServer(): Promise<FakeJupyter> {
   return fake
 }
 
-async function startedKernel(): Promise<{ fake: FakeJupyter; kernel: Kernel }> {
+async function startedKernel(
+  short: Partial<typeof times> = {},
+): Promise<{ fake: FakeJupyter; kernel: Kernel }> {
   const fake = await fakeServer()
-  const kernel = await engineOf({ host: fake.url }).start(spec, AbortSignal.timeout(10_000))
+  const engine = engineOf({ host: fake.url, times: { ...times, ...short } })
+  const kernel = await engine.start(spec, AbortSignal.timeout(20_000))
   onTestFinished(() => kernel.close(0))
   return { fake, kernel }
 }
@@ -44,14 +50,14 @@ test('J9: a language without a kernel is refused at once, with the kernels that 
   const fake = await fakeServer()
   fake.specs = { ...PYTHON, bash: { name: 'bash', spec: { language: 'bash' } } }
   const engine = engineOf({ host: fake.url })
-  const startedAt = performance.now()
   expect(await engine.refusal('go', {})).toBe(
     `The Jupyter server at ${fake.url} has no kernel for "go"; it has "python3" (python), "bash" (bash)`,
   )
-  await expect(engine.start({ ...spec, language: 'go' }, AbortSignal.timeout(9000))).rejects.toMatchObject({
-    status: 400,
-  })
-  expect(performance.now() - startedAt).toBeLessThan(5000)
+  const { signal } = new AbortController()
+  await expect(engine.start({ ...spec, language: 'go' }, signal)).rejects.toMatchObject({ status: 400 })
+  // Each of them has asked once: nothing was waited for.
+  const asked = ['GET /api/kernelspecs', 'GET /api/status']
+  expect(fake.requests.map(({ line }) => line)).toEqual([...asked, ...asked])
   expect(await engine.refusal('python', {})).toBeUndefined()
 })
 
@@ -74,12 +80,22 @@ test('a kernel that is installed after its server has started is waited for', as
 })
 
 test('a server that never answers is refused in words, and not waited for a second time', async () => {
-  const host = `http://127.0.0.1:${await freePort()}`
+  let calls = 0
+  const server = createServer((socket) => {
+    calls++
+    socket.destroy()
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  const host = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const engine = engineOf({ host, startMs: 600 })
   expect(await engine.refusal('python', {})).toContain(`${host} does not answer`)
-  const startedAt = performance.now()
-  expect(await engine.refusal('bash', {})).toContain('ECONNREFUSED')
-  expect(performance.now() - startedAt).toBeLessThan(500)
+  expect(calls).toBeGreaterThan(1)
+  calls = 0
+  expect(await engine.refusal('bash', {})).toContain(`${host} does not answer`)
+  expect(calls).toBe(1)
+  const nobody = engineOf({ host: `http://127.0.0.1:${await freePort()}`, startMs: 0 })
+  expect(await nobody.refusal('python', {})).toContain('ECONNREFUSED')
 })
 
 test.each([
@@ -136,7 +152,7 @@ test('J2: a kernel that is gone without a word ends its cell', async () => {
 })
 
 test('J2: a server that goes away takes its kernels along', async () => {
-  const { fake, kernel } = await startedKernel()
+  const { fake, kernel } = await startedKernel({ reconnectMs: 500 })
   fake.onExecute = () => void fake.stop()
   await expect(run(kernel)).rejects.toThrow('The connection to the kernel broke')
 })
@@ -164,7 +180,7 @@ test('J2: a connection that breaks is made again, and the cell goes on', async (
 })
 
 test('J2: a cell whose end was lost with the connection ends with an error', async () => {
-  const { fake, kernel } = await startedKernel()
+  const { fake, kernel } = await startedKernel({ endingMs: 300 })
   fake.onExecute = (_code, { sockets }) => {
     for (const socket of sockets) socket.terminate()
   }
@@ -173,7 +189,7 @@ test('J2: a cell whose end was lost with the connection ends with an error', asy
 })
 
 test('a kernel that sends only one of the two ends does not hold its cell for ever', async () => {
-  const { fake, kernel } = await startedKernel()
+  const { fake, kernel } = await startedKernel({ endingMs: 300 })
   fake.onExecute = (_code, { send }) => send(reply)
   expect(await run(kernel)).toEqual([])
 })
@@ -300,8 +316,7 @@ test('a start that is given up leaves no session', async () => {
 test('a server that does not answer holds nobody up who ends a context', async () => {
   const { fake, kernel } = await startedKernel()
   fake.isStuck = true
-  const startedAt = performance.now()
+  // It would never end.
   await kernel.close(100)
-  expect(performance.now() - startedAt).toBeLessThan(5000)
   expect(fake.requests.at(-1)?.line).toBe('DELETE /api/sessions/session-1')
 })
