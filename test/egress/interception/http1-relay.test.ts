@@ -306,7 +306,8 @@ test('a server that takes nothing of a request for too long is let go, and its c
 })
 
 test('by another protocol who takes nothing for too long is let go, and who is silent may be', async () => {
-  const stalls = setupStalls()
+  // The kernel may take its time to say that something was taken.
+  const stalls = new StallWatch({ queuedBytesOf: () => 0 })
   const { client, origin, over } = await beginTunnel({ stalls })
   await once(client, 'data')
   for (let looks = 1; looks < 5; looks++) stalls.look(looks * stalls.limitMs)

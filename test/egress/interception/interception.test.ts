@@ -346,6 +346,30 @@ test.each(['http/1.1', 'h2'])(
   },
 )
 
+test('a client by HTTP/2 that does not read its connection is let go', async () => {
+  choice = () => inject()
+  const client = dial(await openInterception(http2, 'https', ['h2']), ['h2'])
+  const { promise: gone, resolve } = Promise.withResolvers<void>()
+  client.on('error', () => {}).once('close', resolve)
+  await once(client, 'secureConnect')
+  client.pause()
+  const ping = Buffer.concat(Array.from({ length: 4000 }, () => frame(FRAME.ping, 0, 0, Buffer.alloc(8))))
+  const flood = () => {
+    while (!client.destroyed && client.write(ping));
+  }
+  client.on('drain', flood).write(PREFACE)
+  flood()
+  let now = 0
+  await expect
+    .poll(() => {
+      now += stalls.limitMs
+      stalls.look(now)
+      return client.destroyed
+    })
+    .toBe(true)
+  await gone
+})
+
 test('a client may send less ahead on its connections by HTTP/2 beyond the first', async () => {
   choice = () => inject()
   const port = await openInterception(http2, 'https', ['h2'])
