@@ -24,8 +24,11 @@ export function formatRefusedSets(): string {
 /** What all such sets have. */
 export const REFUSED_BOUNDS = `flags dynamic,timeout; timeout ${REFUSED_SECONDS}s; size ${REFUSED_SET_SIZE};`
 
+/** Of IPv6, without what is spoofed. */
+export const REFUSED_SET_6 = `  set refused6 { type ifname . ipv6_addr . inet_proto . inet_service; ${REFUSED_BOUNDS} }
+`
+
 export function formatRefusedSets6(): string {
-  return `  set refused6 { type ifname . ipv6_addr . inet_proto . inet_service; ${REFUSED_BOUNDS} }
-  set spoofed6 { type ifname . ipv6_addr; ${REFUSED_BOUNDS} }
+  return `${REFUSED_SET_6}  set spoofed6 { type ifname . ipv6_addr; ${REFUSED_BOUNDS} }
 `
 }

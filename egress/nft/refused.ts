@@ -15,6 +15,8 @@ export type RefusedLogOptions<Known extends { id: string }> = {
   table: string
   /** Whether sandboxes have IPv6. */
   ipv6?: boolean
+  /** Whether what is refused of IPv6 is noted where sandboxes have none (sidecar/pod-rules.ts). */
+  notesIpv6?: boolean
   /** Whether there is the table of what is neither IPv4 nor ARP (frame-rules.ts). */
   seesFrames?: () => boolean
   /** The sandbox behind an interface. */
@@ -34,6 +36,7 @@ export function createRefusedLog<Known extends { id: string }>({
   nft,
   table,
   ipv6 = false,
+  notesIpv6 = false,
   seesFrames = () => false,
   sandboxOf,
   explain,
@@ -44,7 +47,11 @@ export function createRefusedLog<Known extends { id: string }>({
   const tell = createRefusalLog(log, 'connection denied', now)
   let before = new Set<string>()
   return async () => {
-    const sets = [...packetSets(ipv6), ...(seesFrames() ? frameSets(ipv6) : [])]
+    const sets = [
+      ...packetSets(ipv6),
+      ...(notesIpv6 ? [WITHOUT_IPV6] : []),
+      ...(seesFrames() ? frameSets(ipv6) : []),
+    ]
     const listed = await Promise.all(sets.map(({ family, name }) => nft.list('set', family, table, name)))
     const gone = (family: Noted['family']) => {
       const first = sets.findIndex((each) => each.family === family)
@@ -83,6 +90,7 @@ const packetSets = (ipv6: boolean): Noted[] =>
   (ipv6 ? ['', '6'] : ['']).flatMap((version) =>
     (['refused', 'spoofed'] as const).map((set) => ({ family: 'inet', name: `${set}${version}`, set })),
   )
+const WITHOUT_IPV6: Noted = { family: 'inet', name: 'refused6', set: 'frames' }
 /** Where sandboxes have IPv6, it is judged with the rest. */
 const frameSets = (ipv6: boolean): Noted[] =>
   (ipv6 ? (['kinds'] as const) : (['kinds', 'frames'] as const)).map((set) => ({

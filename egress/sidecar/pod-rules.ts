@@ -7,7 +7,7 @@
 //   divert   TCP to an address that a name led to is routed back into the pod, to egress (`relay`), for as long as it lasts
 //   dns      port 53, whatever server it was meant for, goes to egress
 //   out      everything that leaves the pod: egress's own; answers to who called from outside; what the policy allows. Nothing else, and
-//            no IPv6 but answers
+//            no IPv6 but answers; what a machine says of its groups by itself is dropped without a word
 // A packet that comes into the pod passes `in`: connections by TCP from outside are for services of the pod, and the port of the API is
 // egress's alone, also while egress is away. What is no TCP comes in only as part of what the policy in force has let out. Programs of the
 // pod reach each other as they like, and of egress its two servers: what else it has open waits for somebody's answer, such as that of a
@@ -17,8 +17,9 @@
 
 import { FOR_NOBODY, formatOwnConnections, MAX_POLICY_MARK } from '../nft/own-connections.ts'
 import { formatPolicy } from '../nft/policy-rules.ts'
-import { formatRefusedSets } from '../nft/refused-sets.ts'
+import { formatRefusedSets, REFUSED_SET_6 } from '../nft/refused-sets.ts'
 import type { BaseRules, RulesNames } from '../nft/rules.ts'
+import { USUAL } from '../nft/rules6.ts'
 import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { TableForm } from '../sandboxes.ts'
 import type { OwnCgroup } from './own-cgroup.ts'
@@ -74,13 +75,15 @@ function formatBase({ table, dnsPort, relayPort, mark }: BaseRules, { id, own, a
 delete table inet ${table}
 table inet ${table} {
   set closed { type ipv4_addr; flags interval; elements = { ${closedRanges.map(formatRange).join(', ')} }; }
-${formatRefusedSets()}  chain forward-${id} { }
+${formatRefusedSets()}${REFUSED_SET_6}  chain forward-${id} { }
   chain input-${id} { }
   chain divert-${id} { }
   chain reply-${id} { }
   chain refuse {
     meta l4proto { tcp, udp } add @refused { oifname . ip daddr . meta l4proto . th dport }
     meta l4proto != { tcp, udp } add @refused { oifname . ip daddr . meta l4proto . 0 }
+    meta l4proto { tcp, udp } add @refused6 { oifname . ip6 daddr . meta l4proto . th dport }
+    meta l4proto != { tcp, udp } add @refused6 { oifname . ip6 daddr . meta l4proto . 0 }
     meta l4proto tcp reject with tcp reset
     reject with icmpx admin-prohibited
   }
@@ -120,6 +123,7 @@ ${formatOwnConnections({ notOwn: 'drop' })}  chain own {
     oifname "lo" goto inside
     meta l4proto tcp meta mark ${mark} accept
     meta l4proto ipv6-icmp ${NEIGHBOURS} accept
+    ip6 daddr ff00::/8 icmpv6 type { ${USUAL} } drop
     meta nfproto != ipv4 goto refuse
     fib saddr type != local add @spoofed { oifname . ip saddr } drop
     ip daddr 127.0.0.1 meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 accept

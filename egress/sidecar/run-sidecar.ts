@@ -156,7 +156,7 @@ async function run({ config, sidecar, api, serving, log, signal }: Starting): Pr
       }),
     log,
   })
-  await lookAfter({ rules, engine, ipv6: false, everyTime, log, signal })
+  await lookAfter({ rules, engine, ipv6: false, notesIpv6: true, everyTime, log, signal })
   await Promise.all([serving.closed, engine.close()])
 }
 

@@ -17,6 +17,8 @@ export type LookingAfter = {
   frames?: Frames
   /** Whether sandboxes have IPv6. */
   ipv6: boolean
+  /** Whether the rules note what they refuse of it where sandboxes have none. */
+  notesIpv6?: boolean
   /** Whatever else must be done from time to time. */
   everyTime: () => Promise<void>
   log: Logger
@@ -29,6 +31,7 @@ export function lookAfter({
   engine: { sandboxes, record },
   frames,
   ipv6,
+  notesIpv6 = false,
   everyTime,
   log,
   signal,
@@ -37,6 +40,7 @@ export function lookAfter({
     nft,
     table,
     ipv6,
+    notesIpv6,
     seesFrames: () => sandboxes.size > 0 && frames?.isOpen === true,
     sandboxOf: (name) => sandboxes.byInterface(name),
     explain: explainPacket,

@@ -130,6 +130,17 @@ print(one.recv(512)[3] & 15)`
     const count = await countIpv6(lab)
     expect(await lab.dial('fd00:77::1')).toMatch(REFUSED)
     expect(await count()).toBe(0)
+    const events = async () => {
+      const { body } = await lab.ask('GET', '/policy/events?limit=500')
+      return (JSON.parse(body) as { events: { address?: string }[] }).events
+    }
+    await expect
+      .poll(events, { interval: 100, timeout: 10_000 })
+      .toContainEqual(
+        expect.objectContaining({ verdict: 'deny', address: 'fd00:77::1', protocol: 'tcp', port: 80 }),
+      )
+    // What the pod says of its groups by itself is nobody's doing.
+    expect((await events()).filter(({ address }) => address?.startsWith('ff'))).toEqual([])
     await lab.setPolicy(allow('10.201.77.0/24', OUTSIDE))
     expect(await lab.dial(PRIVATE)).toBe(`open from ${POD}`)
     expect(await lab.dial(OUTSIDE, 80, 'udp')).toBe(`open from ${POD}`)

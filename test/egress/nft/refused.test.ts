@@ -178,3 +178,25 @@ test('B2: frames of IPv6 where there is none, and of types that nobody takes, ar
   state.sees = false
   expect(await look()).toBe(true)
 })
+
+test('N2: what a pod is refused of IPv6, which it has not, is in the record', async () => {
+  const record = new DecisionRecord()
+  const look = createRefusedLog({
+    record,
+    nft: {
+      async list(...what: string[]) {
+        const elem = what[3] === 'refused6' ? [element('2001:db8::1', 443, 'tcp', 'eth0')] : []
+        return what[1] === 'inet' ? [{ set: { name: String(what[3]), table: 't', elem } }] : undefined
+      },
+    },
+    table: 't',
+    notesIpv6: true,
+    sandboxOf: () => ({ id: 'sb' }),
+    explain: (_, { set }) => `by ${set}`,
+    log: createLogger({ program: 'test', write: () => {} }),
+  })
+  expect(await look()).toBe(true)
+  expect(record.page('sb', { after: 0, limit: 9 }).events).toMatchObject([
+    { address: '2001:db8::1', protocol: 'tcp', port: 443, verdict: 'deny', reason: 'by frames' },
+  ])
+})
