@@ -43,8 +43,10 @@ export class Client {
   readonly #ticks: NodeJS.Timeout
   /** Undefined until `begin`. */
   #position: number | undefined
-  #heardAt = performance.now()
-  #waitsSince: number | undefined
+  // Both are counted by our own pings, and not read from a clock: while the sandbox is paused, nobody could have said or taken anything.
+  #silentMs = 0
+  /** How long it has more on its way than it takes; undefined when it has not. */
+  #waitingMs: number | undefined
   #isClosed = false
 
   constructor(options: {
@@ -66,7 +68,7 @@ export class Client {
     ws.on('error', () => {})
     ws.on('close', () => this.#leave())
     socket.on('drain', () => {
-      this.#waitsSince = undefined
+      this.#waitingMs = undefined
       this.pump()
       if (!this.#isClosed) this.#events.taken()
     })
@@ -83,7 +85,7 @@ export class Client {
 
   /** Whether it has more on its way than it takes at the moment. */
   get isWaiting(): boolean {
-    return this.#waitsSince !== undefined
+    return this.#waitingMs !== undefined
   }
 
   /** Begins at `since` with a replay of what there still is from there on. */
@@ -97,7 +99,7 @@ export class Client {
   pump(limitBytes = MAX_SENDING_BYTES): void {
     while (!this.#isClosed && this.#position !== undefined && this.#position < this.#replay.end) {
       if (this.#ws.bufferedAmount >= limitBytes) {
-        this.#waitsSince ??= performance.now()
+        this.#waitingMs ??= 0
         return
       }
       if (this.#position < this.#replay.start) {
@@ -162,7 +164,7 @@ export class Client {
 
   #hear(act?: () => void): void {
     if (this.#isClosed) return
-    this.#heardAt = performance.now()
+    this.#silentMs = 0
     // Our answers to pings of the protocol count as well.
     if (this.#checkUnread()) act?.()
   }
@@ -176,12 +178,15 @@ export class Client {
 
   #sendBinary(frame: Buffer): void {
     this.#ws.send(frame, { binary: true })
-    if (this.#ws.bufferedAmount >= MAX_SENDING_BYTES) this.#waitsSince ??= performance.now()
+    if (this.#ws.bufferedAmount >= MAX_SENDING_BYTES) this.#waitingMs ??= 0
   }
 
   #tick(): void {
-    const oldest = Math.min(this.#heardAt, this.#waitsSince ?? Number.POSITIVE_INFINITY)
-    if (performance.now() - oldest >= this.#times.silenceMs) {
+    const { pingMs, silenceMs } = this.#times
+    this.#silentMs += pingMs
+    if (this.#waitingMs !== undefined) this.#waitingMs += pingMs
+    // The first of the steps is not a whole one.
+    if (Math.max(this.#silentMs, this.#waitingMs ?? 0) > silenceMs) {
       this.#ws.terminate()
       this.#leave()
     } else this.#ws.ping()

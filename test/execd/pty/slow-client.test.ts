@@ -124,6 +124,20 @@ test('pings every while, and lets go of a client that says nothing', async () =>
   expect(answering.ws.readyState).toBe(WebSocket.OPEN)
 })
 
+test('lets go of nobody because everything stood still', async () => {
+  const server = await startPtyServer({ times: { pingMs: 50, silenceMs: 300 } })
+  const id = await createPty(server, { command: 'read end' })
+  const client = await PtyClient.connect(server, id)
+  let pings = 0
+  client.ws.on('ping', () => pings++)
+  await until(async () => pings > 0, 'a ping')
+  // As a paused sandbox does, and its clock goes on.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
+  const before = pings
+  await until(async () => pings > before + 1, 'two more')
+  expect(client.ws.readyState).toBe(WebSocket.OPEN)
+})
+
 test('what is typed for a program that does not read waits for a while, and then is refused; a signal still gets through', async () => {
   const server = await startPtyServer({ limits: { inputMs: 200 } })
   const id = await createPty(server, { command: `stty -echo; echo ready; sleep 1000; echo woken` })
