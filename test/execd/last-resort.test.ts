@@ -12,7 +12,8 @@ function runBelow(code: string): { status: number | null; stdout: string; stderr
     import { catchLastErrors } from '${ROOT}/execd/last-resort.ts'
     import { createLogger } from '${ROOT}/lib/log.ts'
     catchLastErrors(createLogger({ program: 'execd' }), () => process.exit(7))
-    setTimeout(() => console.log('goes on'), 100)
+    // Not before the code has had its turn.
+    setImmediate(() => setTimeout(() => console.log('goes on'), 100))
     ${code}`
   const { status, stdout, stderr } = spawnSync(
     process.execPath,

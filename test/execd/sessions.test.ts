@@ -198,11 +198,10 @@ describe('the output of a run', () => {
   test('B2: a server in the background neither hangs a run nor dies with it, and writes into no other', async () => {
     const session = await open()
     const flag = join(execd.workdir, 'server-goes-on')
-    const startedAt = performance.now()
+    // It waits for what only the next run does.
     const run = await session.run(
       `(while [ ! -e ${flag} ]; do sleep 0.02; done; echo late; echo late >&2; echo done >> ${flag}; exec sleep 300) & echo $!`,
     )
-    expect(performance.now() - startedAt).toBeLessThan(5000)
     expect(run.exitCode).toBe(0)
     const pid = Number(run.stdout)
     const next = await session.run(`echo go > ${flag}; sleep 0.3; kill -0 ${pid} && echo alive`)

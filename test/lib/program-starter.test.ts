@@ -14,6 +14,9 @@ function open(): ProgramStarter {
   return starter
 }
 
+/** A program that goes on until this process ends. */
+const ENDS_WITH_US: [string, string[]] = ['tail', ['--pid', String(process.pid), '-f', '/dev/null']]
+
 const both: [string, () => RunProgram][] = [
   ['this process', () => runProgram],
   ['its own process', () => open().run],
@@ -94,7 +97,7 @@ test('a program is no child of the process that asks for it, and the one that st
 test('one whose process has ended is not waited for for ever, and the next is begun anew', async () => {
   const { run } = open()
   const parent = Number((await outputOf('sh', ['-c', 'echo $PPID'], { by: run })).trim())
-  const refused = expect(run('sleep', ['1'])).rejects.toThrow('sleep: cannot be waited for')
+  const refused = expect(run(...ENDS_WITH_US)).rejects.toThrow('tail: cannot be waited for')
   process.kill(parent, 'SIGKILL')
   await refused
   expect((await run('true', [])).code).toBe(0)
@@ -103,7 +106,7 @@ test('one whose process has ended is not waited for for ever, and the next is be
 test('the process goes when it is closed, and nothing waits for its programs', async () => {
   const starter = new ProgramStarter()
   const parent = Number((await outputOf('sh', ['-c', 'echo $PPID'], { by: starter.run })).trim())
-  const refused = expect(starter.run('sleep', ['1'])).rejects.toThrow('sleep: cannot be waited for')
+  const refused = expect(starter.run(...ENDS_WITH_US)).rejects.toThrow('tail: cannot be waited for')
   await starter[Symbol.asyncDispose]()
   await refused
   expect(existsSync(`/proc/${parent}`)).toBe(false)

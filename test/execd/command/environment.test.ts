@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseEnvironmentFile, userEnvironment } from '../../../execd/command/environment.ts'
+import { processorMs } from '../../support/fair-time.ts'
 
 test.each([
   ['A=1\nB=2\n', { A: '1', B: '2' }],
@@ -29,10 +30,9 @@ test('parseEnvironmentFile() takes anything, in time that grows with its length'
     ),
   )
   for (const line of ['A="', "A='", 'A="\\"', 'A=$A$A', '\n', 'A="x" y']) {
-    const startedAt = performance.now()
-    parseEnvironmentFile(`${line}\n`.repeat(50_000), {})
+    const took = processorMs(() => void parseEnvironmentFile(`${line}\n`.repeat(50_000), {}))
     // Seconds, were it to grow with the square.
-    expect(performance.now() - startedAt).toBeLessThan(3000)
+    expect(took).toBeLessThan(3000)
   }
 })
 

@@ -3,6 +3,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createGlob, GlobError } from '../../../execd/files/glob.ts'
+import { processorMs } from '../../support/fair-time.ts'
 
 type Pattern =
   | { kind: 'text'; text: string }
@@ -137,8 +138,9 @@ test('createGlob() takes or refuses any text, and matches any name without faili
 })
 
 test('createGlob() takes no time for many exclusions of a long name', () => {
-  const startedAt = performance.now()
-  const matches = createGlob(`*${'!(a*b*c|*d)'.repeat(8)}`)
-  expect(typeof matches('abcd'.repeat(60))).toBe('boolean')
-  expect(performance.now() - startedAt).toBeLessThan(5000)
+  const took = processorMs(() => {
+    const matches = createGlob(`*${'!(a*b*c|*d)'.repeat(8)}`)
+    expect(typeof matches('abcd'.repeat(60))).toBe('boolean')
+  })
+  expect(took).toBeLessThan(5000)
 })

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createGlob } from '../../../execd/files/glob.ts'
+import { processorMs } from '../../support/fair-time.ts'
 
 describe('createGlob()', () => {
   test.each([
@@ -44,9 +45,10 @@ describe('createGlob()', () => {
   })
 
   test('takes no time for a pattern that would keep a regular expression busy', () => {
-    const startedAt = performance.now()
-    expect(createGlob(`${'*a'.repeat(40)}*b`)('a'.repeat(250))).toBe(false)
-    expect(createGlob(`${'**/'.repeat(30)}x`)('a/'.repeat(100))).toBe(false)
-    expect(performance.now() - startedAt).toBeLessThan(2000)
+    const took = processorMs(() => {
+      expect(createGlob(`${'*a'.repeat(40)}*b`)('a'.repeat(250))).toBe(false)
+      expect(createGlob(`${'**/'.repeat(30)}x`)('a/'.repeat(100))).toBe(false)
+    })
+    expect(took).toBeLessThan(2000)
   })
 })

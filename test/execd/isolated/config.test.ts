@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { DEFAULT_CONFIG, loadIsolationConfig } from '../../../execd/isolated/config.ts'
 import { sessionEnvironment } from '../../../execd/isolated/environment.ts'
+import { processorMs } from '../../support/fair-time.ts'
 
 describe('loadIsolationConfig()', () => {
   const load = (toml: string) => {
@@ -113,8 +114,8 @@ describe('sessionEnvironment()', () => {
     expect(names(env, { mode: 'deny', keys: ['X'] })).not.toContain('EXECD_ENVS')
   })
   test('does not take long over a pattern that could be matched in many ways', () => {
-    const startedAt = performance.now()
-    names({ [`${'a'.repeat(20_000)}b`]: '' }, { mode: 'deny', keys: [`${'a*'.repeat(2000)}c`] })
-    expect(performance.now() - startedAt).toBeLessThan(2000)
+    const keys = [`${'a*'.repeat(2000)}c`]
+    const took = processorMs(() => void names({ [`${'a'.repeat(20_000)}b`]: '' }, { mode: 'deny', keys }))
+    expect(took).toBeLessThan(2000)
   })
 })
