@@ -1,6 +1,7 @@
 // What the sandboxes of a machine need in its kernel around our table: a way through other firewalls, a guard for when the table is gone,
 // routing to egress and the network itself.
 
+import { messageOf } from '../../lib/errors.ts'
 import type { Instance } from '../../lib/instance.ts'
 import type { Logger } from '../../lib/log.ts'
 import { readIfThere } from '../../lib/program.ts'
@@ -70,9 +71,10 @@ export function createAroundTable({
       await foreign.close()
       closeGuard({ directory: stateDir, ownNft })
       await nft.apply(formatTeardown({ table }))
-      const tables = (await nft.list('tables')) ?? []
-      if (tables.some((each) => each.table?.family === 'netdev' && each.table.name === table))
-        await nft.apply(formatFramesTeardown({ table }))
+      // A kernel that does not know such tables has none of ours.
+      await nft.apply(formatFramesTeardown({ table })).catch((error) => {
+        log.debug('cannot remove the table of frames', { error: messageOf(error) })
+      })
       await closeRouting(mark, runProgram)
       await closeNetwork({ interfacePrefix, file: networkFile, run: runProgram })
     },

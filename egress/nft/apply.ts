@@ -135,7 +135,6 @@ export class Nft {
 
 /** The parts of nft's JSON that are read here. */
 export type NftObject = {
-  table?: { family: string; name: string }
   set?: { name: string; table: string; elem?: NftElement[] }
   chain?: { family: string; table: string; name: string; hook?: string; policy?: string; prio?: number }
   rule?: { handle: number; comment?: string; chain: string; expr?: { counter?: { packets: number } }[] }

@@ -80,7 +80,7 @@ export function formatFramesLess({ table }: Names, name: string): string {
   return `add ${chain}\ndelete ${chain}\n`
 }
 
-/** Removes a table that is there. */
+/** Removes the table; not an error when there is none. */
 export function formatFramesTeardown({ table }: Names): string {
-  return `delete table netdev ${table}\n`
+  return `add table netdev ${table}\ndelete table netdev ${table}\n`
 }
