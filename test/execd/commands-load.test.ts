@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { CommandStatus } from '../../lib/api/execd.ts'
 import { startFairClock } from '../support/fair-time.ts'
-import { type Daemon, idOf, outputOf, parseEvents, startDaemon, until } from './daemon.ts'
+import { type Daemon, type Event, idOf, outputOf, parseEvents, startDaemon, until } from './daemon.ts'
 
 let execd: Daemon
 beforeAll(async () => {
@@ -184,6 +184,28 @@ describe('much output', () => {
   })
 })
 
+/** Runs a foreground command of several steps, each of which begins when the output of the one before has arrived. */
+async function runInSteps(steps: string[]): Promise<Event[]> {
+  const dir = mkdtempSync(join(tmpdir(), 'execd-steps-'))
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+  const go = join(dir, 'go')
+  execFileSync('mkfifo', [go])
+  const { answer } = send({ command: steps.join(`; read -r _ < ${go}; `) })
+  let text = ''
+  const reading = (async () => {
+    for await (const chunk of await answer) text += String(chunk)
+  })()
+  const whole = () => text.slice(0, text.lastIndexOf('\n\n') + 2)
+  const id = await until(async () => idOf(parseEvents(whole())), 'the id')
+  const arrived = async () => (await (await execd.call(`/command/${id}/logs`)).text()).length
+  for (let before = 0, left = steps.length - 1; left > 0; left--) {
+    before = await until(async () => (await arrived()) > before && arrived(), 'the next output')
+    writeFileSync(go, '\n')
+  }
+  await reading
+  return parseEvents(text)
+}
+
 describe('a foreground command', () => {
   test('S1: ends its stream with its end', async () => {
     await execd.run({ command: 'true' })
@@ -194,9 +216,7 @@ describe('a foreground command', () => {
   })
 
   test('L6: has a log of both streams, of which a client that was cut off can read on', async () => {
-    const events = await execd.run({
-      command: 'printf "a\\n"; sleep 0.1; printf b >&2; sleep 0.1; printf "c\\377"',
-    })
+    const events = await runInSteps(['printf "a\\n"', 'printf b >&2', 'printf "c\\377"'])
     const id = idOf(events)
     const response = await execd.call(`/command/${id}/logs`)
     expect(Buffer.from(await response.arrayBuffer())).toEqual(Buffer.from('a\nbc\xff', 'latin1'))
@@ -269,11 +289,11 @@ describe('a foreground command', () => {
   })
 
   test('L5: has both streams in the order of writing when it takes its time, and always in the background', async () => {
-    const command = 'for i in 1 2 3 4 5; do echo o$i; sleep 0.1; echo e$i >&2; sleep 0.1; done'
-    const events = await execd.run({ command })
+    const steps = [1, 2, 3, 4, 5].flatMap((at) => [`echo o${at}`, `echo e${at} >&2`])
+    const events = await runInSteps(steps)
     const texts = events.filter(({ type }) => type.startsWith('std')).map(({ text }) => text?.trim())
     expect(texts).toEqual(['o1', 'e1', 'o2', 'e2', 'o3', 'e3', 'o4', 'e4', 'o5', 'e5'])
-    const id = idOf(await execd.run({ command: command.replaceAll('sleep 0.1; ', ''), background: true }))
+    const id = idOf(await execd.run({ command: steps.join('; '), background: true }))
     await ended(id)
     expect((await (await execd.call(`/command/${id}/logs`)).text()).trim().split('\n')).toEqual(texts)
   })
