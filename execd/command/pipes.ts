@@ -41,6 +41,8 @@ export class PipeStock {
   readonly #free: Fifo[] = []
   /** Have been other users', who may still hold their reading ends or have opened their modes: never for anyone else. */
   readonly #kept: Fifo[] = []
+  /** Are somebody else's to find, by name: never used again. */
+  readonly #held = new Set<string>()
   #made = 0
   #named = 0
   #isClean = false
@@ -119,6 +121,7 @@ export class PipeStock {
     const path = join(this.#options.dir, name)
     try {
       if (!lstatSync(path).isFIFO()) return undefined
+      this.#held.add(name)
       return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
     } catch {
       // Removed by someone: then the next life would not find it either.
@@ -156,7 +159,8 @@ export class PipeStock {
   }
 
   #takeBack(fifo: Fifo): void {
-    if (fifo.uid === (process.getuid?.() ?? 0)) this.#free.push(fifo)
+    if (this.#held.has(fifo.name)) this.#drop(fifo.name)
+    else if (fifo.uid === (process.getuid?.() ?? 0)) this.#free.push(fifo)
     else if (this.#kept.length < MAX_KEPT) this.#kept.push(fifo)
     else this.#drop(fifo.name)
   }

@@ -95,6 +95,19 @@ describe('PipeStock', () => {
     expect(String(Buffer.concat((await adopted?.toArray()) as Buffer[]))).toBe('last words\n')
   })
 
+  test('a pipe that is held is not used again, as the next life would take it for that of the first', async () => {
+    const { stock } = makeStock()
+    const pipes = stock()
+    const pipe = await take(pipes)
+    closeSync(pipes.openToHold(pipe.name) ?? -1)
+    closeSync(pipe.writeFd)
+    pipe.read.resume()
+    await once(pipe.read, 'end')
+    const next = await take(pipes)
+    closeSync(next.writeFd)
+    expect(next.name).not.toBe(pipe.name)
+  })
+
   test('holds nothing that is no pipe of its own', async () => {
     const { stock, dir } = makeStock()
     const pipes = stock()
