@@ -146,7 +146,7 @@ describe('a session', () => {
     expect((await sessions[255]?.run('echo works'))?.stdout).toBe('works\n')
     expect((await sessions[0]?.delete())?.status).toBe(200)
     await createSession(other)
-  }, 30_000)
+  }, 120_000)
 })
 
 describe('the output of a run', () => {

@@ -74,7 +74,7 @@ describe('code that takes the shell with it or leaves it in a strange state', ()
       })
     }
     expect(readFileSync(file, 'utf8')).toBe('to the file\n')
-  }, 30_000)
+  }, 120_000)
 
   test('B4: says in the error of a run that the shell has ended', async () => {
     const session = await open()
