@@ -25,20 +25,31 @@ export async function stateOf(product: ProductClient, id: string, wanted: string
 
 /** Resolves when the launcher has started another one, which holds its policies again. */
 export async function endEgress({ edge, product, attacker }: World, signal: NodeJS.Signals): Promise<void> {
-  const before = egressOf(edge.launcherPid)
+  await endProgram(edge.launcherPid, 'egress', signal, () =>
+    product.call('GET', `/sandboxes/${attacker.id}/networkpolicy`),
+  )
+}
+
+/** Resolves when the launcher has started another one, which answers. */
+export async function endControl({ edge, product }: World): Promise<void> {
+  await endProgram(edge.launcherPid, 'control', 'SIGTERM', () => product.call('GET', '/sandboxes'))
+}
+
+async function endProgram(
+  launcher: number,
+  program: 'egress' | 'control',
+  signal: NodeJS.Signals,
+  ask: () => Promise<unknown>,
+): Promise<void> {
+  const before = childOf(launcher, program)
   if (before !== undefined) process.kill(before, signal)
   const deadline = performance.now() + RESTART_MS
   while (performance.now() < deadline) {
-    const now = egressOf(edge.launcherPid)
-    if (now !== undefined && now !== before) {
-      const ready = await product
-        .call('GET', `/sandboxes/${attacker.id}/networkpolicy`)
-        .catch(() => undefined)
-      if (ready) return
-    }
+    const now = childOf(launcher, program)
+    if (now !== undefined && now !== before && (await ask().catch(() => undefined))) return
     await delay(20)
   }
-  throw new Error('Egress was not started again in time')
+  throw new Error(`The program "${program}" was not started again in time`)
 }
 
 /** Runs a program on the machine, as somebody else would. */
@@ -61,14 +72,14 @@ export async function repaired({ edge, product }: World, id: string): Promise<vo
   throw new Error('The rules were not put back in time')
 }
 
-function egressOf(launcher: number): number | undefined {
+function childOf(launcher: number, program: string): number | undefined {
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue
     try {
       const isChild = new RegExp(`^PPid:\\s+${launcher}$`, 'm').test(
         readFileSync(`/proc/${name}/status`, 'utf8'),
       )
-      if (isChild && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes('egress/main.ts'))
+      if (isChild && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(`${program}/main.ts`))
         return Number(name)
     } catch {
       // It has ended meanwhile.

@@ -11,6 +11,7 @@ import { endEgress, repaired, runHere, stateOf } from './happenings.ts'
 import { FIRST_PORT, OPEN, TOKEN_PREFIX } from './internet.ts'
 import type { Outcome } from './outcome.ts'
 import type { AttackSandbox } from './product.ts'
+import { goOnWithOthers } from './reuse.ts'
 import type { World } from './world.ts'
 
 /** Beyond the numbers of the table. */
@@ -184,6 +185,11 @@ export const RACES: readonly Race[] = [
       const isSame = next.some(({ address }) => address === first.address)
       return nothing(attack, `3 sandboxes, ${isSame ? 'one' : 'none'} of them at its address`)
     },
+  },
+  {
+    id: 'R-reuse-connection',
+    what: 'the next sandbox at an address, with packets that fit what the one before has open',
+    run: goOnWithOthers,
   },
 ]
 

@@ -53,6 +53,8 @@ export type World = {
   edge: Edge
   product: ProductClient
   internet: Internet
+  /** Of the internet. */
+  namespace: string
   attacker: AttackSandbox
   neighbour: AttackSandbox
   /** What has arrived anywhere where nothing of a case may. */
@@ -102,7 +104,7 @@ async function runWorld({
   cleanup.defer(() => beside.close())
   const arrivals = async () =>
     mergeArrivals(...(await Promise.all([internet.recorder, beside, host].map((r) => r.read()))))
-  const world: World = { edge, product, internet, attacker, neighbour, arrivals }
+  const world: World = { edge, product, internet, namespace, attacker, neighbour, arrivals }
   return [
     ...(await runTable(world)),
     ...(await runPackages(world)),
