@@ -7,13 +7,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { type ClientRequest, request } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type Daemon, startDaemon, until } from '../daemon.ts'
@@ -99,7 +100,6 @@ describe('an upload', () => {
   })
 
   test('S6: is neither kept in memory nor stored twice', async () => {
-    const before = readdirSync(tmpdir()).length
     const sent = open({ 'Transfer-Encoding': 'chunked' })
     const status = new Promise((resolve) => sent.once('response', (response) => resolve(response.statusCode)))
     const [head = '', tail = ''] = formBody(pair({ path: `${dir}/big` }, 'CONTENT'), 'b')
@@ -115,7 +115,17 @@ describe('an upload', () => {
       return statSync(join(dir, name)).size > 200 << 20
     }, 'the file to grow')
     expect(readdirSync(dir)).toHaveLength(1)
-    expect(readdirSync(tmpdir()).length).toBeLessThanOrEqual(before + 5)
+    const opened = readdirSync(`/proc/${execd.pid()}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${execd.pid()}/fd/${fd}`)
+      } catch {
+        return '' // closed meanwhile
+      }
+    })
+    expect(opened.filter((path) => path.startsWith(`${dir}/`))).toHaveLength(1)
+    expect(
+      opened.filter((path) => path.startsWith(tmpdir()) && !path.startsWith(dirname(execd.dir))),
+    ).toEqual([])
     sent.end(tail)
     expect(await status).toBe(200)
     expect(statSync(`${dir}/big`).size).toBe(256 << 20)
