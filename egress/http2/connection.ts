@@ -13,7 +13,6 @@ import type { FieldToSend } from './hpack/encoder.ts'
 import { Incoming, type IncomingListener, MAX_LIST_BYTES } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
 import { ReceiveShares, shareLimits } from './receive-shares.ts'
-import type { ReceiveWindow } from './receive-window.ts'
 import { formatSettings, type Settings, UNSAID } from './settings.ts'
 import { Http2Stream, type StreamCarrier, type StreamListener } from './stream.ts'
 
@@ -170,6 +169,8 @@ export class Http2Connection {
     // The numbers are used up.
     if (id + 2 > MAX_STREAM_ID) this.close()
     stream.sendHead(fields, isWhole)
+    const early = this.#shares.growEarly(stream.receiveWindow)
+    if (early > 0) this.#outgoing.writeWindowUpdate(id, early)
     this.#outgoing.pump(stream)
   }
 
@@ -289,17 +290,17 @@ export class Http2Connection {
     writeReset: ({ id }, code) => {
       if (id !== 0) this.#outgoing.writeReset(id, code)
     },
-    widen: ({ id }, window, granted) =>
-      this.#outgoing.writeWindowUpdate(id, granted + this.#shares.grow(window)),
+    widen: ({ id, receiveWindow }, granted) =>
+      this.#outgoing.writeWindowUpdate(id, granted + this.#shares.grow(receiveWindow)),
     letGo: ({ isClosed }, bytes) => this.#letGo(bytes, { isOver: isClosed }),
-    forget: (stream, window) => this.#forget(stream, window),
+    forget: (stream) => this.#forget(stream),
   }
 
-  #forget(stream: Http2Stream, window: ReceiveWindow): void {
+  #forget(stream: Http2Stream): void {
     this.#outgoing.forget(stream)
     if (stream.id !== 0) {
       this.#streams.delete(stream.id)
-      this.#shares.end(window)
+      this.#shares.end(stream.receiveWindow)
     } else {
       const at = this.#waiting.findIndex((waiting) => waiting.stream === stream)
       if (at >= 0) this.#waiting.splice(at, 1)

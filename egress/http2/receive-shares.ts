@@ -21,6 +21,8 @@ const CLIENT_WINDOWS = 4
 const SERVER_WINDOWS = 16
 /** How many of these windows may be held before a connection is best left to those who have it. */
 const CLOGGED_WINDOWS = 4
+/** After so many streams that did with what they began with, the next ones begin with no more. */
+const MODEST_STREAMS = 16
 /** So many streams of a server begin with half of all. */
 const SURE_STREAMS = 128
 
@@ -39,6 +41,8 @@ export class ReceiveShares {
   #takenBytes = 0
   /** What streams may send beyond what they began with. */
   #grownBytes = 0
+  /** How many streams in a row did with what they began with. */
+  #modestStreams = MODEST_STREAMS
 
   constructor(limits: ShareLimits) {
     this.limits = limits
@@ -75,23 +79,33 @@ export class ReceiveShares {
     this.#takenBytes += this.limits.firstBytes
   }
 
+  /** The same as `grow`, at once, if the streams before have needed it: from far away each step takes as long as the first byte. */
+  growEarly(window: ReceiveWindow): number {
+    return this.#modestStreams < MODEST_STREAMS ? this.#widen(window, this.limits.mostBytes) : 0
+  }
+
   /** Makes a window wider whose bytes were let go; gives by how much. */
   grow(window: ReceiveWindow): number {
-    // Whoever keeps so much of it reads more slowly than it comes, and would only keep more.
-    if (window.heldBytes > window.bytes / 4) return 0
-    // Never all that there is, as the next one will want some.
-    const most = Math.min(this.limits.mostBytes - window.bytes, Math.floor(this.#growable / 4))
-    const bytes = Math.max(0, most)
-    window.widen(bytes)
-    this.#takenBytes += bytes
-    this.#grownBytes += bytes
-    return bytes
+    // Whoever keeps so much of it reads more slowly than it comes: it needs more only so that its server is told less often.
+    const readsSlowly = window.heldBytes > window.bytes / 4
+    return this.#widen(window, readsSlowly ? 2 * window.bytes : this.limits.mostBytes)
   }
 
   /** A stream is over, of which what is held counts on until it is let go. */
   end(window: ReceiveWindow): void {
+    this.#modestStreams = window.cameBytes > this.limits.firstBytes ? 0 : this.#modestStreams + 1
     this.#takenBytes -= window.bytes - window.heldBytes
     this.#grownBytes -= window.bytes - this.limits.firstBytes
+  }
+
+  #widen(window: ReceiveWindow, toBytes: number): number {
+    const wanted = Math.min(toBytes, this.limits.mostBytes) - window.bytes
+    // Never all that there is, as the next one will want some.
+    const bytes = Math.max(0, Math.min(wanted, Math.floor(this.#growable / 4)))
+    window.widen(bytes)
+    this.#takenBytes += bytes
+    this.#grownBytes += bytes
+    return bytes
   }
 
   /** The other half is for streams that have not begun. */

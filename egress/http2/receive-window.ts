@@ -6,6 +6,7 @@ export class ReceiveWindow {
   #left: number
   /** What was let go, and is not granted anew yet. */
   #ungranted = 0
+  #cameBytes = 0
 
   constructor(bytes: number) {
     this.#bytes = bytes
@@ -15,6 +16,11 @@ export class ReceiveWindow {
   /** How wide it is. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** All that has ever come. */
+  get cameBytes(): number {
+    return this.#cameBytes
   }
 
   /** What has come and is still in somebody's hands. */
@@ -29,6 +35,7 @@ export class ReceiveWindow {
 
   /** False: it is more than may come. */
   receive(bytes: number): boolean {
+    this.#cameBytes += bytes
     this.#left -= bytes
     return this.#left >= 0
   }

@@ -32,11 +32,11 @@ export type StreamCarrier = {
   pump(stream: Http2Stream): void
   writeReset(stream: Http2Stream, code: number): void
   /** Lets the other side send on this stream what was granted, and more than before if there is room for it. */
-  widen(stream: Http2Stream, window: ReceiveWindow, granted: number): void
+  widen(stream: Http2Stream, granted: number): void
   /** So much of what came is not kept any more. */
   letGo(stream: Http2Stream, bytes: number): void
   /** It is over. */
-  forget(stream: Http2Stream, window: ReceiveWindow): void
+  forget(stream: Http2Stream): void
 }
 
 export type StreamOptions = {
@@ -52,7 +52,7 @@ export class Http2Stream {
   /** Zero until it has begun. */
   id = 0
   sendWindow: number
-  readonly #receiveWindow: ReceiveWindow
+  readonly receiveWindow: ReceiveWindow
   /** Of its body, what the other side has said and what has come. */
   #expectedBytes: number | undefined
   #cameBytes = 0
@@ -76,7 +76,7 @@ export class Http2Stream {
     this.#carrier = carrier
     this.#listener = listener
     this.sendWindow = sendWindow
-    this.#receiveWindow = new ReceiveWindow(windowBytes)
+    this.receiveWindow = new ReceiveWindow(windowBytes)
     this.#isHeadRequest = isHeadRequest
   }
 
@@ -148,11 +148,11 @@ export class Http2Stream {
 
   /** Nobody keeps so many bytes of what came any more. */
   letGo(bytes: number): void {
-    const window = this.#receiveWindow
+    const window = this.receiveWindow
     this.#carrier.letGo(this, window.letGo(bytes))
     if (this.#isClosed || this.#hasRemoteEnded) return
     const granted = window.grant(window.bytes / 2)
-    if (granted > 0) this.#carrier.widen(this, window, granted)
+    if (granted > 0) this.#carrier.widen(this, granted)
   }
 
   /** By what the other side has said; false: it would be more than there can be. */
@@ -193,7 +193,7 @@ export class Http2Stream {
 
   receiveData(part: Buffer, size: number, isEnd: boolean): number | undefined {
     this.#cameBytes += part.length
-    if (!this.#receiveWindow.receive(size)) return CODE.flowControl
+    if (!this.receiveWindow.receive(size)) return CODE.flowControl
     if (this.#hasRemoteEnded) return CODE.streamClosed
     const isTooMuch = this.#expectedBytes !== undefined && this.#cameBytes > this.#expectedBytes
     if (!this.#hasHeadCome || isTooMuch || (isEnd && !this.#isLengthKept)) return CODE.protocol
@@ -215,9 +215,9 @@ export class Http2Stream {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#pending.clear()
-    this.#carrier.forget(this, this.#receiveWindow)
+    this.#carrier.forget(this)
     // Of one that is complete, all may still be on its way to somebody who reads slowly.
-    if (!this.#isComplete) this.letGo(this.#receiveWindow.heldBytes)
+    if (!this.#isComplete) this.letGo(this.receiveWindow.heldBytes)
     this.#listener.onClose(code)
   }
 

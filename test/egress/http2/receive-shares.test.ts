@@ -49,14 +49,31 @@ test('one that is read may send as much as any may, and many that are leave half
   expect([shares.isClogged, shares.hasRoomFor(60)]).toEqual([true, true])
 })
 
-test('one that is read more slowly than it comes gets no more', () => {
+test('one that is read more slowly than it comes gets twice as much each time', () => {
   const shares = new ReceiveShares(LIMITS)
-  const window = begin(shares)
-  window.receive(10)
-  window.letGo(7)
-  expect(shares.grow(window)).toBe(0)
-  window.letGo(1)
-  expect(shares.grow(window)).toBe(190)
+  const [slow, quick] = [begin(shares), begin(shares)]
+  slow.receive(10)
+  slow.letGo(7)
+  quick.receive(10)
+  quick.letGo(8)
+  expect([shares.grow(slow), shares.grow(quick)]).toEqual([10, 190])
+})
+
+test('a stream begins with more when one before it had more, and no longer after many that had not', () => {
+  const shares = new ReceiveShares(LIMITS)
+  const large = begin(shares)
+  expect(shares.growEarly(large)).toBe(0)
+  read(shares, large)
+  read(shares, large)
+  shares.end(large)
+  for (let count = 0; count < 16; count++) {
+    const small = begin(shares)
+    expect(shares.growEarly(small)).toBe(190)
+    small.receive(10)
+    small.letGo(10)
+    shares.end(small)
+  }
+  expect(shares.growEarly(begin(shares))).toBe(0)
 })
 
 test('what a stream had is free when it ends, and what is held of it when that is let go', () => {
