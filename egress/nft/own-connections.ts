@@ -39,6 +39,27 @@ export function connectionMarks(id: string, rules: string): ConnectionMarks {
  */
 export const FOR_NOBODY = 'ct status & assured == 0 tcp flags & (syn | rst) == 0 drop'
 
+/** Of TCP, marks of others on the machine are not taken for one that says whose a connection is. */
+const IS_OWNED = `ct mark & ${OWNER_MARKS.first} == ${OWNER_MARKS.first}`
+
+/**
+ * What programs of the host send to who has asked them: those that a rule opens go on sending to an address, too. Nothing is marked of what
+ * egress itself is asked.
+ */
+export function formatFromHost(own: string): string {
+  return `  chain output {
+    type filter hook output priority filter - 1; policy accept;
+    oifname ${own} ct state established ct direction reply ct mark != 0 goto from_host
+  }
+  chain from_host {
+    ${IS_OWNED} goto to_sandbox
+    meta l4proto tcp accept
+    meta l4proto udp ct original proto-dst 53 accept
+    goto to_sandbox
+  }
+`
+}
+
 /**
  * The chains that are the same for all. Through `begin` goes what is part of no connection that is known to be the sandbox's own: back
  * comes what may begin one. To `not_own` goes what is part of another's. `refuse` and `lost` are chains of the table.

@@ -1,6 +1,6 @@
 // What a policy is in the kernel: chains of a sandbox and the sets of what names have opened for it, as text. By four of them its packets
 // are judged where the table (rules.ts) sends them: `divert` to the relay, `input` to the host, `forward` elsewhere, `reply` back to it.
-// What `forward` lets through goes by `pass`, which marks its connection for `reply` (own-connections.ts).
+// What `forward` and `input` let through goes by `pass`, which marks its connection for `reply` (own-connections.ts).
 
 import { formatPorts, mergePorts, type PortRange, type RuleScope } from '../../lib/api/rule-scope.ts'
 import { NAMED_PORTS } from '../policy/decide.ts'
@@ -56,7 +56,7 @@ export function formatPolicy(
       if (action === 'deny') rule(input, `${packets} goto refuse`)
       // The host's own addresses are opened by a rule that names one alone, never by a range that happens to hold it.
       else if (hosts.length > 0)
-        rule(input, `${family.destination} ${formatSet(hosts)}${formatScope(scope, family)} ${PASS}`)
+        rule(input, `${family.destination} ${formatSet(hosts)}${formatScope(scope, family)} ${accept}`)
     }
   const eachFamily = (chain: string, text: (family: Family) => string) => {
     for (const family of families) rule(chain, text(family))

@@ -4,13 +4,14 @@
 //   raw      its interface must be registered and its source be the registered address: anything else is dropped, IPv6 too where
 //            there is none, so a sandbox has nothing before egress knows it, and cannot pretend to be another
 //   dns      port 53, whatever server it was meant for, goes to egress's own
-//   nowhere  what the kernel would drop for want of a route, groups and free addresses, goes no further and is remembered as refused
+//   nowhere  what the kernel would drop for want of a route, groups and free addresses, and what comes in frames that are not for the host
+//            alone, goes no further and is remembered as refused
 //   divert   TCP to an address that a name led to goes to egress, which lets it pass when its client names that name. What begins a
 //            connection is led there anew, as the kernel would refuse it at first where the last one by its ports has ended just now
 //   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
 //   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
 //            ranges, closed ranges, the default action
-// A packet to a sandbox passes only as part of a connection that this sandbox or the host began (`reply`). The kernel remembers
+// A packet to a sandbox passes only as part of a connection that this sandbox or the host began (`reply`), also when the host sends it. The kernel remembers
 // connections for days, so what servers still send to a sandbox that has gone could be for the next one at its address; connections
 // are marked by whose they are (own-connections.ts), and nobody takes part in another's by sending, either.
 //
@@ -23,7 +24,7 @@ import { closedRanges, formatRange } from '../policy/addresses.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { familiesOf, familyOf } from './families.ts'
 import { JUDGED_MARK } from './guard.ts'
-import { FOR_NOBODY, formatOwnConnections } from './own-connections.ts'
+import { FOR_NOBODY, formatFromHost, formatOwnConnections } from './own-connections.ts'
 import {
   chainsOf,
   divertChain,
@@ -131,6 +132,7 @@ ${formatOwnConnections({ notOwn: `iifname ${own} goto lost\n    drop` })}${forma
 ${more?.dns ?? ''}  }
   chain nowhere {
     type filter hook prerouting priority filter; policy accept;
+    iifname ${own} meta pkttype != host goto lost
     iifname ${own} ip daddr ${WITHOUT_ROUTE} goto lost
     iifname ${own} ip daddr ${subnet} ip daddr != ${gateway} fib daddr oif missing goto lost
 ${more?.nowhere ?? ''}  }
@@ -151,6 +153,7 @@ ${more?.nowhere ?? ''}  }
   chain from_sandbox_to_host {
     ct state established ct direction reply ${PASS}
     meta mark ${mark} accept
+    ct state related meta l4proto ${icmp} ct mark != 0 iifname vmap @reply_by
     ct state related meta l4proto ${icmp} ${PASS}
     ip daddr ${gateway} udp dport ${dnsPort} ct original proto-dst 53 update @asking { iifname ${askRate} } drop
     ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${dnsPort} ct original proto-dst 53 ${PASS}
@@ -169,7 +172,7 @@ ${more?.input ?? ''}    iifname vmap @input_by
     ct state related meta l4proto ${icmp} oifname vmap @reply_by
     drop
   }
-  chain from_sandbox {
+${formatFromHost(own)}  chain from_sandbox {
     oifname ${own} goto refuse
     ip daddr ${subnet} goto refuse
 ${more?.forward ?? ''}    ct state established ct direction reply ${PASS}

@@ -297,12 +297,23 @@ export class Lab {
 }
 
 /** Starts the listener fixture in a namespace and resolves once it listens. */
-export async function listen(namespace: string, address: string, port: number): Promise<ChildProcess> {
-  const child = spawn(
-    'ip',
-    ['netns', 'exec', namespace, NODE, join(FIXTURES, 'listener.ts'), address, String(port)],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
+export function listen(namespace: string, address: string, port: number): Promise<ChildProcess> {
+  return startListener(['ip', 'netns', 'exec', namespace, NODE], address, port)
+}
+
+/** The same on the host itself. */
+export function listenHere(address: string, port: number): Promise<ChildProcess> {
+  return startListener([NODE], address, port)
+}
+
+async function startListener(
+  [program = '', ...args]: string[],
+  address: string,
+  port: number,
+): Promise<ChildProcess> {
+  const child = spawn(program, [...args, join(FIXTURES, 'listener.ts'), address, String(port)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   await new Promise<void>((resolve, reject) => {
     child.stdout.once('data', () => resolve())
     child.once('exit', (code) => reject(new Error(`the listener ended with ${code}`)))

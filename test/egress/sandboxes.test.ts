@@ -288,19 +288,21 @@ test('R1: a sandbox whose rules are of an earlier version keeps what it has open
   for (const [id, last] of [['a', 5] as const, ['b', 6] as const])
     await open().register(id, registration(last))
   const chain = (name: string) => ({ chain: { family: 'inet', table: 'opensandbox_ab12', name } })
-  state.listed = JSON.stringify({ nftables: ['reply-a', 'reply-b', 'pass-b'].map(chain) })
-  const sandboxes = open()
-  await sandboxes.load()
-  const unmarked = () =>
-    [...(scripts.at(-1) ?? '').matchAll(/reply-(\S+) meta l4proto tcp /g)].map(([, id]) => id)
-  expect(unmarked()).toEqual(['a'])
-  state.listed = JSON.stringify({ nftables: ['reply-a', 'reply-b', 'pass-a', 'pass-b'].map(chain) })
+  const found = (...names: string[]) => JSON.stringify({ nftables: names.map(chain) })
+  const linesOf = (pattern: RegExp) => [...(scripts.at(-1) ?? '').matchAll(pattern)].map(([, id]) => id)
+  const unmarked = () => linesOf(/reply-(\S+) meta l4proto tcp /g)
+  const otherwiseMarked = () => linesOf(/pass-(\S+) meta l4proto tcp jump begin/g)
+  // Of two earlier versions: one that marked no connections, and one whose marks say less.
+  state.listed = found('reply-a', 'reply-b', 'pass-b')
   await open().load()
-  expect(unmarked()).toEqual([])
+  expect([unmarked(), otherwiseMarked()]).toEqual([['a'], ['a', 'b']])
+  state.listed = found('reply-a', 'reply-b', 'pass-a', 'pass-b', 'begin')
+  await open().load()
+  expect([unmarked(), otherwiseMarked()]).toEqual([[], []])
   // Where there were no rules at all, nothing is open.
   state.listed = undefined
   await open().load()
-  expect(unmarked()).toEqual([])
+  expect([unmarked(), otherwiseMarked()]).toEqual([[], []])
 })
 
 test('removing a sandbox whose rules something else has removed builds the table anew', async () => {

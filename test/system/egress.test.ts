@@ -11,6 +11,7 @@ import {
   type Guest,
   Lab,
   listen,
+  listenHere,
   PRIVATE,
   PUBLIC,
   PUBLIC_6,
@@ -510,6 +511,12 @@ describe('the next sandbox at an address hears nothing of what servers still sen
 
   test('R1: nor does it take part by sending what fits', () => takeOverAt(PUBLIC, { before: 7, next: 8 }))
 
+  test('R1: nor in what a program of the host has open', async () => {
+    const listener = await listenHere('198.51.100.1', 80)
+    onTestFinished(() => void listener.kill('SIGKILL'))
+    await takeOverAt('198.51.100.1', { before: 11, next: 12 })
+  })
+
   test('R1: by TCP and UDP of IPv6', async () => {
     const start = async (settings: string) => {
       await lab.stop()
@@ -584,6 +591,18 @@ describe('rules beyond names and addresses', () => {
     const listed = await run('nft', 'list', 'set', 'inet', lab.table, 'refused')
     expect(listed.split(`"${two.interface}"`).length).toBeLessThan(900)
   })
+})
+
+test('another program that marks each connection as it begins keeps nothing from a sandbox', async () => {
+  await lab.register(one)
+  await setPolicy(one, allow(PUBLIC))
+  await run(
+    'nft',
+    `add table ip others; add chain ip others c { type filter hook prerouting priority mangle; }; add rule ip others c iifname "${one.interface}" ct mark 0 ct mark set 7`,
+  )
+  onTestFinished(async () => void (await run('nft', 'delete', 'table', 'ip', 'others')))
+  expect(await one.dial(PUBLIC)).toMatch(/^open/)
+  expect(await one.dial(PUBLIC, 80, 'udp')).toMatch(/^open/)
 })
 
 describe('egress that goes away', () => {
@@ -747,7 +766,7 @@ test('a teardown removes everything, also what sandboxes still had', async () =>
 test('nothing of the installation is left when it stops without sandboxes', async () => {
   await lab.admin('DELETE', `/sandboxes/${one.id}`)
   expect(await lab.stop()).toBe(0)
-  expect(await lab.rules()).toBe('')
+  expect([await lab.rules(), await frameRules()]).toEqual(['', ''])
   const { interfacePrefix, subnet } = lab.network
   await expect(run('ip', 'link', 'show', 'dev', interfacePrefix)).rejects.toThrow(/does not exist/)
   expect(await run('ip', 'route', 'show')).not.toContain(subnet)

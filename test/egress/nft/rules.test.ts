@@ -90,7 +90,7 @@ describe('the order of a sandbox’s rules', () => {
     expect(rules({ defaultAction: 'allow', egress })).toEqual([
       'divert-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } accept',
       'forward-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } goto pass-sb-1',
-      'input-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } pass',
+      'input-sb-1 ip daddr { 203.0.113.7 } meta l4proto { tcp, udp } th dport { 443 } goto pass-sb-1',
       'forward-sb-1 ip daddr @closed goto refuse',
       'divert-sb-1 ip daddr @closed accept',
       'divert-sb-1 tcp dport { 80, 443 } tproxy ip to 127.0.0.1:3129 meta mark set 7 accept',
@@ -192,7 +192,7 @@ describe('the order of a sandbox’s rules', () => {
       'input-sb-1 ip daddr { 10.1.2.3 } goto refuse',
       'divert-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } accept',
       'forward-sb-1 ip daddr { 10.0.0.0-10.255.255.255, 192.0.2.2 } goto pass-sb-1',
-      'input-sb-1 ip daddr { 192.0.2.2 } pass',
+      'input-sb-1 ip daddr { 192.0.2.2 } goto pass-sb-1',
       'forward-sb-1 ip daddr @closed goto refuse',
       'forward-sb-1 goto refuse',
       'divert-sb-1 ip daddr @closed accept',
