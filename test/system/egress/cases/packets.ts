@@ -166,7 +166,6 @@ export const PACKETS: AttackCase[] = [
       'P-broadcast-frame',
       'a frame to everybody',
       "frame(ether(dst='ff:ff:ff:ff:ff:ff') / ip() / scapy().UDP(dport=port()) / data())",
-      { recorded: 'quiet' },
     ],
   ]),
 ]
