@@ -1,10 +1,10 @@
 // How runs and sessions end that do not end by themselves.
 
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { STOP_SIGNAL } from '../../../execd/isolated/shell.ts'
-import { until } from '../daemon.ts'
+import { until, withEnoughTime } from '../daemon.ts'
 import { type Isolated, isPossible, startIsolated, WITHOUT_MOUNTS } from './client.ts'
 
 describe.skipIf(!isPossible())('an isolated session (skipped without root and bubblewrap)', () => {
@@ -77,14 +77,28 @@ describe.skipIf(!isPossible())('an isolated session (skipped without root and bu
 
   test('an idle session goes, one in use does not', async () => {
     const idle = await isolated.create({ workspace: workspace('idle'), idle_timeout_seconds: 1 })
-    const used = await isolated.create({ workspace: workspace('idle'), idle_timeout_seconds: 1 })
-    const running = used.run('sleep 3; echo done')
+    const begun = join(workspace('idle').path, 'begun')
+    const { used, running } = await withEnoughTime(
+      async (timeoutMs) => {
+        const seconds = timeoutMs / 1000
+        const made = await isolated.create({ workspace: workspace('idle'), idle_timeout_seconds: seconds })
+        // Refused when the time was over before it could begin.
+        const ran = made.run(`touch begun; sleep ${3 * seconds}; echo done`).catch(() => undefined)
+        const isRunning = until(async () => existsSync(begun), 'the run to begin').then(
+          () => true,
+          () => false,
+        )
+        return (await Promise.race([isRunning, ran.then(() => false)])) && { used: made, running: ran }
+      },
+      'a run to begin in a session that is not idle for long',
+      1000,
+    )
     await until(
       async () => (await isolated.call('GET', idle.path)).status === 404,
       'the end of an idle session',
     )
     expect((await used.state()).status).toBe('active')
-    expect((await running).stdout).toBe('done\n')
+    expect((await running)?.stdout).toBe('done\n')
     await until(async () => (await isolated.call('GET', used.path)).status === 404, 'its end once it is idle')
   })
 
