@@ -41,8 +41,9 @@ export class Output {
 
   /** Whether more of a body may be written; if not, it is heard when it may. */
   get isOpen(): boolean {
-    this.#isWaiting ||= this.isFull
-    return !this.isFull
+    const { isFull } = this
+    if (isFull) this.#isWaiting = true
+    return !isFull
   }
 
   write(part: Buffer): void {
