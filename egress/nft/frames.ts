@@ -16,17 +16,21 @@ export type FramesOptions = {
   /** Those of the sandboxes that there are now. */
   interfaces: () => readonly string[]
   isThere?: (interfaceName: string) => boolean
+  /** Resolves when the time is over or the signal is aborted. */
+  wait?: (ms: number, signal: AbortSignal) => Promise<void>
   log: Logger
   signal: AbortSignal
 }
+
+const UNSEEN =
+  'what sandboxes send that is no IPv4 is dropped, and is in no record: the kernel does not show it'
 
 /** An interface is made within moments of its registration, or not at all. */
 const FIRST_WAIT_MS = 25
 const LAST_WAIT_MS = 3000
 
 export class Frames {
-  readonly #options: Omit<FramesOptions, 'isThere'>
-  readonly #isThere: (interfaceName: string) => boolean
+  readonly #options: Required<FramesOptions>
   #isOpen = false
   #hasWarned = false
   /** Only for interfaces that are there (Linux before 6.16). */
@@ -36,9 +40,8 @@ export class Frames {
   #waitMs = FIRST_WAIT_MS
   #following: Promise<void> | undefined
 
-  constructor({ isThere = isInterface, ...options }: FramesOptions) {
-    this.#options = options
-    this.#isThere = isThere
+  constructor({ isThere = isInterface, wait = waitFor, ...options }: FramesOptions) {
+    this.#options = { ...options, isThere, wait }
   }
 
   /** Whether there is a table. */
@@ -54,13 +57,7 @@ export class Frames {
       await nft.apply(formatFrames(this.#options, { ipv6 }))
       this.#isOpen = true
     } catch (error) {
-      if (!this.#hasWarned)
-        log.warn(
-          'what sandboxes send that is no IPv4 is dropped, and is in no record: the kernel does not show it',
-          {
-            error: messageOf(error),
-          },
-        )
+      if (!this.#hasWarned) log.warn(UNSEEN, { error: messageOf(error) })
       this.#hasWarned = true
       return
     }
@@ -69,18 +66,19 @@ export class Frames {
 
   /** Looks at an interface from now on, or as soon as it is there. Does not reject. */
   async put(name: string): Promise<void> {
+    const { nft, isThere, log } = this.#options
     if (!this.#isOpen) return
     try {
-      if (this.#needsInterface && !this.#isThere(name)) return this.#wait(name)
-      await this.#options.nft.apply(formatFramesOf(this.#options, name))
+      if (this.#needsInterface && !isThere(name)) return this.#tryAgain(name)
+      await nft.apply(formatFramesOf(this.#options, name))
       this.#waiting.delete(name)
     } catch (error) {
-      if (!this.#isThere(name)) this.#needsInterface = true
-      this.#options.log.debug('cannot look at what comes in by an interface yet', {
+      if (!isThere(name)) this.#needsInterface = true
+      log.debug('cannot look at what comes in by an interface yet', {
         interface: name,
         error: messageOf(error),
       })
-      this.#wait(name)
+      this.#tryAgain(name)
     }
   }
 
@@ -96,26 +94,32 @@ export class Frames {
     }
   }
 
-  #wait(name: string): void {
+  #tryAgain(name: string): void {
+    // One that is tried already is tried less and less often.
+    if (!this.#waiting.has(name)) this.#waitMs = FIRST_WAIT_MS
     this.#waiting.add(name)
-    this.#waitMs = FIRST_WAIT_MS
     this.#following ??= this.#follow().finally(() => {
       this.#following = undefined
     })
   }
 
   async #follow(): Promise<void> {
-    const { interfaces, signal } = this.#options
+    const { interfaces, isThere, wait, signal } = this.#options
     while (this.#waiting.size > 0 && !signal.aborted) {
-      await delay(this.#waitMs, undefined, { signal }).catch(() => {})
+      await wait(this.#waitMs, signal)
       this.#waitMs = Math.min(this.#waitMs * 2, LAST_WAIT_MS)
       const wanted = new Set(interfaces())
-      for (const name of this.#waiting) {
+      for (const name of [...this.#waiting]) {
         if (!wanted.has(name)) this.#waiting.delete(name)
-        else if (this.#isThere(name)) await this.put(name)
+        else if (isThere(name)) await this.put(name)
       }
     }
   }
 }
 
 const isInterface = (name: string) => existsSync(`/sys/class/net/${name}`)
+
+async function waitFor(ms: number, signal: AbortSignal): Promise<void> {
+  // Aborted is as good as over: who waits looks at the signal.
+  await delay(ms, undefined, { signal }).catch(() => {})
+}

@@ -1,9 +1,9 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { Frames } from '../../../egress/nft/frames.ts'
+import { Frames, type FramesOptions } from '../../../egress/nft/frames.ts'
 import { createLogger } from '../../../lib/log.ts'
 
 /** A kernel that knows such tables or not, and that wants interfaces to be there or not. */
-function setup({ knows = true, needsInterface = false } = {}) {
+function setup({ knows = true, needsInterface = false, wait = undefined as FramesOptions['wait'] } = {}) {
   const scripts: string[] = []
   const lines: string[] = []
   const state = { knows, registered: ['osbab12g1'], there: new Set<string>() }
@@ -22,11 +22,12 @@ function setup({ knows = true, needsInterface = false } = {}) {
     ipv6: false,
     interfaces: () => state.registered,
     isThere: (name) => state.there.has(name),
+    ...(wait && { wait }),
     log: createLogger({ program: 'test', level: 'info', write: (line) => void lines.push(line) }),
     signal: end.signal,
   })
   const looksAt = (name: string) => scripts.filter((script) => script.includes(`device "${name}"`)).length
-  return { frames, scripts, lines, state, looksAt }
+  return { frames, scripts, lines, state, looksAt, end }
 }
 
 test('the table is made for all interfaces that there are, as often as it is asked', async () => {
@@ -82,4 +83,23 @@ test('an interface that never comes is forgotten with its sandbox', async () => 
   state.there.add('osbab12g2')
   await vi.waitFor(() => expect(looksAt('osbab12g2')).toBe(1))
   expect(looksAt('osbab12g1')).toBe(0)
+})
+
+test('what the kernel goes on refusing is tried less and less often, until egress ends', async () => {
+  const waits: number[] = []
+  const ended = Promise.withResolvers<void>()
+  const { frames, state, end } = setup({
+    async wait(ms) {
+      waits.push(ms)
+      if (waits.length < 10) return
+      end.abort()
+      ended.resolve()
+    },
+  })
+  await frames.build()
+  state.there.add('osbab12g1')
+  state.knows = false
+  await frames.put('osbab12g1')
+  await ended.promise
+  expect(waits).toEqual([25, 50, 100, 200, 400, 800, 1600, 3000, 3000, 3000])
 })
