@@ -38,6 +38,9 @@ export async function goOnWithOthers(
     start([...namespace, process.execPath, join(FIXTURES, fixture), OPEN, `${PORT}`, ...args])
   await node(['ip', 'netns', 'exec', world.namespace], 'listener.ts')
 
+  // Control that starts anew goes on behind the highest address in use.
+  const lower = await world.product.create(POLICY)
+  started.defer(() => world.product.remove(lower.id))
   const before = await world.product.create(POLICY)
   const inside = enterNetwork(before)
   const watching = await start([...inside, 'python3', TAKE_OVER, 'watch', SERVER, '1'])
@@ -48,7 +51,6 @@ export async function goOnWithOthers(
   // The connections have other processes than the sandbox's, so they end without a word.
   await world.product.remove(before.id)
 
-  // Control goes on behind the highest address that is in use.
   await endControl(world)
   const next = await world.product.create(POLICY)
   started.defer(() => world.product.remove(next.id))
