@@ -171,6 +171,7 @@ async function main(dir: string): Promise<void> {
       await lifecycle.preStart(stop.signal)
     }
   } catch (error) {
+    keeper.end()
     return refuseStart(dir, 'hook_failed', error)
   }
   let entrypoint: Entrypoint
@@ -181,6 +182,7 @@ async function main(dir: string): Promise<void> {
       { starter, scanner, state, pipes: entrypointPipes, readEnd: () => keeper.readEnd() },
     )
   } catch (error) {
+    keeper.end()
     return refuseStart(dir, 'entrypoint_failed', error)
   }
   report(dir, 'ready.json', { ok: true, port: listening.port })

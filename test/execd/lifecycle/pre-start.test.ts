@@ -1,6 +1,8 @@
 // The hook before the entrypoint, in a real execd.
 
+import { once } from 'node:events'
 import { readdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { LifecycleHooks } from '../../../lib/api/lifecycle-hooks.ts'
@@ -137,7 +139,8 @@ describe('the hook before the entrypoint', () => {
   test('that execd did not live to see the end of counts as failed', async () => {
     const workdir = makeWorkdir()
     const hook = sh('echo hook >> runs; echo $PPID > execd; exec sleep 1000')
-    const starting = start({ preStart: { command: hook } }, { workdir }, { restarted: true })
+    const port = await freePort()
+    const starting = start({ preStart: { command: hook } }, { workdir, port }, { restarted: true })
     process.kill(await numberIn(workdir, 'execd'), 'SIGKILL')
     await using execd = await starting
     expect(execd.ready).toEqual({
@@ -146,5 +149,10 @@ describe('the hook before the entrypoint', () => {
       message: 'The lifecycle hook "preStart" failed: execd was ended while it ran',
     })
     expect(linesOf(workdir, 'runs')).toEqual(['hook'])
+    await execd.stop()
+    // Nothing of it is left either, and least of all what holds its port.
+    const server = createServer().listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    server.close()
   })
 })
