@@ -224,7 +224,7 @@ export class Http2Connection {
     // The client hears that it was not begun.
     if (!this.isOpen) return
     this.#lastId = id
-    const head = readRequestHead(fields)
+    const head = readRequestHead(fields, { isCut: isTooLarge })
     if (this.#streams.size >= MAX_STREAMS) this.#refuse(id, CODE.refusedStream)
     else if ('problem' in head) this.#refuse(id, CODE.protocol)
     // It is answered, but counts like one that is broken off.

@@ -46,7 +46,11 @@ const PSEUDO: ReadonlyMap<string, number> = new Map([
 const NO_FIELD = { name: '', value: '' }
 const LENGTH = /^\d{1,15}$/
 
-export function readRequestHead(all: readonly ReceivedField[]): RequestHead | Malformed {
+/** `isCut`: it was too long, and this is its beginning, where even the path may be missing. */
+export function readRequestHead(
+  all: readonly ReceivedField[],
+  { isCut = false } = {},
+): RequestHead | Malformed {
   let method = ''
   let scheme = ''
   let path = ''
@@ -66,8 +70,8 @@ export function readRequestHead(all: readonly ReceivedField[]): RequestHead | Ma
     else if (bit === PATH) path = value
     else authority = value
   }
-  if (method === '') return { problem: 'there is no method' }
-  if (method !== 'CONNECT' && (scheme === '' || path === ''))
+  if (method === '' && !isCut) return { problem: 'there is no method' }
+  if (method !== 'CONNECT' && (scheme === '' || path === '') && !isCut)
     return { problem: 'there is no scheme or no path' }
   const read = readFields(all, at)
   if ('problem' in read) return read

@@ -8,7 +8,7 @@ import { CODE, FLAG, FRAME } from '../../../egress/http2/frames.ts'
 import type { RequestHead } from '../../../egress/http2/head.ts'
 import type { Http2Stream } from '../../../egress/http2/stream.ts'
 import { StallWatch } from '../../../egress/stall-watch.ts'
-import { frame, PREFACE, pack, packText, uint32 } from '../../support/http2-frames.ts'
+import { frame, PREFACE, pack, packNumber, packText, uint32 } from '../../support/http2-frames.ts'
 import { DEAF, requestTo } from './ends.ts'
 import { codeOf, Wire } from './wire.ts'
 
@@ -260,6 +260,32 @@ test.each<[what: string, fields: Parameters<typeof pack>[0]]>([
   expect(tooLong).toMatchObject([{ method: 'GET', path: '/', authority: 'a.example' }])
   expect(requests[0]?.head.fields).toMatchObject([{ name: 'x-added', value: 'z' }])
 })
+
+/** 70,000 zeros, each five bits of nothing (RFC 7541 B). */
+const MANY_ZEROS = Buffer.concat([packNumber(0x80, 127, 43_750), Buffer.alloc(43_750)])
+const LONGEST = `/${'x'.repeat(65_449)}`
+
+test.each<[what: string, block: Buffer, known: { method: string; path: string }]>([
+  [
+    'path',
+    Buffer.concat([pack([[':method', 'HEAD']]), Buffer.from([4]), MANY_ZEROS, pack(GET.slice(1, 3))]),
+    { method: 'HEAD', path: '' },
+  ],
+  ['method', Buffer.concat([Buffer.from([2]), MANY_ZEROS, pack(GET.slice(1))]), { method: '', path: '' }],
+  [
+    'path before the scheme',
+    pack([[':method', 'GET'], [':path', LONGEST], ...GET.slice(1, 3)]),
+    { method: 'GET', path: LONGEST },
+  ],
+])(
+  'a head whose %s is too long by itself is heard of, too, and the next one goes on',
+  async (_, block, known) => {
+    const { wire, tooLong } = serve((request) => answer(request))
+    wire.write(...splitHead(1, block), head(3, GET))
+    expect((await wire.next(FRAME.headers))?.stream).toBe(3)
+    expect(tooLong).toMatchObject([known])
+  },
+)
 
 describe('too much that costs its client nothing ends the connection:', () => {
   const many = (count: number, make: (index: number) => Buffer) =>
