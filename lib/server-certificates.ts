@@ -10,6 +10,8 @@ import type { KeyAndCertificate } from './x509.ts'
 
 const MAX_FILE_BYTES = 1024 * 1024
 const READABLE_BY_ALL = 0o004
+/** In a key of PKCS #8, and in one of the form before it. */
+const LOCKED = /-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m
 /** Nobody has said under which names sandboxes are reached. */
 const NO_DOMAIN = 'localhost'
 
@@ -40,9 +42,20 @@ export async function readServerCertificate(files: CertificateFiles): Promise<Se
 /** A certificate with its key, as TLS takes them. Throws when it does not. */
 export function parsePair(pair: KeyAndCertificate): Pick<ServerCertificate, 'pair' | 'context' | 'parsed'> {
   const { certificate, key } = pair
-  const parsed = new X509Certificate(certificate)
-  if (!parsed.checkPrivateKey(createPrivateKey(key))) throw new Error('they do not belong together')
+  const parsed = attempt(() => new X509Certificate(certificate), 'the first', 'a certificate')
+  if (LOCKED.test(key)) throw new Error('the key is locked by a passphrase, which nobody can give here')
+  const privateKey = attempt(() => createPrivateKey(key), 'the second', 'a private key')
+  if (!parsed.checkPrivateKey(privateKey)) throw new Error('they do not belong together')
   return { pair, parsed, context: createSecureContext({ cert: certificate, key, minVersion: 'TLSv1.2' }) }
+}
+
+/** What the library says of a file that is none of its kind names neither the file nor the kind. */
+function attempt<Read>(parse: () => Read, which: string, kind: string): Read {
+  try {
+    return parse()
+  } catch (error) {
+    throw new Error(`${which} cannot be read as ${kind} in PEM (${messageOf(error)})`, { cause: error })
+  }
 }
 
 /** Those that no client would take now. */
@@ -77,7 +90,10 @@ export function findDoubtful(
 
 async function read(path: string): Promise<{ text: string; mode: number }> {
   try {
-    const { size, mode } = await stat(path)
+    const found = await stat(path)
+    // A pipe would be waited for.
+    if (!found.isFile()) throw new Error('it is no file')
+    const { size, mode } = found
     if (size > MAX_FILE_BYTES) throw new Error(`it is larger than ${MAX_FILE_BYTES} bytes`)
     return { text: await readFile(path, 'utf8'), mode }
   } catch (error) {

@@ -1,4 +1,6 @@
-import { chmodSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -58,12 +60,27 @@ describe('readServerCertificate()', () => {
     expect(await message({ certificate: `${folder}/none` })).toBe(
       'Cannot read "/none": there is no such file',
     )
-    expect(await message({ key: folder })).toMatch(/^Cannot read "": EISDIR/)
+    expect(await message({ key: folder })).toBe('Cannot read "": it is no file')
+    execFileSync('mkfifo', [`${folder}/pipe`])
+    expect(await message({ key: `${folder}/pipe` })).toBe('Cannot read "/pipe": it is no file')
     expect(await message({ key: other.key })).toBe(
       'Cannot use the certificate "/one.pem" with the key "/other.key": they do not belong together',
     )
-    expect(await message({ certificate: files.key })).toMatch(/^Cannot use the certificate "\/one\.key"/)
-    expect(await message({ key: files.certificate })).toMatch(/with the key "\/one\.pem"/)
+    const pair = (certificate: string, key: string) =>
+      `Cannot use the certificate "/${certificate}" with the key "/${key}": `
+    expect(await message({ certificate: files.key })).toContain(
+      `${pair('one.key', 'one.key')}the first cannot be read as a certificate in PEM (`,
+    )
+    expect(await message({ key: files.certificate })).toContain(
+      `${pair('one.pem', 'one.pem')}the second cannot be read as a private key in PEM (`,
+    )
+    const locked = createPrivateKey(readFileSync(files.key)).export({
+      ...{ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' },
+    } as const)
+    writeFileSync(`${folder}/locked.key`, locked)
+    expect(await message({ key: `${folder}/locked.key` })).toBe(
+      `${pair('one.pem', 'locked.key')}the key is locked by a passphrase, which nobody can give here`,
+    )
     truncateSync(other.certificate, (1 << 20) + 1)
     expect(await message({ certificate: other.certificate })).toBe(
       'Cannot read "/other.pem": it is larger than 1048576 bytes',
