@@ -15,6 +15,7 @@ import type { RuntimeEvent, RuntimeSandbox, RuntimeSpec } from '../../control/ru
 import { interfaceOf } from '../../control/runtime/sandbox-record.ts'
 import { GUEST_DIR } from '../../lib/api/guest.ts'
 import { keepsEnds } from '../support/kernel.ts'
+import { TEST_MS } from '../support/patience.ts'
 import { type OpenedRuntime, openTestRuntime, RUNTIME_NAMES, runIn, specOf, whyNot } from './runtimes.ts'
 
 const soon = () => AbortSignal.timeout(30_000)
@@ -265,7 +266,7 @@ describe.each(RUNTIME_NAMES)('the %s runtime', (name) => {
       .toContain('armed')
     const startedAt = performance.now()
     // All of this grace is more than the test has.
-    await remove(polite.spec.id, 60_000)
+    await remove(polite.spec.id, 2 * TEST_MS)
     expect(performance.now() - startedAt).toBeGreaterThan(350)
     expect(await traces(polite.spec.id)).toEqual(nothing)
   })

@@ -203,13 +203,9 @@ test.each<[string, (path: string) => void, RegExp]>([
     },
     /another program holds it/,
   ],
-])(
-  'a start with a database that %s says what helps',
-  (what, spoil, message) => {
-    const folder = openFolder()
-    const path = what.startsWith('lies') ? join(folder, 'not-there/control.db') : join(folder, 'control.db')
-    spoil(path)
-    expect(() => new Store({ path, migrationsDir: MIGRATIONS })).toThrow(message)
-  },
-  20_000,
-)
+])('a start with a database that %s says what helps', (what, spoil, message) => {
+  const folder = openFolder()
+  const path = what.startsWith('lies') ? join(folder, 'not-there/control.db') : join(folder, 'control.db')
+  spoil(path)
+  expect(() => new Store({ path, migrationsDir: MIGRATIONS })).toThrow(message)
+})

@@ -157,7 +157,7 @@ describe('npm start', () => {
     terminal.close()
     await expect.poll(() => isAlive(terminal.pid), { timeout: 60_000 }).toBe(false)
     expect(tracesOf(dataDir)).toEqual([])
-  })
+  }, 120_000)
 
   test.each(['control', 'gateway', 'egress'])(
     'notices that %s died, says so, and starts it again',

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeF
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BootFile, ExitFile, ReadyFile } from '../../lib/api/guest.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 
 const MAIN = join(import.meta.dirname, '../../execd/main.ts')
 const INIT = join(import.meta.dirname, '../../execd/assets/init.sh')
@@ -141,9 +142,6 @@ export function outputOf(events: Event[], type: 'stdout' | 'stderr' = 'stdout'):
 export function idOf(events: Event[]): string {
   return events.find((event) => event.type === 'init')?.text ?? ''
 }
-
-/** So long that only what hangs is given up, on a machine with more to do than it can. */
-const PATIENCE_MS = 20_000
 
 /** Asks again at every turn until `check` gives something; for states that nobody announces. */
 export async function until<T>(check: () => Promise<T | undefined | false>, what: string): Promise<T> {

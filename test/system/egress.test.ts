@@ -277,7 +277,7 @@ for _ in range(3):
       const { body } = await lab.ask(one, 'events')
       return (JSON.parse(body) as { events: Record<string, unknown>[] }).events
     }
-    await expect.poll(denied, { interval: 100, timeout: 10_000 }).toEqual(
+    await expect.poll(denied, { interval: 100 }).toEqual(
       expect.arrayContaining([
         expect.objectContaining({
           ...{ verdict: 'deny', address: '2001:db8:a::10', protocol: 'tcp', port: 4443 },
@@ -437,7 +437,7 @@ async function followAt(server: string, numbers: { before: number; next: number 
   const sent = await countPackets(lab.outside, 'output', server)
   // It may go to the server itself, and still has no part in what the other has begun.
   await lab.register(next, allow(server))
-  await expect.poll(async () => (await sent()).tcp, { timeout: 10_000 }).toBeGreaterThan(1)
+  await expect.poll(async () => (await sent()).tcp).toBeGreaterThan(1)
   await expect.poll(async () => (await sent()).udp).toBeGreaterThan(5)
   expect(await heard()).toEqual({ tcp: 0, udp: 0 })
   // What it begins itself is answered, also by who says that nobody is there.
@@ -498,7 +498,7 @@ async function takeOverAt(server: string, numbers: { before: number; next: numbe
   const expected = [...(is6 ? [] : ['icmp']), 'tcp', 'udp'].map(
     (protocol) => `${protocol}: a connection that is not its own`,
   )
-  await expect.poll(denied, { timeout: 20_000 }).toEqual(expected)
+  await expect.poll(denied).toEqual(expected)
   // A server that has nothing to say still knows of a connection when the kernel has forgotten.
   await run('python3', TAKE_OVER, 'forget', mark)
   expect(await attempt('middle:0')).toEqual([])

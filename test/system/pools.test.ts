@@ -14,6 +14,9 @@ const SHAPE = {
   resourceLimits: { cpu: '1', memory: '256Mi' },
 }
 
+// Their waits are longer than others.
+vi.setConfig({ testTimeout: 120_000 })
+
 let edge: Edge
 beforeAll(async () => {
   edge = await startEdge()

@@ -14,10 +14,10 @@ import { hashKey } from '../../../lib/access.ts'
 import { parseTenants } from '../../../lib/config/tenants-file.ts'
 import { createLogger, createSilentLogger } from '../../../lib/log.ts'
 import { createControlApp, MINIMAL } from '../../support/control-app.ts'
+import { TEST_MS } from '../../support/patience.ts'
 import { waitUntil } from '../../support/wait-for.ts'
 
 const SECRET = 'hunter2-hunter2'
-const PATIENT = { timeout: 10_000 }
 const RED = '[[tenants]]\nname = "Team Red"\nnamespace = "red"\napi_keys = ["red-1", "red-2"]\n'
 const BLUE = '[[tenants]]\nname = "Team Blue"\nnamespace = "blue"\napi_keys = ["blue-1"]\n'
 
@@ -109,23 +109,23 @@ describe('the file of tenants', () => {
     expect(await tenants.find('blue-1')).toBeUndefined()
 
     writeFileSync(path, RED + BLUE)
-    await expect.poll(() => tenants.find('blue-1'), PATIENT).toEqual({ name: 'Team Blue', namespace: 'blue' })
+    await expect.poll(() => tenants.find('blue-1')).toEqual({ name: 'Team Blue', namespace: 'blue' })
 
     writeFileSync(path, `${BLUE}[[tenants]]\nname = "${SECRET}`)
     const broken = () => lines.filter((line) => line.includes('cannot be read'))
-    await expect.poll(broken, PATIENT).toHaveLength(1)
+    await expect.poll(broken).toHaveLength(1)
     expect(await tenants.find('red-1')).toBeDefined()
     writeFileSync(`${path}.new`, BLUE)
     renameSync(`${path}.new`, path)
-    await expect.poll(() => tenants.find('red-1'), PATIENT).toBeUndefined()
+    await expect.poll(() => tenants.find('red-1')).toBeUndefined()
     expect(await tenants.find('blue-1')).toBeDefined()
     expect(broken()).toHaveLength(1)
     expect(broken()[0]).toContain(`${path}:6: not valid TOML`)
 
     rmSync(path)
-    await expect.poll(() => tenants.find('blue-1'), PATIENT).toBeUndefined()
+    await expect.poll(() => tenants.find('blue-1')).toBeUndefined()
     writeFileSync(path, RED)
-    await expect.poll(() => tenants.find('red-1'), PATIENT).toBeDefined()
+    await expect.poll(() => tenants.find('red-1')).toBeDefined()
     expect(lines.join('')).not.toMatch(/red-1|blue-1|hunter2/)
   })
 
@@ -134,7 +134,7 @@ describe('the file of tenants', () => {
     writeFileSync(path, RED)
     const tenants = closes(await openTenants({ provider: 'file', path }, createSilentLogger()))
     writeFileSync(path, BLUE)
-    await expect.poll(() => tenants.find('blue-1'), PATIENT).toBeDefined()
+    await expect.poll(() => tenants.find('blue-1')).toBeDefined()
   })
 
   test('must be there and right when the server starts', async () => {
@@ -342,7 +342,7 @@ describe('the service of tenants', () => {
   })
 
   test('what is not asked any more at the stop is answered, not left waiting', async () => {
-    const { tenants } = await open(silent, { timeoutMs: 60_000 })
+    const { tenants } = await open(silent, { timeoutMs: 2 * TEST_MS })
     const asked = tenants.find('k')
     const refused = expect(asked).rejects.toMatchObject(UNAVAILABLE)
     await tenants.close()

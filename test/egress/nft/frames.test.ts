@@ -1,6 +1,7 @@
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { Frames, type FramesOptions } from '../../../egress/nft/frames.ts'
 import { createLogger } from '../../../lib/log.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 /** A kernel that knows such tables or not, and that wants interfaces to be there or not. */
 function setup({ knows = true, needsInterface = false, wait = undefined as FramesOptions['wait'] } = {}) {
@@ -70,7 +71,7 @@ test('an interface that an older kernel must see first is looked at when it is t
   await frames.build()
   expect(looksAt('osbab12g1')).toBe(0)
   state.there.add('osbab12g1')
-  await vi.waitFor(() => expect(looksAt('osbab12g1')).toBe(1))
+  await waitFor(() => expect(looksAt('osbab12g1')).toBe(1))
   expect(lines).toEqual([])
 })
 
@@ -81,7 +82,7 @@ test('an interface that never comes is forgotten with its sandbox', async () => 
   state.there.add('osbab12g1')
   await frames.put('osbab12g2')
   state.there.add('osbab12g2')
-  await vi.waitFor(() => expect(looksAt('osbab12g2')).toBe(1))
+  await waitFor(() => expect(looksAt('osbab12g2')).toBe(1))
   expect(looksAt('osbab12g1')).toBe(0)
 })
 

@@ -7,11 +7,12 @@ import { type CellEvent, type Kernel, KernelDied } from '../../../execd/code/eng
 import { type JupyterOptions, jupyterEngine } from '../../../execd/code/jupyter/engine.ts'
 import { createLogger } from '../../../lib/log.ts'
 import { freePort } from '../../support/edge.ts'
+import { TEST_MS } from '../../support/patience.ts'
 import { type FakeJupyter, PYTHON, startFakeJupyter } from './jupyter-fake.ts'
 
 const log = createLogger({ program: 'test', write: () => {} })
 /** What ends by itself in these tests does so before that, however slow the machine is; what does not says so. */
-const times = { lookMs: 100, endingMs: 60_000, reconnectMs: 60_000 }
+const times = { lookMs: 100, endingMs: 2 * TEST_MS, reconnectMs: 2 * TEST_MS }
 const spec = { language: 'python', cwd: '/tmp', env: {} } as const
 
 const engineOf = (options: Partial<JupyterOptions>) =>

@@ -16,4 +16,4 @@ test('field() does not search a body of a million keys for each name', () => {
   // Each look would take some ms; all of them would stop everyone else for minutes.
   for (let look = 0; look < 5000; look++) expect(field(body, `key${look}`)).toBe(look)
   expect(field(body, 'last')).toBe(1)
-}, 30_000)
+})
