@@ -15,12 +15,12 @@ import { address6Of } from '../../lib/address6.ts'
 import type { EgressNetwork } from '../../lib/api/egress-admin.ts'
 import { type Instance, instanceOf } from '../../lib/instance.ts'
 import { endChild } from '../support/end-child.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 import { formatReply } from './fixtures/format-reply.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const NODE = join(ROOT, 'node_modules/node/bin/node')
 const FIXTURES = join(import.meta.dirname, 'fixtures')
-const START_MS = 20_000
 const SEND_FRAMES = `import socket, sys
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
     wire.bind((sys.argv[1], 0))
@@ -125,7 +125,7 @@ export class Lab {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#log += text
     })
-    await this.waitForLog(/ ready /, { from, timeoutMs: START_MS })
+    await this.waitForLog(/ ready /, { from })
     this.network = JSON.parse((await this.admin('GET', '/network')).body) as EgressNetwork
   }
 
@@ -137,10 +137,7 @@ export class Lab {
   }
 
   /** Resolves once the log matches, with the match. */
-  async waitForLog(
-    pattern: RegExp,
-    { from = 0, timeoutMs = 10_000 }: { from?: number; timeoutMs?: number } = {},
-  ): Promise<RegExpExecArray> {
+  async waitForLog(pattern: RegExp, { from = 0 } = {}): Promise<RegExpExecArray> {
     const child = this.#egress
     return new Promise((resolve, reject) => {
       const check = () => {
@@ -154,7 +151,7 @@ export class Lab {
         settle()
       }
       const fail = (why: string) => reject(new Error(`${why}: ${pattern} is not in:\n${this.#log}`))
-      const timer = setTimeout(() => finish(() => fail('not in time')), timeoutMs)
+      const timer = setTimeout(() => finish(() => fail('not in time')), PATIENCE_MS)
       const onExit = () => finish(() => fail('egress ended'))
       child?.stderr?.on('data', check)
       child?.on('exit', onExit)

@@ -11,13 +11,13 @@ import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemCodeOf } from '../../lib/errors.ts'
 import { endChild } from '../support/end-child.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 import { listen, run } from './network-lab.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const NODE = join(ROOT, 'node_modules/node/bin/node')
 const DENO = join(ROOT, 'node_modules/.bin/deno')
 const FIXTURES = join(import.meta.dirname, 'fixtures')
-const START_MS = 20_000
 
 export const TOKEN = 'a-token-of-a-pod'
 export const POD = '203.0.113.2'
@@ -124,7 +124,7 @@ export class PodLab {
     const from = this.log.length
     await new Promise<void>((resolve, reject) => {
       const fail = (why: string) => reject(new Error(`egress ${why}:\n${this.log.slice(from)}`))
-      const timer = setTimeout(() => fail('is not ready in time'), START_MS)
+      const timer = setTimeout(() => fail('is not ready in time'), PATIENCE_MS)
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
         this.log += text
         if (!/ ready /.test(this.log.slice(from))) return

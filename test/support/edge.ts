@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { spawn as spawnTerminal } from '@lydell/node-pty'
+import { PATIENCE_MS } from './patience.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const START_TIMEOUT_MS = 90_000
@@ -132,7 +133,7 @@ export function spawnLauncher({ dataDir, port, config, args = [], env = {} }: Ed
     configFile,
     output: () => text,
     ended,
-    waitFor: (pattern, timeoutMs = 15_000) =>
+    waitFor: (pattern, timeoutMs = PATIENCE_MS) =>
       new Promise((resolve, reject) => {
         const finish = (act: () => void) => {
           clearTimeout(timer)
