@@ -122,7 +122,9 @@ export class Keeper {
   }
 
   #warn(error: unknown): void {
-    this.#options.log.warn('nobody holds the port while execd is started again', { error: messageOf(error) })
+    this.#options.log.warn('not all that must outlive execd is held while it is started again', {
+      error: messageOf(error),
+    })
   }
 }
 
