@@ -4,18 +4,16 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConnectionConfig, Sandbox } from '@alibaba-group/opensandbox'
-import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type Edge, startEdge } from '../support/edge.ts'
 import { run } from '../support/sandbox.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const SHAPE = {
   image: 'host',
   entrypoint: ['tail', '-f', '/dev/null'],
   resourceLimits: { cpu: '1', memory: '256Mi' },
 }
-
-// Their waits are longer than others.
-vi.setConfig({ testTimeout: 120_000 })
 
 let edge: Edge
 beforeAll(async () => {
@@ -50,14 +48,11 @@ async function makePool(name: string, template: object, buffer: number, poolMax 
 const sandboxesOf = ({ dataDir }: Edge) => readdirSync(join(dataDir, 'sandboxes'))
 
 const untilWarm = (name: string, available: number) =>
-  vi.waitFor(
-    async () => {
-      const { body } = await call('GET', `/pools/${name}`)
-      const { status } = body as Pool
-      expect(status).toMatchObject({ available, total: status.allocated + available })
-    },
-    { timeout: 30_000, interval: 50 },
-  )
+  waitFor(async () => {
+    const { body } = await call('GET', `/pools/${name}`)
+    const { status } = body as Pool
+    expect(status).toMatchObject({ available, total: status.allocated + available })
+  })
 
 async function claim(poolRef: string, more: object = {}): Promise<Sandbox> {
   const sandbox = await Sandbox.create({
@@ -105,7 +100,7 @@ test('warm sandboxes outlive the programs, and those of a pool that goes are gon
   expect((await run(sandbox, 'echo here')).stdout).toBe('here')
   await untilWarm('keeps', 2)
   expect((await call('DELETE', '/pools/keeps')).status).toBe(204)
-  await vi.waitFor(() => expect(sandboxesOf(edge)).toEqual([sandbox.id]), { timeout: 30_000 })
+  await waitFor(() => expect(sandboxesOf(edge)).toEqual([sandbox.id]))
 })
 
 test('ten at once are all served, warm or not', async () => {
@@ -126,13 +121,11 @@ test('a template is built when its port is open on the inside, and a sandbox of 
   })
   expect(made.status).toBe(201)
   const path = `/templates/${made.body.templateId}`
-  await vi.waitFor(
-    async () =>
-      expect((await call('GET', path)).body.status).toEqual({
-        phase: 'Succeeded',
-        manifestRef: 's3://bucket/server',
-      }),
-    { timeout: 40_000, interval: 100 },
+  await waitFor(async () =>
+    expect((await call('GET', path)).body.status).toEqual({
+      phase: 'Succeeded',
+      manifestRef: 's3://bucket/server',
+    }),
   )
   const created = await call('POST', '/sandboxes', { templateId: made.body.templateId, timeout: 60 })
   expect(created.status).toBe(202)
@@ -164,16 +157,13 @@ test('a template whose image is not there, or whose command never succeeds, has 
   )
   const messages = await Promise.all(
     templates.map(({ body: { templateId } }) =>
-      vi.waitFor(
-        async () => {
-          const { status } = (await call('GET', `/templates/${templateId}`)).body as {
-            status: { phase: string; message?: string }
-          }
-          expect(status.phase).toBe('Failed')
-          return status.message
-        },
-        { timeout: 60_000, interval: 100 },
-      ),
+      waitFor(async () => {
+        const { status } = (await call('GET', `/templates/${templateId}`)).body as {
+          status: { phase: string; message?: string }
+        }
+        expect(status.phase).toBe('Failed')
+        return status.message
+      }),
     ),
   )
   expect(messages[0]).toContain('no-such-registry.invalid/nothing:1')
