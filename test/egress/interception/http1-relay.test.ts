@@ -11,6 +11,7 @@ import { SecretFinder } from '../../../egress/interception/secret-finder.ts'
 import { openQueuedBytes } from '../../../egress/queued-bytes.ts'
 import { StallWatch } from '../../../egress/stall-watch.ts'
 import type { Injection } from '../../../egress/vault/port.ts'
+import { flood, lookUntil } from '../stalling.ts'
 
 const HOLDS: Injection = {
   kind: 'inject',
@@ -243,30 +244,12 @@ async function drip(client: Socket): Promise<void> {
   }
 }
 
-/** Looks again and again, each time after so long that who has taken nothing since the last time is given up. */
-async function lookUntil(stalls: StallWatch, over: Promise<unknown>): Promise<void> {
-  let now = 0
+async function lookUntilOver(stalls: StallWatch, over: Promise<unknown>): Promise<void> {
   let isOver = false
   void over.finally(() => {
     isOver = true
   })
-  await expect
-    .poll(() => {
-      now += stalls.limitMs
-      stalls.look(now)
-      return isOver
-    })
-    .toBe(true)
-}
-
-/** Writes as long as it is read. */
-function flood(socket: Socket): void {
-  const piece = Buffer.alloc(65_536)
-  const go = () => {
-    while (!socket.destroyed && socket.write(piece));
-  }
-  socket.on('drain', go).on('error', () => {})
-  go()
+  await lookUntil(stalls, () => isOver)
 }
 
 const setupStalls = () => new StallWatch({ queuedBytesOf: openQueuedBytes() })
@@ -285,7 +268,7 @@ test('a client that takes nothing of an answer for too long is let go, and its s
   const client = await begin({ stalls, onExchange: resolve, open })
   client.pause()
   client.write('GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
-  await lookUntil(stalls, over)
+  await lookUntilOver(stalls, over)
   expect((await over).refusal).toBe('its client took nothing of the answer for too long')
   await gone
 })
@@ -299,7 +282,7 @@ test('a server that takes nothing of a request for too long is let go, and its c
   const answer = once(client.setEncoding('utf8'), 'data')
   client.write('PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000000\r\n\r\n')
   flood(client)
-  await lookUntil(stalls, over)
+  await lookUntilOver(stalls, over)
   expect((await answer)[0]).toMatch(
     /^HTTP\/1\.1 504 [\s\S]*a\.example.* took nothing of the request for too long/,
   )
@@ -315,7 +298,7 @@ test('by another protocol who takes nothing for too long is let go, and who is s
   expect(String((await once(origin, 'data'))[0])).toBe('still there')
   origin.pause()
   flood(client)
-  await lookUntil(stalls, over)
+  await lookUntilOver(stalls, over)
   expect(await over).toMatchObject({ status: 101, refusal: expect.stringContaining('took nothing') })
 })
 

@@ -18,6 +18,7 @@ import { StallWatch } from '../../../egress/stall-watch.ts'
 import type { Injection } from '../../../egress/vault/port.ts'
 import { frame, pack } from '../../support/http2-frames.ts'
 import { codeOf, Wire } from '../http2/wire.ts'
+import { lookUntil } from '../stalling.ts'
 
 const HOST = 'a.example'
 const SECRET = 'sk-live-1234567890'
@@ -190,16 +191,8 @@ test.each([
   expect(servers).toEqual([])
 })
 
-/** Looks again and again, each time after so long that who has taken nothing since the last time is given up. */
 async function lookUntilOver({ stalls, exchanges }: ReturnType<typeof setup>): Promise<Exchange | undefined> {
-  let now = 0
-  await expect
-    .poll(() => {
-      now += stalls.limitMs
-      stalls.look(now)
-      return exchanges
-    })
-    .toHaveLength(1)
+  await lookUntil(stalls, () => exchanges.length > 0)
   return exchanges[0]
 }
 

@@ -18,6 +18,7 @@ import type { VaultChoice, VaultScheme, VaultView } from '../../../egress/vault/
 import { createLogger } from '../../../lib/log.ts'
 import { formatKey, makeCertificate, makeKeyPair } from '../../../lib/x509.ts'
 import { frame, PREFACE, pack } from '../../support/http2-frames.ts'
+import { flood, lookUntil } from '../stalling.ts'
 
 const NAME = 'api.a.example'
 const SECRET = 'tok-very-secret-41'
@@ -354,19 +355,9 @@ test('a client by HTTP/2 that does not read its connection is let go', async () 
   await once(client, 'secureConnect')
   client.pause()
   const ping = Buffer.concat(Array.from({ length: 4000 }, () => frame(FRAME.ping, 0, 0, Buffer.alloc(8))))
-  const flood = () => {
-    while (!client.destroyed && client.write(ping));
-  }
-  client.on('drain', flood).write(PREFACE)
-  flood()
-  let now = 0
-  await expect
-    .poll(() => {
-      now += stalls.limitMs
-      stalls.look(now)
-      return client.destroyed
-    })
-    .toBe(true)
+  client.write(PREFACE)
+  flood(client, ping)
+  await lookUntil(stalls, () => client.destroyed)
   await gone
 })
 
