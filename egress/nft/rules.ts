@@ -11,9 +11,9 @@
 //   input    (to the host) only that DNS, answers to the host's own connections, and single host addresses that a rule names
 //   forward  (elsewhere) never to another sandbox, never DNS over TLS, then the sandbox's own chain: denied ranges, allowed
 //            ranges, closed ranges, the default action
-// A packet to a sandbox passes only as part of a connection that this sandbox or the host began (`reply`), also when the host sends it. The kernel remembers
-// connections for days, so what servers still send to a sandbox that has gone could be for the next one at its address; connections
-// are marked by whose they are (own-connections.ts), and nobody takes part in another's by sending, either.
+// A packet to a sandbox passes only as part of a connection that this sandbox or the host began (`reply`), also when the host sends it.
+// The kernel remembers connections for days, so what servers still send to a sandbox that has gone could be for the next one at its
+// address; connections are marked by whose they are (own-connections.ts), and nobody takes part in another's by sending, either.
 //
 // Every packet of a connection that the sandbox began is judged, not only the first: one that a stricter policy no longer allows
 // ends. What egress relays it ends itself. While egress is away, nothing is diverted, and what would be is refused.
