@@ -5,6 +5,7 @@ import type Docker from 'dockerode'
 import type { DockerOptions } from 'dockerode'
 import { messageOf, systemCodeOf } from '../../../lib/errors.ts'
 import { RuntimeError } from '../runtime.ts'
+import { createAgent } from './agent.ts'
 import type { DaemonInfo } from './checks.ts'
 
 /** The oldest version of the API that has all that is asked for here: Docker 20.10. */
@@ -94,7 +95,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** Named in full, or the client would look for the rest in the environment. */
 function clientOptionsOf(reach: Reach): DockerOptions {
-  const nothing = { ca: undefined, cert: undefined, key: undefined, timeout: undefined, pathPrefix: '/' }
+  const isTls = 'tls' in reach && reach.tls !== undefined
+  const nothing = {
+    ...{ ca: undefined, cert: undefined, key: undefined, timeout: undefined, pathPrefix: '/' },
+    // Its types do not know it.
+    ...{ agent: createAgent({ isTls }) },
+  }
   if ('socketPath' in reach)
     return { ...nothing, socketPath: reach.socketPath, host: undefined, port: undefined, protocol: 'http' }
   const { host, port, tls } = reach
@@ -139,12 +145,20 @@ export function createEngine(
     async call(work, { signal, timeoutMs = usualMs } = {}) {
       const deadline = AbortSignal.timeout(timeoutMs)
       signal?.throwIfAborted()
+      const abortSignal = AbortSignal.any([life, deadline, ...(signal ? [signal] : [])])
+      const { promise: aborted, reject } = Promise.withResolvers<never>()
+      const onAbort = () => reject(abortSignal.reason)
+      // Whatever the client makes of the signal.
+      abortSignal.addEventListener('abort', onAbort, { once: true })
       try {
-        return await work(AbortSignal.any([life, deadline, ...(signal ? [signal] : [])]))
+        abortSignal.throwIfAborted()
+        return await Promise.race([work(abortSignal), aborted])
       } catch (error) {
         signal?.throwIfAborted()
         life.throwIfAborted()
         throw readFailure(error, deadline.aborted ? timeoutMs : undefined)
+      } finally {
+        abortSignal.removeEventListener('abort', onAbort)
       }
     },
   }
