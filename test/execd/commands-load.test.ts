@@ -2,13 +2,17 @@
 
 import { execFileSync } from 'node:child_process'
 import {
+  closeSync,
+  constants,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -190,7 +194,8 @@ async function runInSteps(steps: string[]): Promise<Event[]> {
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
   const go = join(dir, 'go')
   execFileSync('mkfifo', [go])
-  const { answer } = send({ command: steps.join(`; read -r _ < ${go}; `) })
+  // Opened once: who opens it anew may still find the writer of before, and then reads its end.
+  const { answer } = send({ command: `exec 8<> ${go}; ${steps.join('; read -r _ <&8; ')}` })
   let text = ''
   const reading = (async () => {
     for await (const chunk of await answer) text += String(chunk)
@@ -200,7 +205,9 @@ async function runInSteps(steps: string[]): Promise<Event[]> {
   const arrived = async () => (await (await execd.call(`/command/${id}/logs`)).text()).length
   for (let before = 0, left = steps.length - 1; left > 0; left--) {
     before = await until(async () => (await arrived()) > before && arrived(), 'the next output')
-    writeFileSync(go, '\n')
+    const writing = openSync(go, constants.O_WRONLY | constants.O_NONBLOCK)
+    writeSync(writing, '\n')
+    closeSync(writing)
   }
   await reading
   return parseEvents(text)
