@@ -275,6 +275,9 @@ export class Lab {
   }
 
   async #openOutside(): Promise<void> {
+    const there = await ip('-brief', 'address', 'show', 'to', '198.51.100.1')
+    // Packets would go there.
+    if (there !== '') throw new Error(`Another lab is open, or was left behind: ${there.split(/[ @]/, 1)}`)
     const namespace = this.outside
     await ip('netns', 'add', namespace)
     this.#namespaces.push(namespace)
