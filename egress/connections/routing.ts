@@ -2,7 +2,7 @@
 // and a table in which every address is the host's own.
 
 import type { RunProgram } from '../../lib/run-program.ts'
-import { mustIp } from '../ip.ts'
+import { askIp, mustIp } from '../ip.ts'
 
 type Rule = { fwmark?: string; table?: string }
 
@@ -41,10 +41,10 @@ export async function closeRouting(mark: number, run: RunProgram): Promise<void>
 }
 
 async function hasRule(family: string, mark: number, run: RunProgram): Promise<boolean> {
-  const { code, stdout, stderr } = await run('ip', ['-j', family, 'rule', 'show'])
   // A kernel without IPv6 has no rules for it.
-  if (code !== 0 && family === FAMILIES[1]) return false
-  if (code !== 0) throw new Error(`Cannot read the rules of the host's routing: ${stderr.trim()}`)
-  const rules = JSON.parse(stdout.trim() || '[]') as Rule[]
+  const rules = await askIp<Rule>(run, [family, 'rule', 'show']).catch((error: unknown) => {
+    if (family === FAMILIES[1]) return []
+    throw error
+  })
   return rules.some(({ fwmark }) => fwmark !== undefined && Number(fwmark) === mark)
 }

@@ -24,7 +24,7 @@ export type NftOptions = {
 
 const MAX_BATCH_CHARACTERS = 1_000_000
 
-/** What another program changes meanwhile can leave nft with nothing to say. */
+/** What another program changes meanwhile can leave nft with nothing to say, or with half of it. */
 const LIST_TRIES = 3
 
 export class Nft {
@@ -62,13 +62,17 @@ export class Nft {
 
   /** What `nft -j list …` says, or undefined when the thing does not exist. */
   async list(...what: string[]): Promise<NftObject[] | undefined> {
+    let said = ''
     for (let tries = 0; tries < LIST_TRIES; tries++) {
       const { code, stdout, stderr } = await this.#run(this.#program, ['-j', 'list', ...what])
-      if (code === 0 && stdout !== '') return (JSON.parse(stdout) as { nftables: NftObject[] }).nftables
+      const listed = code === 0 ? parseListed(stdout) : undefined
+      if (listed) return listed
+      said = stdout
       if (/No such file or directory/.test(stderr)) return undefined
       if (code !== 0) throw new Error(`nft list ${what.join(' ')} failed: ${firstLine(stderr)}`)
     }
-    throw new Error(`nft list ${what.join(' ')} said nothing`)
+    const end = said.trim() === '' ? 'nothing' : `what cannot be read: ${JSON.stringify(said.slice(-200))}`
+    throw new Error(`nft list ${what.join(' ')} said ${end}`)
   }
 
   async #work(): Promise<void> {
@@ -140,6 +144,15 @@ export type NftObject = {
   rule?: { handle: number; comment?: string; chain: string; expr?: { counter?: { packets: number } }[] }
 }
 export type NftElement = string | { elem: { val: unknown; expires?: number; timeout?: number } }
+
+/** Undefined when it is not whole. */
+function parseListed(text: string): NftObject[] | undefined {
+  try {
+    return (JSON.parse(text) as { nftables: NftObject[] }).nftables
+  } catch {
+    return undefined
+  }
+}
 
 function firstLine(text: string): string {
   return text.trim().split('\n')[0]?.slice(0, 300) ?? ''

@@ -130,16 +130,20 @@ test('its own generations are those that it has written', async () => {
   ])
 })
 
-test('a list for which nft says nothing is asked for again, and not for ever', async () => {
+test.each([
+  ['', 'said nothing'],
+  ['\n', 'said nothing'],
+  ['{"nftables":[{"meta', 'said what cannot be read: "{\\"nftables\\":[{\\"meta"'],
+])('a list for which nft says %j is asked for again, and not for ever', async (said, message) => {
   let asked = 0
   const sayingAt = (turn: number) =>
     new Nft(async () => ({
       code: 0,
-      stdout: ++asked === turn ? '{"nftables":[{"metainfo":{}}]}' : '',
+      stdout: ++asked === turn ? '{"nftables":[{"metainfo":{}}]}' : said,
       stderr: '',
     }))
   expect(await sayingAt(2).list('chains')).toEqual([{ metainfo: {} }])
   asked = 0
-  await expect(sayingAt(9).list('chains')).rejects.toThrow('nft list chains said nothing')
+  await expect(sayingAt(9).list('chains')).rejects.toThrow(`nft list chains ${message}`)
   expect(asked).toBe(3)
 })
