@@ -234,6 +234,8 @@ export class Lab {
   async close(): Promise<void> {
     await this.stop()
     for (const child of this.#outside) child.kill('SIGKILL')
+    // By itself, as somebody may still hold the namespace.
+    await ip('link', 'delete', this.#outsideLink).catch(() => {})
     for (const namespace of this.#namespaces) await ip('netns', 'delete', namespace)
     await this.teardown()
     this.#dns?.close()
@@ -274,6 +276,10 @@ export class Lab {
     return `lab-${this.#key}-out`
   }
 
+  get #outsideLink(): string {
+    return `lab${this.#key}out`
+  }
+
   async #openOutside(): Promise<void> {
     const there = await ip('-brief', 'address', 'show', 'to', '198.51.100.1')
     // Packets would go there.
@@ -281,7 +287,7 @@ export class Lab {
     const namespace = this.outside
     await ip('netns', 'add', namespace)
     this.#namespaces.push(namespace)
-    const name = `lab${this.#key}out`
+    const name = this.#outsideLink
     await ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
     await ip('address', 'add', '198.51.100.1/24', 'dev', name)
     await ip('address', 'add', '10.201.77.1/24', 'dev', name)
