@@ -12,20 +12,32 @@ export async function mustIp(run: RunProgram, args: string[]): Promise<string> {
 /** What others change meanwhile can leave a list without its end. */
 const LIST_TRIES = 3
 
-/** What `ip -j …` lists; it says nothing at all where there is nothing. */
+/** What `ip -j …` lists; it says nothing at all where there is nothing. Rejects with its complaint. */
 export async function askIp<Entry>(run: RunProgram, args: string[]): Promise<Entry[]> {
+  const { entries, complaint } = await list<Entry>(run, args)
+  if (!entries) throw new Error(`Cannot set up the network: "ip -j ${args.join(' ')}" says: ${complaint}`)
+  return entries
+}
+
+/** The same of what may not be there, of which it complains: undefined. */
+export async function findIp<Entry>(run: RunProgram, args: string[]): Promise<Entry[] | undefined> {
+  return (await list<Entry>(run, args)).entries
+}
+
+async function list<Entry>(
+  run: RunProgram,
+  args: string[],
+): Promise<{ entries?: Entry[]; complaint: string }> {
   for (let tries = 1; ; tries++) {
-    const text = await mustIp(run, ['-j', ...args])
+    const { code, stdout, stderr } = await run('ip', ['-j', ...args])
+    const complaint = stderr.trim()
+    if (code !== 0) return { complaint }
     try {
-      return parseIpList<Entry>(text)
+      return { entries: JSON.parse(stdout.trim() || '[]') as Entry[], complaint }
     } catch (cause) {
       if (tries < LIST_TRIES) continue
-      const what = `"ip -j ${args.join(' ')}" says what cannot be read: ${JSON.stringify(text.slice(-200))}`
+      const what = `"ip -j ${args.join(' ')}" says what cannot be read: ${JSON.stringify(stdout.slice(-200))}`
       throw new Error(`Cannot read the network of the host: ${what}`, { cause })
     }
   }
-}
-
-function parseIpList<Entry>(text: string): Entry[] {
-  return text.trim() === '' ? [] : (JSON.parse(text) as Entry[])
 }

@@ -8,7 +8,7 @@ import { formatAddress4, parseAddress4 } from '../lib/api/network-policy.ts'
 import { systemCodeOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { RunProgram } from '../lib/run-program.ts'
-import { askIp, mustIp } from './ip.ts'
+import { findIp, mustIp } from './ip.ts'
 import { choose6, close6, isSubnet6, open6 } from './network6.ts'
 import { formatRange, parseRange, type Range } from './policy/addresses.ts'
 import { type AddressEntry, type UsedRange, usedRanges } from './used-ranges.ts'
@@ -135,14 +135,13 @@ export function gatewayOf(subnet: string): string {
 }
 
 async function putInterface(run: RunProgram, name: string, gateway: string): Promise<void> {
-  const there = (await run('ip', ['link', 'show', 'dev', name])).code === 0
+  const there = await findIp<AddressEntry>(run, ['-4', 'address', 'show', 'dev', name])
   if (!there) {
     const dummy = await run('ip', ['link', 'add', name, 'type', 'dummy'])
     // Not every kernel has dummy interfaces; a bridge with no ports holds an address as well.
     if (dummy.code !== 0) await mustIp(run, ['link', 'add', name, 'type', 'bridge'])
   }
-  const listed = there ? await askIp<AddressEntry>(run, ['-4', 'address', 'show', 'dev', name]) : []
-  const have = listed.flatMap(({ addr_info = [] }) => addr_info.map(({ local }) => local))
+  const have = there?.flatMap(({ addr_info = [] }) => addr_info.map(({ local }) => local)) ?? []
   for (const address of have)
     if (address && address !== gateway) await mustIp(run, ['-4', 'address', 'flush', 'dev', name])
   await mustIp(run, ['address', 'replace', `${gateway}/32`, 'dev', name])

@@ -2,7 +2,7 @@
 // and a table in which every address is the host's own.
 
 import type { RunProgram } from '../../lib/run-program.ts'
-import { askIp, mustIp } from '../ip.ts'
+import { askIp, findIp, mustIp } from '../ip.ts'
 
 type Rule = { fwmark?: string; table?: string }
 
@@ -42,9 +42,7 @@ export async function closeRouting(mark: number, run: RunProgram): Promise<void>
 
 async function hasRule(family: string, mark: number, run: RunProgram): Promise<boolean> {
   // A kernel without IPv6 has no rules for it.
-  const rules = await askIp<Rule>(run, [family, 'rule', 'show']).catch((error: unknown) => {
-    if (family === FAMILIES[1]) return []
-    throw error
-  })
+  const list = family === FAMILIES[1] ? findIp : askIp
+  const rules = (await list<Rule>(run, [family, 'rule', 'show'])) ?? []
   return rules.some(({ fwmark }) => fwmark !== undefined && Number(fwmark) === mark)
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { askIp } from '../../egress/ip.ts'
+import { askIp, findIp } from '../../egress/ip.ts'
 
 /** Answers the questions with these texts, and the rest with the last of them. */
 function saying(...texts: string[]) {
@@ -25,4 +25,11 @@ test('ip that never says a whole list is an error that tells what it said', asyn
   const { run, asked } = saying('[{"a":')
   await expect(askIp(run, ['rule'])).rejects.toThrow('"ip -j rule" says what cannot be read: "[{\\"a\\":"')
   expect(asked).toHaveLength(3)
+})
+
+test('what ip complains of is an error, or is not there, but a list that cannot be read is always an error', async () => {
+  const run = async () => ({ code: 1, stdout: '', stderr: 'Device "x" does not exist.\n' })
+  expect(await findIp(run, ['address'])).toBeUndefined()
+  await expect(askIp(run, ['address'])).rejects.toThrow('"ip -j address" says: Device "x" does not exist.')
+  await expect(findIp(saying('[').run, ['address'])).rejects.toThrow('says what cannot be read: "["')
 })
