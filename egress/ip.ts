@@ -1,6 +1,7 @@
 // The `ip` program, for what must succeed.
 
 import type { RunProgram } from '../lib/run-program.ts'
+import { listAsJson } from './list-as-json.ts'
 
 /** What it printed. Rejects with the command and its complaint. */
 export async function mustIp(run: RunProgram, args: string[]): Promise<string> {
@@ -8,9 +9,6 @@ export async function mustIp(run: RunProgram, args: string[]): Promise<string> {
   if (code !== 0) throw new Error(`Cannot set up the network: "ip ${args.join(' ')}" says: ${stderr.trim()}`)
   return stdout
 }
-
-/** What others change meanwhile can leave a list without its end. */
-const LIST_TRIES = 3
 
 /** What `ip -j …` lists; it says nothing at all where there is nothing. Rejects with its complaint. */
 export async function askIp<Entry>(run: RunProgram, args: string[]): Promise<Entry[]> {
@@ -27,17 +25,9 @@ export async function findIp<Entry>(run: RunProgram, args: string[]): Promise<En
 async function list<Entry>(
   run: RunProgram,
   args: string[],
-): Promise<{ entries?: Entry[]; complaint: string }> {
-  for (let tries = 1; ; tries++) {
-    const { code, stdout, stderr } = await run('ip', ['-j', ...args])
-    const complaint = stderr.trim()
-    if (code !== 0) return { complaint }
-    try {
-      return { entries: JSON.parse(stdout.trim() || '[]') as Entry[], complaint }
-    } catch (cause) {
-      if (tries < LIST_TRIES) continue
-      const what = `"ip -j ${args.join(' ')}" says what cannot be read: ${JSON.stringify(stdout.slice(-200))}`
-      throw new Error(`Cannot read the network of the host: ${what}`, { cause })
-    }
-  }
+): Promise<{ entries?: Entry[]; complaint?: string }> {
+  const listed = await listAsJson<Entry[]>(run, { program: 'ip', args: ['-j', ...args], whenEmpty: [] })
+  if ('value' in listed) return { entries: listed.value }
+  if ('complaint' in listed) return listed
+  throw new Error(`Cannot read the network of the host: "ip -j ${args.join(' ')}" says ${listed.unreadable}`)
 }

@@ -5,6 +5,7 @@
 
 import { messageOf } from '../../lib/errors.ts'
 import type { RunProgram } from '../../lib/run-program.ts'
+import { listAsJson } from '../list-as-json.ts'
 import type { KernelWriter } from './netlink/kernel-writer.ts'
 import { type Command, readScript } from './netlink/read-script.ts'
 
@@ -23,9 +24,6 @@ export type NftOptions = {
 }
 
 const MAX_BATCH_CHARACTERS = 1_000_000
-
-/** What another program changes meanwhile can leave nft with nothing to say, or with half of it. */
-const LIST_TRIES = 3
 
 export class Nft {
   readonly #run: RunProgram
@@ -62,17 +60,13 @@ export class Nft {
 
   /** What `nft -j list …` says, or undefined when the thing does not exist. */
   async list(...what: string[]): Promise<NftObject[] | undefined> {
-    let said = ''
-    for (let tries = 0; tries < LIST_TRIES; tries++) {
-      const { code, stdout, stderr } = await this.#run(this.#program, ['-j', 'list', ...what])
-      const listed = code === 0 ? parseListed(stdout) : undefined
-      if (listed) return listed
-      said = stdout
-      if (/No such file or directory/.test(stderr)) return undefined
-      if (code !== 0) throw new Error(`nft list ${what.join(' ')} failed: ${firstLine(stderr)}`)
-    }
-    const end = said.trim() === '' ? 'nothing' : `what cannot be read: ${JSON.stringify(said.slice(-200))}`
-    throw new Error(`nft list ${what.join(' ')} said ${end}`)
+    const args = ['-j', 'list', ...what]
+    const listed = await listAsJson<{ nftables: NftObject[] }>(this.#run, { program: this.#program, args })
+    if ('value' in listed) return listed.value.nftables
+    const asked = `nft list ${what.join(' ')}`
+    if ('unreadable' in listed) throw new Error(`${asked} said ${listed.unreadable}`)
+    if (/No such file or directory/.test(listed.complaint)) return undefined
+    throw new Error(`${asked} failed: ${firstLine(listed.complaint)}`)
   }
 
   async #work(): Promise<void> {
@@ -144,15 +138,6 @@ export type NftObject = {
   rule?: { handle: number; comment?: string; chain: string; expr?: { counter?: { packets: number } }[] }
 }
 export type NftElement = string | { elem: { val: unknown; expires?: number; timeout?: number } }
-
-/** Undefined when it is not whole. */
-function parseListed(text: string): NftObject[] | undefined {
-  try {
-    return (JSON.parse(text) as { nftables: NftObject[] }).nftables
-  } catch {
-    return undefined
-  }
-}
 
 function firstLine(text: string): string {
   return text.trim().split('\n')[0]?.slice(0, 300) ?? ''

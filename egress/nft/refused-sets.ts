@@ -5,24 +5,14 @@
 export const REFUSED_SECONDS = 60
 const REFUSED_SET_SIZE = 32_768
 
-export function formatRefusedSets(): string {
-  return `  set refused {
-    type ifname . ipv4_addr . inet_proto . inet_service
-    flags dynamic,timeout
-    timeout ${REFUSED_SECONDS}s
-    size ${REFUSED_SET_SIZE}
-  }
-  set spoofed {
-    type ifname . ipv4_addr
-    flags dynamic,timeout
-    timeout ${REFUSED_SECONDS}s
-    size ${REFUSED_SET_SIZE}
-  }
-`
-}
-
 /** What all such sets have. */
 export const REFUSED_BOUNDS = `flags dynamic,timeout; timeout ${REFUSED_SECONDS}s; size ${REFUSED_SET_SIZE};`
+
+export function formatRefusedSets(): string {
+  return `  set refused { type ifname . ipv4_addr . inet_proto . inet_service; ${REFUSED_BOUNDS} }
+  set spoofed { type ifname . ipv4_addr; ${REFUSED_BOUNDS} }
+`
+}
 
 /** Of IPv6, without what is spoofed. */
 export const REFUSED_SET_6 = `  set refused6 { type ifname . ipv6_addr . inet_proto . inet_service; ${REFUSED_BOUNDS} }
